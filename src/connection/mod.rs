@@ -1,0 +1,111 @@
+//! A connection to a database: knock, log in, hold, close. It reports facts and decides nothing.
+//!
+//! [`Connector`] is what the supervisor acts through; [`Postgres`] is the real one, tests script their own. Knows
+//! nothing of waiting, retrying, targets beside its own, metrics or HTTP.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::reason::Facts;
+use crate::target::{Endpoint, Role, SocketTuning, Target};
+
+/// What an attempt needs, read anew at its start because files may have changed.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    pub endpoint: Arc<Endpoint>,
+    pub sockets: SocketTuning,
+    /// What of `url_file` and `password_file` was used: differs when a secret changed.
+    pub fingerprint: Fingerprint,
+}
+
+/// A hash of the secret files' contents, so that a change is seen without keeping them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fingerprint(pub u64);
+
+/// What a knock cost and where it was let in.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct KnockTimes {
+    pub resolve: Duration,
+    pub connect: Duration,
+    /// `None` for a Unix socket.
+    pub peer: Option<SocketAddr>,
+}
+
+/// A login that was proven by its first ping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Login {
+    pub tls: Option<Duration>,
+    pub startup: Duration,
+    pub ping: Duration,
+    pub facts: SessionFacts,
+    /// The role that the first ping found; `Role::Any` where nobody asked.
+    pub role: Role,
+}
+
+/// What a session knows of its server.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SessionFacts {
+    pub server_version: String,
+    /// `TLSv1.3`, or `None` without TLS.
+    pub tls_version: Option<String>,
+    /// When the certificate that the server showed ends.
+    pub certificate_expiry: Option<SystemTime>,
+    /// The backend's process id, from BackendKeyData.
+    pub backend_pid: Option<i32>,
+    /// What stands between us and the server, where it shows itself.
+    pub pooler: Option<&'static str>,
+}
+
+/// What a held session reports.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionEvent {
+    /// The ping was answered after that long.
+    Pong { took: Duration, role: Role },
+    /// The server answered the ping with an error; the session lives.
+    PingFailed(Facts),
+    /// The session is over.
+    Lost(Facts),
+}
+
+/// Opens sessions.
+pub trait Connector: Clone + Send + Sync + 'static {
+    /// An accepted socket, not logged in yet.
+    type Door: Send + 'static;
+    type Session: Session;
+
+    /// Reads the target's files.
+    fn prepare(&self, target: Arc<Target>) -> impl Future<Output = Result<Prepared, Facts>> + Send + 'static;
+
+    /// Resolves and connects; several addresses share the time to `deadline`.
+    fn knock(
+        &self,
+        prepared: Prepared,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(Self::Door, KnockTimes), Facts>> + Send + 'static;
+
+    /// TLS, startup and the first ping on the accepted socket. `role` tells whether the ping asks for it.
+    fn login(
+        &self,
+        door: Self::Door,
+        target: Arc<Target>,
+        prepared: Prepared,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(Self::Session, Login), Facts>> + Send + 'static;
+}
+
+/// A session that is logged in.
+pub trait Session: Send + 'static {
+    /// Asks the server; the answer comes as an event. `role` tells whether the server's role is asked for. Called
+    /// only when no ping is under way.
+    fn ping(&mut self, role: Role);
+
+    /// The next thing that happens. Dropping the future loses nothing. After `Lost` it is not called again.
+    fn event(&mut self) -> impl Future<Output = SessionEvent> + Send;
+
+    /// Says goodbye (Terminate) and waits, shortly, for the socket to close.
+    fn close(self) -> impl Future<Output = ()> + Send + 'static;
+}

@@ -1,0 +1,1 @@
+//! The storm guard: limits on logins and connects over all targets of the process.

@@ -1,0 +1,129 @@
+//! Learns after how long the other side closes an idle session.
+
+use std::time::{Duration, Instant};
+
+/// Two closes that agree within this teach a limit.
+const AGREEMENT: f64 = 0.1;
+/// Shorter idle times teach nothing unless the server names the limit itself.
+const SHORTEST: Duration = Duration::from_secs(30);
+/// A limit is forgotten when it was not confirmed for that long.
+const MEMORY: Duration = Duration::from_secs(86_400);
+/// Traffic stays below this part of the limit.
+const MARGIN: f64 = 0.8;
+
+/// What is known of the idle limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Learner {
+    #[default]
+    Nothing,
+    /// One close, which may be chance.
+    Heard {
+        idle: Duration,
+        at: Instant,
+    },
+    Known {
+        limit: Duration,
+        at: Instant,
+    },
+}
+
+impl Learner {
+    /// The server said that it closed for idleness (57P05): that teaches at once.
+    pub fn told(&mut self, idle: Duration, now: Instant) {
+        *self = Learner::Known { limit: idle, at: now };
+    }
+
+    /// Something closed a session that was idle for that long.
+    pub fn seen(&mut self, idle: Duration, now: Instant) {
+        if idle < SHORTEST {
+            return;
+        }
+        let agrees = |other: Duration| {
+            let (a, b) = (idle.as_secs_f64(), other.as_secs_f64());
+            (a - b).abs() <= AGREEMENT * a.max(b)
+        };
+        *self = match *self {
+            Learner::Heard { idle: before, .. } if agrees(before) => Learner::Known {
+                limit: idle.min(before),
+                at: now,
+            },
+            Learner::Known { limit, .. } if agrees(limit) => Learner::Known {
+                limit: limit.min(idle),
+                at: now,
+            },
+            // A close well before the known limit contradicts it; one well after it confirms nothing.
+            Learner::Known { limit, at } if idle > limit => Learner::Known { limit, at },
+            _ => Learner::Heard { idle, at: now },
+        };
+    }
+
+    pub fn limit(&self, now: Instant) -> Option<Duration> {
+        match *self {
+            Learner::Known { limit, at } if now.saturating_duration_since(at) < MEMORY => Some(limit),
+            _ => None,
+        }
+    }
+
+    /// When a known limit is forgotten.
+    pub fn forgets_at(&self) -> Option<Instant> {
+        match *self {
+            Learner::Known { at, .. } => Some(at + MEMORY),
+            _ => None,
+        }
+    }
+
+    /// `wanted`, or less where the limit asks for it.
+    pub fn keep_below(&self, wanted: Duration, now: Instant) -> Duration {
+        self.limit(now)
+            .map_or(wanted, |limit| wanted.min(limit.mul_f64(MARGIN)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_servers_own_word_teaches_at_once() {
+        let now = Instant::now();
+        let mut learner = Learner::default();
+        learner.told(s(3), now);
+        assert_eq!(learner.limit(now), Some(s(3)));
+        assert_eq!(learner.keep_below(s(30), now), Duration::from_millis(2400));
+        assert_eq!(learner.keep_below(s(1), now), s(1));
+    }
+
+    #[test]
+    fn silent_closes_teach_after_two_that_agree() {
+        let now = Instant::now();
+        let mut learner = Learner::default();
+        learner.seen(s(300), now);
+        assert_eq!(learner.limit(now), None);
+        learner.seen(s(350), now);
+        assert_eq!(learner.limit(now), None, "350 is not within a tenth of 300");
+        learner.seen(s(349), now);
+        assert_eq!(learner.limit(now), Some(s(349)));
+    }
+
+    #[test]
+    fn short_closes_teach_nothing() {
+        let now = Instant::now();
+        let mut learner = Learner::default();
+        learner.seen(s(29), now);
+        learner.seen(s(29), now);
+        assert_eq!(learner, Learner::Nothing);
+    }
+
+    #[test]
+    fn a_limit_is_forgotten_after_a_day_without_a_close() {
+        let now = Instant::now();
+        let mut learner = Learner::default();
+        learner.told(s(300), now);
+        assert_eq!(learner.limit(now + MEMORY - s(1)), Some(s(300)));
+        assert_eq!(learner.limit(now + MEMORY), None);
+    }
+}

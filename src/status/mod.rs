@@ -1,0 +1,356 @@
+//! What is known of a target, at one moment: the snapshot that everything people see is a projection of.
+//!
+//! The supervisor writes it, one step at a time, in the target's slot on the [`board`]; readers borrow it. Nothing here
+//! decides, waits or formats.
+
+pub mod board;
+pub mod histogram;
+mod view;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+pub use view::{State, View};
+
+use crate::connection::SessionFacts;
+use crate::policy::breaker::{self, Breaker};
+use crate::reason::Reason;
+use crate::target::{Provider, TargetName, Tuning};
+use histogram::Histogram;
+
+/// A moment, stamped once with both clocks: waits use `mono`, people read `wall`, and no clock jump changes a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    pub mono: Instant,
+    pub wall: SystemTime,
+}
+
+impl Moment {
+    /// Reads the clocks. Only the driver and the edges (HTTP, start-up) call this; under a paused tokio clock the
+    /// monotonic half is the paused one.
+    pub fn now() -> Self {
+        Moment {
+            mono: tokio::time::Instant::now().into_std(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    pub fn after(self, wait: Duration) -> Self {
+        Moment {
+            mono: self.mono + wait,
+            wall: self.wall + wait,
+        }
+    }
+
+    /// How long ago `earlier` was; zero if it lies ahead.
+    pub fn since(self, earlier: Moment) -> Duration {
+        self.mono.saturating_duration_since(earlier.mono)
+    }
+}
+
+/// What we hold.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Line {
+    /// Nothing yet.
+    Never,
+    /// There was a session, or an attempt has failed.
+    Lost { at: Moment, reason: Reason },
+    /// A session whose last ping was answered, with an answer or an error.
+    Live(Held),
+    /// A session whose ping went unanswered in time; a late answer makes it live again.
+    Suspect { held: Held, asked_at: Moment },
+    /// Put to sleep by the other side, or by us to let it sleep.
+    Asleep { since: Moment, idle_for: Duration },
+    /// We are closing it: a refresh without overlap, or the end.
+    Closing,
+}
+
+/// A session in hand, and what is wrong with it although it lives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// When this session was opened.
+    pub since: Moment,
+    /// Since when there was always a session: refreshes do not restart it.
+    pub unbroken_since: Moment,
+    /// When the server last answered.
+    pub heard_at: Moment,
+    /// The last ping.
+    pub ping: Result<(), Reason>,
+    /// The last attempt to log in beside it.
+    pub login: Result<(), Reason>,
+    /// Whether the server has the role that the target asks for.
+    pub role: Result<(), Reason>,
+}
+
+/// What we do about the next session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Attempt {
+    None,
+    /// The attempt begins at `until`; a knock goes ahead of it at `knock`.
+    Waiting {
+        until: Moment,
+        knock: Option<Moment>,
+        purpose: Purpose,
+        because: Because,
+    },
+    /// Resolving and connecting. `early` is set for a knock ahead of its time: what it goes back to when refused.
+    Knocking {
+        since: Moment,
+        purpose: Purpose,
+        early: Option<(Moment, Because)>,
+    },
+    /// Logging in on an accepted socket.
+    LoggingIn {
+        since: Moment,
+        purpose: Purpose,
+    },
+}
+
+/// What an attempt is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    First,
+    Reconnect,
+    Refresh,
+    Wake,
+    /// Asked for by `/probe`.
+    Prove,
+    /// Only a knock: was an idle close sleep, or is the server gone?
+    Confirm,
+}
+
+/// Why an attempt waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Because {
+    Backoff,
+    Breaker,
+    /// Nothing changes until secret, configuration or plan do.
+    SlowLane,
+    /// The server said that it is starting or stopping.
+    StartingUp,
+    Capacity,
+    /// The storm guard or the other side asked for a pause.
+    Asked,
+}
+
+impl Because {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Because::Backoff => "backoff",
+            Because::Breaker => "breaker",
+            Because::SlowLane => "slow_lane",
+            Because::StartingUp => "starting_up",
+            Because::Capacity => "capacity",
+            Because::Asked => "asked",
+        }
+    }
+}
+
+/// Where the target lives, as last read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub host: String,
+    pub port: u16,
+    pub database: String,
+    pub provider: Provider,
+}
+
+/// The last failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub at: Moment,
+    pub reason: Reason,
+    /// One line for people, without secrets.
+    pub detail: String,
+}
+
+/// How long each phase of the last successful attempt took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Phases {
+    pub resolve: Duration,
+    pub connect: Duration,
+    pub tls: Option<Duration>,
+    pub startup: Duration,
+    pub ping: Duration,
+}
+
+impl Phases {
+    pub fn total(&self) -> Duration {
+        self.resolve + self.connect + self.tls.unwrap_or_default() + self.startup + self.ping
+    }
+}
+
+/// One counter a reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByReason([u64; Reason::COUNT]);
+
+impl Default for ByReason {
+    fn default() -> Self {
+        ByReason([0; Reason::COUNT])
+    }
+}
+
+impl ByReason {
+    pub fn add(&mut self, reason: Reason) {
+        self.0[reason as usize] += 1;
+    }
+
+    pub fn get(&self, reason: Reason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+/// Everything that only grows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Counters {
+    pub attempts: u64,
+    pub connections: u64,
+    /// Kept within [`Reason::CONNECT`].
+    pub failures: ByReason,
+    pub reconnects: u64,
+    /// Kept within [`Reason::DISCONNECT`].
+    pub disconnects: ByReason,
+    pub refreshes: u64,
+    pub refresh_failures: u64,
+    pub knocks: u64,
+    pub pings: u64,
+    /// Kept within [`Reason::PING`].
+    pub ping_failures: ByReason,
+    pub throttled: u64,
+    pub throttle_wait: Duration,
+    pub address_changes: u64,
+    pub restarts: u64,
+    pub breaker_transitions: [u64; breaker::State::ALL.len()],
+    pub connect_seconds: Histogram<{ histogram::CONNECT.len() }>,
+    pub ping_seconds: Histogram<{ histogram::PING.len() }>,
+    pub wake_seconds: Histogram<{ histogram::WAKE.len() }>,
+}
+
+/// The last 20 attempts, oldest bit first to fall out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recent {
+    bits: u32,
+    len: u8,
+}
+
+impl Recent {
+    pub const SIZE: u8 = 20;
+
+    pub fn push(&mut self, ok: bool) {
+        self.bits = (self.bits << 1 | u32::from(ok)) & ((1 << Self::SIZE) - 1);
+        self.len = (self.len + 1).min(Self::SIZE);
+    }
+
+    /// The share that succeeded; `None` before the first.
+    pub fn rate(&self) -> Option<f64> {
+        (self.len > 0).then(|| f64::from(self.bits.count_ones()) / f64::from(self.len))
+    }
+}
+
+/// The last pings for a small chart, newest last: seconds, or `None` where one failed.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PingHistory {
+    ring: Vec<Option<f32>>,
+    next: usize,
+}
+
+impl PingHistory {
+    pub const SIZE: usize = 60;
+
+    pub fn push(&mut self, took: Option<Duration>) {
+        let value = took.map(|t| t.as_secs_f32());
+        if self.ring.len() < Self::SIZE {
+            self.ring.push(value);
+        } else {
+            self.ring[self.next] = value;
+            self.next = (self.next + 1) % Self::SIZE;
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Option<f32>> + '_ {
+        let (newer, older) = self.ring.split_at(self.next);
+        older.iter().chain(newer).copied()
+    }
+}
+
+/// The snapshot of one target.
+#[derive(Debug, Clone)]
+pub struct TargetStatus {
+    pub name: TargetName,
+    pub tuning: Arc<Tuning>,
+    /// `None` until `url_file` was read.
+    pub place: Option<Place>,
+    pub line: Line,
+    pub attempt: Attempt,
+    pub breaker: Breaker,
+    /// Since when [`View::state`] is what it is.
+    pub since: Moment,
+    /// The session's own facts, while there is one.
+    pub session: Option<SessionFacts>,
+    /// The server's address that the last knock reached.
+    pub peer: Option<SocketAddr>,
+    /// Whether an attempt has ended, for better or worse.
+    pub tried: bool,
+    pub consecutive_failures: u64,
+    pub last_failure: Option<Failure>,
+    /// The last attempt or ping that succeeded.
+    pub last_success: Option<Moment>,
+    /// The last attempt or ping that ended.
+    pub last_check: Option<Moment>,
+    pub last_login: Option<Moment>,
+    pub last_ping: Option<Duration>,
+    pub last_phases: Option<Phases>,
+    pub recent: Recent,
+    pub pings: PingHistory,
+    /// The idle limit of the other side, once learned.
+    pub idle_limit: Option<Duration>,
+    /// What ping and refresh come down to under the learned limit; `None` where off.
+    pub ping_every: Option<Duration>,
+    pub refresh_every: Option<Duration>,
+    pub counters: Counters,
+    /// When the loop runs next, at the latest: past it, and a little more, the target is `stalled`.
+    pub due: Instant,
+}
+
+impl TargetStatus {
+    pub fn new(name: TargetName, tuning: Arc<Tuning>, place: Option<Place>, now: Moment) -> Self {
+        TargetStatus {
+            name,
+            breaker: Breaker::default(),
+            tuning,
+            place,
+            line: Line::Never,
+            attempt: Attempt::None,
+            since: now,
+            session: None,
+            peer: None,
+            tried: false,
+            consecutive_failures: 0,
+            last_failure: None,
+            last_success: None,
+            last_check: None,
+            last_login: None,
+            last_ping: None,
+            last_phases: None,
+            recent: Recent::default(),
+            pings: PingHistory::default(),
+            idle_limit: None,
+            ping_every: None,
+            refresh_every: None,
+            counters: Counters::default(),
+            due: now.mono,
+        }
+    }
+
+    pub fn held(&self) -> Option<&Held> {
+        match &self.line {
+            Line::Live(held) | Line::Suspect { held, .. } => Some(held),
+            Line::Never | Line::Lost { .. } | Line::Asleep { .. } | Line::Closing => None,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What people are told of a target, read off its snapshot at one moment.
+
+use std::time::Duration;
+
+use super::{Attempt, Line, Moment, TargetStatus};
+use crate::reason::Reason;
+
+/// The `state` of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    Starting,
+    Up,
+    Degraded,
+    Sleeping,
+    Down,
+}
+
+impl State {
+    pub const ALL: [State; 5] = [
+        State::Starting,
+        State::Up,
+        State::Degraded,
+        State::Sleeping,
+        State::Down,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Up => "up",
+            State::Degraded => "degraded",
+            State::Sleeping => "sleeping",
+            State::Down => "down",
+        }
+    }
+
+    /// The value of `pgtether_up`.
+    pub const fn is_up(self) -> bool {
+        matches!(self, State::Up | State::Degraded | State::Sleeping)
+    }
+}
+
+/// A snapshot, and the moment at which it is read.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    pub status: &'a TargetStatus,
+    pub now: Moment,
+}
+
+impl<'a> View<'a> {
+    /// How late a loop may be before it counts as stalled.
+    pub const GRACE: Duration = Duration::from_secs(5);
+    /// How long a fresh loss only degrades `/health`.
+    pub const RECONNECT_GRACE: Duration = Duration::from_secs(1);
+
+    pub fn new(status: &'a TargetStatus, now: Moment) -> Self {
+        View { status, now }
+    }
+
+    pub fn stalled(&self) -> bool {
+        self.now.mono.saturating_duration_since(self.status.due) > Self::GRACE
+    }
+
+    pub fn state(&self) -> State {
+        if self.stalled() {
+            return State::Down;
+        }
+        state_of(self.status)
+    }
+
+    /// Why it is not simply up; `None` where it is, or sleeps, or has only started.
+    pub fn reason(&self) -> Option<Reason> {
+        if self.stalled() {
+            return Some(Reason::Stalled);
+        }
+        let status = self.status;
+        match &status.line {
+            Line::Never | Line::Asleep { .. } => None,
+            Line::Lost { at, reason } => match &status.last_failure {
+                Some(failure) if failure.at.mono >= at.mono => Some(failure.reason),
+                _ => Some(*reason),
+            },
+            Line::Live(held) => held.login.and(held.ping).and(held.role).err(),
+            Line::Suspect { .. } => Some(Reason::Timeout),
+            Line::Closing => Some(Reason::Closed),
+        }
+    }
+
+    /// Since when the state is what it is.
+    pub fn since(&self) -> Moment {
+        self.status.since
+    }
+
+    /// The first second of an outage, while the first reconnect is under way.
+    pub fn in_reconnect_grace(&self) -> bool {
+        let just_lost = match &self.status.line {
+            Line::Lost { at, .. } => self.now.since(*at) < Self::RECONNECT_GRACE,
+            Line::Closing => self.now.since(self.status.since) < Self::RECONNECT_GRACE,
+            _ => false,
+        };
+        just_lost && !self.stalled() && self.status.consecutive_failures == 0
+    }
+
+    /// The session's age.
+    pub fn connection_age(&self) -> Option<Duration> {
+        self.status.held().map(|held| self.now.since(held.since))
+    }
+
+    /// When the next attempt begins, knocks ahead of it aside; `None` where none is planned or one is under way.
+    pub fn next_attempt(&self) -> Option<Moment> {
+        match &self.status.attempt {
+            Attempt::Waiting { until, .. } => Some(*until),
+            Attempt::Knocking {
+                early: Some((until, _)),
+                ..
+            } => Some(*until),
+            _ => None,
+        }
+    }
+}
+
+/// The state as the machine left it, whatever the clock says since.
+pub(super) fn state_of(status: &TargetStatus) -> State {
+    match &status.line {
+        Line::Never => State::Starting,
+        Line::Lost { .. } | Line::Suspect { .. } | Line::Closing => State::Down,
+        Line::Asleep { .. } => State::Sleeping,
+        Line::Live(held) if held.login.and(held.ping).and(held.role).is_ok() => State::Up,
+        Line::Live(_) => State::Degraded,
+    }
+}
+
+impl TargetStatus {
+    /// See [`View::state`]; without the clock, for transitions.
+    pub fn state(&self) -> State {
+        state_of(self)
+    }
+}

@@ -1,0 +1,26 @@
+//! A value that is never shown.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// A password: wiped when dropped, `<redacted>` wherever it is formatted.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Secret(Zeroizing::new(bytes.into()))
+    }
+
+    /// The one way to the value: for the login, and for scrubbing texts of it.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
