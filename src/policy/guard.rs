@@ -40,6 +40,10 @@ impl Limits {
     fn in_flight_per_host(&self) -> usize {
         (self.logins_in_flight / 4).max(1) as usize
     }
+
+    fn in_flight_in_the_dark(&self) -> usize {
+        (self.logins_in_flight / 2).max(1) as usize
+    }
 }
 
 /// Who goes first where not all can.
@@ -49,6 +53,13 @@ pub enum Lane {
     Reconnect,
     /// A live session is held meanwhile: refreshes and proofs.
     Refresh,
+    /// The one knock at an address where nobody answered the last. It may be long and in vain, so such knocks go last
+    /// and hold half of the logins in flight at the most: dead addresses can't starve the live ones.
+    Dark,
+}
+
+impl Lane {
+    const ALL: [Lane; 3] = [Lane::Reconnect, Lane::Refresh, Lane::Dark];
 }
 
 /// A place in the queue; in the order of the queue.
@@ -75,6 +86,7 @@ pub struct Guard {
     hosts: HashMap<Arc<str>, Host>,
     connects: Connects,
     in_flight: usize,
+    in_the_dark: usize,
     next_number: u64,
 }
 
@@ -85,6 +97,7 @@ impl Guard {
             hosts: HashMap::new(),
             connects: Connects::default(),
             in_flight: 0,
+            in_the_dark: 0,
             next_number: 0,
         }
     }
@@ -109,7 +122,6 @@ impl Guard {
         self.next_number += 1;
         let ticket = Ticket { lane, number, key };
         let host = self.hosts.entry(ticket.key.clone()).or_default();
-        // Numbers grow, so each lane's queue is sorted by itself.
         host.waiting_in(lane).push_back(number);
         ticket
     }
@@ -145,6 +157,9 @@ impl Guard {
         if let Some(host) = self.hosts.get_mut(&ticket.key) {
             host.in_flight = host.in_flight.saturating_sub(1);
             self.in_flight = self.in_flight.saturating_sub(1);
+            if ticket.lane == Lane::Dark {
+                self.in_the_dark = self.in_the_dark.saturating_sub(1);
+            }
         }
     }
 
@@ -170,13 +185,16 @@ impl Guard {
         if self.in_flight >= self.limits.in_flight() {
             return Next::At(None);
         }
+        let dark_is_full = self.in_the_dark >= self.limits.in_flight_in_the_dark();
         let process_free_at = self.connects.free_at(self.limits.connects_per_second, now);
         let may_go = self
             .hosts
             .iter()
             .filter(|(_, host)| host.in_flight < self.limits.in_flight_per_host())
             .filter_map(|(key, host)| {
-                let (lane, number) = host.waiting().next()?;
+                let (lane, number) = host
+                    .waiting()
+                    .find(|(lane, _)| *lane != Lane::Dark || !dark_is_full)?;
                 let per_host = self.limits.connects_per_host_per_second;
                 let at = process_free_at.max(host.connects.free_at(per_host, now));
                 Some((at, lane, number, key))
@@ -196,6 +214,7 @@ impl Guard {
     fn admit(&mut self, ticket: &Ticket, now: Instant) {
         self.leave(ticket);
         self.in_flight += 1;
+        self.in_the_dark += usize::from(ticket.lane == Lane::Dark);
         self.connects.add(now);
         if let Some(host) = self.hosts.get_mut(&ticket.key) {
             host.in_flight += 1;
@@ -212,29 +231,25 @@ enum Next {
 /// One address.
 #[derive(Debug, Default)]
 struct Host {
-    reconnects: VecDeque<u64>,
-    refreshes: VecDeque<u64>,
+    /// The numbers of the tickets in each lane; they grow, so each queue is sorted by itself.
+    queues: [VecDeque<u64>; Lane::ALL.len()],
     in_flight: usize,
     connects: Connects,
 }
 
 impl Host {
     fn waiting_in(&mut self, lane: Lane) -> &mut VecDeque<u64> {
-        match lane {
-            Lane::Reconnect => &mut self.reconnects,
-            Lane::Refresh => &mut self.refreshes,
-        }
+        &mut self.queues[lane as usize]
     }
 
     /// In the order of the queue.
     fn waiting(&self) -> impl Iterator<Item = (Lane, u64)> {
-        let reconnects = self.reconnects.iter().map(|n| (Lane::Reconnect, *n));
-        reconnects.chain(self.refreshes.iter().map(|n| (Lane::Refresh, *n)))
+        let lanes = Lane::ALL.into_iter().zip(&self.queues);
+        lanes.flat_map(|(lane, queue)| queue.iter().map(move |number| (lane, *number)))
     }
 
     fn clear(&mut self) {
-        self.reconnects.clear();
-        self.refreshes.clear();
+        self.queues.iter_mut().for_each(VecDeque::clear);
     }
 
     fn is_of_interest(&mut self, now: Instant) -> bool {

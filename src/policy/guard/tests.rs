@@ -93,6 +93,25 @@ fn reconnects_go_before_refreshes_and_each_lane_in_the_order_of_coming() {
 }
 
 #[test]
+fn knocks_in_the_dark_go_last_and_leave_half_of_the_logins_to_the_living() {
+    let now = Instant::now();
+    let mut guard = Guard::new(limits(8, 100, 100));
+    for n in 0..20 {
+        guard.queue(&format!("dead{n}:1"), Lane::Dark);
+    }
+    guard.queue("live1:1", Lane::Refresh);
+    let first = guard.turn(now);
+    let admitted = ["live1:1", "dead0:1", "dead1:1", "dead2:1", "dead3:1"];
+    assert_eq!(keys(&first), admitted);
+    for n in 2..5 {
+        guard.queue(&format!("live{n}:1"), Lane::Refresh);
+    }
+    assert_eq!(keys(&guard.turn(now)), ["live2:1", "live3:1", "live4:1"]);
+    guard.release(&first.admitted[1]);
+    assert_eq!(keys(&guard.turn(now)), ["dead4:1"], "its place is free again");
+}
+
+#[test]
 fn a_ticket_that_left_is_not_admitted_and_takes_no_ones_place() {
     let now = Instant::now();
     let mut guard = Guard::new(limits(16, 100, 1));
@@ -179,7 +198,7 @@ fn a_turn_again_at_the_named_time_admits_and_a_moment_before_does_not() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Queue { host: u8, refresh: bool },
+    Queue { host: u8, lane: Lane },
     Leave,
     Release,
     Wait { millis: u64 },
@@ -187,7 +206,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0u8..4, any::<bool>()).prop_map(|(host, refresh)| Step::Queue { host, refresh }),
+        6 => (0u8..4, 0usize..3).prop_map(|(host, lane)| Step::Queue { host, lane: Lane::ALL[lane] }),
         1 => Just(Step::Leave),
         4 => Just(Step::Release),
         4 => (0u64..400).prop_map(|millis| Step::Wait { millis }),
@@ -208,8 +227,7 @@ proptest! {
         let mut admitted: Vec<(Instant, Ticket)> = Vec::new();
         for step in steps {
             match step {
-                Step::Queue { host, refresh } => {
-                    let lane = if refresh { Lane::Refresh } else { Lane::Reconnect };
+                Step::Queue { host, lane } => {
                     waiting.push(guard.queue(&format!("host{host}:1"), lane));
                 }
                 Step::Leave => if let Some(ticket) = waiting.pop() {
