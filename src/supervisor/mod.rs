@@ -1,1 +1,3 @@
 //! Supervision.
+
+pub mod gate;
