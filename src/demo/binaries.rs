@@ -38,16 +38,12 @@ impl Binaries {
     pub fn at(folder: &Path) -> Result<Binaries, Trouble> {
         for program in ["initdb", "postgres"] {
             if !folder.join(program).is_file() {
-                return Err(Trouble::new(format!(
-                    "there is no {program} in {}",
-                    folder.display()
-                )));
+                return Err(Trouble::new(format!("there is no {program} in {}", folder.display())));
             }
         }
         // A relative path would be looked up in another working folder.
-        let folder = folder
-            .canonicalize()
-            .map_err(|e| Trouble::of(format!("cannot find {}", folder.display()), e))?;
+        let folder =
+            folder.canonicalize().map_err(|e| Trouble::of(format!("cannot find {}", folder.display()), e))?;
         Ok(Binaries { folder })
     }
 
@@ -117,9 +113,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("initdb"), "").unwrap();
         let said = Binaries::at(folder.path()).unwrap_err().to_string();
-        assert_eq!(
-            said,
-            format!("there is no postgres in {}", folder.path().display())
-        );
+        assert_eq!(said, format!("there is no postgres in {}", folder.path().display()));
     }
 }

@@ -63,17 +63,10 @@ impl Den {
             .prefix("pgtether-")
             .tempdir()
             .map_err(|e| Trouble::of("cannot make a temporary folder", e))?;
-        let path = folder
-            .path()
-            .canonicalize()
-            .map_err(|e| Trouble::of("cannot find the temporary folder", e))?;
+        let path =
+            folder.path().canonicalize().map_err(|e| Trouble::of("cannot find the temporary folder", e))?;
         let janitor = janitor(&path)?;
-        let den = Den {
-            folder,
-            path,
-            account,
-            janitor,
-        };
+        let den = Den { folder, path, account, janitor };
         den.own(&den.path)?;
         Ok(den)
     }
@@ -180,23 +173,14 @@ fn account() -> Result<Option<Account>, Trouble> {
             ACCOUNTS.join(", ")
         ))
     })?;
-    Ok(Some(Account {
-        uid: user.uid.as_raw(),
-        gid: user.gid.as_raw(),
-        name: user.name,
-    }))
+    Ok(Some(Account { uid: user.uid.as_raw(), gid: user.gid.as_raw(), name: user.name }))
 }
 
 fn janitor(path: &Path) -> Result<Child, Trouble> {
     let plain: String = path
         .to_string_lossy()
         .chars()
-        .flat_map(|c| {
-            matches!(c, '*' | '?' | '[' | '\\')
-                .then_some('\\')
-                .into_iter()
-                .chain([c])
-        })
+        .flat_map(|c| matches!(c, '*' | '?' | '[' | '\\').then_some('\\').into_iter().chain([c]))
         .collect();
     Command::new("sh")
         .args(["-c", JANITOR, "janitor"])

@@ -100,12 +100,7 @@ impl Template {
         let den = Den::new()?;
         let data = den.path().join("data");
         let password = initdb(&den, &binaries, &data)?;
-        Ok(Template {
-            binaries,
-            data,
-            password,
-            den,
-        })
+        Ok(Template { binaries, data, password, den })
     }
 
     /// A running cluster of its own.
@@ -175,10 +170,7 @@ impl Cluster {
 
     /// A connection string for `user` by TCP.
     pub fn url(&self, user: &str, password: &str, database: &str) -> String {
-        format!(
-            "postgresql://{user}:{password}@127.0.0.1:{}/{database}",
-            self.port
-        )
+        format!("postgresql://{user}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
     /// A connection string for the superuser by TCP.
@@ -256,9 +248,7 @@ impl Cluster {
     pub fn reconfigure(&mut self, settings: &[(&str, &str)]) -> Result<(), Trouble> {
         for (name, value) in settings {
             self.setup.settings.retain(|(n, _)| n != name);
-            self.setup
-                .settings
-                .push(((*name).to_owned(), (*value).to_owned()));
+            self.setup.settings.push(((*name).to_owned(), (*value).to_owned()));
         }
         self.configure()?;
         self.reload()
@@ -291,16 +281,7 @@ impl Cluster {
         setup: Setup,
     ) -> Result<Cluster, Trouble> {
         let log = den.path().join("server.log");
-        let mut cluster = Cluster {
-            binaries,
-            log,
-            password,
-            port: 0,
-            setup,
-            server: None,
-            data,
-            den,
-        };
+        let mut cluster = Cluster { binaries, log, password, port: 0, setup, server: None, data, den };
         for (name, contents) in &cluster.setup.files {
             cluster.den.write(&cluster.data.join(name), contents)?;
         }
@@ -479,11 +460,8 @@ fn initdb(den: &Den, binaries: &Binaries, data: &Path) -> Result<String, Trouble
 /// Runs a command to its end, in time, its words kept in `log`.
 fn run(command: &mut Command, limit: Duration, log: &Path) -> Result<(), Trouble> {
     let program = Path::new(command.get_program()).display().to_string();
-    let words = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(log)
-        .and_then(|log| Ok((log.try_clone()?, log)));
+    let words =
+        OpenOptions::new().create(true).append(true).open(log).and_then(|log| Ok((log.try_clone()?, log)));
     let (out, err) = words.map_err(|e| Trouble::of(format!("cannot open {}", log.display()), e))?;
     let mut child = command
         .stdout(out)
@@ -495,10 +473,7 @@ fn run(command: &mut Command, limit: Duration, log: &Path) -> Result<(), Trouble
         match child.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(()),
             Ok(Some(status)) => {
-                return Err(Trouble::new(format!(
-                    "{program} failed ({status}):\n{}",
-                    tail(log)
-                )));
+                return Err(Trouble::new(format!("{program} failed ({status}):\n{}", tail(log))));
             }
             Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
             Ok(None) => {

@@ -24,11 +24,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            logins_in_flight: 16,
-            connects_per_second: 50,
-            connects_per_host_per_second: 10,
-        }
+        Limits { logins_in_flight: 16, connects_per_second: 50, connects_per_host_per_second: 10 }
     }
 }
 
@@ -141,11 +137,7 @@ impl Guard {
         let Some((key, host)) = self.hosts.get_key_value(key) else {
             return Vec::new();
         };
-        let tickets = host.waiting().map(|(lane, number)| Ticket {
-            lane,
-            number,
-            key: key.clone(),
-        });
+        let tickets = host.waiting().map(|(lane, number)| Ticket { lane, number, key: key.clone() });
         let tickets = tickets.collect();
         let key = key.clone();
         self.hosts.entry(key).and_modify(Host::clear);
@@ -192,20 +184,14 @@ impl Guard {
             .iter()
             .filter(|(_, host)| host.in_flight < self.limits.in_flight_per_host())
             .filter_map(|(key, host)| {
-                let (lane, number) = host
-                    .waiting()
-                    .find(|(lane, _)| *lane != Lane::Dark || !dark_is_full)?;
+                let (lane, number) = host.waiting().find(|(lane, _)| *lane != Lane::Dark || !dark_is_full)?;
                 let per_host = self.limits.connects_per_host_per_second;
                 let at = process_free_at.max(host.connects.free_at(per_host, now));
                 Some((at, lane, number, key))
             })
             .min_by_key(|&(at, lane, number, _)| (at, lane, number));
         match may_go {
-            Some((at, lane, number, key)) if at <= now => Next::Up(Ticket {
-                lane,
-                number,
-                key: key.clone(),
-            }),
+            Some((at, lane, number, key)) if at <= now => Next::Up(Ticket { lane, number, key: key.clone() }),
             Some((at, ..)) => Next::At(Some(at)),
             None => Next::At(None),
         }

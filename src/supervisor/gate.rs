@@ -56,10 +56,7 @@ impl Gate {
     pub fn new(limits: Limits) -> Self {
         let shared = Arc::new(Shared::new(limits));
         let usher = Arc::new(Usher::spawn(shared.clone()));
-        Gate {
-            shared,
-            _usher: usher,
-        }
+        Gate { shared, _usher: usher }
     }
 
     /// Replaces the limits; those who wait are judged by the new ones at once.
@@ -107,11 +104,7 @@ impl Gate {
             }
         };
         match dial(knock.begun_at()).await {
-            Ok(value) => Ok(Passed {
-                value,
-                permit: knock.let_in(),
-                waited,
-            }),
+            Ok(value) => Ok(Passed { value, permit: knock.let_in(), waited }),
             Err(facts) => Err(knock.failed(facts).refused(false, waited)),
         }
     }
@@ -119,12 +112,7 @@ impl Gate {
 
 impl Failure {
     fn refused(self, shared: bool, waited: Duration) -> Refused {
-        Refused {
-            facts: self.facts,
-            failed_at: self.at,
-            shared,
-            waited,
-        }
+        Refused { facts: self.facts, failed_at: self.at, shared, waited }
     }
 }
 
@@ -138,11 +126,7 @@ struct Lead {
 
 impl Lead {
     fn new(shared: &Arc<Shared>, key: &Arc<str>, number: u64) -> Self {
-        Lead {
-            shared: shared.clone(),
-            key: key.clone(),
-            number,
-        }
+        Lead { shared: shared.clone(), key: key.clone(), number }
     }
 }
 
@@ -187,10 +171,7 @@ impl Knock {
     }
 
     fn failed(mut self, facts: Facts) -> Failure {
-        let failure = Failure {
-            facts,
-            at: Instant::now(),
-        };
+        let failure = Failure { facts, at: Instant::now() };
         self.dialling.outcome = outcome_of(&failure);
         failure
     }

@@ -63,11 +63,7 @@ impl Authority {
     pub fn client(&self, user: &str) -> Leaf {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, user);
-        self.sign(
-            params,
-            ExtendedKeyUsagePurpose::ClientAuth,
-            Validity::For(DAY * 10),
-        )
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth, Validity::For(DAY * 10))
     }
 
     fn sign(
@@ -82,10 +78,7 @@ impl Authority {
         set_validity(&mut params, validity);
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
-        Leaf {
-            cert: cert.pem(),
-            key: key.serialize_pem(),
-        }
+        Leaf { cert: cert.pem(), key: key.serialize_pem() }
     }
 }
 

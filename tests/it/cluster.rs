@@ -68,9 +68,7 @@ async fn a_paused_cluster_answers_nothing_until_it_is_resumed() {
 async fn a_killed_backend_ends_all_sessions() {
     let cluster = postgres15();
     let admin = Admin::of(&cluster).await;
-    let victim = client(&format!("{}?application_name=victim", cluster.superuser_url()))
-        .await
-        .unwrap();
+    let victim = client(&format!("{}?application_name=victim", cluster.superuser_url())).await.unwrap();
     let pids = admin.pids("victim").await;
     assert_eq!(pids.len(), 1);
     cluster.kill_backend(pids[0]).unwrap();
@@ -99,9 +97,7 @@ async fn settings_and_hba_lines_apply_at_once() {
     let mut cluster = postgres(Version::V15, Setup::default().set("idle_session_timeout", "123s"));
     let admin = Admin::of(&cluster).await;
     assert_eq!(admin.query("SHOW idle_session_timeout").await, ["123s"]);
-    cluster
-        .set_hba(&["host all all 127.0.0.1/32 reject", "local all all trust"])
-        .unwrap();
+    cluster.set_hba(&["host all all 127.0.0.1/32 reject", "local all all trust"]).unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
     while client(&cluster.superuser_url()).await.is_ok() {
         assert!(Instant::now() < deadline, "never rejected:\n{}", cluster.log());
@@ -125,10 +121,7 @@ async fn pgbouncer_takes_sessions_in_both_modes() {
 async fn tls_is_answered_with_the_certificate_made_for_it() {
     let authority = Authority::new("test authority");
     for version in Version::ALL {
-        let cluster = postgres(
-            version,
-            with_tls(Setup::default(), &authority, &authority.server()),
-        );
+        let cluster = postgres(version, with_tls(Setup::default(), &authority, &authority.server()));
         let root = native_tls::Certificate::from_pem(authority.pem().as_bytes()).unwrap();
         let connector = native_tls::TlsConnector::builder()
             .disable_built_in_roots(true)

@@ -35,11 +35,7 @@ impl Version {
             Version::V15 => Binaries::at(&open_to_all(&tools().join("postgres-15")).join("bin")),
             Version::V18 => Binaries::at(&open_to_all(&tools().join("postgres-18")).join("bin")),
         }
-        .map_err(|e| {
-            e.within(format!(
-                "PostgreSQL {self:?} is missing; `make tools` installs it"
-            ))
-        })
+        .map_err(|e| e.within(format!("PostgreSQL {self:?} is missing; `make tools` installs it")))
     }
 
     /// One data folder from initdb per major and process; all clusters are copies.
@@ -50,11 +46,7 @@ impl Version {
             Version::V15 => &V15,
             Version::V18 => &V18,
         };
-        slot.get_or_init(|| {
-            self.binaries()
-                .and_then(Template::new)
-                .unwrap_or_else(|e| panic!("{e}"))
-        })
+        slot.get_or_init(|| self.binaries().and_then(Template::new).unwrap_or_else(|e| panic!("{e}")))
     }
 }
 
@@ -105,10 +97,7 @@ impl Admin {
         let (client, connection) = tokio_postgres::connect(&cluster.admin_conninfo(), NoTls)
             .await
             .unwrap_or_else(|e| panic!("admin session: {e:?}\n{}", cluster.log()));
-        Admin {
-            client,
-            connection: tokio::spawn(connection),
-        }
+        Admin { client, connection: tokio::spawn(connection) }
     }
 
     /// Says goodbye, so that a smart shutdown need not wait for us.
@@ -183,10 +172,7 @@ impl PgBouncer {
 
     /// Starts one for the cluster's superuser; `settings` are lines for `[pgbouncer]`.
     pub fn start(cluster: &Cluster, mode: PoolMode, settings: &[&str]) -> PgBouncer {
-        assert!(
-            Path::new(Self::PROGRAM).is_file(),
-            "PgBouncer is missing; `make tools` installs it"
-        );
+        assert!(Path::new(Self::PROGRAM).is_file(), "PgBouncer is missing; `make tools` installs it");
         let den = Den::new().unwrap();
         let port = free_port().unwrap();
         let path = |name: &str| den.path().join(name);
@@ -201,11 +187,8 @@ impl PgBouncer {
             settings.join("\n")
         );
         den.write(&path("pgbouncer.ini"), &ini).unwrap();
-        let process = den
-            .command(Path::new(Self::PROGRAM), den.path())
-            .args(["-q", "pgbouncer.ini"])
-            .spawn()
-            .unwrap();
+        let process =
+            den.command(Path::new(Self::PROGRAM), den.path()).args(["-q", "pgbouncer.ini"]).spawn().unwrap();
         let mut bouncer = PgBouncer {
             port,
             password: cluster.password().to_owned(),
@@ -223,10 +206,7 @@ impl PgBouncer {
 
     /// A connection string for the superuser; the database `pgbouncer` is its console.
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "postgresql://postgres:{}@127.0.0.1:{}/{database}",
-            self.password, self.port
-        )
+        format!("postgresql://postgres:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
 
     pub fn log(&self) -> String {
@@ -238,11 +218,7 @@ impl PgBouncer {
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             let ended = self.process.try_wait().unwrap();
             assert!(ended.is_none(), "PgBouncer ended ({ended:?}):\n{}", self.log());
-            assert!(
-                Instant::now() < deadline,
-                "PgBouncer did not start:\n{}",
-                self.log()
-            );
+            assert!(Instant::now() < deadline, "PgBouncer did not start:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -5,11 +5,7 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn limits(logins_in_flight: u32, connects_per_second: u32, connects_per_host_per_second: u32) -> Limits {
-    Limits {
-        logins_in_flight,
-        connects_per_second,
-        connects_per_host_per_second,
-    }
+    Limits { logins_in_flight, connects_per_second, connects_per_host_per_second }
 }
 
 fn keys(turn: &Turn) -> Vec<&str> {
@@ -86,10 +82,7 @@ fn reconnects_go_before_refreshes_and_each_lane_in_the_order_of_coming() {
         order.extend(turn.admitted.iter().map(|t| t.key.to_string()));
         at = turn.again_at.unwrap_or(at);
     }
-    assert_eq!(
-        order,
-        ["reconnect1:1", "reconnect2:1", "refresh1:1", "refresh2:1"]
-    );
+    assert_eq!(order, ["reconnect1:1", "reconnect2:1", "refresh1:1", "refresh2:1"]);
 }
 
 #[test]
@@ -125,10 +118,7 @@ fn a_ticket_that_left_is_not_admitted_and_takes_no_ones_place() {
 fn clearing_an_address_sends_away_all_who_wait_for_it_and_nobody_else() {
     let now = Instant::now();
     let mut guard = Guard::new(limits(16, 100, 100));
-    let a = [
-        guard.queue("a:1", Lane::Refresh),
-        guard.queue("a:1", Lane::Reconnect),
-    ];
+    let a = [guard.queue("a:1", Lane::Refresh), guard.queue("a:1", Lane::Reconnect)];
     let b = guard.queue("b:1", Lane::Refresh);
     let mut cleared = guard.clear("a:1");
     cleared.sort_by_key(|ticket| ticket.number);

@@ -78,13 +78,8 @@ struct Address {
 
 #[derive(Debug)]
 enum Light {
-    Lit {
-        answered_at: Option<Instant>,
-    },
-    Dark {
-        failure: Failure,
-        leader: Option<Leader>,
-    },
+    Lit { answered_at: Option<Instant> },
+    Dark { failure: Failure, leader: Option<Leader> },
 }
 
 impl Default for Light {
@@ -109,11 +104,7 @@ impl Leader {
 
 impl Addresses {
     pub fn approach(&mut self, key: &str, now: Instant) -> Approach {
-        let Some(Address {
-            light: Light::Dark { failure, leader },
-            ..
-        }) = self.known.get_mut(key)
-        else {
+        let Some(Address { light: Light::Dark { failure, leader }, .. }) = self.known.get_mut(key) else {
             return Approach::Dial;
         };
         if failure.is_news(now) {
@@ -132,10 +123,7 @@ impl Addresses {
 
     /// The leader's knock is over, or was given up.
     pub fn resign(&mut self, key: &str, number: u64) {
-        if let Some(Address {
-            light: Light::Dark { leader, .. },
-            ..
-        }) = self.known.get_mut(key)
+        if let Some(Address { light: Light::Dark { leader, .. }, .. }) = self.known.get_mut(key)
             && leader.as_ref().is_some_and(|leader| leader.number == number)
         {
             *leader = None;
@@ -162,9 +150,7 @@ impl Addresses {
         let darkened = match outcome {
             Outcome::Unknown => false,
             Outcome::Answered => {
-                address.light = Light::Lit {
-                    answered_at: Some(now),
-                };
+                address.light = Light::Lit { answered_at: Some(now) };
                 false
             }
             Outcome::Unanswered(failure) => address.light.darken(failure, begun_at),
@@ -178,9 +164,7 @@ impl Light {
     /// Refuses what a slow knock tells late: since it began, another one was answered.
     fn darken(&mut self, failure: Failure, begun_at: Instant) -> bool {
         let leader = match self {
-            Light::Lit {
-                answered_at: Some(answered_at),
-            } if *answered_at > begun_at => return false,
+            Light::Lit { answered_at: Some(answered_at) } if *answered_at > begun_at => return false,
             Light::Lit { .. } => None,
             Light::Dark { leader, .. } => leader.take(),
         };

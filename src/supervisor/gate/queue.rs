@@ -140,11 +140,7 @@ impl Queued {
         state.waiting.insert(ticket.clone(), sender);
         shared.turn(&mut state);
         drop(state);
-        Queued {
-            shared: shared.clone(),
-            ticket,
-            call,
-        }
+        Queued { shared: shared.clone(), ticket, call }
     }
 
     /// The permit, or `None` if the address went dark meanwhile; and how long that took.
@@ -157,10 +153,7 @@ impl Queued {
             }
         };
         let permit = match call {
-            Ok(Call::Admitted) => Some(Permit {
-                shared: self.shared.clone(),
-                ticket: self.ticket.clone(),
-            }),
+            Ok(Call::Admitted) => Some(Permit { shared: self.shared.clone(), ticket: self.ticket.clone() }),
             Ok(Call::SentAway) | Err(_) => None,
         };
         (permit, waited)
