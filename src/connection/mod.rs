@@ -80,6 +80,9 @@ pub trait Connector: Clone + Send + Sync + 'static {
     /// Reads the target's files.
     fn prepare(&self, target: Arc<Target>) -> impl Future<Output = Result<Prepared, Facts>> + Send + 'static;
 
+    /// Only reads and hashes the target's files: tells whether a secret changed since an attempt was prepared.
+    fn fingerprint(&self, target: Arc<Target>) -> impl Future<Output = Fingerprint> + Send + 'static;
+
     /// Resolves and connects; several addresses share the time to `deadline`.
     fn knock(
         &self,
