@@ -3,12 +3,28 @@
 //! [`Connector`] is what the supervisor acts through; [`Postgres`] is the real one, tests script their own. Knows
 //! nothing of waiting, retrying, targets beside its own, metrics or HTTP.
 
+mod facts;
+mod files;
+mod hello;
+mod knock;
+mod login;
+mod postgres;
+mod scanner;
+mod session;
+mod standing;
+mod tap;
+mod tls;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
+
+pub use login::Door;
+pub use postgres::Postgres;
+pub use session::{PgSession, Raw};
 
 use crate::reason::Facts;
 use crate::target::{Endpoint, Role, SocketTuning, Target};
