@@ -5,10 +5,7 @@ use std::time::Duration;
 /// Full jitter above a floor: `initial + U(0, min(max, initial·2ⁿ) − initial)`. `n` counts the failures before this
 /// one; `dice` is in 0..1.
 pub fn full_jitter(initial: Duration, max: Duration, n: u32, dice: f64) -> Duration {
-    let ceiling = initial
-        .saturating_mul(2u32.saturating_pow(n))
-        .min(max)
-        .max(initial);
+    let ceiling = initial.saturating_mul(2u32.saturating_pow(n)).min(max).max(initial);
     initial + (ceiling - initial).mul_f64(dice.clamp(0.0, 1.0))
 }
 
@@ -32,17 +29,10 @@ mod tests {
     #[test]
     fn jitter_stays_between_the_floor_and_a_ceiling_that_doubles_up_to_max() {
         let (initial, max) = (Duration::from_millis(200), Duration::from_secs(30));
-        let spans = [0, 1, 2, 8, 40].map(|n| {
-            (
-                full_jitter(initial, max, n, 0.0),
-                full_jitter(initial, max, n, 1.0),
-            )
-        });
+        let spans =
+            [0, 1, 2, 8, 40].map(|n| (full_jitter(initial, max, n, 0.0), full_jitter(initial, max, n, 1.0)));
         let millis = spans.map(|(low, high)| (low.as_millis(), high.as_millis()));
-        assert_eq!(
-            millis,
-            [(200, 200), (200, 400), (200, 800), (200, 30_000), (200, 30_000)]
-        );
+        assert_eq!(millis, [(200, 200), (200, 400), (200, 800), (200, 30_000), (200, 30_000)]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ const SHORTEST: Duration = Duration::from_secs(30);
 const MEMORY: Duration = Duration::from_secs(86_400);
 /// Traffic stays below this part of the limit.
 const MARGIN: f64 = 0.8;
+/// No limit makes us ask more often than this: a server that closes within a second is not kept awake, it is broken.
+const FLOOR: Duration = Duration::from_secs(1);
 
 /// What is known of the idle limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,14 +45,12 @@ impl Learner {
             (a - b).abs() <= AGREEMENT * a.max(b)
         };
         *self = match *self {
-            Learner::Heard { idle: before, .. } if agrees(before) => Learner::Known {
-                limit: idle.min(before),
-                at: now,
-            },
-            Learner::Known { limit, .. } if agrees(limit) => Learner::Known {
-                limit: limit.min(idle),
-                at: now,
-            },
+            Learner::Heard { idle: before, .. } if agrees(before) => {
+                Learner::Known { limit: idle.min(before), at: now }
+            }
+            Learner::Known { limit, .. } if agrees(limit) => {
+                Learner::Known { limit: limit.min(idle), at: now }
+            }
             // A close well before the known limit contradicts it; one well after it confirms nothing.
             Learner::Known { limit, at } if idle > limit => Learner::Known { limit, at },
             _ => Learner::Heard { idle, at: now },
@@ -74,8 +74,7 @@ impl Learner {
 
     /// `wanted`, or less where the limit asks for it.
     pub fn keep_below(&self, wanted: Duration, now: Instant) -> Duration {
-        self.limit(now)
-            .map_or(wanted, |limit| wanted.min(limit.mul_f64(MARGIN)))
+        self.limit(now).map_or(wanted, |limit| wanted.min(limit.mul_f64(MARGIN).max(FLOOR)))
     }
 }
 
@@ -95,6 +94,8 @@ mod tests {
         assert_eq!(learner.limit(now), Some(s(3)));
         assert_eq!(learner.keep_below(s(30), now), Duration::from_millis(2400));
         assert_eq!(learner.keep_below(s(1), now), s(1));
+        learner.told(Duration::from_millis(10), now);
+        assert_eq!(learner.keep_below(s(30), now), s(1), "a tiny limit makes no storm");
     }
 
     #[test]

@@ -18,10 +18,7 @@ pub struct Board(Arc<RwLock<Arc<Vec<Slot>>>>);
 impl Board {
     /// The slots as they are now; a reload replaces the list, never changes it.
     pub fn slots(&self) -> Arc<Vec<Slot>> {
-        self.0
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .clone()
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     /// Shows this list from now on.
@@ -31,10 +28,7 @@ impl Board {
     }
 
     pub fn get(&self, name: &str) -> Option<Slot> {
-        self.slots()
-            .iter()
-            .find(|slot| slot.borrow().name.as_str() == name)
-            .cloned()
+        self.slots().iter().find(|slot| slot.borrow().name.as_str() == name).cloned()
     }
 
     /// The targets whose loop is overdue.

@@ -3,13 +3,9 @@
 use std::time::Duration;
 
 /// `connect_duration_seconds`: 5 ms to 30 s.
-pub const CONNECT: [f64; 13] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0,
-];
+pub const CONNECT: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0];
 /// `ping_duration_seconds`: 0.5 ms to 5 s.
-pub const PING: [f64; 13] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-];
+pub const PING: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 /// `wake_duration_seconds`: 0.1 to 60 s.
 pub const WAKE: [f64; 10] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0];
 
@@ -23,11 +19,7 @@ pub struct Histogram<const N: usize> {
 
 impl<const N: usize> Default for Histogram<N> {
     fn default() -> Self {
-        Histogram {
-            buckets: [0; N],
-            count: 0,
-            sum: 0.0,
-        }
+        Histogram { buckets: [0; N], count: 0, sum: 0.0 }
     }
 }
 

@@ -16,7 +16,7 @@ pub use view::{State, View};
 use crate::connection::SessionFacts;
 use crate::policy::breaker::{self, Breaker};
 use crate::reason::Reason;
-use crate::target::{Provider, TargetName, Tuning};
+use crate::target::{Endpoint, Host, Provider, TargetName, Tuning};
 use histogram::Histogram;
 
 /// A moment, stamped once with both clocks: waits use `mono`, people read `wall`, and no clock jump changes a wait.
@@ -30,17 +30,11 @@ impl Moment {
     /// Reads the clocks. Only the driver and the edges (HTTP, start-up) call this; under a paused tokio clock the
     /// monotonic half is the paused one.
     pub fn now() -> Self {
-        Moment {
-            mono: tokio::time::Instant::now().into_std(),
-            wall: SystemTime::now(),
-        }
+        Moment { mono: tokio::time::Instant::now().into_std(), wall: SystemTime::now() }
     }
 
     pub fn after(self, wait: Duration) -> Self {
-        Moment {
-            mono: self.mono + wait,
-            wall: self.wall + wait,
-        }
+        Moment { mono: self.mono + wait, wall: self.wall + wait }
     }
 
     /// How long ago `earlier` was; zero if it lies ahead.
@@ -156,7 +150,20 @@ pub struct Place {
     pub provider: Provider,
 }
 
-/// The last failed attempt.
+impl Place {
+    /// The first host of an endpoint: it stands for the list in labels.
+    pub fn of(endpoint: &Endpoint) -> Self {
+        let first = endpoint.hosts.first();
+        Place {
+            host: first.map(Host::name).unwrap_or_default(),
+            port: first.map(Host::port).unwrap_or_default(),
+            database: endpoint.database.clone(),
+            provider: endpoint.provider(),
+        }
+    }
+}
+
+/// The last thing that went wrong: an attempt, a ping or a loss.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub at: Moment,

@@ -16,13 +16,7 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [State; 5] = [
-        State::Starting,
-        State::Up,
-        State::Degraded,
-        State::Sleeping,
-        State::Down,
-    ];
+    pub const ALL: [State; 5] = [State::Starting, State::Up, State::Degraded, State::Sleeping, State::Down];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -110,10 +104,7 @@ impl<'a> View<'a> {
     pub fn next_attempt(&self) -> Option<Moment> {
         match &self.status.attempt {
             Attempt::Waiting { until, .. } => Some(*until),
-            Attempt::Knocking {
-                early: Some((until, _)),
-                ..
-            } => Some(*until),
+            Attempt::Knocking { early: Some((until, _)), .. } => Some(*until),
             _ => None,
         }
     }

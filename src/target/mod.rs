@@ -68,29 +68,14 @@ impl Target {
     pub fn socket_tuning(&self, endpoint: &Endpoint) -> SocketTuning {
         let (own, url, base) = (&self.own_timings, &endpoint.timings, &self.tuning);
         let spare = base.keepalives.unwrap_or(Keepalives::DEFAULT);
-        let wanted = own
-            .keepalives
-            .or(url.keepalives)
-            .unwrap_or(base.keepalives.is_some());
-        let user_timeout = own
-            .tcp_user_timeout
-            .or(url.tcp_user_timeout)
-            .or(base.tcp_user_timeout);
+        let wanted = own.keepalives.or(url.keepalives).unwrap_or(base.keepalives.is_some());
+        let user_timeout = own.tcp_user_timeout.or(url.tcp_user_timeout).or(base.tcp_user_timeout);
         SocketTuning {
-            connect_timeout: own
-                .connect_timeout
-                .or(url.connect_timeout)
-                .unwrap_or(base.connect_timeout),
+            connect_timeout: own.connect_timeout.or(url.connect_timeout).unwrap_or(base.connect_timeout),
             keepalives: wanted.then(|| Keepalives {
                 idle: own.keepalives_idle.or(url.keepalives_idle).unwrap_or(spare.idle),
-                interval: own
-                    .keepalives_interval
-                    .or(url.keepalives_interval)
-                    .unwrap_or(spare.interval),
-                count: own
-                    .keepalives_count
-                    .or(url.keepalives_count)
-                    .unwrap_or(spare.count),
+                interval: own.keepalives_interval.or(url.keepalives_interval).unwrap_or(spare.interval),
+                count: own.keepalives_count.or(url.keepalives_count).unwrap_or(spare.count),
             }),
             // libpq's 0 is the system's default: the option is left alone.
             tcp_user_timeout: user_timeout.filter(|t| !t.is_zero()),
@@ -131,11 +116,7 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Host {
     /// `hostaddr`, where given, is dialled without asking DNS; `name` is then what TLS verifies.
-    Tcp {
-        name: String,
-        hostaddr: Option<IpAddr>,
-        port: u16,
-    },
+    Tcp { name: String, hostaddr: Option<IpAddr>, port: u16 },
     /// A Unix socket: the folder (or `@name` of an abstract one) and the port that names the socket in it.
     Unix { dir: PathBuf, port: u16 },
 }
@@ -300,10 +281,7 @@ impl Endpoint {
     pub fn address_key(&self) -> String {
         let each = |h: &Host| match h {
             Host::Tcp { name, hostaddr, port } => {
-                format!(
-                    "{}:{port}",
-                    hostaddr.map_or_else(|| name.clone(), |a| a.to_string())
-                )
+                format!("{}:{port}", hostaddr.map_or_else(|| name.clone(), |a| a.to_string()))
             }
             Host::Unix { dir, port } => format!("{}:{port}", dir.display()),
         };
@@ -385,11 +363,8 @@ pub struct Keepalives {
 }
 
 impl Keepalives {
-    pub const DEFAULT: Keepalives = Keepalives {
-        idle: Duration::from_secs(10),
-        interval: Duration::from_secs(5),
-        count: 5,
-    };
+    pub const DEFAULT: Keepalives =
+        Keepalives { idle: Duration::from_secs(10), interval: Duration::from_secs(5), count: 5 };
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -424,19 +399,9 @@ impl Default for Tuning {
             connect_timeout: Duration::from_secs(10),
             keepalives: Some(Keepalives::DEFAULT),
             tcp_user_timeout: Some(Duration::from_secs(30)),
-            ping: Ping {
-                interval: Duration::from_secs(30),
-                timeout: Duration::from_secs(5),
-            },
-            refresh: Refresh {
-                every: Some(Duration::from_secs(240)),
-                jitter: 0.1,
-                overlap: true,
-            },
-            backoff: Backoff {
-                initial: Duration::from_millis(200),
-                max: Duration::from_secs(30),
-            },
+            ping: Ping { interval: Duration::from_secs(30), timeout: Duration::from_secs(5) },
+            refresh: Refresh { every: Some(Duration::from_secs(240)), jitter: 0.1, overlap: true },
+            backoff: Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(30) },
             breaker: Breaker {
                 consecutive_failures: 5,
                 open_for: Duration::from_secs(10),

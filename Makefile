@@ -1,0 +1,36 @@
+# Two commands matter: `make demo` and `make test`. Both install what they need and say so first.
+.DEFAULT_GOAL := help
+.PHONY: help demo chaos test lint tools release clean
+SHELL := /bin/bash
+CARGO ?= cargo
+
+help: ## Lists these targets.
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: ## Supervises a throw-away PostgreSQL: page, metrics and health to look at; ctrl-C ends it.
+	@tests/tools.sh build postgres
+	$(CARGO) run --locked -- demo $(ARGS)
+
+chaos: ARGS += --chaos
+chaos: demo ## The same, while the server is killed, restarted, hung and locked on a schedule.
+
+test: ## Passes everything that has to hold: format, lints, docs, all tests against real servers.
+	@tests/tools.sh build lint test
+	$(MAKE) lint
+	$(CARGO) test --locked
+
+lint: ## Format, clippy and rustdoc, warnings as errors.
+	@tests/tools.sh build lint
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+
+tools: ## Installs all that building and testing need.
+	@tests/tools.sh
+
+release: ## Builds the optimised program.
+	@tests/tools.sh build
+	$(CARGO) build --locked --release
+
+clean: ## Removes what was built.
+	$(CARGO) clean

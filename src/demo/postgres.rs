@@ -1,0 +1,495 @@
+//! A throw-away PostgreSQL on loopback: made, configured, started, stopped, hung, killed, and gone with its [`Den`].
+//!
+//! The server is our own child, never a service of the machine. All calls block, each for a bounded time.
+
+use std::fmt::Write;
+use std::fs::{self, OpenOptions};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::Trouble;
+use super::binaries::Binaries;
+use super::den::Den;
+
+/// The superuser of every cluster; on the Unix socket it needs no password.
+pub const SUPERUSER: &str = "postgres";
+/// Ports below those that the kernel gives to outgoing sockets: nobody takes the port of a server that is down, and a
+/// client that knocks there never meets itself.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+const START_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+const INITDB_LIMIT: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(5);
+/// How often a port that somebody else took meanwhile is replaced.
+const PORT_TRIES: usize = 5;
+
+/// What a cluster is to be like.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// Lines of `postgresql.conf`, over the base ones.
+    pub settings: Vec<(String, String)>,
+    /// Lines of `pg_hba.conf` for TCP; with none, everybody on loopback needs a password by SCRAM.
+    pub hba: Vec<String>,
+    /// Files put into the data folder before the start, readable by the server alone: certificates and keys.
+    pub files: Vec<(String, String)>,
+    /// Starts as a standby that is never fed: in recovery, read-only, until promoted.
+    pub standby: bool,
+}
+
+impl Setup {
+    pub fn set(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    pub fn hba(mut self, line: &str) -> Self {
+        self.hba.push(line.to_owned());
+        self
+    }
+
+    pub fn file(mut self, name: &str, contents: &str) -> Self {
+        self.files.push((name.to_owned(), contents.to_owned()));
+        self
+    }
+
+    pub fn standby(mut self) -> Self {
+        self.standby = true;
+        self
+    }
+}
+
+/// How a server is told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Waits for the sessions to end by themselves.
+    Smart,
+    /// Ends the sessions, then itself.
+    Fast,
+    /// Ends everything at once; the next start recovers.
+    Immediate,
+}
+
+impl Shutdown {
+    fn signal(self) -> Signal {
+        match self {
+            Shutdown::Smart => Signal::SIGTERM,
+            Shutdown::Fast => Signal::SIGINT,
+            Shutdown::Immediate => Signal::SIGQUIT,
+        }
+    }
+}
+
+/// A data folder fresh from initdb, to copy clusters from: a copy takes a tenth of the time.
+#[derive(Debug)]
+pub struct Template {
+    binaries: Binaries,
+    data: PathBuf,
+    password: String,
+    // Last, so that it goes last.
+    den: Den,
+}
+
+impl Template {
+    pub fn new(binaries: Binaries) -> Result<Template, Trouble> {
+        let den = Den::new()?;
+        let data = den.path().join("data");
+        let password = initdb(&den, &binaries, &data)?;
+        Ok(Template { binaries, data, password, den })
+    }
+
+    /// A running cluster of its own.
+    pub fn start(&self, setup: Setup) -> Result<Cluster, Trouble> {
+        let den = Den::new()?;
+        let data = den.path().join("data");
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(&self.data).arg(&data);
+        run(&mut copy, INITDB_LIMIT, &self.den.path().join("cp.log"))?;
+        Cluster::launch(den, self.binaries.clone(), data, self.password.clone(), setup)
+    }
+}
+
+/// A throw-away PostgreSQL. Dropping it ends it and removes its files.
+#[derive(Debug)]
+pub struct Cluster {
+    binaries: Binaries,
+    data: PathBuf,
+    log: PathBuf,
+    password: String,
+    port: u16,
+    setup: Setup,
+    server: Option<Child>,
+    den: Den,
+}
+
+impl Cluster {
+    /// Makes a new cluster and starts it.
+    pub fn start_new(binaries: Binaries, setup: Setup) -> Result<Cluster, Trouble> {
+        let den = Den::new()?;
+        let data = den.path().join("data");
+        let password = initdb(&den, &binaries, &data)?;
+        Cluster::launch(den, binaries, data, password, setup)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The superuser's password.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// The folder of its Unix socket.
+    pub fn socket_folder(&self) -> &Path {
+        self.den.path()
+    }
+
+    pub fn data_folder(&self) -> &Path {
+        &self.data
+    }
+
+    pub fn log_path(&self) -> &Path {
+        &self.log
+    }
+
+    /// All that the server has logged, over all its starts.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// The account that the server runs as; `None` where it is ours.
+    pub fn account(&self) -> Option<&str> {
+        self.den.account()
+    }
+
+    /// A connection string for `user` by TCP.
+    pub fn url(&self, user: &str, password: &str, database: &str) -> String {
+        format!("postgresql://{user}:{password}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// A connection string for the superuser by TCP.
+    pub fn superuser_url(&self) -> String {
+        self.url(SUPERUSER, &self.password, SUPERUSER)
+    }
+
+    /// A keyword string for the superuser by the Unix socket: works whatever `pg_hba.conf` says.
+    pub fn admin_conninfo(&self) -> String {
+        format!(
+            "host='{}' port={} user={SUPERUSER} dbname={SUPERUSER} application_name=admin",
+            self.den.path().display(),
+            self.port
+        )
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.exited().is_none()
+    }
+
+    /// Starts the server that was stopped or has died, on the same port and data.
+    pub fn start(&mut self) -> Result<(), Trouble> {
+        if self.is_running() {
+            return Ok(());
+        }
+        // What a crash left behind would refuse the start.
+        self.den.signal_all(&self.data, Signal::SIGKILL);
+        self.spawn()?;
+        self.await_ready()
+    }
+
+    /// Stops the server and waits for its end.
+    pub fn stop(&mut self, how: Shutdown) -> Result<(), Trouble> {
+        if !self.is_running() {
+            return Ok(());
+        }
+        self.signal(how.signal())?;
+        self.resume();
+        let deadline = Instant::now() + STOP_LIMIT;
+        while self.is_running() {
+            if Instant::now() > deadline {
+                return Err(self.trouble(format!("did not stop within {STOP_LIMIT:?}")));
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    pub fn restart(&mut self, how: Shutdown) -> Result<(), Trouble> {
+        self.stop(how)?;
+        self.start()
+    }
+
+    /// Hangs the server: stops all its processes where they are. The kernel still accepts connections for it.
+    pub fn pause(&self) {
+        self.den.signal_all(&self.data, Signal::SIGSTOP);
+    }
+
+    /// Lets a hung server go on.
+    pub fn resume(&self) {
+        self.den.signal_all(&self.data, Signal::SIGCONT);
+    }
+
+    /// Kills one of the server's processes, as the system does when memory runs out: the server then ends all
+    /// sessions and recovers.
+    pub fn kill_backend(&self, pid: i32) -> Result<(), Trouble> {
+        let pid = Pid::from_raw(pid);
+        if !self.den.processes(&self.data).contains(&pid) {
+            return Err(self.trouble(format!("has no process {pid}")));
+        }
+        kill(pid, Signal::SIGKILL).map_err(|e| Trouble::of(format!("cannot kill process {pid}"), e))
+    }
+
+    /// Changes settings, until the next change, over those of the setup; those that need no restart apply soon.
+    pub fn reconfigure(&mut self, settings: &[(&str, &str)]) -> Result<(), Trouble> {
+        for (name, value) in settings {
+            self.setup.settings.retain(|(n, _)| n != name);
+            self.setup.settings.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        self.configure()?;
+        self.reload()
+    }
+
+    /// Replaces the lines of `pg_hba.conf` for TCP.
+    pub fn set_hba(&mut self, lines: &[&str]) -> Result<(), Trouble> {
+        self.setup.hba = lines.iter().map(|line| (*line).to_owned()).collect();
+        self.configure()?;
+        self.reload()
+    }
+
+    /// Makes a standby a primary.
+    pub fn promote(&mut self) -> Result<(), Trouble> {
+        self.setup.standby = false;
+        self.den.write(&self.data.join("promote"), "")?;
+        self.signal(Signal::SIGUSR1)
+    }
+
+    /// Makes a stopped server a standby at its next start.
+    pub fn demote(&mut self) {
+        self.setup.standby = true;
+    }
+
+    fn launch(
+        den: Den,
+        binaries: Binaries,
+        data: PathBuf,
+        password: String,
+        setup: Setup,
+    ) -> Result<Cluster, Trouble> {
+        let log = den.path().join("server.log");
+        let mut cluster = Cluster { binaries, log, password, port: 0, setup, server: None, data, den };
+        for (name, contents) in &cluster.setup.files {
+            cluster.den.write(&cluster.data.join(name), contents)?;
+        }
+        for tries_left in (0..PORT_TRIES).rev() {
+            cluster.port = free_port()?;
+            cluster.spawn()?;
+            match cluster.await_ready() {
+                Err(_) if tries_left > 0 && cluster.log().contains("could not bind") => continue,
+                ended => return ended.map(|()| cluster),
+            }
+        }
+        unreachable!("the last try returns")
+    }
+
+    fn spawn(&mut self) -> Result<(), Trouble> {
+        self.configure()?;
+        if self.setup.standby {
+            self.den.write(&self.data.join("standby.signal"), "")?;
+        }
+        let open = || OpenOptions::new().create(true).append(true).open(&self.log);
+        let log = open().and_then(|log| Ok((log.try_clone()?, log)));
+        let (out, err) = log.map_err(|e| Trouble::of(format!("cannot open {}", self.log.display()), e))?;
+        let server = self
+            .den
+            .command(&self.binaries.postgres(), &self.data)
+            .arg("-D")
+            .arg(&self.data)
+            .stdout(out)
+            .stderr(err)
+            .spawn()
+            .map_err(|e| Trouble::of(format!("cannot run {}", self.binaries.postgres().display()), e))?;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// Waits until the server says in its lock file, as pg_ctl reads it, that it takes sessions.
+    fn await_ready(&mut self) -> Result<(), Trouble> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            if let Some(status) = self.exited() {
+                return Err(self.trouble(format!("ended at its start ({status})")));
+            }
+            let pid = self.server.as_ref().map(|s| s.id().to_string());
+            let file = fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
+            let mut lines = file.lines();
+            // The file of a server that was killed is still there: it is ours only with our process id.
+            let ours = lines.next().map(str::trim) == pid.as_deref();
+            if ours && lines.nth(6).is_some_and(|status| status.trim() == "ready") {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(self.trouble(format!("did not start within {START_LIMIT:?}")));
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// How the server ended; an all-right-looking status where there is none to ask.
+    fn exited(&mut self) -> Option<ExitStatus> {
+        match self.server.as_mut().map(Child::try_wait) {
+            None => Some(ExitStatus::default()),
+            Some(Ok(ended)) => ended,
+            Some(Err(_)) => None,
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Trouble> {
+        let Some(server) = &self.server else {
+            return Err(self.trouble("is not running"));
+        };
+        let pid = Pid::from_raw(server.id() as i32);
+        kill(pid, signal).map_err(|e| self.trouble(format!("cannot be sent {signal}: {e}")))
+    }
+
+    fn reload(&mut self) -> Result<(), Trouble> {
+        if self.is_running() {
+            self.signal(Signal::SIGHUP)?;
+        }
+        Ok(())
+    }
+
+    fn configure(&self) -> Result<(), Trouble> {
+        let settings = settings(self.den.path(), self.port, &self.setup);
+        self.den.write(&self.data.join("postgresql.conf"), &settings)?;
+        let hba = hba(&self.setup);
+        self.den.write(&self.data.join("pg_hba.conf"), &hba)
+    }
+
+    fn trouble(&self, what: impl std::fmt::Display) -> Trouble {
+        Trouble::new(format!(
+            "the PostgreSQL on port {} {what}; the end of its log:\n{}",
+            self.port,
+            tail(&self.log)
+        ))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // The den's janitor kills whatever is left; this one is ours to reap.
+        if let Some(server) = &mut self.server {
+            self.den.signal_all(&self.data, Signal::SIGKILL);
+            let _ = server.wait();
+        }
+    }
+}
+
+/// A loopback port that nobody listens on, and that the kernel gives to no outgoing socket.
+pub fn free_port() -> Result<u16, Trouble> {
+    const TRIES: usize = 200;
+    (0..TRIES)
+        .map(|_| fastrand::u16(PORTS))
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .ok_or_else(|| Trouble::new(format!("no free port found on 127.0.0.1 between {PORTS:?}")))
+}
+
+/// `postgresql.conf`: quick rather than safe, because the data is thrown away.
+fn settings(sockets: &Path, port: u16, setup: &Setup) -> String {
+    let sockets = sockets.display().to_string();
+    let port = port.to_string();
+    let base = [
+        ("listen_addresses", "127.0.0.1"),
+        ("port", port.as_str()),
+        ("unix_socket_directories", sockets.as_str()),
+        ("max_connections", "100"),
+        ("shared_buffers", "16MB"),
+        ("fsync", "off"),
+        ("synchronous_commit", "off"),
+        ("full_page_writes", "off"),
+        ("timezone", "UTC"),
+        ("log_timezone", "UTC"),
+        ("log_line_prefix", "%m [%p] %q%u@%d %a "),
+        ("log_connections", "on"),
+        ("log_disconnections", "on"),
+    ];
+    let chosen = setup.settings.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+    let mut text = String::new();
+    // The last one of a name wins.
+    for (name, value) in base.into_iter().chain(chosen) {
+        let value = value.replace('\'', "''");
+        let _ = writeln!(text, "{name} = '{value}'");
+    }
+    text
+}
+
+/// `pg_hba.conf`: the superuser by the Unix socket first, so that nothing under test locks us out.
+fn hba(setup: &Setup) -> String {
+    let mut lines = vec![format!("local all {SUPERUSER} trust")];
+    if setup.hba.is_empty() {
+        lines.push("host all all 127.0.0.1/32 scram-sha-256".to_owned());
+        lines.push("host all all ::1/128 scram-sha-256".to_owned());
+        lines.push("local all all scram-sha-256".to_owned());
+    }
+    lines.extend(setup.hba.iter().cloned());
+    lines.join("\n") + "\n"
+}
+
+/// Makes a data folder and returns the superuser's password.
+fn initdb(den: &Den, binaries: &Binaries, data: &Path) -> Result<String, Trouble> {
+    let password: String = (0..20).map(|_| fastrand::alphanumeric()).collect();
+    let pwfile = den.path().join("password");
+    den.write(&pwfile, &password)?;
+    let mut command = den.command(&binaries.initdb(), den.path());
+    command
+        .args(["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"])
+        .args(["--auth=scram-sha-256", "--username", SUPERUSER])
+        .arg("--pwfile")
+        .arg(&pwfile)
+        .arg("-D")
+        .arg(data);
+    run(&mut command, INITDB_LIMIT, &den.path().join("initdb.log"))?;
+    let _ = fs::remove_file(&pwfile);
+    Ok(password)
+}
+
+/// Runs a command to its end, in time, its words kept in `log`.
+fn run(command: &mut Command, limit: Duration, log: &Path) -> Result<(), Trouble> {
+    let program = Path::new(command.get_program()).display().to_string();
+    let words =
+        OpenOptions::new().create(true).append(true).open(log).and_then(|log| Ok((log.try_clone()?, log)));
+    let (out, err) = words.map_err(|e| Trouble::of(format!("cannot open {}", log.display()), e))?;
+    let mut child = command
+        .stdout(out)
+        .stderr(err)
+        .spawn()
+        .map_err(|e| Trouble::of(format!("cannot run {program}"), e))?;
+    let deadline = Instant::now() + limit;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => return Ok(()),
+            Ok(Some(status)) => {
+                return Err(Trouble::new(format!("{program} failed ({status}):\n{}", tail(log))));
+            }
+            Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(Trouble::new(format!("{program} did not end within {limit:?}")));
+            }
+            Err(e) => return Err(Trouble::of(format!("cannot wait for {program}"), e)),
+        }
+    }
+}
+
+/// The last lines of a log.
+fn tail(log: &Path) -> String {
+    const LINES: usize = 20;
+    let text = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}

@@ -1,0 +1,189 @@
+//! The driver's slot for an attempt: knock, the open door, login, the session that landed.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Future_;
+use crate::connection::{Connector, Fingerprint, KnockTimes, Login, Prepared};
+use crate::reason::{Cause, Facts, Phase};
+use crate::status::{Place, Purpose};
+use crate::supervisor::gate::{Gate, Lane, Permit};
+use crate::supervisor::machine::{Dial, Event};
+use crate::target::Target;
+
+/// How much later than the connection's own deadline the driver cuts an attempt off: the net under the net.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// Where the attempt is.
+pub enum Slot<C: Connector> {
+    Empty,
+    Preparing {
+        future: Future_<Started<C>>,
+    },
+    Knocking {
+        future: Future_<Knocked<C>>,
+    },
+    /// Let in, not logged in yet.
+    Door(Box<Door<C>>),
+    LoggingIn {
+        future: Future_<Result<(C::Session, Login), Facts>>,
+    },
+    /// Logged in, not adopted yet.
+    Landed(C::Session),
+}
+
+/// What the slot has to tell.
+pub enum Happened {
+    Event(Event),
+    /// What of the secret files this attempt uses.
+    Used(Fingerprint),
+}
+
+/// The files are read: the fingerprint of what was read, and the knock to go on with.
+pub struct Started<C: Connector> {
+    used: Fingerprint,
+    knock: Future_<Knocked<C>>,
+}
+
+/// A knock that ended.
+pub struct Knocked<C: Connector> {
+    dial: Dial,
+    outcome: Result<(Door<C>, KnockTimes), (Facts, Instant)>,
+}
+
+/// An accepted socket, with its login permit and its deadline.
+pub struct Door<C: Connector> {
+    socket: C::Door,
+    permit: Permit,
+    prepared: Prepared,
+    deadline: Instant,
+}
+
+/// Reconnects go before refreshes.
+pub fn lane(purpose: Purpose) -> Lane {
+    match purpose {
+        Purpose::First | Purpose::Reconnect | Purpose::Wake | Purpose::Confirm => Lane::Reconnect,
+        Purpose::Refresh | Purpose::Prove => Lane::Refresh,
+    }
+}
+
+impl<C: Connector> Slot<C> {
+    /// Reads the files, passes the gate, knocks. `wake` is the deadline after sleep, in place of `connect_timeout`.
+    pub fn knock(connector: C, gate: Gate, target: Arc<Target>, lane: Lane, wake: Option<Duration>) -> Self {
+        Slot::Preparing { future: Box::pin(prepare(connector, gate, target, lane, wake)) }
+    }
+
+    /// Goes on through the open door.
+    pub fn login(&mut self, connector: &C, target: &Arc<Target>) {
+        let Slot::Door(door) = std::mem::replace(self, Slot::Empty) else {
+            return;
+        };
+        let Door { socket, permit, prepared, deadline } = *door;
+        let login = connector.login(socket, target.clone(), prepared, deadline);
+        *self = Slot::LoggingIn {
+            future: Box::pin(async move {
+                let outcome = timeout_at(deadline + SLACK, login).await;
+                drop(permit);
+                outcome.unwrap_or_else(|_| Err(Facts::new(Phase::Startup, Cause::Timeout)))
+            }),
+        };
+    }
+
+    /// The next thing that the attempt has to tell; dropping the future loses nothing.
+    pub async fn next(&mut self) -> Happened {
+        match self {
+            Slot::Preparing { future } => {
+                let started = future.await;
+                *self = Slot::Knocking { future: started.knock };
+                Happened::Used(started.used)
+            }
+            Slot::Knocking { future } => {
+                let knocked = future.await;
+                Happened::Event(self.knocked(knocked))
+            }
+            Slot::LoggingIn { future } => match future.await {
+                Ok((session, login)) => {
+                    *self = Slot::Landed(session);
+                    Happened::Event(Event::LoggedIn(Box::new(login)))
+                }
+                Err(facts) => {
+                    *self = Slot::Empty;
+                    let at = Instant::now().into_std();
+                    Happened::Event(Event::Failed { facts, at, dial: None })
+                }
+            },
+            Slot::Empty | Slot::Door(_) | Slot::Landed(_) => pending().await,
+        }
+    }
+
+    fn knocked(&mut self, knocked: Knocked<C>) -> Event {
+        let Knocked { dial, outcome } = knocked;
+        match outcome {
+            Ok((door, times)) => {
+                *self = Slot::Door(Box::new(door));
+                Event::Knocked { dial, times }
+            }
+            Err((facts, at)) => {
+                *self = Slot::Empty;
+                Event::Failed { facts, at: at.into_std(), dial: Some(dial) }
+            }
+        }
+    }
+}
+
+async fn prepare<C: Connector>(
+    connector: C,
+    gate: Gate,
+    target: Arc<Target>,
+    lane: Lane,
+    wake: Option<Duration>,
+) -> Started<C> {
+    match connector.prepare(target.clone()).await {
+        Ok(prepared) => {
+            let used = prepared.fingerprint;
+            Started { used, knock: Box::pin(knock(connector, gate, prepared, lane, wake)) }
+        }
+        Err(facts) => {
+            let used = connector.fingerprint(target).await;
+            let outcome = Err((facts, Instant::now()));
+            let dial = Dial::default();
+            Started { used, knock: Box::pin(async { Knocked { dial, outcome } }) }
+        }
+    }
+}
+
+async fn knock<C: Connector>(
+    connector: C,
+    gate: Gate,
+    prepared: Prepared,
+    lane: Lane,
+    wake: Option<Duration>,
+) -> Knocked<C> {
+    let key = prepared.endpoint.address_key();
+    let place = Some(Place::of(&prepared.endpoint));
+    let budget = wake.unwrap_or(prepared.sockets.connect_timeout);
+    let dial = |admitted: Instant| {
+        let deadline = admitted + budget;
+        let knock = connector.knock(prepared.clone(), deadline);
+        async move {
+            let outcome = timeout_at(deadline + SLACK, knock).await;
+            let (socket, times) =
+                outcome.unwrap_or_else(|_| Err(Facts::new(Phase::Connect, Cause::Timeout)))?;
+            Ok((socket, times, deadline))
+        }
+    };
+    match gate.pass(&key, lane, dial).await {
+        Ok(passed) => {
+            let (socket, times, deadline) = passed.value;
+            let door = Door { socket, permit: passed.permit, prepared, deadline };
+            Knocked { dial: Dial { shared: false, waited: passed.waited, place }, outcome: Ok((door, times)) }
+        }
+        Err(refused) => Knocked {
+            dial: Dial { shared: refused.shared, waited: refused.waited, place },
+            outcome: Err((refused.facts, refused.failed_at)),
+        },
+    }
+}

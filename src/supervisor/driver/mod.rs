@@ -1,0 +1,263 @@
+//! Acts out what the machine decides: the only place with a clock, dice and sessions.
+//!
+//! One task with three slots (line, attempt, closing) and one `select!`. Actions only start futures, nothing is awaited
+//! inside the loop, and a dropped future can't report: so slots need no ids.
+
+mod attempt;
+mod log;
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use self::attempt::{Happened, Slot as AttemptSlot};
+use super::gate::Gate;
+use super::machine::{Action, Answer, Event, Machine};
+use crate::connection::{Connector, Fingerprint, Session, SessionEvent};
+use crate::status::board::Slot;
+use crate::status::{Attempt, Because, Moment, Purpose, TargetStatus};
+use crate::target::{Role, Target};
+
+type Future_<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// While credentials are rejected their files are read that often.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// What others ask of a target's task.
+#[derive(Debug)]
+pub enum Command {
+    /// The same endpoint, treated differently.
+    Tune(Arc<Target>),
+    /// Somebody needs the session: wake it.
+    Want,
+    /// Prove a login and say how it went.
+    Prove(oneshot::Sender<Answer>),
+    Stop,
+}
+
+/// One target's task.
+pub struct Driver<C: Connector> {
+    connector: C,
+    gate: Gate,
+    target: Arc<Target>,
+    slot: Slot,
+    commands: mpsc::Receiver<Command>,
+    machine: Machine,
+    dice: fastrand::Rng,
+    line: Option<C::Session>,
+    attempt: AttemptSlot<C>,
+    closing: Option<Future_<()>>,
+    /// Ends when a secret file differs from what the last attempt used; set while that is worth knowing.
+    watch: Option<Future_<()>>,
+    used: Fingerprint,
+    proving: Vec<oneshot::Sender<Answer>>,
+    log: log::Transitions,
+    /// Nothing is taken from others any more.
+    stopping: bool,
+}
+
+impl<C: Connector> std::fmt::Debug for Driver<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("target", &self.target.name).finish_non_exhaustive()
+    }
+}
+
+impl<C: Connector> Driver<C> {
+    pub fn new(
+        connector: C,
+        gate: Gate,
+        target: Arc<Target>,
+        slot: Slot,
+        commands: mpsc::Receiver<Command>,
+        dice: fastrand::Rng,
+    ) -> Self {
+        Driver {
+            connector,
+            gate,
+            target,
+            slot,
+            commands,
+            machine: Machine::default(),
+            dice,
+            line: None,
+            attempt: AttemptSlot::Empty,
+            closing: None,
+            watch: None,
+            used: Fingerprint::default(),
+            proving: Vec::new(),
+            log: log::Transitions::default(),
+            stopping: false,
+        }
+    }
+
+    /// Runs until [`Command::Stop`] has closed everything.
+    pub async fn run(mut self) {
+        let mut event = Event::Started;
+        while !self.step(event) {
+            event = self.next().await;
+        }
+    }
+
+    /// Waits for the next thing that happens.
+    async fn next(&mut self) -> Event {
+        let due = Instant::from_std(self.slot.borrow().due);
+        loop {
+            tokio::select! {
+                biased;
+                command = self.commands.recv(), if !self.stopping => match command {
+                    Some(Command::Tune(target)) => {
+                        self.target = target;
+                        return Event::Tuned(self.target.tuning.clone());
+                    }
+                    Some(Command::Want) => return Event::Wanted,
+                    Some(Command::Prove(answer)) => {
+                        self.proving.push(answer);
+                        return Event::Prove;
+                    }
+                    // The supervisor dropped its end: that is a stop, too.
+                    Some(Command::Stop) | None => {
+                        self.stopping = true;
+                        return Event::Stop;
+                    }
+                },
+                event = line_event(&mut self.line) => match event {
+                    SessionEvent::Pong { took, role } => return Event::Pong { took, role },
+                    SessionEvent::PingFailed(facts) => return Event::PingFailed(facts),
+                    SessionEvent::Lost(facts) => {
+                        self.line = None;
+                        return Event::Lost(facts);
+                    }
+                },
+                happened = self.attempt.next() => match happened {
+                    Happened::Event(event) => return event,
+                    Happened::Used(fingerprint) => self.used = fingerprint,
+                },
+                () = or_never(&mut self.closing) => {
+                    self.closing = None;
+                    return Event::Closed;
+                },
+                () = or_never(&mut self.watch) => {
+                    self.watch = None;
+                    return Event::SecretChanged;
+                },
+                () = sleep_until(due) => return Event::Timer,
+            }
+        }
+    }
+
+    /// Lets the machine decide, publishes the snapshot, acts. True when everything is closed.
+    fn step(&mut self, event: Event) -> bool {
+        let now = Moment::now();
+        let (machine, dice, log) = (&mut self.machine, &mut self.dice, &mut self.log);
+        let mut actions = Vec::new();
+        log.event(&self.target.name, &event);
+        self.slot.send_modify(|status| {
+            let before = log::Before::of(status);
+            actions = machine.on(event, now, &mut || dice.f64(), status);
+            log.after(&before, status, now);
+        });
+        let mut stopped = false;
+        for action in actions {
+            stopped |= action == Action::Stopped;
+            self.act(action);
+        }
+        self.watch_secrets();
+        stopped
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Knock { purpose } => {
+                let wake = (purpose == Purpose::Wake).then_some(self.target.tuning.wake_timeout);
+                let (connector, gate) = (self.connector.clone(), self.gate.clone());
+                let lane = attempt::lane(purpose);
+                self.attempt = AttemptSlot::knock(connector, gate, self.target.clone(), lane, wake);
+            }
+            Action::Login => self.attempt.login(&self.connector, &self.target),
+            Action::HangUp => self.attempt = AttemptSlot::Empty,
+            Action::Ping => {
+                let role = self.asked_role();
+                if let Some(line) = &mut self.line {
+                    line.ping(role);
+                }
+            }
+            Action::Adopt => {
+                if let AttemptSlot::Landed(session) = std::mem::replace(&mut self.attempt, AttemptSlot::Empty)
+                {
+                    self.close_line();
+                    self.line = Some(session);
+                }
+            }
+            Action::Close => self.close_line(),
+            Action::Answer(answer) => {
+                for asker in self.proving.drain(..) {
+                    // Whoever asked may have gone; the attempt was made all the same.
+                    let _ = asker.send(answer);
+                }
+            }
+            Action::Stopped => {}
+        }
+    }
+
+    /// Starts to close the line, behind what is being closed already.
+    fn close_line(&mut self) {
+        if let Some(old) = self.line.take() {
+            let before = self.closing.take();
+            self.closing = Some(Box::pin(async move {
+                let goodbye = old.close();
+                match before {
+                    Some(before) => _ = tokio::join!(before, goodbye),
+                    None => goodbye.await,
+                }
+            }));
+        }
+    }
+
+    fn asked_role(&self) -> Role {
+        self.target.tuning.role
+    }
+
+    /// Watches the secret files for as long as only another secret can help.
+    fn watch_secrets(&mut self) {
+        let helps = {
+            let status = self.slot.borrow();
+            waits_for_secret(&status) && has_files(&self.target)
+        };
+        if helps && self.watch.is_none() {
+            let (connector, target, used) = (self.connector.clone(), self.target.clone(), self.used);
+            self.watch = Some(Box::pin(async move {
+                while connector.fingerprint(target.clone()).await == used {
+                    sleep(WATCH_EVERY).await;
+                }
+            }));
+        } else if !helps {
+            self.watch = None;
+        }
+    }
+}
+
+fn waits_for_secret(status: &TargetStatus) -> bool {
+    matches!(status.attempt, Attempt::Waiting { because: Because::SlowLane, .. })
+}
+
+fn has_files(target: &Target) -> bool {
+    target.password_file.is_some() || matches!(target.source, crate::target::Source::File(_))
+}
+
+async fn line_event<S: Session>(line: &mut Option<S>) -> SessionEvent {
+    match line {
+        Some(session) => session.event().await,
+        None => pending().await,
+    }
+}
+
+async fn or_never(slot: &mut Option<Future_<()>>) {
+    match slot {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}

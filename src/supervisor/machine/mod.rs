@@ -1,0 +1,324 @@
+//! The decisions of one target: a pure transition table, without clock, dice, sockets or sessions of its own.
+//!
+//! It holds two things apart: the *line*, what we hold, and the *attempt*, what we do about the next one. The driver
+//! turns what happens into an [`Event`], and carries out the [`Action`]s. [`Machine::on`] is the only way in.
+
+mod attempt;
+mod line;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod walk;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::connection::{KnockTimes, Login};
+use crate::policy::breaker::Breaker;
+use crate::policy::idle::Learner;
+use crate::reason::{Facts, Reason};
+use crate::status::{Attempt, Because, Line, Moment, Place, Purpose, TargetStatus};
+use crate::target::{IdlePolicy, Role, Tuning};
+
+/// The loop runs at least this often, so that one that has stopped is noticed whatever it was waiting for.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A line that was whole for this long is reconnected at once, and forgets earlier failures.
+const CALM: Duration = Duration::from_secs(60);
+
+/// What happens.
+#[derive(Debug, Clone)]
+pub enum Event {
+    Started,
+    /// `due` has come.
+    Timer,
+    /// The knock was let in.
+    Knocked {
+        dial: Dial,
+        times: KnockTimes,
+    },
+    LoggedIn(Box<Login>),
+    /// The attempt ended: at the knock if `dial` is there, else at the login.
+    Failed {
+        facts: Facts,
+        at: Instant,
+        dial: Option<Dial>,
+    },
+    Pong {
+        took: Duration,
+        role: Role,
+    },
+    PingFailed(Facts),
+    Lost(Facts),
+    /// The session that was being closed is gone.
+    Closed,
+    SecretChanged,
+    Tuned(Arc<Tuning>),
+    /// Somebody needs the session: the pool.
+    Wanted,
+    /// `/probe` asks for a login now.
+    Prove,
+    Stop,
+}
+
+/// What the gate tells of a knock.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dial {
+    /// Another target of the same address knocked, and this is its answer.
+    pub shared: bool,
+    /// How long the storm guard held it back.
+    pub waited: Duration,
+    pub place: Option<Place>,
+}
+
+/// What the driver does about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Pass the gate, resolve, connect.
+    Knock {
+        purpose: Purpose,
+    },
+    /// Log in on the socket that was let in.
+    Login,
+    /// Drop the attempt, wherever it is.
+    HangUp,
+    Ping,
+    /// The attempt's session becomes the line; a line that is there is closed behind it.
+    Adopt,
+    /// Close the line.
+    Close,
+    /// Tell whoever asked for a proof.
+    Answer(Answer),
+    /// Everything is closed: the task ends.
+    Stopped,
+}
+
+/// What `/probe` is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Proven,
+    Failed(Reason),
+    /// Not tried: the wait that holds it.
+    Refused(Because),
+}
+
+/// What a target remembers beside its snapshot.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// Failures and quick losses in a row, for backoff; cleared by a minute of health.
+    n: u32,
+    /// Permanent failures in a row, for the slow lane.
+    slow_n: u32,
+    /// Logins in a row that found the wrong role.
+    role_n: u32,
+    /// Since when the server says that it is starting.
+    starting_since: Option<Instant>,
+    /// The idle limit of the other side.
+    learner: Learner,
+    /// Whether this endpoint ever gave a session: the next is then a reconnect.
+    had_session: bool,
+    /// How long the session that was lost last had been idle.
+    idle_for: Duration,
+    /// Since when the line was whole before a planned gap.
+    unbroken_since: Option<Moment>,
+    /// When the ping under way was asked.
+    asked_at: Option<Moment>,
+    next_ping: Option<Instant>,
+    refresh_at: Option<Instant>,
+    close_idle_at: Option<Instant>,
+    /// A session is being closed.
+    closing: bool,
+    /// How the last attempt ended, for `/probe`.
+    last_end: Option<(Instant, Answer)>,
+    /// Somebody waits for a proof.
+    proving: bool,
+    stopping: bool,
+}
+
+impl Machine {
+    /// One step: `status` is the snapshot that is published afterwards; `dice` gives numbers in 0..1.
+    pub fn on(
+        &mut self,
+        event: Event,
+        now: Moment,
+        dice: &mut dyn FnMut() -> f64,
+        status: &mut TargetStatus,
+    ) -> Vec<Action> {
+        let before = status.state();
+        let mut step = Step { m: self, s: status, now, dice, actions: Vec::new() };
+        step.take(event);
+        let actions = step.actions;
+        if status.state() != before {
+            status.since = now;
+        }
+        status.idle_limit = self.learner.limit(now.mono);
+        status.due = self.due(now, status);
+        actions
+    }
+
+    /// When it wants to be asked again, at the latest.
+    fn due(&self, now: Moment, status: &TargetStatus) -> Instant {
+        let live = matches!(status.line, Line::Live(_));
+        let free = matches!(status.attempt, Attempt::None) && !self.closing;
+        let rested = live || matches!(status.line, Line::Asleep { .. });
+        let attempt = match &status.attempt {
+            Attempt::Waiting { until, knock, .. } => Some(knock.unwrap_or(*until).mono),
+            _ => None,
+        };
+        let ping = match self.asked_at {
+            Some(asked) if live => Some(asked.mono + status.tuning.ping.timeout),
+            Some(_) => None,
+            None => self.next_ping.filter(|_| live),
+        };
+        [
+            Some(now.mono + HEARTBEAT),
+            attempt,
+            ping,
+            self.refresh_at.filter(|_| free && rested),
+            self.close_idle_at.filter(|_| free && live),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(now.mono)
+    }
+}
+
+/// One step under way.
+struct Step<'a> {
+    m: &'a mut Machine,
+    s: &'a mut TargetStatus,
+    now: Moment,
+    dice: &'a mut dyn FnMut() -> f64,
+    actions: Vec<Action>,
+}
+
+impl Step<'_> {
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Stop => self.stop(),
+            Event::Closed => self.closed(),
+            _ if self.m.stopping => {}
+            Event::Started => self.started(),
+            Event::Timer => self.timer(),
+            Event::Knocked { dial, times } => self.knocked(dial, times),
+            Event::LoggedIn(login) => self.logged_in(*login),
+            Event::Failed { facts, at, dial } => self.failed(facts, at, dial),
+            Event::Pong { took, role } => self.pong(took, role),
+            Event::PingFailed(facts) => self.ping_failed(facts),
+            Event::Lost(facts) => self.lost(facts),
+            Event::SecretChanged => self.secret_changed(),
+            Event::Tuned(tuning) => self.tuned(tuning),
+            Event::Wanted => self.wanted(),
+            Event::Prove => self.prove(),
+        }
+    }
+
+    fn started(&mut self) {
+        self.m.had_session = matches!(self.s.line, Line::Lost { .. }) && self.s.counters.connections > 0;
+        let purpose = if self.m.had_session { Purpose::Reconnect } else { Purpose::First };
+        self.rhythm();
+        self.begin(purpose);
+    }
+
+    fn timer(&mut self) {
+        self.rhythm();
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= self.now.mono);
+        let free = matches!(self.s.attempt, Attempt::None) && !self.m.closing;
+        let (refresh, close) = (due(self.m.refresh_at), due(self.m.close_idle_at));
+        match &self.s.line {
+            Line::Live(_) => match self.m.asked_at {
+                Some(asked) if self.now.since(asked) >= self.s.tuning.ping.timeout => self.suspect(asked),
+                None if due(self.m.next_ping) => self.ask(),
+                _ if refresh && free => self.begin(Purpose::Refresh),
+                None if close && free => self.close_to_sleep(),
+                _ => {}
+            },
+            Line::Asleep { .. } if refresh && free => self.begin(Purpose::Wake),
+            _ => {}
+        }
+        if let Attempt::Waiting { until, knock, purpose, because } = self.s.attempt {
+            if until.mono <= self.now.mono && knock.is_none_or(|at| at.mono <= self.now.mono) {
+                self.begin(purpose);
+            } else if knock.is_some_and(|at| at.mono <= self.now.mono) {
+                self.knock_early(purpose, until, because);
+            }
+        }
+    }
+
+    /// New timings, applied to what runs already.
+    fn tuned(&mut self, tuning: Arc<Tuning>) {
+        let woken =
+            self.s.tuning.idle_policy == IdlePolicy::LetSleep && tuning.idle_policy == IdlePolicy::KeepAwake;
+        self.s.tuning = tuning;
+        self.rhythm();
+        self.schedule();
+        match self.s.attempt {
+            Attempt::Waiting { purpose, because: Because::SlowLane, .. } => self.begin(purpose),
+            Attempt::None if woken && matches!(self.s.line, Line::Asleep { .. }) => self.begin(Purpose::Wake),
+            _ => {}
+        }
+    }
+
+    fn wanted(&mut self) {
+        if matches!((&self.s.line, &self.s.attempt), (Line::Asleep { .. }, Attempt::None)) {
+            self.begin(Purpose::Wake);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.m.stopping = true;
+        if !matches!(self.s.attempt, Attempt::None) {
+            self.s.attempt = Attempt::None;
+            self.actions.push(Action::HangUp);
+        }
+        self.answer(Answer::Refused(Because::Asked));
+        if self.s.held().is_some() {
+            self.close();
+        }
+        self.s.line = Line::Closing;
+        if !self.m.closing {
+            self.actions.push(Action::Stopped);
+        }
+    }
+
+    fn closed(&mut self) {
+        self.m.closing = false;
+        if self.m.stopping {
+            self.actions.push(Action::Stopped);
+        } else if let (Line::Closing, Attempt::Knocking { since, purpose, .. }) =
+            (&self.s.line, &self.s.attempt)
+        {
+            // A refresh without overlap: the door is open, the old session is gone, now log in.
+            self.s.attempt = Attempt::LoggingIn { since: *since, purpose: *purpose };
+            self.actions.push(Action::Login);
+        }
+    }
+
+    fn close(&mut self) {
+        self.m.closing = true;
+        self.m.asked_at = None;
+        self.m.unbroken_since = self.s.held().map(|held| held.unbroken_since);
+        self.s.session = None;
+        self.actions.push(Action::Close);
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        if std::mem::take(&mut self.m.proving) {
+            self.actions.push(Action::Answer(answer));
+        }
+    }
+
+    /// Changes the breaker and counts the transition.
+    fn breaker(&mut self, change: impl FnOnce(&mut Breaker)) {
+        let before = self.s.breaker.state();
+        change(&mut self.s.breaker);
+        let after = self.s.breaker.state();
+        if after != before {
+            self.s.counters.breaker_transitions[after as usize] += 1;
+        }
+    }
+
+    fn lets_sleep(&self) -> bool {
+        self.s.tuning.idle_policy == IdlePolicy::LetSleep
+    }
+}

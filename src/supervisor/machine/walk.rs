@@ -1,0 +1,362 @@
+//! Walks the machine's reachable states: every event that the driver could deliver in each of them.
+//!
+//! A model of the driver's slots carries out the actions and rejects any that it could not. States are told apart by
+//! an abstract key, small enough to be exhausted, fine enough to keep every decision apart.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::SystemTime;
+
+use super::*;
+use crate::connection::SessionFacts;
+use crate::policy::breaker;
+use crate::reason::{Cause, Phase};
+use crate::status::State;
+use crate::target::{Refresh, TargetName};
+
+/// The driver's slot for an attempt, without what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Slot {
+    Empty,
+    Knocking,
+    Door,
+    LoggingIn,
+    Landed,
+}
+
+#[derive(Debug, Clone)]
+struct World {
+    machine: Machine,
+    status: TargetStatus,
+    now: Moment,
+    dice: f64,
+    line: bool,
+    pinging: bool,
+    attempt: Slot,
+    closing: bool,
+    stopped: bool,
+}
+
+type Key = String;
+
+/// A goodbye is bounded by a second: no later timer comes before its end.
+const CLOSING_TAKES: Duration = Duration::from_secs(1);
+
+fn server(sqlstate: &str, message: &str) -> Cause {
+    Cause::Server { sqlstate: sqlstate.into(), message: message.into() }
+}
+
+fn login(role: Role) -> Event {
+    let ms = Duration::from_millis;
+    let facts = SessionFacts::default();
+    Event::LoggedIn(Box::new(Login { tls: None, startup: ms(5), ping: ms(1), facts, role }))
+}
+
+impl World {
+    fn new(tuning: Tuning, dice: f64) -> Self {
+        let now = Moment { mono: Instant::now() + Duration::from_secs(100), wall: SystemTime::now() };
+        let name = TargetName::new("walk").expect("a good name");
+        let mut world = World {
+            machine: Machine::default(),
+            status: TargetStatus::new(name, Arc::new(tuning), None, now),
+            now,
+            dice,
+            line: false,
+            pinging: false,
+            attempt: Slot::Empty,
+            closing: false,
+            stopped: false,
+        };
+        world.happen(Event::Started);
+        world
+    }
+
+    /// Everything that the driver could deliver now.
+    fn possible(&self) -> Vec<Event> {
+        let mut events = vec![Event::Wanted, Event::Prove, Event::Stop];
+        let soon = self.now.mono + CLOSING_TAKES;
+        if !self.closing || self.status.due <= soon {
+            events.push(Event::Timer);
+        }
+        let facts = |phase, cause| Facts::new(phase, cause);
+        if self.line {
+            let causes =
+                [server("57P01", "shut"), server("57P05", "idle"), server("57P02", "crash"), Cause::Closed];
+            events.extend(causes.map(|cause| Event::Lost(facts(Phase::Idle, cause))));
+        }
+        if self.line && self.pinging {
+            events.push(Event::Pong { took: Duration::from_millis(1), role: Role::Primary });
+            events.push(Event::Pong { took: Duration::from_millis(1), role: Role::Standby });
+            events.push(Event::PingFailed(facts(Phase::Ping, server("57014", "canceled"))));
+        }
+        let at = self.now.mono;
+        match self.attempt {
+            Slot::Knocking => {
+                let times = KnockTimes::default();
+                events.push(Event::Knocked { dial: Dial::default(), times });
+                let refused = Cause::Io { kind: std::io::ErrorKind::ConnectionRefused, os: Some(111) };
+                let config = Cause::Config { message: "no file".into() };
+                let local = Cause::Local { message: "no descriptors".into() };
+                for facts in [
+                    facts(Phase::Connect, refused),
+                    facts(Phase::Prepare, config),
+                    facts(Phase::Connect, local),
+                ] {
+                    events.push(Event::Failed { facts, at, dial: Some(Dial::default()) });
+                }
+            }
+            Slot::LoggingIn => {
+                events.extend([login(Role::Primary), login(Role::Standby)]);
+                for cause in [
+                    server("28P01", "password authentication failed for user \"x\""),
+                    server("57P03", "the database system is starting up"),
+                    server("53300", "sorry, too many clients already"),
+                    Cause::Timeout,
+                ] {
+                    events.push(Event::Failed { facts: facts(Phase::Startup, cause), at, dial: None });
+                }
+            }
+            Slot::Empty | Slot::Door | Slot::Landed => {}
+        }
+        if self.closing {
+            events.push(Event::Closed);
+        }
+        if matches!(self.status.attempt, Attempt::Waiting { because: Because::SlowLane, .. }) {
+            events.push(Event::SecretChanged);
+        }
+        events
+    }
+
+    fn happen(&mut self, event: Event) {
+        if matches!(event, Event::Timer) {
+            let wait = self.status.due.saturating_duration_since(self.now.mono);
+            self.now = self.now.after(wait);
+        } else {
+            self.now = self.now.after(Duration::from_millis(10));
+        }
+        match &event {
+            Event::Lost(_) => (self.line, self.pinging) = (false, false),
+            Event::Pong { .. } | Event::PingFailed(_) => self.pinging = false,
+            Event::Knocked { .. } => self.attempt = Slot::Door,
+            Event::Failed { .. } => self.attempt = Slot::Empty,
+            Event::LoggedIn(_) => self.attempt = Slot::Landed,
+            Event::Closed => self.closing = false,
+            _ => {}
+        }
+        let dice = self.dice;
+        for action in self.machine.on(event, self.now, &mut || dice, &mut self.status) {
+            self.act(action);
+        }
+        self.check();
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Knock { .. } => {
+                assert_eq!(self.attempt, Slot::Empty, "never two attempts");
+                self.attempt = Slot::Knocking;
+            }
+            Action::Login => {
+                assert_eq!(self.attempt, Slot::Door, "only an open door is walked through");
+                self.attempt = Slot::LoggingIn;
+            }
+            Action::HangUp => self.attempt = Slot::Empty,
+            Action::Ping => {
+                assert!(self.line && !self.pinging, "one ping at a time, on a session");
+                self.pinging = true;
+            }
+            Action::Adopt => {
+                assert_eq!(self.attempt, Slot::Landed, "only a session that landed is adopted");
+                self.closing |= self.line;
+                (self.attempt, self.line, self.pinging) = (Slot::Empty, true, false);
+            }
+            Action::Close => {
+                assert!(self.line, "only a line is closed");
+                (self.line, self.pinging, self.closing) = (false, false, true);
+            }
+            Action::Answer(_) => {}
+            Action::Stopped => {
+                assert!(!self.line && !self.closing && self.attempt == Slot::Empty, "nothing is left behind");
+                self.stopped = true;
+            }
+        }
+    }
+
+    /// What holds in every state.
+    fn check(&self) {
+        let status = &self.status;
+        assert_eq!(self.line, status.held().is_some(), "the snapshot shows what is held");
+        assert_eq!(self.closing, self.machine.closing, "the machine knows what is being closed");
+        assert!(!matches!(self.attempt, Slot::Landed), "what landed is adopted in the same step");
+        let waiting = matches!(status.attempt, Attempt::None | Attempt::Waiting { .. });
+        assert_eq!(waiting, self.attempt == Slot::Empty, "the snapshot shows the attempt");
+        let logging_in = self.attempt == Slot::LoggingIn;
+        assert!(!(self.line && logging_in && self.closing), "never three sessions");
+        if self.line && logging_in && matches!(status.line, Line::Live(_)) {
+            let planned = matches!(
+                status.attempt,
+                Attempt::LoggingIn { purpose: Purpose::Refresh | Purpose::Prove, .. }
+            );
+            assert!(planned, "two sessions only in a refresh: {:?}", status.attempt);
+        }
+        let latest = self.now.mono + HEARTBEAT;
+        assert!(status.due <= latest, "the loop always says when it runs next");
+        self.check_counters();
+    }
+
+    fn check_counters(&self) {
+        let counters = &self.status.counters;
+        let under_way = match &self.status.attempt {
+            Attempt::Knocking { early: Some(_), .. }
+            | Attempt::Knocking { purpose: Purpose::Confirm, .. } => 0,
+            Attempt::Knocking { .. } | Attempt::LoggingIn { .. } => 1,
+            Attempt::None | Attempt::Waiting { .. } => 0,
+        };
+        let ended = counters.connections + counters.failures.total();
+        if !self.machine.stopping {
+            assert_eq!(counters.attempts, ended + under_way, "attempts = connections + failures + under way");
+        }
+        assert!(counters.connections >= counters.reconnects + counters.refreshes);
+    }
+
+    /// Coarse enough to come to an end, fine enough to keep decisions apart.
+    fn key(&self) -> Key {
+        let (m, s) = (&self.machine, &self.status);
+        let age = |since: Moment| self.now.since(since).as_secs() / 10;
+        let line = match &s.line {
+            Line::Live(h) => {
+                format!("live {} {:?} {:?} {:?}", age(h.unbroken_since).min(7), h.ping, h.login, h.role)
+            }
+            Line::Suspect { held, .. } => {
+                format!("suspect {:?} {}", held.login, age(held.unbroken_since).min(7))
+            }
+            Line::Lost { .. } => "lost".into(),
+            Line::Asleep { .. } => "asleep".into(),
+            other => format!("{other:?}"),
+        };
+        let attempt = match &s.attempt {
+            Attempt::Waiting { knock, purpose, because, .. } => {
+                format!("waiting {} {purpose:?} {because:?}", knock.is_some())
+            }
+            Attempt::Knocking { purpose, early, .. } => format!("knocking {purpose:?} {}", early.is_some()),
+            Attempt::LoggingIn { purpose, .. } => format!("login {purpose:?}"),
+            Attempt::None => "none".into(),
+        };
+        let breaker = match s.breaker {
+            Breaker::Closed { failures } => failures,
+            other => 100 * (other.state() as u32),
+        };
+        let starting = m.starting_since.map(|at| self.now.mono.duration_since(at).as_secs() / 20);
+        let known = m.learner.limit(self.now.mono).is_some();
+        format!(
+            "{line}|{attempt}|{breaker}|{starting:?}|{} {} {} {} {}|{} {} {}|{known}",
+            m.closing,
+            m.asked_at.is_some(),
+            m.had_session,
+            m.proving,
+            m.stopping,
+            m.n.min(2),
+            m.slow_n.min(1),
+            m.role_n.min(1),
+        )
+    }
+
+    /// The server is well from now on: everything that is asked succeeds.
+    fn heal(&mut self) {
+        let until = self.now.after(Duration::from_secs(15 * 60));
+        for _ in 0..2_000 {
+            let rested = matches!(self.status.state(), State::Up | State::Sleeping);
+            if rested && matches!(self.status.attempt, Attempt::None) {
+                return;
+            }
+            assert!(self.now.mono < until.mono, "no way back in 15 minutes from {}", self.key());
+            let event = match self.attempt {
+                _ if self.closing => Event::Closed,
+                Slot::Knocking => Event::Knocked { dial: Dial::default(), times: KnockTimes::default() },
+                Slot::LoggingIn => login(Role::Primary),
+                _ if self.pinging => Event::Pong { took: Duration::from_millis(1), role: Role::Primary },
+                _ => Event::Timer,
+            };
+            self.happen(event);
+        }
+        panic!("no way back from {}", self.key());
+    }
+
+    fn end(&mut self) {
+        self.happen(Event::Stop);
+        if self.closing {
+            self.happen(Event::Closed);
+        }
+        assert!(self.stopped, "a stop ends the task");
+    }
+}
+
+/// Visits every state within reach, checks each, and finds a way back from each.
+fn walk(tuning: Tuning, dice: f64) -> HashMap<Key, State> {
+    let start = World::new(tuning, dice);
+    let mut seen = HashMap::from([(start.key(), start.status.state())]);
+    let mut queue = VecDeque::from([start]);
+    while let Some(world) = queue.pop_front() {
+        if !world.machine.stopping {
+            world.clone().heal();
+            world.clone().end();
+        }
+        for event in world.possible() {
+            let mut next = world.clone();
+            next.happen(event);
+            let key = next.key();
+            if !next.stopped && !seen.contains_key(&key) {
+                seen.insert(key, next.status.state());
+                queue.push_back(next);
+            }
+            assert!(seen.len() < 200_000, "the key is too fine to be exhausted");
+        }
+    }
+    seen
+}
+
+fn small() -> Tuning {
+    let seconds = Duration::from_secs;
+    Tuning {
+        role: Role::Primary,
+        ping: crate::target::Ping { interval: seconds(10), timeout: seconds(2) },
+        refresh: Refresh { every: Some(seconds(35)), jitter: 0.1, overlap: true },
+        breaker: breaker::Limits { consecutive_failures: 2, ..Tuning::default().breaker },
+        ..Tuning::default()
+    }
+}
+
+fn visits_every_state(seen: &HashMap<Key, State>, expected: &[State]) {
+    for state in expected {
+        assert!(
+            seen.values().any(|found| found == state),
+            "{state:?} is never reached in {} states",
+            seen.len()
+        );
+    }
+}
+
+const AWAKE: [State; 4] = [State::Starting, State::Up, State::Degraded, State::Down];
+
+#[test]
+fn every_state_under_keep_awake_is_sound_and_has_a_way_back() {
+    for dice in [0.0, 0.5, 0.999] {
+        visits_every_state(&walk(small(), dice), &AWAKE);
+    }
+}
+
+#[test]
+fn every_state_without_overlap_is_sound_and_has_a_way_back() {
+    let tuning = small();
+    let refresh = Refresh { overlap: false, ..tuning.refresh };
+    visits_every_state(&walk(Tuning { refresh, ..tuning }, 0.5), &AWAKE);
+}
+
+#[test]
+fn every_state_under_let_sleep_is_sound_and_has_a_way_back() {
+    let seconds = |n| Some(Duration::from_secs(n));
+    for close_idle_after in [None, seconds(40)] {
+        let idle_policy = IdlePolicy::LetSleep;
+        let tuning = Tuning { idle_policy, wake_every: seconds(50), close_idle_after, ..small() };
+        visits_every_state(&walk(tuning, 0.5), &[State::Starting, State::Up, State::Sleeping, State::Down]);
+    }
+}

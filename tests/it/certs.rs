@@ -1,0 +1,118 @@
+//! Certificates for one test: made when asked for, trusted by nobody else.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use pgtether::demo::postgres::Setup;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+
+/// An authority, in PEM.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate and its key, in PEM.
+pub struct Leaf {
+    pub cert: String,
+    pub key: String,
+}
+
+/// When a certificate is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// From yesterday, for that long.
+    For(Duration),
+    /// It ended an hour ago.
+    Expired,
+}
+
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
+
+impl Authority {
+    pub fn new(name: &str) -> Authority {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        set_validity(&mut params, Validity::For(DAY * 30));
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Authority { issuer }
+    }
+
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A server's certificate for `localhost`, `127.0.0.1` and `::1`.
+    pub fn server(&self) -> Leaf {
+        self.server_for(&["localhost", "127.0.0.1", "::1"], Validity::For(DAY * 10))
+    }
+
+    /// A server's certificate for these names and addresses.
+    pub fn server_for(&self, names: &[&str], validity: Validity) -> Leaf {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "server");
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth, validity)
+    }
+
+    /// A client's certificate; PostgreSQL's `cert` method takes its common name as the user.
+    pub fn client(&self, user: &str) -> Leaf {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, user);
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth, Validity::For(DAY * 10))
+    }
+
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+        usage: ExtendedKeyUsagePurpose,
+        validity: Validity,
+    ) -> Leaf {
+        params.extended_key_usages = vec![usage];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        set_validity(&mut params, validity);
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        Leaf { cert: cert.pem(), key: key.serialize_pem() }
+    }
+}
+
+impl Leaf {
+    /// Writes `NAME.crt` and `NAME.key`, the key for our eyes only.
+    pub fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+        use std::os::unix::fs::PermissionsExt;
+        let cert = folder.join(format!("{name}.crt"));
+        let key = folder.join(format!("{name}.key"));
+        std::fs::write(&cert, &self.cert).unwrap();
+        std::fs::write(&key, &self.key).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        (cert, key)
+    }
+}
+
+/// A setup that answers TLS with `server`'s certificate and trusts clients that `authority` signed.
+pub fn with_tls(setup: Setup, authority: &Authority, server: &Leaf) -> Setup {
+    setup
+        .file("server.crt", &server.cert)
+        .file("server.key", &server.key)
+        .file("ca.crt", &authority.pem())
+        .set("ssl", "on")
+        .set("ssl_cert_file", "server.crt")
+        .set("ssl_key_file", "server.key")
+        .set("ssl_ca_file", "ca.crt")
+}
+
+fn set_validity(params: &mut CertificateParams, validity: Validity) {
+    let now = SystemTime::now();
+    let (from, to) = match validity {
+        Validity::For(long) => (now - DAY, now + long),
+        Validity::Expired => (now - DAY * 2, now - Duration::from_secs(3600)),
+    };
+    params.not_before = from.into();
+    params.not_after = to.into();
+}

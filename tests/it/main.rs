@@ -1,0 +1,12 @@
+//! All integration tests in one binary, which links once. They run against real servers that the tests start
+//! themselves, on loopback; one that is missing on the machine fails its tests with a word on how to get it.
+
+// Helpers offer what a test would expect of them, whether or not one asks for it today.
+#![allow(dead_code)]
+// A test's helper may panic: that is how it tells.
+#![allow(clippy::unwrap_used)]
+
+mod certs;
+mod cluster;
+mod process;
+mod servers;

