@@ -25,11 +25,7 @@ fn no_descriptors() -> Facts {
 }
 
 fn limits(logins_in_flight: u32, connects_per_second: u32, connects_per_host_per_second: u32) -> Limits {
-    Limits {
-        logins_in_flight,
-        connects_per_second,
-        connects_per_host_per_second,
-    }
+    Limits { logins_in_flight, connects_per_second, connects_per_host_per_second }
 }
 
 /// Limits that hold nobody up.
@@ -45,9 +41,7 @@ async fn dial<T>(took: Duration, outcome: Result<T, Facts>) -> Result<T, Facts> 
 
 /// A knock that is refused at once.
 async fn knock_in_vain(gate: &Gate, key: &str) -> Refused {
-    let knock = gate.pass(key, Lane::Reconnect, |_| {
-        dial(Duration::ZERO, Err::<(), _>(refused()))
-    });
+    let knock = gate.pass(key, Lane::Reconnect, |_| dial(Duration::ZERO, Err::<(), _>(refused())));
     knock.await.unwrap_err()
 }
 
@@ -112,15 +106,9 @@ async fn who_is_admitted_at_once_has_not_waited_and_holds_a_login_until_the_perm
 #[tokio::test(start_paused = true)]
 async fn a_throttled_dial_says_how_long_it_waited_and_its_deadline_counts_from_its_admission() {
     let gate = Gate::new(limits(1, 100, 100));
-    let first = gate
-        .pass("a:1", Lane::Reconnect, |_| dial(Duration::ZERO, Ok(())))
-        .await;
+    let first = gate.pass("a:1", Lane::Reconnect, |_| dial(Duration::ZERO, Ok(()))).await;
     let begun = Instant::now();
-    let second = gate.pass(
-        "b:1",
-        Lane::Reconnect,
-        |admitted_at| async move { Ok(admitted_at) },
-    );
+    let second = gate.pass("b:1", Lane::Reconnect, |admitted_at| async move { Ok(admitted_at) });
     let (second, ()) = tokio::join!(second, async {
         sleep(3 * SECOND).await;
         drop(first);
@@ -132,9 +120,7 @@ async fn a_throttled_dial_says_how_long_it_waited_and_its_deadline_counts_from_i
 #[tokio::test(start_paused = true)]
 async fn reconnects_pass_before_refreshes_that_came_earlier() {
     let gate = Gate::new(limits(1, 100, 100));
-    let held = gate
-        .pass("a:1", Lane::Reconnect, |_| dial(Duration::ZERO, Ok(())))
-        .await;
+    let held = gate.pass("a:1", Lane::Reconnect, |_| dial(Duration::ZERO, Ok(()))).await;
     let order = RefCell::new(Vec::new());
     let pass = async |name: &'static str, lane| {
         let passed = gate.pass(name, lane, |_| dial(MS, Ok(()))).await;
@@ -148,18 +134,13 @@ async fn reconnects_pass_before_refreshes_that_came_earlier() {
         pass("reconnect2", Lane::Reconnect),
         async { drop(held) },
     );
-    assert_eq!(
-        *order.borrow(),
-        ["reconnect1", "reconnect2", "refresh1", "refresh2"]
-    );
+    assert_eq!(*order.borrow(), ["reconnect1", "reconnect2", "refresh1", "refresh2"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn new_limits_let_those_pass_who_wait() {
     let gate = Gate::new(limits(1, 100, 100));
-    let held = gate
-        .pass("a:1", Lane::Reconnect, |_| dial(Duration::ZERO, Ok(())))
-        .await;
+    let held = gate.pass("a:1", Lane::Reconnect, |_| dial(Duration::ZERO, Ok(()))).await;
     let waiting = gate.pass("b:1", Lane::Reconnect, |_| dial(Duration::ZERO, Ok(())));
     let (passed, ()) = tokio::join!(waiting, async { gate.set_limits(limits(2, 100, 100)) });
     assert!(passed.is_ok());
@@ -173,17 +154,11 @@ async fn a_young_failure_is_told_without_dialling_and_an_old_one_is_not() {
     assert!(!own.shared);
     sleep(next_knock(0.0) - MS).await;
     let told = knock_in_vain(&gate, "a:1").await;
-    assert_eq!(
-        (told.shared, told.failed_at, &told.facts),
-        (true, own.failed_at, &refused())
-    );
+    assert_eq!((told.shared, told.failed_at, &told.facts), (true, own.failed_at, &refused()));
     sleep(MS).await;
     let own_again = knock_in_vain(&gate, "a:1").await;
     assert!(!own_again.shared);
-    assert!(
-        !knock_in_vain(&gate, "b:1").await.shared,
-        "another address is another matter"
-    );
+    assert!(!knock_in_vain(&gate, "b:1").await.shared, "another address is another matter");
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,9 +211,7 @@ async fn when_a_leader_is_cancelled_one_of_those_who_joined_leads() {
             sleep(SECOND).await;
             let leader = start(&gate, "a:1", 60 * SECOND, Ok(()));
             settle().await;
-            let joined: Vec<_> = (0..2)
-                .map(|_| start(&gate, "a:1", MS, Err::<(), _>(refused())))
-                .collect();
+            let joined: Vec<_> = (0..2).map(|_| start(&gate, "a:1", MS, Err::<(), _>(refused()))).collect();
             settle().await;
             let cancelled_at = Instant::now();
             leader.abort();
@@ -261,9 +234,7 @@ async fn a_leader_that_is_cancelled_in_the_queue_gives_up_both_its_places() {
             let gate = Gate::new(limits(1, 100, 100));
             knock_in_vain(&gate, "a:1").await;
             sleep(2 * SECOND).await;
-            let held = gate
-                .pass("b:1", Lane::Reconnect, |_| dial(Duration::ZERO, Ok(())))
-                .await;
+            let held = gate.pass("b:1", Lane::Reconnect, |_| dial(Duration::ZERO, Ok(()))).await;
             let leader = start(&gate, "a:1", MS, Ok("leader"));
             settle().await;
             let joined = start(&gate, "a:1", MS, Ok("joined"));
@@ -280,9 +251,7 @@ async fn a_leader_that_is_cancelled_in_the_queue_gives_up_both_its_places() {
 #[tokio::test(start_paused = true)]
 async fn an_admission_that_nobody_hears_of_is_given_back() {
     let gate = Gate::new(limits(1, 100, 100));
-    let held = gate
-        .pass("a:1", Lane::Reconnect, |_| dial(Duration::ZERO, Ok(())))
-        .await;
+    let held = gate.pass("a:1", Lane::Reconnect, |_| dial(Duration::ZERO, Ok(()))).await;
     {
         let mut waiting = Box::pin(gate.pass("b:1", Lane::Reconnect, |_| dial(SECOND, Ok(()))));
         let is_pending = std::future::poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending()));
@@ -297,9 +266,7 @@ async fn an_admission_that_nobody_hears_of_is_given_back() {
 async fn a_failure_of_our_own_machine_leaves_the_address_lit() {
     let gate = wide_open();
     for _ in 0..2 {
-        let knock = gate.pass("a:1", Lane::Reconnect, |_| {
-            dial(MS, Err::<(), _>(no_descriptors()))
-        });
+        let knock = gate.pass("a:1", Lane::Reconnect, |_| dial(MS, Err::<(), _>(no_descriptors())));
         let failure = knock.await.unwrap_err();
         assert_eq!((failure.shared, failure.facts), (false, no_descriptors()));
     }
@@ -327,9 +294,8 @@ async fn going_dark_answers_all_who_wait_for_that_address_at_once_and_nobody_els
         .run_until(async {
             let gate = Gate::new(limits(4, 100, 1));
             let begun = Instant::now();
-            let waiting: Vec<_> = (0..100)
-                .map(|_| start(&gate, "dead:1", 10 * MS, Err::<(), _>(refused())))
-                .collect();
+            let waiting: Vec<_> =
+                (0..100).map(|_| start(&gate, "dead:1", 10 * MS, Err::<(), _>(refused()))).collect();
             let other = start(&gate, "live:1", 50 * MS, Ok(()));
             let mut own = 0;
             for waiting in waiting {
@@ -356,9 +322,8 @@ async fn addresses_that_swallow_packets_leave_logins_to_the_living() {
                 let gate = gate.clone();
                 tasks.spawn_local(async move {
                     loop {
-                        let knock = gate.pass(&key, Lane::Reconnect, |_| {
-                            dial(10 * SECOND, Err::<(), _>(timeout()))
-                        });
+                        let knock =
+                            gate.pass(&key, Lane::Reconnect, |_| dial(10 * SECOND, Err::<(), _>(timeout())));
                         let failure = knock.await.unwrap_err();
                         tokio::time::sleep_until(failure.failed_at + SECOND).await;
                     }
@@ -368,10 +333,7 @@ async fn addresses_that_swallow_packets_leave_logins_to_the_living() {
             sleep(60 * SECOND).await;
             for n in 0..20 {
                 let key = format!("live{n}:1");
-                let passed = gate
-                    .pass(&key, Lane::Refresh, |_| dial(20 * MS, Ok(())))
-                    .await
-                    .unwrap();
+                let passed = gate.pass(&key, Lane::Refresh, |_| dial(20 * MS, Ok(()))).await.unwrap();
                 assert!(passed.waited < SECOND, "a refresh waited {:?}", passed.waited);
                 sleep(SECOND).await;
             }
@@ -450,16 +412,9 @@ async fn five_hundred_clients_of_a_dead_address_knock_once_a_second_between_them
             assert!(first <= 4, "a quarter of the logins in flight, not {first}");
             let gaps = knocks[first - 1..].windows(2).map(|pair| pair[1] - pair[0]);
             for gap in gaps {
-                assert!(
-                    (800 * MS..=1010 * MS).contains(&gap),
-                    "{gap:?} between two knocks"
-                );
+                assert!((800 * MS..=1010 * MS).contains(&gap), "{gap:?} between two knocks");
             }
-            assert!(
-                (118..=150).contains(&(knocks.len() - first)),
-                "{} knocks",
-                knocks.len()
-            );
+            assert!((118..=150).contains(&(knocks.len() - first)), "{} knocks", knocks.len());
         })
         .await;
 }
