@@ -103,7 +103,7 @@ fn split(text: &str, report: &mut Report) -> Split {
 struct Split {
     /// In the order of the string: as in libpq, the last one of a name counts.
     settings: Vec<Setting>,
-    /// Whether an `@` stands where a mis-split password would have left it.
+    /// Whether an `@` of a URI stands where a mis-split password would have left it.
     stray_at: bool,
     /// Whether the settings are worth a closer look.
     readable: bool,
@@ -120,9 +120,8 @@ impl Split {
 
     fn unreadable() -> Self {
         Split {
-            settings: Vec::new(),
-            stray_at: false,
             readable: false,
+            ..Split::new(Vec::new())
         }
     }
 }

@@ -41,30 +41,23 @@ impl Values {
     }
 }
 
-/// What the word before says of an unknown one: behind a password with a blank or an `&` in it, more pieces follow.
-#[derive(Clone, Copy)]
-enum Before {
-    Harmless,
-    Secret(&'static str),
-}
-
 pub(super) fn sort(split: Split, report: &mut Report) -> Values {
     let mut values = Values {
         by_key: BTreeMap::new(),
         readable: split.readable,
     };
-    let mut before = Before::Harmless;
+    // Behind a password with a blank or an `&` in it, or where the syntax is broken, an unknown keyword may be a piece
+    // of it.
+    let torn = !report.problems.is_empty();
+    let mut hidden = torn;
     for setting in split.settings {
-        let Some(row) = find(&setting.name) else {
-            before = unknown(&setting.name, before, report);
-            continue;
-        };
-        before = if row.is_secret() {
-            Before::Secret(row.keyword)
-        } else {
-            Before::Harmless
-        };
-        known(row, setting, &mut values, report);
+        match find(&setting.name) {
+            Some(row) => {
+                hidden = torn || row.is_secret();
+                known(row, setting, &mut values, report);
+            }
+            None => hidden |= unknown(&setting.name, hidden, report),
+        }
     }
     values
 }
@@ -108,8 +101,9 @@ fn does_nothing(keyword: &str, why: &str) -> String {
     format!("`{keyword}` does nothing here: {why}")
 }
 
-/// Refuses an unknown keyword, by name only where the name cannot be a piece of a secret.
-fn unknown(name: &str, before: Before, report: &mut Report) -> Before {
+/// Refuses an unknown keyword, by name only where the name cannot be a piece of a secret. Tells whether it or what
+/// follows may be one.
+fn unknown(name: &str, hidden: bool, report: &mut Report) -> bool {
     let meant = similar(name);
     let hint = match meant.map(|row| (row.keyword, row.verdict)) {
         Some((keyword, Verdict::Refused(remedy))) => {
@@ -118,25 +112,19 @@ fn unknown(name: &str, before: Before, report: &mut Report) -> Before {
         Some((keyword, _)) => format!("did you mean `{keyword}`?"),
         None => "libpq does not know it either: leave it out".to_owned(),
     };
-    match before {
-        Before::Secret(secret) => report.problem(
+    let hidden = hidden || !looks_like_keyword(name);
+    if hidden {
+        report.problem(
             None,
             format!(
-                "an unknown keyword follows `{secret}`, not shown because it may be a piece of it: quote the value as \
-                 'a b', or in a URI write `&` as `%26`; if it is a keyword, {hint}"
+                "an unknown keyword is not shown, because it may be a piece of a password: quote a value with blanks \
+                 as 'a b', in a URI write `&` as `%26`; if it is a keyword, {hint}"
             ),
-        ),
-        Before::Harmless if looks_like_keyword(name) => {
-            report.problem(Some(name), format!("unknown keyword `{name}`: {hint}"));
-        }
-        Before::Harmless => {
-            report.problem(None, format!("something stands before a `=` that is no keyword: {hint}"));
-        }
+        );
+    } else {
+        report.problem(Some(name), format!("unknown keyword `{name}`: {hint}"));
     }
-    match meant {
-        Some(row) if row.is_secret() => Before::Secret(row.keyword),
-        _ => before,
-    }
+    hidden || meant.is_some_and(Row::is_secret)
 }
 
 fn looks_like_keyword(name: &str) -> bool {
