@@ -20,7 +20,10 @@ pub(super) fn split(text: &str, report: &mut Report) -> Split {
     loop {
         reader.skip_blanks();
         if reader.rest.peek().is_none() {
-            return Split::new(settings);
+            return Split {
+                quoted: text.contains(['\'', '\\']),
+                ..Split::new(settings)
+            };
         }
         let name = reader.name();
         if reader.rest.next_if_eq(&'=').is_none() {

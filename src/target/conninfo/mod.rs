@@ -105,6 +105,8 @@ struct Split {
     settings: Vec<Setting>,
     /// Whether an `@` of a URI stands where a mis-split password would have left it.
     stray_at: bool,
+    /// Whether a quotation mark too many could have made names out of pieces of a password.
+    quoted: bool,
     /// Whether the settings are worth a closer look.
     readable: bool,
 }
@@ -114,6 +116,7 @@ impl Split {
         Split {
             settings,
             stray_at: false,
+            quoted: false,
             readable: true,
         }
     }

@@ -46,20 +46,35 @@ pub(super) fn sort(split: Split, report: &mut Report) -> Values {
         by_key: BTreeMap::new(),
         readable: split.readable,
     };
-    // Behind a password with a blank or an `&` in it, or where the syntax is broken, an unknown keyword may be a piece
-    // of it.
-    let torn = !report.problems.is_empty();
-    let mut hidden = torn;
+    // Where the syntax is broken, or could be by a quotation mark too many, any name may be a piece of a password; so
+    // may those behind a password that holds a blank or an `&`.
+    let torn = split.quoted || !report.problems.is_empty();
+    let mut place = Place {
+        after: None,
+        hidden: torn,
+    };
     for setting in split.settings {
         match find(&setting.name) {
             Some(row) => {
-                hidden = torn || row.is_secret();
+                place = Place {
+                    after: Some(row.keyword),
+                    hidden: torn || row.is_secret(),
+                };
                 known(row, setting, &mut values, report);
             }
-            None => hidden |= unknown(&setting.name, hidden, report),
+            None => place.hidden |= unknown(&setting.name, place, report),
         }
     }
     values
+}
+
+/// Where an unknown keyword stands.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The known one before it.
+    after: Option<&'static str>,
+    /// Whether it may be a piece of a password.
+    hidden: bool,
 }
 
 fn known(row: &Row, setting: Setting, values: &mut Values, report: &mut Report) {
@@ -101,9 +116,9 @@ fn does_nothing(keyword: &str, why: &str) -> String {
     format!("`{keyword}` does nothing here: {why}")
 }
 
-/// Refuses an unknown keyword, by name only where the name cannot be a piece of a secret. Tells whether it or what
-/// follows may be one.
-fn unknown(name: &str, hidden: bool, report: &mut Report) -> bool {
+/// Refuses an unknown keyword, by name only where the name cannot be a piece of a secret. Tells whether what follows
+/// may be one.
+fn unknown(name: &str, place: Place, report: &mut Report) -> bool {
     let meant = similar(name);
     let hint = match meant.map(|row| (row.keyword, row.verdict)) {
         Some((keyword, Verdict::Refused(remedy))) => {
@@ -112,13 +127,16 @@ fn unknown(name: &str, hidden: bool, report: &mut Report) -> bool {
         Some((keyword, _)) => format!("did you mean `{keyword}`?"),
         None => "libpq does not know it either: leave it out".to_owned(),
     };
-    let hidden = hidden || !looks_like_keyword(name);
+    let hidden = place.hidden || !looks_like_keyword(name);
     if hidden {
+        let position = place
+            .after
+            .map_or("at the beginning".to_owned(), |k| format!("after `{k}`"));
         report.problem(
             None,
             format!(
-                "an unknown keyword is not shown, because it may be a piece of a password: quote a value with blanks \
-                 as 'a b', in a URI write `&` as `%26`; if it is a keyword, {hint}"
+                "unknown keyword {position}, not shown because it may be a piece of a password: {hint}; if it belongs to \
+                 the value before it, write 'a b' in quotes, or in a URI `&` as `%26`"
             ),
         );
     } else {

@@ -57,7 +57,7 @@ fn said(result: &Result<Parsed, Vec<Problem>>) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn no_text_makes_it_panic(text in ".{0,200}") {

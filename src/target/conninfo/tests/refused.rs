@@ -195,7 +195,22 @@ fn an_unknown_keyword_comes_with_the_one_that_was_meant() {
             "host=h user=u frobnicate=x",
             "libpq does not know it either: leave it out",
         ),
-        ("postgresql://u@h/db?ssl_mod=require", "unknown keyword `ssl_mod`"),
+        (
+            "postgresql://u:p@h/db?ssl_mod=require",
+            "unknown keyword `ssl_mod`: did you mean `sslmode`?",
+        ),
+        (
+            "host=h user=u password=x sslmod=require",
+            "unknown keyword after `password`, not shown because",
+        ),
+        (
+            "host=h user=u password=x sslmod=require",
+            "did you mean `sslmode`?",
+        ),
+        (
+            "user='u' frob=1 host=h",
+            "unknown keyword after `user`, not shown because",
+        ),
     ] {
         let problem = the_problem(text);
         assert!(problem.contains(wanted), "{text}: {problem}");
@@ -251,6 +266,10 @@ fn words_behind_a_password_are_not_shown() {
         "postgresql:/u:hunter@h/db?x=y",
         "postgres:u:hunter=x@h",
         "postgresql//u:my hunter=two@h",
+        "host=h user='u password='hunter=two' dbname=d",
+        "host=h user='u password=' hunter=two' dbname=d",
+        "host=h user=uassword='x hunter=two'",
+        "postgresql://u@h/db?password=my\nx&hunter=two",
         "postgresql//u:x=y hunter=two@h",
         "host=h user=u sslmode=hunter port=hunter connect_timeout=hunter hostaddr=hunter",
         "host=hunter@x user=u",
