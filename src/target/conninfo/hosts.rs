@@ -127,10 +127,14 @@ fn checked(name: &str, report: &mut Report) -> Option<String> {
         "`host` holds a `/` but does not begin with one: the folder of a Unix socket is an absolute path"
     } else if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
         "`host` holds white space: write a list as host=a,b"
+    } else if is_ipv6(name) {
+        return Some(name.to_owned());
     } else if name.contains(['[', ']']) {
         "`host` holds brackets: they belong around IPv6 addresses in URIs only"
-    } else if name.contains(':') && !is_ipv6(name) {
+    } else if name.contains(':') {
         "`host` holds a `:` and is no IPv6 address: a port goes into `port`"
+    } else if name.contains(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !"-_.".contains(c)) {
+        "`host` holds a character that no name of a host has: settings are separated by blanks, or in a URI by `&`"
     } else if name.len() > LONGEST_NAME {
         "`host` is longer than 255 bytes"
     } else {

@@ -33,7 +33,7 @@ pub(super) fn tls(hosts: &[Host], values: &Values, report: &mut Report) -> Tls {
         min_version: version(Key::SslMinVersion, values, report).unwrap_or_default(),
         max_version: version(Key::SslMaxVersion, values, report),
     };
-    check_together(&tls, hosts, values, report);
+    check_together(&tls, report);
     tls
 }
 
@@ -73,7 +73,7 @@ fn identity(values: &Values, report: &mut Report) -> Option<Identity> {
             "`sslcertmode` require is not supported: demand the certificate at the server, in pg_hba.conf";
         report.problem(Some("sslcertmode"), message);
     }
-    match (values.filled(Key::ClientCert), values.filled(Key::ClientKey)) {
+    match (values.filled(Key::SslCertFile), values.filled(Key::SslKeyFile)) {
         (Some(_), Some(_)) if mode == CertMode::Disable => {
             report.note("sslcertmode", "`sslcertmode` disable: `sslcert` and `sslkey` are not used");
             None
@@ -99,7 +99,7 @@ fn version(key: Key, values: &Values, report: &mut Report) -> Option<TlsVersion>
 }
 
 /// What is right alone and wrong together.
-fn check_together(tls: &Tls, hosts: &[Host], values: &Values, report: &mut Report) {
+fn check_together(tls: &Tls, report: &mut Report) {
     let weak = matches!(tls.mode, SslMode::Disable | SslMode::Allow | SslMode::Prefer);
     if tls.negotiation == SslNegotiation::Direct && weak {
         let message = "`sslnegotiation` direct needs sslmode=require, verify-ca or verify-full";
@@ -117,13 +117,5 @@ fn check_together(tls: &Tls, hosts: &[Host], values: &Values, report: &mut Repor
     }
     if tls.mode == SslMode::Disable && tls.identity.is_some() {
         report.note("sslcert", "`sslcert` and `sslkey` are not used: sslmode=disable");
-    }
-    let nameless =
-        |host: &Host| matches!(host, Host::Tcp { name, hostaddr: Some(a), .. } if *name == a.to_string());
-    let named = values.filled(Key::Host).is_some();
-    if tls.mode == SslMode::VerifyFull && !named && hosts.iter().any(nameless) {
-        let message =
-            "sslmode=verify-full needs `host` beside `hostaddr`: the name that the certificate must carry";
-        report.problem(Some("hostaddr"), message);
     }
 }

@@ -29,6 +29,10 @@ pub(super) fn foreign(text: &str) -> Option<&'static str> {
             "this is JDBC's form: write postgresql://user:password@host:port/database, without `jdbc:`",
         );
     }
+    let first = lower.split_ascii_whitespace().next().unwrap_or_default();
+    if first.starts_with("host=") && first.contains(';') || first.starts_with("server=") {
+        return Some("this is ADO.NET's form: write postgresql://user:password@host:port/database");
+    }
     let scheme = lower.split_once("://")?.0;
     match scheme {
         "postgresql" | "postgres" => Some("write the scheme in lower case: postgresql://"),
