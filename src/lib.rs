@@ -17,6 +17,7 @@
 //! | 0 | [`policy`] | backoff, breaker, guard, idle limits | clocks, dice: they are arguments |
 //! | 0 | [`mod@reason`] | facts and what they mean | everything else |
 
+pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod demo;
