@@ -22,335 +22,67 @@ fn assert_rows(rows: &[(Phase, &str, &str, Reason, Class)]) {
 }
 
 #[test]
+#[rustfmt::skip]
 fn a_servers_own_codes_mean_what_postgresql_says() {
     assert_rows(&[
-        (
-            Idle,
-            "57P01",
-            "terminating connection due to administrator command",
-            Reason::Shutdown,
-            Transient,
-        ),
-        (
-            Ping,
-            "57P01",
-            "Abbruch der Verbindung",
-            Reason::Shutdown,
-            Transient,
-        ),
-        (
-            Idle,
-            "57P02",
-            "terminating connection because of crash",
-            Reason::Crash,
-            Transient,
-        ),
-        (
-            Startup,
-            "57P03",
-            "the database system is starting up",
-            Reason::StartingUp,
-            Starting,
-        ),
-        (
-            Startup,
-            "57P03",
-            "the database system is in recovery mode",
-            Reason::StartingUp,
-            Starting,
-        ),
-        (
-            Startup,
-            "57P03",
-            "the database system is not yet accepting connections",
-            Reason::StartingUp,
-            Starting,
-        ),
-        (
-            Startup,
-            "57P03",
-            "the database system is shutting down",
-            Reason::Shutdown,
-            Starting,
-        ),
-        (
-            Idle,
-            "57P04",
-            "database was dropped",
-            Reason::DatabaseMissing,
-            Permanent,
-        ),
-        (
-            Idle,
-            "57P05",
-            "terminating connection due to idle-session timeout",
-            Reason::IdleTimeout,
-            Transient,
-        ),
-        (
-            Ping,
-            "25P03",
-            "idle in transaction session timeout",
-            Reason::QueryFailed,
-            Transient,
-        ),
-        (
-            Ping,
-            "25P04",
-            "terminating connection due to transaction timeout",
-            Reason::QueryFailed,
-            Transient,
-        ),
-        (
-            Idle,
-            "25P03",
-            "idle in transaction session timeout",
-            Reason::Other,
-            Transient,
-        ),
-        (
-            Ping,
-            "57014",
-            "canceling statement due to statement timeout",
-            Reason::QueryFailed,
-            Transient,
-        ),
-        (
-            Startup,
-            "57014",
-            "canceling authentication due to timeout",
-            Reason::Timeout,
-            Transient,
-        ),
-        (
-            Startup,
-            "53300",
-            "sorry, too many clients already",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
-        (
-            Startup,
-            "53300",
-            "remaining connection slots are reserved for roles",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
-        (
-            Startup,
-            "53300",
-            "too many connections for role \"app\"",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
-        (
-            Ping,
-            "53100",
-            "could not extend file",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
+        (Idle, "57P01", "terminating connection due to administrator command", Reason::Shutdown, Transient),
+        (Ping, "57P01", "Abbruch der Verbindung", Reason::Shutdown, Transient),
+        (Idle, "57P02", "terminating connection because of crash", Reason::Crash, Transient),
+        (Startup, "57P03", "the database system is starting up", Reason::StartingUp, Starting),
+        (Startup, "57P03", "the database system is in recovery mode", Reason::StartingUp, Starting),
+        (Startup, "57P03", "the database system is not yet accepting connections", Reason::StartingUp, Starting),
+        (Startup, "57P03", "the database system is shutting down", Reason::Shutdown, Starting),
+        (Idle, "57P04", "database was dropped", Reason::DatabaseMissing, Permanent),
+        (Idle, "57P05", "terminating connection due to idle-session timeout", Reason::IdleTimeout, Transient),
+        (Ping, "25P03", "idle in transaction session timeout", Reason::QueryFailed, Transient),
+        (Ping, "25P04", "terminating connection due to transaction timeout", Reason::QueryFailed, Transient),
+        (Idle, "25P03", "idle in transaction session timeout", Reason::Other, Transient),
+        (Ping, "57014", "canceling statement due to statement timeout", Reason::QueryFailed, Transient),
+        (Startup, "57014", "canceling authentication due to timeout", Reason::Timeout, Transient),
+        (Startup, "53300", "sorry, too many clients already", Reason::Capacity, Class::Capacity),
+        (Startup, "53300", "remaining connection slots are reserved for roles", Reason::Capacity, Class::Capacity),
+        (Startup, "53300", "too many connections for role \"app\"", Reason::Capacity, Class::Capacity),
+        (Ping, "53100", "could not extend file", Reason::Capacity, Class::Capacity),
         (Ping, "53200", "out of memory", Reason::Capacity, Class::Capacity),
-        (
-            Startup,
-            "53400",
-            "configuration limit exceeded",
-            Reason::Config,
-            Permanent,
-        ),
-        (
-            Startup,
-            "28P01",
-            "password authentication failed for user \"app\"",
-            Reason::Auth,
-            Permanent,
-        ),
-        (
-            Startup,
-            "28000",
-            "role \"app\" does not exist",
-            Reason::Auth,
-            Permanent,
-        ),
-        (
-            Startup,
-            "28000",
-            "role \"app\" is not permitted to log in",
-            Reason::Auth,
-            Permanent,
-        ),
-        (
-            Startup,
-            "28000",
-            "PAM authentication failed for user \"app\"",
-            Reason::Auth,
-            Permanent,
-        ),
-        (
-            Startup,
-            "3D000",
-            "database \"app\" does not exist",
-            Reason::DatabaseMissing,
-            Permanent,
-        ),
-        (
-            Startup,
-            "42501",
-            "permission denied for database \"app\"",
-            Reason::Auth,
-            Permanent,
-        ),
-        (
-            Startup,
-            "55000",
-            "database \"app\" is not currently accepting connections",
-            Reason::Blocked,
-            Permanent,
-        ),
-        (
-            Startup,
-            "42704",
-            "unrecognized configuration parameter \"nope\"",
-            Reason::Config,
-            Permanent,
-        ),
-        (
-            Startup,
-            "22023",
-            "invalid value for parameter \"client_encoding\"",
-            Reason::Config,
-            Permanent,
-        ),
-        (
-            Startup,
-            "0A000",
-            "unsupported frontend protocol",
-            Reason::Config,
-            Permanent,
-        ),
-        (
-            Startup,
-            "3F000",
-            "no schema has been selected",
-            Reason::Config,
-            Permanent,
-        ),
-        (
-            Ping,
-            "3F000",
-            "no schema has been selected",
-            Reason::QueryFailed,
-            Permanent,
-        ),
-        (
-            Ping,
-            "42501",
-            "permission denied for function pg_is_in_recovery",
-            Reason::QueryFailed,
-            Permanent,
-        ),
-        (
-            Ping,
-            "42704",
-            "type does not exist",
-            Reason::QueryFailed,
-            Permanent,
-        ),
-        (
-            Ping,
-            "42P01",
-            "relation does not exist",
-            Reason::QueryFailed,
-            Permanent,
-        ),
+        (Startup, "53400", "configuration limit exceeded", Reason::Config, Permanent),
+        (Startup, "28P01", "password authentication failed for user \"app\"", Reason::Auth, Permanent),
+        (Startup, "28000", "role \"app\" does not exist", Reason::Auth, Permanent),
+        (Startup, "28000", "role \"app\" is not permitted to log in", Reason::Auth, Permanent),
+        (Startup, "28000", "PAM authentication failed for user \"app\"", Reason::Auth, Permanent),
+        (Startup, "3D000", "database \"app\" does not exist", Reason::DatabaseMissing, Permanent),
+        (Startup, "42501", "permission denied for database \"app\"", Reason::Auth, Permanent),
+        (Startup, "55000", "database \"app\" is not currently accepting connections", Reason::Blocked, Permanent),
+        (Startup, "42704", "unrecognized configuration parameter \"nope\"", Reason::Config, Permanent),
+        (Startup, "22023", "invalid value for parameter \"client_encoding\"", Reason::Config, Permanent),
+        (Startup, "0A000", "unsupported frontend protocol", Reason::Config, Permanent),
+        (Startup, "3F000", "no schema has been selected", Reason::Config, Permanent),
+        (Ping, "3F000", "no schema has been selected", Reason::QueryFailed, Permanent),
+        (Ping, "42501", "permission denied for function pg_is_in_recovery", Reason::QueryFailed, Permanent),
+        (Ping, "42704", "type does not exist", Reason::QueryFailed, Permanent),
+        (Ping, "42P01", "relation does not exist", Reason::QueryFailed, Permanent),
         (Ping, "42601", "syntax error", Reason::QueryFailed, Permanent),
-        (
-            Ping,
-            "25006",
-            "cannot execute INSERT in a read-only transaction",
-            Reason::WrongRole,
-            Transient,
-        ),
-        (
-            Ping,
-            "40001",
-            "could not serialize access",
-            Reason::QueryFailed,
-            Transient,
-        ),
+        (Ping, "25006", "cannot execute INSERT in a read-only transaction", Reason::WrongRole, Transient),
+        (Ping, "40001", "could not serialize access", Reason::QueryFailed, Transient),
         (Ping, "40P01", "deadlock detected", Reason::QueryFailed, Transient),
-        (
-            Ping,
-            "55P03",
-            "canceling statement due to lock timeout",
-            Reason::QueryFailed,
-            Transient,
-        ),
-        (
-            Ping,
-            "58030",
-            "could not read block",
-            Reason::QueryFailed,
-            Transient,
-        ),
-        (
-            Ping,
-            "XX001",
-            "invalid page in block",
-            Reason::QueryFailed,
-            Transient,
-        ),
+        (Ping, "55P03", "canceling statement due to lock timeout", Reason::QueryFailed, Transient),
+        (Ping, "58030", "could not read block", Reason::QueryFailed, Transient),
+        (Ping, "XX001", "invalid page in block", Reason::QueryFailed, Transient),
         (Startup, "58030", "could not open file", Reason::Other, Transient),
         (Startup, "XX000", "cache lookup failed", Reason::Other, Transient),
-        (
-            Ping,
-            "XX000",
-            "cache lookup failed",
-            Reason::QueryFailed,
-            Transient,
-        ),
+        (Ping, "XX000", "cache lookup failed", Reason::QueryFailed, Transient),
     ]);
 }
 
 #[test]
+#[rustfmt::skip]
 fn transport_codes_are_the_word_of_something_in_between() {
     assert_rows(&[
         (Ping, "08000", "connection exception", Reason::Pooler, Transient),
-        (
-            Startup,
-            "08001",
-            "unable to establish connection",
-            Reason::Pooler,
-            Transient,
-        ),
-        (
-            Ping,
-            "08003",
-            "connection does not exist",
-            Reason::Pooler,
-            Transient,
-        ),
-        (
-            Ping,
-            "08006",
-            "server closed the connection unexpectedly",
-            Reason::Pooler,
-            Transient,
-        ),
-        (
-            Startup,
-            "08004",
-            "connection rejected",
-            Reason::Blocked,
-            Permanent,
-        ),
-        (
-            Startup,
-            "08P01",
-            "invalid length of startup packet",
-            Reason::Protocol,
-            Transient,
-        ),
+        (Startup, "08001", "unable to establish connection", Reason::Pooler, Transient),
+        (Ping, "08003", "connection does not exist", Reason::Pooler, Transient),
+        (Ping, "08006", "server closed the connection unexpectedly", Reason::Pooler, Transient),
+        (Startup, "08004", "connection rejected", Reason::Blocked, Permanent),
+        (Startup, "08P01", "invalid length of startup packet", Reason::Protocol, Transient),
     ]);
 }
 
@@ -401,6 +133,7 @@ fn a_rejection_by_pg_hba_is_about_tls_where_the_connection_had_none() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn neons_proxy_says_it_in_words() {
     const CAPACITY: (Reason, Class) = (Reason::Capacity, Class::Capacity);
     const POOLER: (Reason, Class) = (Reason::Pooler, Transient);
@@ -410,14 +143,8 @@ fn neons_proxy_says_it_in_words() {
     let rows = [
         ("Control plane request failed: endpoint is disabled", BLOCKED),
         ("Control plane request failed: endpoint cannot be found", MISSING),
-        (
-            "Control plane request failed: endpoint is temporarily unavailable. Check your quotas and/or contact our support.",
-            QUOTA,
-        ),
-        (
-            "Your account or project has exceeded the compute time quota. Upgrade your plan to increase limits.",
-            QUOTA,
-        ),
+        ("Control plane request failed: endpoint is temporarily unavailable. Check your quotas", QUOTA),
+        ("Your account or project has exceeded the compute time quota. Upgrade your plan.", QUOTA),
         ("Disk quota exceeded", QUOTA),
         ("RUNNING_OPERATIONS", POOLER),
         ("CONCURRENCY_LIMIT_REACHED", POOLER),
@@ -438,31 +165,13 @@ fn neons_proxy_says_it_in_words() {
         ("ROLE_PROTECTED", (Reason::Auth, Permanent)),
         ("Control plane request failed", POOLER),
         ("Couldn't connect to compute node", POOLER),
-        (
-            "Endpoint ID is not specified. Either please upgrade the postgres client library (libpq) for SNI support",
-            (Reason::Config, Permanent),
-        ),
-        (
-            "connection is insecure (try using `sslmode=require`)",
-            (Reason::Tls, Permanent),
-        ),
-        (
-            "This IP address 10.0.0.1 is not allowed to connect to this endpoint.",
-            BLOCKED,
-        ),
-        (
-            "This connection is trying to access this endpoint from a blocked network.",
-            BLOCKED,
-        ),
-        (
-            "Too many connections to this endpoint. Please try again later.",
-            CAPACITY,
-        ),
+        ("Endpoint ID is not specified.", (Reason::Config, Permanent)),
+        ("connection is insecure (try using `sslmode=require`)", (Reason::Tls, Permanent)),
+        ("This IP address 10.0.0.1 is not allowed to connect to this endpoint.", BLOCKED),
+        ("This connection is trying to access this endpoint from a blocked network.", BLOCKED),
+        ("Too many connections to this endpoint. Please try again later.", CAPACITY),
         ("Too many connections attempts", CAPACITY),
-        (
-            "password authentication failed for user 'app'",
-            (Reason::Auth, Permanent),
-        ),
+        ("password authentication failed for user 'app'", (Reason::Auth, Permanent)),
         ("Authentication timed out", (Reason::Timeout, Transient)),
     ];
     for (message, (reason, class)) in rows {
@@ -471,181 +180,51 @@ fn neons_proxy_says_it_in_words() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn pgbouncer_says_it_in_words() {
     assert_rows(&[
-        (
-            Startup,
-            "08P01",
-            "no more connections allowed (max_client_conn)",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
-        (
-            Startup,
-            "08P01",
-            "client connections exceeded (max_db_client_connections)",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
-        (
-            Ping,
-            "08P01",
-            "query_wait_timeout",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
-        (
-            Startup,
-            "08P01",
-            "bouncer resources exhaustion",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
-        (
-            Startup,
-            "08P01",
-            "pgbouncer cannot connect to server",
-            Reason::Pooler,
-            Transient,
-        ),
+        (Startup, "08P01", "no more connections allowed (max_client_conn)", Reason::Capacity, Class::Capacity),
+        (Startup, "08P01", "client connections exceeded (max_db_client_connections)", Reason::Capacity, Class::Capacity),
+        (Ping, "08P01", "query_wait_timeout", Reason::Capacity, Class::Capacity),
+        (Startup, "08P01", "bouncer resources exhaustion", Reason::Capacity, Class::Capacity),
+        (Startup, "08P01", "pgbouncer cannot connect to server", Reason::Pooler, Transient),
         (Ping, "08P01", "server conn crashed?", Reason::Pooler, Transient),
         (Ping, "08P01", "server lifetime over", Reason::Pooler, Transient),
-        (
-            Ping,
-            "08P01",
-            "server DNS lookup failed",
-            Reason::Pooler,
-            Transient,
-        ),
+        (Ping, "08P01", "server DNS lookup failed", Reason::Pooler, Transient),
         (Ping, "08P01", "connect timeout", Reason::Pooler, Transient),
         (Idle, "08P01", "database removed", Reason::Pooler, Transient),
-        (
-            Startup,
-            "08P01",
-            "client_login_timeout (server down)",
-            Reason::Pooler,
-            Transient,
-        ),
-        (
-            Startup,
-            "08P01",
-            "client_login_timeout",
-            Reason::Timeout,
-            Transient,
-        ),
-        (
-            Idle,
-            "08P01",
-            "client_idle_timeout",
-            Reason::IdleTimeout,
-            Transient,
-        ),
-        (
-            Idle,
-            "08P01",
-            "pooler is shutting down",
-            Reason::Shutdown,
-            Transient,
-        ),
-        (
-            Startup,
-            "08P01",
-            "no such database: app",
-            Reason::DatabaseMissing,
-            Permanent,
-        ),
-        (
-            Startup,
-            "3D000",
-            "no such database: app",
-            Reason::DatabaseMissing,
-            Permanent,
-        ),
+        (Startup, "08P01", "client_login_timeout (server down)", Reason::Pooler, Transient),
+        (Startup, "08P01", "client_login_timeout", Reason::Timeout, Transient),
+        (Idle, "08P01", "client_idle_timeout", Reason::IdleTimeout, Transient),
+        (Idle, "08P01", "pooler is shutting down", Reason::Shutdown, Transient),
+        (Startup, "08P01", "no such database: app", Reason::DatabaseMissing, Permanent),
+        (Startup, "3D000", "no such database: app", Reason::DatabaseMissing, Permanent),
         (Startup, "08P01", "no such user: app", Reason::Auth, Permanent),
-        (
-            Startup,
-            "08P01",
-            "password authentication failed",
-            Reason::Auth,
-            Permanent,
-        ),
-        (
-            Startup,
-            "08P01",
-            "SASL authentication failed",
-            Reason::Auth,
-            Permanent,
-        ),
+        (Startup, "08P01", "password authentication failed", Reason::Auth, Permanent),
+        (Startup, "08P01", "SASL authentication failed", Reason::Auth, Permanent),
         (Startup, "08P01", "login rejected", Reason::Auth, Permanent),
         (Startup, "08P01", "SSL required", Reason::Tls, Permanent),
-        (
-            Startup,
-            "08P01",
-            "TLS client certificate required",
-            Reason::Tls,
-            Permanent,
-        ),
-        (
-            Startup,
-            "08P01",
-            "unsupported startup parameter: search_path",
-            Reason::Config,
-            Permanent,
-        ),
+        (Startup, "08P01", "TLS client certificate required", Reason::Tls, Permanent),
+        (Startup, "08P01", "unsupported startup parameter: search_path", Reason::Config, Permanent),
         (Ping, "08P01", "query_timeout", Reason::QueryFailed, Transient),
     ]);
 }
 
 #[test]
+#[rustfmt::skip]
 fn pgbouncers_cached_error_is_judged_by_itself_and_asked_again_after_fifteen_seconds() {
     let rows = [
         ("cached error: connect failed", Reason::Pooler, Transient),
         ("cached error: server conn crashed?", Reason::Pooler, Transient),
-        (
-            "cached error: password authentication failed for user \"app\"",
-            Reason::Auth,
-            Permanent,
-        ),
-        (
-            "cached error: database \"app\" does not exist",
-            Reason::DatabaseMissing,
-            Permanent,
-        ),
-        (
-            "cached error: role \"app\" does not exist",
-            Reason::Auth,
-            Permanent,
-        ),
-        (
-            "cached error: the database system is starting up",
-            Reason::StartingUp,
-            Starting,
-        ),
-        (
-            "cached error: the database system is not accepting connections",
-            Reason::StartingUp,
-            Starting,
-        ),
-        (
-            "cached error: the database system is shutting down",
-            Reason::Shutdown,
-            Starting,
-        ),
-        (
-            "cached error: sorry, too many clients already",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
-        (
-            "cached error: nobody ever heard of this",
-            Reason::Pooler,
-            Transient,
-        ),
-        (
-            "cached error: server login has been failing, cached error: ",
-            Reason::Pooler,
-            Transient,
-        ),
+        ("cached error: password authentication failed for user \"app\"", Reason::Auth, Permanent),
+        ("cached error: database \"app\" does not exist", Reason::DatabaseMissing, Permanent),
+        ("cached error: role \"app\" does not exist", Reason::Auth, Permanent),
+        ("cached error: the database system is starting up", Reason::StartingUp, Starting),
+        ("cached error: the database system is not accepting connections", Reason::StartingUp, Starting),
+        ("cached error: the database system is shutting down", Reason::Shutdown, Starting),
+        ("cached error: sorry, too many clients already", Reason::Capacity, Class::Capacity),
+        ("cached error: nobody ever heard of this", Reason::Pooler, Transient),
+        ("cached error: server login has been failing, cached error: ", Reason::Pooler, Transient),
         ("try again later", Reason::Pooler, Transient),
     ];
     for (error, reason, class) in rows {
@@ -663,100 +242,26 @@ fn pgbouncers_cached_error_is_judged_by_itself_and_asked_again_after_fifteen_sec
 }
 
 #[test]
+#[rustfmt::skip]
 fn supavisors_bracketed_codes_beat_every_sqlstate() {
     let rows = [
-        (
-            "(EMAXCONN) max client connections reached, limit: 200",
-            Reason::Capacity,
-            Class::Capacity,
-            0,
-        ),
-        (
-            "(EMAXCONNSESSION) max clients reached in session mode",
-            Reason::Capacity,
-            Class::Capacity,
-            0,
-        ),
-        (
-            "(ECHECKOUTTIMEOUT) unable to check out connection from the pool",
-            Reason::Capacity,
-            Class::Capacity,
-            0,
-        ),
-        (
-            "(ECIRCUITBREAKER) Unable to establish connection to upstream database",
-            Reason::Pooler,
-            Transient,
-            30,
-        ),
-        (
-            "(ECIRCUITBREAKER) new connections are temporarily blocked",
-            Reason::Pooler,
-            Transient,
-            30,
-        ),
-        (
-            "(ECIRCUITBREAKER) Too many authentication errors",
-            Reason::Auth,
-            Transient,
-            120,
-        ),
-        (
-            "(ECIRCUITBREAKER) Failed to retrieve database credentials",
-            Reason::Pooler,
-            Transient,
-            120,
-        ),
-        (
-            "(ENOTFOUND) tenant/user postgres.abc not found",
-            Reason::DatabaseMissing,
-            Permanent,
-            0,
-        ),
-        (
-            "(EADDRNOTALLOWED) address not in tenant allow_list: {10, 0, 0, 1}",
-            Reason::Blocked,
-            Permanent,
-            0,
-        ),
+        ("(EMAXCONN) max client connections reached, limit: 200", Reason::Capacity, Class::Capacity, 0),
+        ("(EMAXCONNSESSION) max clients reached in session mode", Reason::Capacity, Class::Capacity, 0),
+        ("(ECHECKOUTTIMEOUT) unable to check out connection from the pool", Reason::Capacity, Class::Capacity, 0),
+        ("(ECIRCUITBREAKER) Unable to establish connection to upstream database", Reason::Pooler, Transient, 30),
+        ("(ECIRCUITBREAKER) new connections are temporarily blocked", Reason::Pooler, Transient, 30),
+        ("(ECIRCUITBREAKER) Too many authentication errors", Reason::Auth, Transient, 120),
+        ("(ECIRCUITBREAKER) Failed to retrieve database credentials", Reason::Pooler, Transient, 120),
+        ("(ENOTFOUND) tenant/user postgres.abc not found", Reason::DatabaseMissing, Permanent, 0),
+        ("(EADDRNOTALLOWED) address not in tenant allow_list: {10, 0, 0, 1}", Reason::Blocked, Permanent, 0),
         ("(EBANNED) tenant is banned: abuse", Reason::Blocked, Permanent, 0),
-        (
-            "(ESSLREQUIRED) SSL connection is required for user: app",
-            Reason::Tls,
-            Permanent,
-            0,
-        ),
-        (
-            "(EDBHANDLEREXITED) DbHandler exited. Check logs for more information",
-            Reason::Pooler,
-            Transient,
-            0,
-        ),
-        (
-            "(EPOOLTERMINATING) pool terminating: pool is terminating",
-            Reason::Pooler,
-            Transient,
-            0,
-        ),
-        (
-            "(EAUTHQUERY) authentication query failed",
-            Reason::Pooler,
-            Transient,
-            0,
-        ),
+        ("(ESSLREQUIRED) SSL connection is required for user: app", Reason::Tls, Permanent, 0),
+        ("(EDBHANDLEREXITED) DbHandler exited. Check logs for more information", Reason::Pooler, Transient, 0),
+        ("(EPOOLTERMINATING) pool terminating: pool is terminating", Reason::Pooler, Transient, 0),
+        ("(EAUTHQUERY) authentication query failed", Reason::Pooler, Transient, 0),
         ("(EWORKERNOTFOUND) worker not found", Reason::Pooler, Transient, 0),
-        (
-            "(EAUTHTIMEOUT) timeout while waiting for message",
-            Reason::Timeout,
-            Transient,
-            0,
-        ),
-        (
-            "(ENOIDENTIFIER) no tenant identifier provided",
-            Reason::Config,
-            Permanent,
-            0,
-        ),
+        ("(EAUTHTIMEOUT) timeout while waiting for message", Reason::Timeout, Transient, 0),
+        ("(ENOIDENTIFIER) no tenant identifier provided", Reason::Config, Permanent, 0),
     ];
     for (message, reason, class, seconds) in rows {
         for sqlstate in ["XX000", "08006", "28P01", "53300"] {
@@ -770,38 +275,15 @@ fn supavisors_bracketed_codes_beat_every_sqlstate() {
         }
     }
     assert_rows(&[
-        (
-            Startup,
-            "XX000",
-            "Tenant or user not found",
-            Reason::DatabaseMissing,
-            Permanent,
-        ),
-        (
-            Startup,
-            "XX000",
-            "Max client connections reached",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
-        (
-            Startup,
-            "XX000",
-            "MaxClientsInSessionMode: max clients reached",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
-        (
-            Startup,
-            "XX000",
-            "Failed to connect to database: {:error, :timeout}",
-            Reason::Pooler,
-            Transient,
-        ),
+        (Startup, "XX000", "Tenant or user not found", Reason::DatabaseMissing, Permanent),
+        (Startup, "XX000", "Max client connections reached", Reason::Capacity, Class::Capacity),
+        (Startup, "XX000", "MaxClientsInSessionMode: max clients reached", Reason::Capacity, Class::Capacity),
+        (Startup, "XX000", "Failed to connect to database: {:error, :timeout}", Reason::Pooler, Transient),
     ]);
 }
 
 #[test]
+#[rustfmt::skip]
 fn pgcat_and_pgdog_say_it_in_words() {
     const FULL: &str = "could not get connection from the pool - TimedOut";
     const DOWN: &str = "could not get connection from the pool - AllServersDown";
@@ -811,83 +293,31 @@ fn pgcat_and_pgdog_say_it_in_words() {
     assert_rows(&[
         (Ping, "58000", FULL, Reason::Capacity, Class::Capacity),
         (Ping, "58000", DOWN, Reason::Pooler, Transient),
-        (
-            Startup,
-            "58000",
-            "No pool configured for database: app",
-            Reason::DatabaseMissing,
-            Permanent,
-        ),
-        (
-            Ping,
-            "58000",
-            "checkout timeout",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
-        (
-            Ping,
-            "58000",
-            "replica checkout timeout",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
+        (Startup, "58000", "No pool configured for database: app", Reason::DatabaseMissing, Permanent),
+        (Ping, "58000", "checkout timeout", Reason::Capacity, Class::Capacity),
+        (Ping, "58000", "replica checkout timeout", Reason::Capacity, Class::Capacity),
         (Ping, "58000", "pool is banned", Reason::Pooler, Transient),
         (Startup, "58000", DOG_DOWN, Reason::Pooler, Transient),
         (Ping, "58000", "all replicas down", Reason::Pooler, Transient),
         (Startup, "28000", WRONG, Reason::Auth, Permanent),
-        (
-            Startup,
-            "08004",
-            "only TLS connections are allowed",
-            Reason::Tls,
-            Permanent,
-        ),
-        (
-            Idle,
-            "57P05",
-            "disconnecting idle client",
-            Reason::IdleTimeout,
-            Transient,
-        ),
-        (
-            Idle,
-            "57P01",
-            "PgDog is shutting down",
-            Reason::Shutdown,
-            Transient,
-        ),
+        (Startup, "08004", "only TLS connections are allowed", Reason::Tls, Permanent),
+        (Idle, "57P05", "disconnecting idle client", Reason::IdleTimeout, Transient),
+        (Idle, "57P01", "PgDog is shutting down", Reason::Shutdown, Transient),
     ]);
 }
 
 #[test]
+#[rustfmt::skip]
 fn a_name_in_a_message_decides_nothing_where_the_code_does() {
     assert_rows(&[
-        (
-            Startup,
-            "3D000",
-            "database \"query_wait_timeout\" does not exist",
-            Reason::DatabaseMissing,
-            Permanent,
-        ),
-        (
-            Startup,
-            "28P01",
-            "password authentication failed for user \"no such database\"",
-            Reason::Auth,
-            Permanent,
-        ),
-        (
-            Startup,
-            "53300",
-            "too many connections for role \"quota exceeded\"",
-            Reason::Capacity,
-            Class::Capacity,
-        ),
+        (Startup, "3D000", "database \"query_wait_timeout\" does not exist", Reason::DatabaseMissing, Permanent),
+        (Startup, "28P01", "password authentication failed for user \"no such database\"", Reason::Auth, Permanent),
+        (Startup, "53300", "too many connections for role \"quota exceeded\"", Reason::Capacity, Class::Capacity),
     ]);
 }
 
 #[test]
+#[rustfmt::skip]
 fn the_operating_systems_errors_mean_what_they_say() {
     let rows = [
         (Connect, Errno::ECONNREFUSED, Reason::Refused, Transient),
@@ -934,6 +364,7 @@ fn the_operating_systems_errors_mean_what_they_say() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn what_we_saw_ourselves_needs_no_table() {
     let message = String::new;
     let rows = [
@@ -941,24 +372,9 @@ fn what_we_saw_ourselves_needs_no_table() {
         (Idle, Cause::Closed, Reason::Closed, Transient),
         (Connect, Cause::Timeout, Reason::Timeout, Transient),
         (Phase::Tls, Cause::TlsRefused, Reason::Tls, Permanent),
-        (
-            Startup,
-            Cause::Protocol { message: message() },
-            Reason::Protocol,
-            Transient,
-        ),
-        (
-            Ping,
-            Cause::WrongRole { wanted: message() },
-            Reason::WrongRole,
-            Transient,
-        ),
-        (
-            Prepare,
-            Cause::Config { message: message() },
-            Reason::Config,
-            Permanent,
-        ),
+        (Startup, Cause::Protocol { message: message() }, Reason::Protocol, Transient),
+        (Ping, Cause::WrongRole { wanted: message() }, Reason::WrongRole, Transient),
+        (Prepare, Cause::Config { message: message() }, Reason::Config, Permanent),
         (Connect, Cause::Local { message: message() }, Reason::Local, Local),
         (Idle, Cause::Internal, Reason::Internal, Local),
     ];
