@@ -215,13 +215,13 @@ async fn when_a_leader_is_cancelled_one_of_those_who_joined_leads() {
             settle().await;
             let cancelled_at = Instant::now();
             leader.abort();
-            let mut failures = Vec::new();
+            let mut own = 0;
             for joined in joined {
                 let failure = joined.await.unwrap().unwrap_err();
                 assert_eq!(failure.failed_at, cancelled_at + MS);
-                failures.push(failure.shared);
+                own += u32::from(!failure.shared);
             }
-            assert_eq!(failures, [false, true]);
+            assert_eq!(own, 1, "one of the two dialled");
             assert_eq!(gate.logins_in_flight(), 0);
         })
         .await;
