@@ -17,11 +17,7 @@ use crate::target::Secret;
 /// A peer's text is shown up to here.
 const MAX_TEXT: usize = 600;
 /// What every encoder of URLs leaves as it is.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const PASSWORD_REQUESTS: [u32; 3] = [3, 5, 10];
 
 /// Why the conversation on `tap` ended, or an answer on it was an error. What the server said counts most, then how
@@ -59,9 +55,7 @@ pub fn cause(tap: &Tap, error: &tokio_postgres::Error, password: Option<&Secret>
                     .to_owned(),
         };
     }
-    Cause::Protocol {
-        message: scrub(&text, password),
-    }
+    Cause::Protocol { message: scrub(&text, password) }
 }
 
 /// The server's words, fit to be shown.
@@ -69,11 +63,7 @@ pub fn server(words: Words, password: Option<&Secret>) -> Cause {
     // Five characters by definition; anything else is no SQLSTATE and could hold anything.
     let well_formed = words.sqlstate.len() == 5 && words.sqlstate.bytes().all(|b| b.is_ascii_alphanumeric());
     Cause::Server {
-        sqlstate: if well_formed {
-            words.sqlstate
-        } else {
-            "XX000".to_owned()
-        },
+        sqlstate: if well_formed { words.sqlstate } else { "XX000".to_owned() },
         message: scrub(&words.message, password),
     }
 }
@@ -88,10 +78,7 @@ pub fn io_cause(error: &io::Error) -> Cause {
     }
     match error.get_ref() {
         Some(inner) => tls_cause(inner),
-        None => Cause::Io {
-            kind: error.kind(),
-            os: None,
-        },
+        None => Cause::Io { kind: error.kind(), os: None },
     }
 }
 
@@ -123,15 +110,11 @@ fn os_cause(kind: io::ErrorKind, os: i32) -> Cause {
         Errno::EAFNOSUPPORT => "this machine does not speak that address family (IPv6 switched off?)",
         _ => return Cause::Io { kind, os: Some(os) },
     };
-    Cause::Local {
-        message: local.to_owned(),
-    }
+    Cause::Local { message: local.to_owned() }
 }
 
 pub fn config(message: impl Into<String>) -> Cause {
-    Cause::Config {
-        message: message.into(),
-    }
+    Cause::Config { message: message.into() }
 }
 
 /// The failure that tells most: the one that got furthest; of equals the later one.
@@ -179,12 +162,8 @@ pub fn scrub(text: &str, password: Option<&Secret>) -> String {
 
 fn scrubbed(cause: Cause, password: Option<&Secret>) -> Cause {
     match cause {
-        Cause::Protocol { message } => Cause::Protocol {
-            message: scrub(&message, password),
-        },
-        Cause::Tls { message } => Cause::Tls {
-            message: scrub(&message, password),
-        },
+        Cause::Protocol { message } => Cause::Protocol { message: scrub(&message, password) },
+        Cause::Tls { message } => Cause::Tls { message: scrub(&message, password) },
         other => other,
     }
 }
@@ -202,12 +181,8 @@ fn lower_hex(encoded: &str) -> String {
 
 /// One line, no control characters, of bounded length.
 fn tidy(text: &str) -> String {
-    let mut out: String = text
-        .trim()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(MAX_TEXT)
-        .collect();
+    let mut out: String =
+        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TEXT).collect();
     if text.trim().chars().nth(MAX_TEXT).is_some() {
         out.push('…');
     }

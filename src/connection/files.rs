@@ -43,12 +43,7 @@ impl Contents {
             Source::File(path) => Some(read("url_file", path, MAX_SECRET)),
         };
         let password = &target.password_file;
-        Contents {
-            url,
-            password: password
-                .as_deref()
-                .map(|path| read("password_file", path, MAX_SECRET)),
-        }
+        Contents { url, password: password.as_deref().map(|path| read("password_file", path, MAX_SECRET)) }
     }
 
     /// The connection string with the password that belongs to it.
@@ -117,9 +112,7 @@ fn password(path: &Path, content: &Content) -> Result<Secret, Cause> {
         return Err(config(format!("password_file {file} is empty")));
     }
     if line.contains(&0) {
-        return Err(config(format!(
-            "password_file {file} holds a NUL byte, which no password can"
-        )));
+        return Err(config(format!("password_file {file} holds a NUL byte, which no password can")));
     }
     Ok(Secret::new(line))
 }
@@ -136,11 +129,7 @@ fn read(what: &str, path: &Path, limit: u64) -> Result<Content, Cause> {
     let mut content = Zeroizing::new(Vec::with_capacity(expected + 1));
     file.take(limit + 1).read_to_end(&mut content).map_err(failed)?;
     if content.len() as u64 > limit {
-        return Err(config(format!(
-            "{what} {} is larger than {} KiB",
-            path.display(),
-            limit >> 10
-        )));
+        return Err(config(format!("{what} {} is larger than {} KiB", path.display(), limit >> 10)));
     }
     Ok(content)
 }

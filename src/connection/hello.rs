@@ -22,10 +22,7 @@ pub struct Eavesdrop {
 
 impl Eavesdrop {
     pub fn new(stream: Stream) -> Self {
-        Eavesdrop {
-            stream,
-            heard: Some(Vec::new()),
-        }
+        Eavesdrop { stream, heard: Some(Vec::new()) }
     }
 
     /// The version that the server chose; stops listening.
@@ -90,11 +87,7 @@ impl<'a> Reader<'a> {
 
     /// A big-endian number of up to four bytes.
     fn number(&mut self, bytes: u32) -> Option<u32> {
-        Some(
-            self.take(bytes)?
-                .iter()
-                .fold(0, |sum, b| sum << 8 | u32::from(*b)),
-        )
+        Some(self.take(bytes)?.iter().fold(0, |sum, b| sum << 8 | u32::from(*b)))
     }
 }
 

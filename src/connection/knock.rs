@@ -50,9 +50,7 @@ pub struct Arrival {
 
 impl fmt::Debug for Arrival {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Arrival")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("Arrival").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -65,16 +63,8 @@ pub enum Address {
 
 #[derive(Debug)]
 enum Stop {
-    Name {
-        host: usize,
-        name: String,
-        port: u16,
-    },
-    At {
-        host: usize,
-        address: Address,
-        resolve: Duration,
-    },
+    Name { host: usize, name: String, port: u16 },
+    At { host: usize, address: Address, resolve: Duration },
 }
 
 impl Default for Resolver {
@@ -85,25 +75,20 @@ impl Default for Resolver {
 
 impl Resolver {
     async fn addresses(&self, name: String, port: u16) -> Result<Vec<SocketAddr>, Cause> {
-        let slot = Arc::clone(&self.0)
-            .acquire_owned()
-            .await
-            .map_err(|_| Cause::Internal)?;
+        let slot = Arc::clone(&self.0).acquire_owned().await.map_err(|_| Cause::Internal)?;
         let call = move || {
             // Given back when the call really ends, not when we stop waiting for it.
             let _slot = slot;
             (name.as_str(), port).to_socket_addrs().map(Vec::from_iter)
         };
         match spawn_blocking(call).await {
-            Ok(Ok(found)) if found.is_empty() => Err(Cause::Dns {
-                message: "the name has no address".to_owned(),
-            }),
+            Ok(Ok(found)) if found.is_empty() => {
+                Err(Cause::Dns { message: "the name has no address".to_owned() })
+            }
             Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => Err(match io_cause(&error) {
                 local @ Cause::Local { .. } => local,
-                _ => Cause::Dns {
-                    message: error.to_string(),
-                },
+                _ => Cause::Dns { message: error.to_string() },
             }),
             Err(_) => Err(Cause::Internal),
         }
@@ -117,12 +102,7 @@ impl Route {
         if shuffle {
             fastrand::shuffle(&mut stops);
         }
-        Route {
-            stops: stops.into(),
-            shuffle,
-            sockets,
-            resolver,
-        }
+        Route { stops: stops.into(), shuffle, sockets, resolver }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -132,16 +112,13 @@ impl Route {
     /// When the next stop's part of the time is over, if so many stops, itself included, share what is left.
     pub fn share(&self, deadline: Instant, present: usize) -> Instant {
         let now = Instant::now();
-        let sharing = u32::try_from(self.stops.len() + present)
-            .unwrap_or(u32::MAX)
-            .max(1);
+        let sharing = u32::try_from(self.stops.len() + present).unwrap_or(u32::MAX).max(1);
         now + deadline.saturating_duration_since(now) / sharing
     }
 
     /// Leaves out the other addresses of a host.
     pub fn skip(&mut self, host: usize) {
-        self.stops
-            .retain(|stop| !matches!(stop, Stop::At { host: of, .. } if *of == host));
+        self.stops.retain(|stop| !matches!(stop, Stop::At { host: of, .. } if *of == host));
     }
 
     /// The next address that takes a socket; else the failure that tells most, with no stop left.
@@ -154,21 +131,11 @@ impl Route {
             };
             let result = match stop {
                 Stop::Name { host, name, port } => self.resolve(host, name, port, until).await,
-                Stop::At {
-                    host,
-                    address,
-                    resolve,
-                } => {
+                Stop::At { host, address, resolve } => {
                     let asked = Instant::now();
                     match connect(&address, &self.sockets, until).await {
                         Ok(socket) => {
-                            return Ok(Arrival {
-                                socket,
-                                host,
-                                address,
-                                resolve,
-                                connect: asked.elapsed(),
-                            });
+                            return Ok(Arrival { socket, host, address, resolve, connect: asked.elapsed() });
                         }
                         Err(facts) => Err(facts),
                     }
@@ -184,19 +151,14 @@ impl Route {
     async fn resolve(&mut self, host: usize, name: String, port: u16, until: Instant) -> Result<(), Facts> {
         let asked = Instant::now();
         let found = timeout_at(until, self.resolver.addresses(name, port)).await;
-        let mut found = found
-            .unwrap_or(Err(Cause::Timeout))
-            .map_err(|cause| Facts::new(Phase::Resolve, cause))?;
+        let mut found =
+            found.unwrap_or(Err(Cause::Timeout)).map_err(|cause| Facts::new(Phase::Resolve, cause))?;
         if self.shuffle {
             fastrand::shuffle(&mut found);
         }
         let resolve = asked.elapsed();
         for address in found.into_iter().rev() {
-            self.stops.push_front(Stop::At {
-                host,
-                address: Address::Tcp(address),
-                resolve,
-            });
+            self.stops.push_front(Stop::At { host, address: Address::Tcp(address), resolve });
         }
         Ok(())
     }
@@ -210,19 +172,12 @@ pub async fn connect(address: &Address, tuning: &SocketTuning, until: Instant) -
             Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(unix_cause)?),
         })
     });
-    opened
-        .await
-        .unwrap_or(Err(Cause::Timeout))
-        .map_err(|cause| Facts::new(Phase::Connect, cause))
+    opened.await.unwrap_or(Err(Cause::Timeout)).map_err(|cause| Facts::new(Phase::Connect, cause))
 }
 
 /// The options are set before the connect, so that TCP_USER_TIMEOUT bounds it too.
 async fn connect_tcp(address: SocketAddr, tuning: &SocketTuning) -> Result<TcpStream, Cause> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(|e| io_cause(&e))?;
     tune(&SockRef::from(&socket), tuning).map_err(|e| Cause::Local {
         message: format!("the system refuses the socket's options (keepalives, tcp_user_timeout): {e}"),
@@ -252,22 +207,16 @@ fn tune(socket: &SockRef<'_>, tuning: &SocketTuning) -> io::Result<()> {
 fn stop((host, at): (usize, &Host)) -> Stop {
     let literal = |name: &str| name.parse::<IpAddr>().ok();
     match at {
-        Host::Unix { dir, port } => Stop::At {
-            host,
-            address: Address::Unix(socket_path(dir, *port)),
-            resolve: Duration::ZERO,
-        },
+        Host::Unix { dir, port } => {
+            Stop::At { host, address: Address::Unix(socket_path(dir, *port)), resolve: Duration::ZERO }
+        }
         Host::Tcp { name, hostaddr, port } => match hostaddr.or_else(|| literal(name)) {
             Some(address) => Stop::At {
                 host,
                 address: Address::Tcp(SocketAddr::new(address, *port)),
                 resolve: Duration::ZERO,
             },
-            None => Stop::Name {
-                host,
-                name: name.clone(),
-                port: *port,
-            },
+            None => Stop::Name { host, name: name.clone(), port: *port },
         },
     }
 }

@@ -61,13 +61,7 @@ impl Entry<'_> {
         let first = self.walk(attrs, Some(door.arrival), door.route).await;
         match (attrs, first) {
             // No standby anywhere: any server will do.
-            (
-                SessionAttrs::PreferStandby,
-                Err(Facts {
-                    cause: Cause::WrongRole { .. },
-                    ..
-                }),
-            ) => {
+            (SessionAttrs::PreferStandby, Err(Facts { cause: Cause::WrongRole { .. }, .. })) => {
                 let again = Route::new(self.endpoint, self.sockets.clone(), self.resolver.clone());
                 self.walk(SessionAttrs::Any, None, again).await
             }
@@ -122,12 +116,7 @@ impl Entry<'_> {
         arrival: Arrival,
         until: Instant,
     ) -> Result<(PgSession, Login), Facts> {
-        let Arrival {
-            socket,
-            host,
-            address,
-            ..
-        } = arrival;
+        let Arrival { socket, host, address, .. } = arrival;
         let (first, second) = ways(self.endpoint.tls.mode, &address);
         let facts = match self.attempt(attrs, socket, host, &address, first, until).await {
             Ok(entered) => return Ok(entered),
@@ -140,10 +129,7 @@ impl Entry<'_> {
             return Err(facts);
         };
         match self.attempt(attrs, socket, host, &address, second, until).await {
-            Err(Facts {
-                cause: Cause::TlsRefused,
-                ..
-            }) => Err(facts),
+            Err(Facts { cause: Cause::TlsRefused, .. }) => Err(facts),
             other => other,
         }
     }
@@ -167,10 +153,7 @@ impl Entry<'_> {
         });
         let (ping, role) = match answer.await {
             Ok(Outcome::Answered { took, answer }) => (took, answer.role()),
-            Ok(Outcome::Failed(Facts {
-                cause: Cause::WrongRole { .. },
-                ..
-            })) => {
+            Ok(Outcome::Failed(Facts { cause: Cause::WrongRole { .. }, .. })) => {
                 session.close().await;
                 let wanted = wanted(attrs).to_owned();
                 return Err(Facts::new(Phase::Startup, Cause::WrongRole { wanted }));
@@ -182,13 +165,7 @@ impl Entry<'_> {
             Ok(Outcome::Lost(facts)) => return Err(facts),
             Err(_) => return Err(Facts::new(Phase::Ping, Cause::Timeout)),
         };
-        let login = Login {
-            tls: secured.took,
-            startup,
-            ping,
-            facts: facts_of(&secured, address),
-            role,
-        };
+        let login = Login { tls: secured.took, startup, ping, facts: facts_of(&secured, address), role };
         Ok((session, login))
     }
 
@@ -201,12 +178,7 @@ impl Entry<'_> {
         ask: Ask,
         until: Instant,
     ) -> Result<Secured, Facts> {
-        let plain = |socket| Secured {
-            tap: Tap::new(socket, None),
-            took: None,
-            version: None,
-            expiry: None,
-        };
+        let plain = |socket| Secured { tap: Tap::new(socket, None), took: None, version: None, expiry: None };
         if ask == Ask::Plain {
             return Ok(plain(socket));
         }
@@ -247,13 +219,7 @@ impl Entry<'_> {
         let (client, connection) = joined
             .map_err(|_| failed(Cause::Timeout))?
             .map_err(|error| failed(cause(tap, &error, password)))?;
-        Ok(PgSession::new(
-            client,
-            connection,
-            tap.clone(),
-            attrs,
-            password.cloned(),
-        ))
+        Ok(PgSession::new(client, connection, tap.clone(), attrs, password.cloned()))
     }
 
     fn config(&self) -> Config {

@@ -55,11 +55,7 @@ impl Shared {
             self.connectors.get(&endpoint.tls).await?;
         }
         let fingerprint = self.hash(contents, Some(endpoint.clone())).await;
-        Ok(Prepared {
-            sockets: target.socket_tuning(&endpoint),
-            endpoint: Arc::new(endpoint),
-            fingerprint,
-        })
+        Ok(Prepared { sockets: target.socket_tuning(&endpoint), endpoint: Arc::new(endpoint), fingerprint })
     }
 
     async fn fingerprint(&self, target: Arc<Target>) -> Option<Fingerprint> {
@@ -92,10 +88,7 @@ impl Connector for Postgres {
             let prepared = timeout(READING, shared.prepare(target)).await;
             prepared
                 .unwrap_or(Err(Cause::Config {
-                    message: format!(
-                        "reading the target's files took longer than {} s",
-                        READING.as_secs()
-                    ),
+                    message: format!("reading the target's files took longer than {} s", READING.as_secs()),
                 }))
                 .map_err(|cause| Facts::new(Phase::Prepare, cause))
         }

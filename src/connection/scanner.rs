@@ -49,10 +49,7 @@ enum At {
 }
 
 impl At {
-    const START: At = At::Header {
-        bytes: [0; 5],
-        have: 0,
-    };
+    const START: At = At::Header { bytes: [0; 5], have: 0 };
 }
 
 /// Follows one connection's messages.
@@ -66,12 +63,7 @@ pub struct Scanner {
 
 impl Scanner {
     pub fn new() -> Self {
-        Scanner {
-            at: At::START,
-            spent: 0,
-            messages: 0,
-            saw: Saw::default(),
-        }
+        Scanner { at: At::START, spent: 0, messages: 0, saw: Saw::default() }
     }
 
     pub fn saw(&self) -> &Saw {
@@ -134,11 +126,7 @@ impl Scanner {
             return Err(self.too_much(tag, length, announced, rest));
         }
         self.spent += announced + 1;
-        self.at = At::Body {
-            tag,
-            left: announced - 4,
-            kept: Vec::new(),
-        };
+        self.at = At::Body { tag, left: announced - 4, kept: Vec::new() };
         if announced == 4 {
             self.close(tag, &[])?;
         }
@@ -150,21 +138,13 @@ impl Scanner {
     fn too_much(&mut self, tag: u8, length: [u8; 4], announced: usize, rest: &[u8]) -> Violation {
         let printable = |b: &u8| b.is_ascii_graphic() || *b == b' ';
         if tag == b'E' && self.messages == 1 && length.iter().all(printable) {
-            let text: Vec<u8> = length
-                .iter()
-                .chain(rest)
-                .copied()
-                .take(1000)
-                .take_while(|b| *b != 0)
-                .collect();
+            let text: Vec<u8> =
+                length.iter().chain(rest).copied().take(1000).take_while(|b| *b != 0).collect();
             let message = String::from_utf8_lossy(&text).trim().to_owned();
             if message.contains("fork") {
                 // What PostgreSQL means where it still can say it: insufficient resources.
-                self.saw.error = Some(Words {
-                    sqlstate: "53000".to_owned(),
-                    message: message.clone(),
-                    fatal: true,
-                });
+                self.saw.error =
+                    Some(Words { sqlstate: "53000".to_owned(), message: message.clone(), fatal: true });
             }
             return Violation(format!("an error in an outdated protocol: {message}"));
         }
@@ -190,9 +170,7 @@ impl Scanner {
                     self.saw.parameters.insert(name.into_owned(), value.into_owned());
                 }
                 if self.saw.parameters.len() > MAX_PARAMETERS {
-                    return Err(Violation(format!(
-                        "more than {MAX_PARAMETERS} parameters reported"
-                    )));
+                    return Err(Violation(format!("more than {MAX_PARAMETERS} parameters reported")));
                 }
             }
             b'E' => self.saw.error = Some(words(body)),
@@ -213,11 +191,7 @@ impl Scanner {
 /// must cost the letters at most, never the SQLSTATE.
 pub fn words(body: &[u8]) -> Words {
     let mut severity = String::new();
-    let mut said = Words {
-        sqlstate: String::new(),
-        message: String::new(),
-        fatal: false,
-    };
+    let mut said = Words { sqlstate: String::new(), message: String::new(), fatal: false };
     for field in body.split(|b| *b == 0) {
         let Some((code, text)) = field.split_first() else {
             continue;
@@ -245,11 +219,7 @@ fn word(body: &[u8], at: usize) -> Option<u32> {
 }
 
 fn named(tag: u8) -> String {
-    if tag.is_ascii_graphic() {
-        format!("'{}'", char::from(tag))
-    } else {
-        format!("0x{tag:02x}")
-    }
+    if tag.is_ascii_graphic() { format!("'{}'", char::from(tag)) } else { format!("0x{tag:02x}") }
 }
 
 #[cfg(test)]
@@ -339,11 +309,7 @@ mod tests {
         scanner.feed(said).unwrap_err();
         let error = scanner.saw().error.clone().unwrap();
         assert_eq!(error.sqlstate, "53000");
-        assert!(
-            error.message.starts_with("could not fork new process"),
-            "{}",
-            error.message
-        );
+        assert!(error.message.starts_with("could not fork new process"), "{}", error.message);
     }
 
     #[test]
@@ -358,11 +324,8 @@ mod tests {
     #[test]
     fn parameters_without_end_are_refused() {
         let mut scanner = Scanner::new();
-        let refused = (0..1000).find(|i| {
-            scanner
-                .feed(&message(b'S', format!("name{i}\0value\0").as_bytes()))
-                .is_err()
-        });
+        let refused =
+            (0..1000).find(|i| scanner.feed(&message(b'S', format!("name{i}\0value\0").as_bytes())).is_err());
         assert_eq!(refused, Some(MAX_PARAMETERS));
     }
 

@@ -68,14 +68,7 @@ impl PgSession {
         attrs: SessionAttrs,
         password: Option<Secret>,
     ) -> Self {
-        PgSession {
-            client: Arc::new(client),
-            connection,
-            tap,
-            ping: None,
-            attrs,
-            password,
-        }
+        PgSession { client: Arc::new(client), connection, tap, ping: None, attrs, password }
     }
 
     pub fn tap(&self) -> &Tap {
@@ -94,12 +87,7 @@ impl PgSession {
         let (key, parameters) = self.tap.saw(|saw| (saw.key, saw.parameters.clone()));
         // Dropping connection and client sends nothing: their handle is empty by now.
         let (process_id, secret_key) = key.unwrap_or_default();
-        Ok(Raw {
-            stream,
-            process_id,
-            secret_key,
-            parameters,
-        })
+        Ok(Raw { stream, process_id, secret_key, parameters })
     }
 
     pub fn ask(&mut self, question: Question) {
@@ -154,9 +142,7 @@ impl PgSession {
             Some(answer) if fits(self.attrs, answer) => Outcome::Answered { took, answer },
             Some(_) => Outcome::Failed(Facts::new(
                 Phase::Ping,
-                Cause::WrongRole {
-                    wanted: wanted(self.attrs).to_owned(),
-                },
+                Cause::WrongRole { wanted: wanted(self.attrs).to_owned() },
             )),
             None => Outcome::Failed(Facts::new(
                 Phase::Ping,
@@ -170,9 +156,7 @@ impl PgSession {
     /// A fatal error ends the session, and so does an end that needs no error; any other error is the ping's own.
     fn refused(&mut self, error: &tokio_postgres::Error) -> Outcome {
         let cause = facts::cause(&self.tap, error, self.password.as_ref());
-        let fatal = self
-            .tap
-            .saw(|saw| saw.error.as_ref().is_none_or(|words| words.fatal));
+        let fatal = self.tap.saw(|saw| saw.error.as_ref().is_none_or(|words| words.fatal));
         if fatal {
             return self.lost(cause);
         }
@@ -196,23 +180,14 @@ impl Session for PgSession {
 
     async fn event(&mut self) -> SessionEvent {
         match self.outcome().await {
-            Outcome::Answered { took, answer } => SessionEvent::Pong {
-                took,
-                role: answer.role(),
-            },
+            Outcome::Answered { took, answer } => SessionEvent::Pong { took, role: answer.role() },
             Outcome::Failed(facts) => SessionEvent::PingFailed(facts),
             Outcome::Lost(facts) => SessionEvent::Lost(facts),
         }
     }
 
     async fn close(self) {
-        let PgSession {
-            client,
-            mut connection,
-            tap,
-            ping,
-            ..
-        } = self;
+        let PgSession { client, mut connection, tap, ping, .. } = self;
         let goodbye = async move {
             drop(ping);
             // Without its client the connection says Terminate and shuts the stream.
@@ -231,16 +206,12 @@ impl Session for PgSession {
 impl fmt::Debug for PgSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let process = self.tap.saw(|saw| saw.key.map(|(id, _)| id));
-        f.debug_struct("PgSession")
-            .field("process_id", &process)
-            .finish_non_exhaustive()
+        f.debug_struct("PgSession").field("process_id", &process).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Raw")
-            .field("process_id", &self.process_id)
-            .finish_non_exhaustive()
+        f.debug_struct("Raw").field("process_id", &self.process_id).finish_non_exhaustive()
     }
 }

@@ -47,10 +47,9 @@ impl Question {
         };
         match (self, row.len()) {
             (Question::Alive, 1) => (row.get(0) == Some("1")).then_some(Answer::Alive),
-            (Question::Standing, 2) => Some(Answer::Standing {
-                standby: truth(row.get(0)?)?,
-                read_only: truth(row.get(1)?)?,
-            }),
+            (Question::Standing, 2) => {
+                Some(Answer::Standing { standby: truth(row.get(0)?)?, read_only: truth(row.get(1)?)? })
+            }
             _ => None,
         }
     }

@@ -82,10 +82,7 @@ impl Slot {
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
         match &mut self.stream {
             Some(stream) => Ok(Pin::new(stream)),
-            None => Err(io::Error::new(
-                io::ErrorKind::NotConnected,
-                "the stream was taken back",
-            )),
+            None => Err(io::Error::new(io::ErrorKind::NotConnected, "the stream was taken back")),
         }
     }
 
@@ -100,9 +97,7 @@ impl Slot {
             return Ok(());
         }
         self.scanner.feed(bytes).map_err(|Violation(message)| {
-            self.end(Cause::Protocol {
-                message: message.clone(),
-            });
+            self.end(Cause::Protocol { message: message.clone() });
             io::Error::new(io::ErrorKind::InvalidData, message)
         })
     }

@@ -103,10 +103,7 @@ pub async fn handshake(
     tls: &Tls,
 ) -> Result<Secured, Cause> {
     let connector = tokio_native_tls::TlsConnector::from(connector);
-    let mut stream = connector
-        .connect(host, Eavesdrop::new(socket))
-        .await
-        .map_err(|e| tls_cause(&e))?;
+    let mut stream = connector.connect(host, Eavesdrop::new(socket)).await.map_err(|e| tls_cause(&e))?;
     let session = stream.get_mut();
     let spoken = session.negotiated_alpn().ok().flatten();
     if tls.negotiation == SslNegotiation::Direct && spoken.as_deref() != Some(b"postgresql") {
@@ -175,9 +172,7 @@ fn identity(cert: &[u8], key: &[u8]) -> Result<Identity, Cause> {
     if !belongs {
         return Err(config("sslkey is not the key of the certificate in sslcert"));
     }
-    let pem = key
-        .private_key_to_pem_pkcs8()
-        .map_err(|e| config(format!("sslkey cannot be used: {e}")))?;
+    let pem = key.private_key_to_pem_pkcs8().map_err(|e| config(format!("sslkey cannot be used: {e}")))?;
     let pem = zeroize::Zeroizing::new(pem);
     Identity::from_pkcs8(cert, &pem).map_err(|e| config(format!("sslcert and sslkey cannot be used: {e}")))
 }

@@ -22,10 +22,7 @@ impl Endpoint {
 impl SslMode {
     /// libpq's word for it.
     pub fn as_str(self) -> &'static str {
-        SSL_MODES
-            .iter()
-            .find(|(_, mode)| *mode == self)
-            .map_or("", |(word, _)| word)
+        SSL_MODES.iter().find(|(_, mode)| *mode == self).map_or("", |(word, _)| word)
     }
 }
 
@@ -33,11 +30,7 @@ fn address(host: &Host) -> String {
     match host {
         Host::Unix { dir, port } => format!("{}:{port}", dir.display()),
         Host::Tcp { name, hostaddr, port } => {
-            let shown = if name.contains(':') {
-                format!("[{name}]")
-            } else {
-                name.clone()
-            };
+            let shown = if name.contains(':') { format!("[{name}]") } else { name.clone() };
             match hostaddr.map(|address| address.to_string()) {
                 Some(address) if address != *name => format!("{shown}({address}):{port}"),
                 _ => format!("{shown}:{port}"),

@@ -124,10 +124,7 @@ fn whole(key: Key, most: i32, values: &Values, report: &mut Report) -> Option<i3
     let n = number(values.get(key)?).filter(|n| *n <= most);
     if n.is_none() {
         let keyword = key.keyword();
-        report.problem(
-            Some(keyword),
-            format!("`{keyword}` must be a whole number, {most} at the most"),
-        );
+        report.problem(Some(keyword), format!("`{keyword}` must be a whole number, {most} at the most"));
     }
     n
 }

@@ -53,10 +53,7 @@ pub(super) fn is_remote(host: &Host) -> bool {
     let loopback = |address: IpAddr| address.to_canonical().is_loopback();
     match host {
         Host::Unix { .. } => false,
-        Host::Tcp {
-            hostaddr: Some(address),
-            ..
-        } => !loopback(*address),
+        Host::Tcp { hostaddr: Some(address), .. } => !loopback(*address),
         Host::Tcp { name, .. } => match name.parse() {
             Ok(address) => !loopback(address),
             Err(_) => !name.eq_ignore_ascii_case("localhost"),
@@ -73,9 +70,7 @@ fn port(text: &str, report: &mut Report) -> Option<u16> {
     if text.is_empty() {
         return Some(DEFAULT_PORT);
     }
-    let port = number(text)
-        .and_then(|n| u16::try_from(n).ok())
-        .filter(|n| *n > 0);
+    let port = number(text).and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
     if port.is_none() {
         report.problem(
             Some("port"),
@@ -96,22 +91,11 @@ fn one(name: &str, address: &str, port: u16, report: &mut Report) -> Option<Host
         };
         // A folder beside an address names nothing that TLS could verify.
         let named = !name.is_empty() && !is_socket(name);
-        let name = if named {
-            checked(name, report)?
-        } else {
-            hostaddr.to_string()
-        };
-        return Some(Host::Tcp {
-            name,
-            hostaddr: Some(hostaddr),
-            port,
-        });
+        let name = if named { checked(name, report)? } else { hostaddr.to_string() };
+        return Some(Host::Tcp { name, hostaddr: Some(hostaddr), port });
     }
     if name.is_empty() {
-        return Some(Host::Unix {
-            dir: default_socket_folder(),
-            port,
-        });
+        return Some(Host::Unix { dir: default_socket_folder(), port });
     }
     if is_socket(name) {
         if name.len() + format!("/.s.PGSQL.{port}").len() > LONGEST_SOCKET {
@@ -120,16 +104,9 @@ fn one(name: &str, address: &str, port: u16, report: &mut Report) -> Option<Host
                 format!("the path of a Unix socket is longer than {LONGEST_SOCKET} bytes: use a folder with a short name"),
             );
         }
-        return Some(Host::Unix {
-            dir: PathBuf::from(name),
-            port,
-        });
+        return Some(Host::Unix { dir: PathBuf::from(name), port });
     }
-    Some(Host::Tcp {
-        name: checked(name, report)?,
-        hostaddr: None,
-        port,
-    })
+    Some(Host::Tcp { name: checked(name, report)?, hostaddr: None, port })
 }
 
 /// libpq's rule: a folder begins with `/`, an abstract socket with `@`.
@@ -140,11 +117,7 @@ fn is_socket(name: &str) -> bool {
 /// Where Debian's and Red Hat's packages put the socket, or else where PostgreSQL itself does.
 fn default_socket_folder() -> PathBuf {
     let packaged = Path::new("/var/run/postgresql");
-    if packaged.is_dir() {
-        packaged.to_owned()
-    } else {
-        PathBuf::from("/tmp")
-    }
+    if packaged.is_dir() { packaged.to_owned() } else { PathBuf::from("/tmp") }
 }
 
 fn checked(name: &str, report: &mut Report) -> Option<String> {
@@ -169,7 +142,5 @@ fn checked(name: &str, report: &mut Report) -> Option<String> {
 
 /// With or without a zone such as `%eth0`.
 fn is_ipv6(name: &str) -> bool {
-    name.split('%')
-        .next()
-        .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+    name.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }

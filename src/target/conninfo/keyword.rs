@@ -11,10 +11,8 @@ use zeroize::Zeroizing;
 use super::{Report, Setting, Split, table};
 
 pub(super) fn split(text: &str, report: &mut Report) -> Split {
-    let mut reader = Reader {
-        rest: text.chars().peekable(),
-        scratch: Zeroizing::new(String::with_capacity(text.len())),
-    };
+    let mut reader =
+        Reader { rest: text.chars().peekable(), scratch: Zeroizing::new(String::with_capacity(text.len())) };
     let mut settings = Vec::new();
     let mut before = None;
     loop {
@@ -25,9 +23,7 @@ pub(super) fn split(text: &str, report: &mut Report) -> Split {
         let name = reader.name();
         if reader.rest.next_if_eq(&'=').is_none() {
             // The word is not shown: it may be the second half of a password with a blank in it.
-            let place = before.map_or("a word".to_owned(), |k| {
-                format!("after the value of `{k}` a word")
-            });
+            let place = before.map_or("a word".to_owned(), |k| format!("after the value of `{k}` a word"));
             report.problem(
                 before,
                 format!("{place} stands without `=`: write keyword=value, and a value with blanks as 'a b'"),

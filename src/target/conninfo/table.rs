@@ -24,11 +24,7 @@ pub enum Verdict {
     /// It is accepted and does nothing; the text says why that is right.
     Harmless(&'static str),
     /// It is accepted with the values that ask for what happens anyway, and refused with any other.
-    Either {
-        harmless: &'static [&'static str],
-        why: &'static str,
-        remedy: &'static str,
-    },
+    Either { harmless: &'static [&'static str], why: &'static str, remedy: &'static str },
     /// It would be wrong to accept it; the text is the remedy.
     Refused(&'static str),
 }
@@ -115,18 +111,10 @@ pub(super) fn similar(keyword: &str) -> Option<&'static Row> {
 
 /// Spelled without what people vary: case, `-` and `_`.
 fn plain(keyword: &str) -> String {
-    keyword
-        .chars()
-        .filter(|c| !matches!(c, '-' | '_'))
-        .map(|c| c.to_ascii_lowercase())
-        .collect()
+    keyword.chars().filter(|c| !matches!(c, '-' | '_')).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// The rows are written as one line each.
 const fn used(keyword: &'static str, key: Key, what: &'static str) -> Row {
-    Row {
-        keyword,
-        origin: "libpq",
-        verdict: Verdict::Used(key, what),
-    }
+    Row { keyword, origin: "libpq", verdict: Verdict::Used(key, what) }
 }

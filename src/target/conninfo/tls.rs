@@ -15,11 +15,8 @@ enum CertMode {
     Require,
 }
 
-const CERT_MODES: &Words<CertMode> = &[
-    ("disable", CertMode::Disable),
-    ("allow", CertMode::Allow),
-    ("require", CertMode::Require),
-];
+const CERT_MODES: &Words<CertMode> =
+    &[("disable", CertMode::Disable), ("allow", CertMode::Allow), ("require", CertMode::Require)];
 
 pub(super) fn tls(hosts: &[Host], values: &Values, report: &mut Report) -> Tls {
     let roots = match values.filled(Key::SslRootCert) {
@@ -45,10 +42,7 @@ fn mode(hosts: &[Host], roots: &RootCerts, values: &Values, report: &mut Report)
     let system = values.get(Key::SslRootCert) == Some("system");
     match written {
         Some(mode) if system && mode != SslMode::VerifyFull => {
-            report.problem(
-                Some("sslrootcert"),
-                "`sslrootcert` system needs sslmode=verify-full",
-            );
+            report.problem(Some("sslrootcert"), "`sslrootcert` system needs sslmode=verify-full");
             mode
         }
         // libpq: whoever names authorities wants them checked.
@@ -81,26 +75,17 @@ fn identity(values: &Values, report: &mut Report) -> Option<Identity> {
     }
     match (values.filled(Key::ClientCert), values.filled(Key::ClientKey)) {
         (Some(_), Some(_)) if mode == CertMode::Disable => {
-            report.note(
-                "sslcertmode",
-                "`sslcertmode` disable: `sslcert` and `sslkey` are not used",
-            );
+            report.note("sslcertmode", "`sslcertmode` disable: `sslcert` and `sslkey` are not used");
             None
         }
-        (Some(cert), Some(key)) => Some(Identity {
-            cert: cert.into(),
-            key: key.into(),
-        }),
+        (Some(cert), Some(key)) => Some(Identity { cert: cert.into(), key: key.into() }),
         (None, None) => None,
         (Some(_), None) => {
             report.problem(Some("sslcert"), "`sslcert` needs `sslkey`, the file of its key");
             None
         }
         (None, Some(_)) => {
-            report.problem(
-                Some("sslkey"),
-                "`sslkey` needs `sslcert`, the file of its certificate",
-            );
+            report.problem(Some("sslkey"), "`sslkey` needs `sslcert`, the file of its certificate");
             None
         }
     }
@@ -109,11 +94,8 @@ fn identity(values: &Values, report: &mut Report) -> Option<Identity> {
 /// As in libpq, upper and lower case are one, and an empty value is no limit.
 fn version(key: Key, values: &Values, report: &mut Report) -> Option<TlsVersion> {
     let written = values.filled(key)?;
-    let same = TLS_VERSIONS
-        .iter()
-        .find(|(word, _)| word.eq_ignore_ascii_case(written));
-    same.map(|(_, version)| *version)
-        .or_else(|| word(key, TLS_VERSIONS, values, report))
+    let same = TLS_VERSIONS.iter().find(|(word, _)| word.eq_ignore_ascii_case(written));
+    same.map(|(_, version)| *version).or_else(|| word(key, TLS_VERSIONS, values, report))
 }
 
 /// What is right alone and wrong together.
@@ -130,10 +112,8 @@ fn check_together(tls: &Tls, hosts: &[Host], values: &Values, report: &mut Repor
         );
     }
     if weak && tls.roots != RootCerts::System {
-        report.note(
-            "sslrootcert",
-            "`sslrootcert` is not used: only sslmode=verify-ca and verify-full verify",
-        );
+        report
+            .note("sslrootcert", "`sslrootcert` is not used: only sslmode=verify-ca and verify-full verify");
     }
     if tls.mode == SslMode::Disable && tls.identity.is_some() {
         report.note("sslcert", "`sslcert` and `sslkey` are not used: sslmode=disable");

@@ -10,16 +10,12 @@ use super::{Problem, Report, Setting, Split, table};
 
 /// What follows the scheme, if the text is a URI.
 pub(super) fn after_scheme(text: &str) -> Option<&str> {
-    text.strip_prefix("postgresql://")
-        .or_else(|| text.strip_prefix("postgres://"))
+    text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://"))
 }
 
 /// The remedy for strings that are neither a URI nor keywords, but a known tool's form.
 pub(super) fn foreign(text: &str) -> Option<&'static str> {
-    let lower = text
-        .get(..text.len().min(64))
-        .unwrap_or(text)
-        .to_ascii_lowercase();
+    let lower = text.get(..text.len().min(64)).unwrap_or(text).to_ascii_lowercase();
     if text.starts_with(['"', '\'']) {
         return Some(
             "the connection string begins with a quotation mark: write it without the quotes around it",
@@ -39,10 +35,7 @@ pub(super) fn foreign(text: &str) -> Option<&'static str> {
         _ if scheme.starts_with("postgresql+") || scheme.starts_with("postgres+") => {
             Some("this is SQLAlchemy's form: write postgresql:// without `+` and the driver's name")
         }
-        _ if scheme
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) =>
-        {
+        _ if scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) => {
             Some("the scheme is not PostgreSQL's: a URI begins with postgresql:// or postgres://")
         }
         _ => None,
@@ -69,10 +62,7 @@ pub(super) fn split(rest: &str, report: &mut Report) -> Split {
         Some((path, query)) => (path, Some(query)),
         None => (rest, None),
     };
-    let mut reader = Reader {
-        settings: Vec::new(),
-        report,
-    };
+    let mut reader = Reader { settings: Vec::new(), report };
     if let Some(userinfo) = userinfo {
         reader.userinfo(userinfo);
     }
@@ -86,10 +76,7 @@ pub(super) fn split(rest: &str, report: &mut Report) -> Split {
         reader.report.problem(keyword.as_deref(), message);
     }
     let stray_at = rest.contains('@') || authority.contains('@') || userinfo.is_some_and(holds_query);
-    Split {
-        stray_at,
-        ..Split::new(reader.settings)
-    }
+    Split { stray_at, ..Split::new(reader.settings) }
 }
 
 /// User and password, up to the first `@`, which must come before any `/`.
@@ -106,10 +93,7 @@ fn holds_query(userinfo: &str) -> bool {
     let Some((_, query)) = userinfo.split_once('?') else {
         return false;
     };
-    let known = |pair: &str| {
-        pair.split_once('=')
-            .is_some_and(|(name, _)| table::find(name).is_some())
-    };
+    let known = |pair: &str| pair.split_once('=').is_some_and(|(name, _)| table::find(name).is_some());
     user.contains('?') || query.split('&').any(known)
 }
 
@@ -142,19 +126,14 @@ impl Reader<'_> {
 
     fn bracketed<'t>(&mut self, text: &'t str) -> (&'t str, &'t str) {
         let Some((host, rest)) = text.split_once(']') else {
-            self.report
-                .problem(Some("host"), "a `[` of an IPv6 address has no `]`");
+            self.report.problem(Some("host"), "a `[` of an IPv6 address has no `]`");
             return ("", "");
         };
         if host.is_empty() {
-            self.report
-                .problem(Some("host"), "the IPv6 address between `[` and `]` is empty");
+            self.report.problem(Some("host"), "the IPv6 address between `[` and `]` is empty");
         }
         if !rest.is_empty() && !rest.starts_with(':') {
-            self.report.problem(
-                Some("host"),
-                "after the `]` of an IPv6 address only `:port` may follow",
-            );
+            self.report.problem(Some("host"), "after the `]` of an IPv6 address only `:port` may follow");
         }
         (host, rest.strip_prefix(':').unwrap_or_default())
     }
@@ -176,8 +155,7 @@ impl Reader<'_> {
             let known = table::find(&name).map(|row| row.keyword);
             let what = known.map_or("a parameter's value".to_owned(), |k| format!("`{k}`"));
             if value.contains('=') {
-                self.report
-                    .problem(known, format!("{what} holds a second `=`: write it as `%3D`"));
+                self.report.problem(known, format!("{what} holds a second `=`: write it as `%3D`"));
                 continue;
             }
             if let Some(value) = self.decode(&what, known, value) {
@@ -192,10 +170,7 @@ impl Reader<'_> {
             return;
         }
         if let Some(value) = self.decode(&format!("`{keyword}`"), Some(keyword), raw) {
-            self.settings.push(Setting {
-                name: Zeroizing::new(keyword.to_owned()),
-                value,
-            });
+            self.settings.push(Setting { name: Zeroizing::new(keyword.to_owned()), value });
         }
     }
 

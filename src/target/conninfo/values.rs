@@ -33,10 +33,7 @@ impl Values {
             );
         }
         if self.by_key.insert(key, value).is_some() {
-            report.note(
-                keyword,
-                format!("`{keyword}` is set more than once: the last one counts"),
-            );
+            report.note(keyword, format!("`{keyword}` is set more than once: the last one counts"));
         }
     }
 }
@@ -49,21 +46,14 @@ enum Before {
 }
 
 pub(super) fn sort(split: Split, report: &mut Report) -> Values {
-    let mut values = Values {
-        by_key: BTreeMap::new(),
-        readable: split.readable,
-    };
+    let mut values = Values { by_key: BTreeMap::new(), readable: split.readable };
     let mut before = Before::Harmless;
     for setting in split.settings {
         let Some(row) = find(&setting.name) else {
             before = unknown(&setting.name, before, report);
             continue;
         };
-        before = if row.is_secret() {
-            Before::Secret(row.keyword)
-        } else {
-            Before::Harmless
-        };
+        before = if row.is_secret() { Before::Secret(row.keyword) } else { Before::Harmless };
         known(row, setting, &mut values, report);
     }
     values
@@ -82,15 +72,8 @@ fn known(row: &Row, setting: Setting, values: &mut Values, report: &mut Report) 
             }
         }
         Verdict::Used(Key::RequireSsl, _) => {
-            let mode = if setting.value.starts_with('1') {
-                "require"
-            } else {
-                "prefer"
-            };
-            report.note(
-                keyword,
-                format!("`requiressl` is an old word: write sslmode={mode}"),
-            );
+            let mode = if setting.value.starts_with('1') { "require" } else { "prefer" };
+            report.note(keyword, format!("`requiressl` is an old word: write sslmode={mode}"));
             values.store(Key::SslMode, Zeroizing::new(mode.to_owned()), report);
         }
         Verdict::Used(key, _) => values.store(key, setting.value, report),

@@ -17,10 +17,8 @@ pub(super) const SSL_MODES: &Words<SslMode> = &[
     ("verify-full", SslMode::VerifyFull),
 ];
 
-pub(super) const NEGOTIATIONS: &Words<SslNegotiation> = &[
-    ("postgres", SslNegotiation::Postgres),
-    ("direct", SslNegotiation::Direct),
-];
+pub(super) const NEGOTIATIONS: &Words<SslNegotiation> =
+    &[("postgres", SslNegotiation::Postgres), ("direct", SslNegotiation::Direct)];
 
 pub(super) const TLS_VERSIONS: &Words<TlsVersion> = &[
     ("TLSv1", TlsVersion::V1_0),
@@ -56,10 +54,7 @@ pub(super) fn word<T: Copy>(key: Key, set: &Words<T>, values: &Values, report: &
     if found.is_none() {
         let keyword = key.keyword();
         let known: Vec<_> = set.iter().map(|(word, _)| *word).collect();
-        report.problem(
-            Some(keyword),
-            format!("`{keyword}` must be one of: {}", known.join(", ")),
-        );
+        report.problem(Some(keyword), format!("`{keyword}` must be one of: {}", known.join(", ")));
     }
     found.map(|(_, meaning)| *meaning)
 }

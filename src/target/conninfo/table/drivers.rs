@@ -6,19 +6,11 @@
 use super::{Key, Row, Verdict};
 
 const fn harmless(origin: &'static str, keyword: &'static str, why: &'static str) -> Row {
-    Row {
-        keyword,
-        origin,
-        verdict: Verdict::Harmless(why),
-    }
+    Row { keyword, origin, verdict: Verdict::Harmless(why) }
 }
 
 const fn refused(origin: &'static str, keyword: &'static str, remedy: &'static str) -> Row {
-    Row {
-        keyword,
-        origin,
-        verdict: Verdict::Refused(remedy),
-    }
+    Row { keyword, origin, verdict: Verdict::Refused(remedy) }
 }
 
 const POOL: &str = "pgtether keeps one session per target, and a second one during a refresh";
@@ -47,11 +39,7 @@ pub(super) const ROWS: &[Row] = &[
             remedy: "write sslmode=verify-full",
         },
     },
-    refused(
-        "Prisma",
-        "sslidentity",
-        "name PEM files with `sslcert` and `sslkey`",
-    ),
+    refused("Prisma", "sslidentity", "name PEM files with `sslcert` and `sslkey`"),
     refused("MySQL's habit, sqlx", "ssl-mode", MODE),
     refused("sqlx", "ssl_mode", MODE),
     refused("sqlx", "ssl-root-cert", "write `sslrootcert`"),
@@ -66,11 +54,7 @@ pub(super) const ROWS: &[Row] = &[
     refused("asyncpg", "direct_tls", "write sslnegotiation=direct"),
     refused("JDBC", "sslfactory", MODE),
     refused("dj-database-url", "ssl_require", "write sslmode=require"),
-    harmless(
-        "node-postgres",
-        "uselibpqcompat",
-        "pgtether always reads sslmode as libpq does",
-    ),
+    harmless("node-postgres", "uselibpqcompat", "pgtether always reads sslmode as libpq does"),
     // Words for what libpq calls differently.
     refused("a common slip", "username", "write `user`"),
     refused("a common slip", "database", "write `dbname`"),
@@ -113,73 +97,33 @@ pub(super) const ROWS: &[Row] = &[
     harmless("pgx, lib/pq", "extra_float_digits", FORMAT),
     harmless("Rails, Symfony", "encoding", FORMAT),
     harmless("Symfony, Doctrine", "charset", FORMAT),
-    harmless(
-        "Symfony, Doctrine",
-        "serverVersion",
-        "pgtether asks the server for its version",
-    ),
+    harmless("Symfony, Doctrine", "serverVersion", "pgtether asks the server for its version"),
     // Poolers and pools.
-    harmless(
-        "Prisma, Supabase",
-        "pgbouncer",
-        "pgtether works through poolers without being told",
-    ),
+    harmless("Prisma, Supabase", "pgbouncer", "pgtether works through poolers without being told"),
     harmless("Prisma", "connection_limit", POOL),
     harmless("Prisma", "pool_timeout", POOL),
     harmless("Prisma", "single_use_connections", POOL),
-    harmless(
-        "Supabase",
-        "pool_mode",
-        "pgtether works in session and in transaction mode",
-    ),
-    harmless(
-        "Supabase",
-        "supa",
-        "it tells Vercel's integration where the URL came from",
-    ),
-    harmless(
-        "Vercel",
-        "workaround",
-        "it is a hint for a bug of Vercel's driver",
-    ),
+    harmless("Supabase", "pool_mode", "pgtether works in session and in transaction mode"),
+    harmless("Supabase", "supa", "it tells Vercel's integration where the URL came from"),
+    harmless("Vercel", "workaround", "it is a hint for a bug of Vercel's driver"),
     harmless("pgx", "pool_max_conns", POOL),
     harmless("pgx", "pool_min_conns", POOL),
     harmless("pgx", "pool_min_idle_conns", POOL),
-    harmless(
-        "pgx",
-        "pool_max_conn_lifetime",
-        "`refresh.every` says how old a session gets",
-    ),
+    harmless("pgx", "pool_max_conn_lifetime", "`refresh.every` says how old a session gets"),
     harmless(
         "pgx",
         "pool_max_conn_lifetime_jitter",
         "`refresh.jitter` says by how much refreshes are spread",
     ),
-    harmless(
-        "pgx",
-        "pool_max_conn_idle_time",
-        "`idle_policy` says what happens to an idle session",
-    ),
-    harmless(
-        "pgx",
-        "pool_health_check_period",
-        "`ping.interval` says how often a session is checked",
-    ),
+    harmless("pgx", "pool_max_conn_idle_time", "`idle_policy` says what happens to an idle session"),
+    harmless("pgx", "pool_health_check_period", "`ping.interval` says how often a session is checked"),
     harmless("Rails", "pool", POOL),
     harmless("Rails, Ecto", "pool_size", POOL),
     harmless("Rails", "checkout_timeout", POOL),
     harmless("Rails", "reaping_frequency", POOL),
     harmless("SQLAlchemy", "max_overflow", POOL),
-    harmless(
-        "SQLAlchemy",
-        "pool_recycle",
-        "`refresh.every` says how old a session gets",
-    ),
-    harmless(
-        "SQLAlchemy",
-        "pool_pre_ping",
-        "`ping.interval` says how often a session is checked",
-    ),
+    harmless("SQLAlchemy", "pool_recycle", "`refresh.every` says how old a session gets"),
+    harmless("SQLAlchemy", "pool_pre_ping", "`ping.interval` says how often a session is checked"),
     harmless("Ecto", "queue_target", POOL),
     harmless("Ecto", "queue_interval", POOL),
     harmless("postgres.js", "max", POOL),
@@ -188,26 +132,10 @@ pub(super) const ROWS: &[Row] = &[
         "idle_timeout",
         "`close_idle_after` and `idle_policy` say what happens to an idle session",
     ),
-    harmless(
-        "postgres.js",
-        "max_lifetime",
-        "`refresh.every` says how old a session gets",
-    ),
-    harmless(
-        "node-postgres",
-        "idleTimeoutMillis",
-        "`idle_policy` says what happens to an idle session",
-    ),
-    harmless(
-        "Django",
-        "conn_max_age",
-        "`refresh.every` says how old a session gets",
-    ),
-    harmless(
-        "Django",
-        "conn_health_checks",
-        "`ping.interval` says how often a session is checked",
-    ),
+    harmless("postgres.js", "max_lifetime", "`refresh.every` says how old a session gets"),
+    harmless("node-postgres", "idleTimeoutMillis", "`idle_policy` says what happens to an idle session"),
+    harmless("Django", "conn_max_age", "`refresh.every` says how old a session gets"),
+    harmless("Django", "conn_health_checks", "`ping.interval` says how often a session is checked"),
     // Statements and how they are run.
     harmless("Prisma, asyncpg", "statement_cache_size", STATEMENTS),
     harmless("asyncpg, SQLAlchemy", "prepared_statement_cache_size", STATEMENTS),
