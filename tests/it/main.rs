@@ -8,5 +8,7 @@
 
 mod certs;
 mod cluster;
+mod connection;
 mod process;
+mod scripted;
 mod servers;
