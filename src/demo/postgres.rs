@@ -187,6 +187,11 @@ impl Cluster {
         )
     }
 
+    /// Writes a file beside the data that only the server's account, and root, can read.
+    pub fn write(&self, path: &Path, contents: &str) -> Result<(), Trouble> {
+        self.den.write(path, contents)
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.exited().is_none()
     }

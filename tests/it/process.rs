@@ -42,10 +42,7 @@ pub async fn wait_until<T>(
             Ok(value) => return value,
             Err(seen) => seen,
         };
-        assert!(
-            began.elapsed() < limit,
-            "waited {limit:?} for {what}; last seen: {seen}"
-        );
+        assert!(began.elapsed() < limit, "waited {limit:?} for {what}; last seen: {seen}");
         tokio::time::sleep(LOOK).await;
     }
 }
@@ -94,11 +91,7 @@ impl Daemon {
     }
 
     fn spawn(folder: TempDir, args: &[&str], env: &[(&str, &str)]) -> Daemon {
-        let mut process = command(args, env)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut process = command(args, env).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         collect(process.stdout.take().unwrap(), &log);
         collect(process.stderr.take().unwrap(), &log);
@@ -109,19 +102,11 @@ impl Daemon {
                 break address;
             }
             let ended = process.try_wait().unwrap();
-            assert!(
-                ended.is_none(),
-                "pgtether ended at its start ({ended:?}):\n{said}"
-            );
+            assert!(ended.is_none(), "pgtether ended at its start ({ended:?}):\n{said}");
             assert!(began.elapsed() < START, "pgtether is not listening:\n{said}");
             thread::sleep(LOOK);
         };
-        Daemon {
-            process,
-            address,
-            log,
-            folder,
-        }
+        Daemon { process, address, log, folder }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -172,12 +157,11 @@ impl Daemon {
 
     /// Waits for a metric to have this value.
     pub async fn await_metric(&self, limit: Duration, name: &str, labels: &[(&str, &str)], wanted: f64) {
-        wait_until(limit, &format!("{name}{labels:?} {wanted}"), async || match self
-            .metric(name, labels)
-            .await
-        {
-            Some(value) if value == wanted => Ok(()),
-            seen => Err(format!("{seen:?}")),
+        wait_until(limit, &format!("{name}{labels:?} {wanted}"), async || {
+            match self.metric(name, labels).await {
+                Some(value) if value == wanted => Ok(()),
+                seen => Err(format!("{seen:?}")),
+            }
         })
         .await;
     }
@@ -232,9 +216,8 @@ impl Answer {
 pub async fn request(to: SocketAddr, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
     let ask = async {
         let stream = TcpStream::connect(to).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let driver = tokio::spawn(connection);
         let mut request = Request::builder().method(&method).uri(path);
         request = request.header(HOST, to.to_string());
@@ -247,15 +230,9 @@ pub async fn request(to: SocketAddr, method: Method, path: &str, headers: &[(&st
         let (head, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         driver.abort();
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-        }
+        Answer { status: head.status, headers: head.headers, body }
     };
-    timeout(REQUEST, ask)
-        .await
-        .unwrap_or_else(|_| panic!("{method} {path}: no answer within {REQUEST:?}"))
+    timeout(REQUEST, ask).await.unwrap_or_else(|_| panic!("{method} {path}: no answer within {REQUEST:?}"))
 }
 
 /// Sends bytes as they are and returns what comes back until the other side closes; fails where it does not within
@@ -269,9 +246,7 @@ pub async fn raw(to: SocketAddr, bytes: &[u8], limit: Duration) -> Vec<u8> {
         let _ = stream.read_to_end(&mut answer).await;
         answer
     };
-    timeout(limit, talk)
-        .await
-        .unwrap_or_else(|_| panic!("the connection was still open after {limit:?}"))
+    timeout(limit, talk).await.unwrap_or_else(|_| panic!("the connection was still open after {limit:?}"))
 }
 
 /// A scrape, parsed.
@@ -288,31 +263,20 @@ pub struct Sample {
 impl Metrics {
     pub fn parse(text: &str) -> Metrics {
         let lines = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
-        Metrics(
-            lines
-                .map(|line| sample(line).unwrap_or_else(|| panic!("no sample: {line}")))
-                .collect(),
-        )
+        Metrics(lines.map(|line| sample(line).unwrap_or_else(|| panic!("no sample: {line}"))).collect())
     }
 
     /// The value of the one sample that has these labels and maybe more; `None` where there is none.
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let found = self.all(name, labels);
-        assert!(
-            found.len() <= 1,
-            "{name}{labels:?} is {} samples: {found:?}",
-            found.len()
-        );
+        assert!(found.len() <= 1, "{name}{labels:?} is {} samples: {found:?}", found.len());
         found.first().map(|s| s.value)
     }
 
     /// All samples of that name that have these labels and maybe more.
     pub fn all(&self, name: &str, labels: &[(&str, &str)]) -> Vec<&Sample> {
         let fits = |s: &&Sample| {
-            s.name == name
-                && labels
-                    .iter()
-                    .all(|(k, v)| s.labels.get(*k).map(String::as_str) == Some(v))
+            s.name == name && labels.iter().all(|(k, v)| s.labels.get(*k).map(String::as_str) == Some(v))
         };
         self.0.iter().filter(fits).collect()
     }
@@ -337,11 +301,7 @@ fn sample(line: &str) -> Option<Sample> {
         }
         rest = &rest[1..];
     }
-    Some(Sample {
-        name: name.to_owned(),
-        labels,
-        value: rest.trim().parse().ok()?,
-    })
+    Some(Sample { name: name.to_owned(), labels, value: rest.trim().parse().ok()? })
 }
 
 /// A label's value up to its closing quote, unescaped, and what follows.
@@ -376,10 +336,7 @@ fn collect(stream: impl Read + Send + 'static, log: &Arc<Mutex<String>>) {
 
 /// The address of a log line that tells where we listen, in logfmt and in JSON.
 fn listening(line: &str) -> Option<SocketAddr> {
-    let (_, after) = line
-        .contains("listening")
-        .then(|| line.split_once("address"))
-        .flatten()?;
+    let (_, after) = line.contains("listening").then(|| line.split_once("address")).flatten()?;
     let start = after.trim_start_matches(['=', ':', '"']);
     let end = start.find(['"', ' ', ',', '}']).unwrap_or(start.len());
     start[..end].parse().ok()
@@ -390,10 +347,7 @@ fn a_scrape_is_read_with_its_labels_and_escapes() {
     let text = "# HELP a b\na 1\na_bucket{le=\"+Inf\",t=\"x\\\"y\\\\z\\n}\"} 2.5e3\nb{} NaN\n";
     let metrics = Metrics::parse(text);
     assert_eq!(metrics.get("a", &[]), Some(1.0));
-    assert_eq!(
-        metrics.get("a_bucket", &[("t", "x\"y\\z\n}"), ("le", "+Inf")]),
-        Some(2500.0)
-    );
+    assert_eq!(metrics.get("a_bucket", &[("t", "x\"y\\z\n}"), ("le", "+Inf")]), Some(2500.0));
     assert_eq!(metrics.get("a_bucket", &[("t", "x")]), None);
     assert!(metrics.get("b", &[]).unwrap().is_nan());
 }
