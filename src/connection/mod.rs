@@ -3,12 +3,28 @@
 //! [`Connector`] is what the supervisor acts through; [`Postgres`] is the real one, tests script their own. Knows
 //! nothing of waiting, retrying, targets beside its own, metrics or HTTP.
 
+mod facts;
+mod files;
+mod hello;
+mod knock;
+mod login;
+mod postgres;
+mod scanner;
+mod session;
+mod standing;
+mod tap;
+mod tls;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
+
+pub use login::Door;
+pub use postgres::Postgres;
+pub use session::{PgSession, Raw};
 
 use crate::reason::Facts;
 use crate::target::{Endpoint, Role, SocketTuning, Target};
@@ -18,7 +34,7 @@ use crate::target::{Endpoint, Role, SocketTuning, Target};
 pub struct Prepared {
     pub endpoint: Arc<Endpoint>,
     pub sockets: SocketTuning,
-    /// What of `url_file` and `password_file` was used: differs when a secret changed.
+    /// What of `url_file`, `password_file` and the certificate files was used: differs when a secret changed.
     pub fingerprint: Fingerprint,
 }
 
@@ -54,6 +70,9 @@ pub struct SessionFacts {
     pub tls_version: Option<String>,
     /// When the certificate that the server showed ends.
     pub certificate_expiry: Option<SystemTime>,
+    /// Where the session ended up: a login moves on to the next host where `target_session_attrs` asks for it.
+    /// `None` for a Unix socket.
+    pub peer: Option<SocketAddr>,
     /// The backend's process id, from BackendKeyData.
     pub backend_pid: Option<i32>,
     /// What stands between us and the server, where it shows itself.
@@ -80,7 +99,8 @@ pub trait Connector: Clone + Send + Sync + 'static {
     /// Reads the target's files.
     fn prepare(&self, target: Arc<Target>) -> impl Future<Output = Result<Prepared, Facts>> + Send + 'static;
 
-    /// Only reads and hashes the target's files: tells whether a secret changed since an attempt was prepared.
+    /// Only reads and hashes the target's secret files: another value than the last attempt's means that a secret
+    /// changed. Cheap enough to ask each second.
     fn fingerprint(&self, target: Arc<Target>) -> impl Future<Output = Fingerprint> + Send + 'static;
 
     /// Resolves and connects; several addresses share the time to `deadline`.

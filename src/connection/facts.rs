@@ -1,0 +1,227 @@
+//! What happened, as facts: from the operating system's errors, the server's words and our own phase.
+//!
+//! The one place where a peer's text becomes ours, so the place where passwords are scrubbed from it.
+
+use std::error::Error;
+use std::io;
+
+use nix::errno::Errno;
+use openssl::base64::encode_block;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+use super::scanner::Words;
+use super::tap::Tap;
+use crate::reason::{Cause, Facts, Phase};
+use crate::target::Secret;
+
+/// A peer's text is shown up to here.
+const MAX_TEXT: usize = 600;
+/// What every encoder of URLs leaves as it is.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+const PASSWORD_REQUESTS: [u32; 3] = [3, 5, 10];
+
+/// Why the conversation on `tap` ended, or an answer on it was an error. What the server said counts most, then how
+/// the stream ended; `error` is tokio-postgres's view, which comes last because it hides both.
+pub fn cause(tap: &Tap, error: &tokio_postgres::Error, password: Option<&Secret>) -> Cause {
+    let said = tap.saw(|saw| saw.error.clone().or_else(|| saw.farewell.clone()));
+    if let Some(words) = said {
+        return server(words, password);
+    }
+    if let Some(ended) = tap.ended() {
+        return scrubbed(ended, password);
+    }
+    let asked = tap.saw(|saw| saw.authentication);
+    if password.is_none() && asked.is_some_and(|code| PASSWORD_REQUESTS.contains(&code)) {
+        return Cause::Config {
+            message:
+                "the server asks for a password and none is configured: put it into the connection string or \
+                      name a password_file"
+                    .to_owned(),
+        };
+    }
+    let text = spelled_out(error);
+    if text.contains("channel binding") {
+        return Cause::Tls {
+            message:
+                "the server did not bind the login to the TLS channel, as channel_binding=require demands"
+                    .to_owned(),
+        };
+    }
+    if text.contains("unsupported authentication method") || text.contains("unsupported SASL mechanism") {
+        return Cause::Config {
+            message:
+                "the server wants a login method that pgtether does not speak (Kerberos, GSSAPI, SSPI or an \
+                      unknown one): let pg_hba.conf offer scram-sha-256 to this user"
+                    .to_owned(),
+        };
+    }
+    Cause::Protocol {
+        message: scrub(&text, password),
+    }
+}
+
+/// The server's words, fit to be shown.
+pub fn server(words: Words, password: Option<&Secret>) -> Cause {
+    // Five characters by definition; anything else is no SQLSTATE and could hold anything.
+    let well_formed = words.sqlstate.len() == 5 && words.sqlstate.bytes().all(|b| b.is_ascii_alphanumeric());
+    Cause::Server {
+        sqlstate: if well_formed {
+            words.sqlstate
+        } else {
+            "XX000".to_owned()
+        },
+        message: scrub(&words.message, password),
+    }
+}
+
+/// What an error of a stream means: ours, the network's, TLS's, or simply the end.
+pub fn io_cause(error: &io::Error) -> Cause {
+    if let Some(os) = error.raw_os_error() {
+        return os_cause(error.kind(), os);
+    }
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return Cause::Closed;
+    }
+    match error.get_ref() {
+        Some(inner) => tls_cause(inner),
+        None => Cause::Io {
+            kind: error.kind(),
+            os: None,
+        },
+    }
+}
+
+/// What an error of the TLS library means. A peer that hangs up in the middle of TLS has closed, not failed at TLS.
+pub fn tls_cause(error: &(dyn Error + 'static)) -> Cause {
+    let mut next = Some(error);
+    while let Some(here) = next {
+        if let Some(os) = here.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return os_cause(io::Error::from_raw_os_error(os).kind(), os);
+        }
+        next = here.source();
+    }
+    let message = tidy(&error.to_string());
+    if message.to_ascii_lowercase().contains("unexpected eof") {
+        return Cause::Closed;
+    }
+    Cause::Tls { message }
+}
+
+/// Errors that tell of this machine rather than of the other.
+fn os_cause(kind: io::ErrorKind, os: i32) -> Cause {
+    let local = match Errno::from_raw(os) {
+        Errno::EMFILE => "this process has no file descriptors left (raise ulimit -n)",
+        Errno::ENFILE => "this machine has no file descriptors left (fs.file-max)",
+        Errno::ENOBUFS | Errno::ENOMEM => "this machine has no memory left for a socket",
+        Errno::EADDRNOTAVAIL => {
+            "this machine has no local address or port left to reach it from (net.ipv4.ip_local_port_range)"
+        }
+        Errno::EAFNOSUPPORT => "this machine does not speak that address family (IPv6 switched off?)",
+        _ => return Cause::Io { kind, os: Some(os) },
+    };
+    Cause::Local {
+        message: local.to_owned(),
+    }
+}
+
+pub fn config(message: impl Into<String>) -> Cause {
+    Cause::Config {
+        message: message.into(),
+    }
+}
+
+/// The failure that tells most: the one that got furthest; of equals the later one.
+pub fn more_telling(before: Option<Facts>, now: Facts) -> Facts {
+    let reach = |facts: &Facts| match (&facts.cause, facts.phase) {
+        (Cause::WrongRole { .. }, _) => 7,
+        (_, Phase::Prepare) => 0,
+        (_, Phase::Resolve) => 1,
+        (_, Phase::Connect) => 2,
+        (_, Phase::Tls) => 3,
+        (_, Phase::Startup) => 4,
+        (_, Phase::Ping) => 5,
+        (_, Phase::Idle) => 6,
+    };
+    match before {
+        Some(before) if reach(&before) > reach(&now) => before,
+        _ => now,
+    }
+}
+
+/// Takes the password out of a text in every spelling that it may have there, and what would tear a log line.
+pub fn scrub(text: &str, password: Option<&Secret>) -> String {
+    let Some(secret) = password.map(Secret::expose).filter(|secret| !secret.is_empty()) else {
+        return tidy(text);
+    };
+    let mut spellings = vec![String::from_utf8_lossy(secret).into_owned()];
+    for set in [NON_ALPHANUMERIC, UNRESERVED] {
+        let encoded = percent_encode(secret, set).to_string();
+        spellings.push(encoded.to_ascii_lowercase());
+        spellings.push(lower_hex(&encoded));
+        spellings.push(encoded);
+    }
+    let base64 = encode_block(secret);
+    let base64 = base64.trim_end_matches('=');
+    spellings.push(base64.replace('+', "-").replace('/', "_"));
+    spellings.push(base64.to_owned());
+    // The longest first, or a shorter spelling would leave the rest of a longer one behind.
+    spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
+    let mut clean = text.to_owned();
+    for spelling in &spellings {
+        clean = clean.replace(spelling, "<redacted>");
+    }
+    tidy(&clean)
+}
+
+fn scrubbed(cause: Cause, password: Option<&Secret>) -> Cause {
+    match cause {
+        Cause::Protocol { message } => Cause::Protocol {
+            message: scrub(&message, password),
+        },
+        Cause::Tls { message } => Cause::Tls {
+            message: scrub(&message, password),
+        },
+        other => other,
+    }
+}
+
+fn lower_hex(encoded: &str) -> String {
+    let mut in_escape = 0;
+    let lower = |c: char| {
+        in_escape = if c == '%' { 3 } else { in_escape };
+        let inside = in_escape > 0;
+        in_escape = i32::max(in_escape - 1, 0);
+        if inside { c.to_ascii_lowercase() } else { c }
+    };
+    encoded.chars().map(lower).collect()
+}
+
+/// One line, no control characters, of bounded length.
+fn tidy(text: &str) -> String {
+    let mut out: String = text
+        .trim()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_TEXT)
+        .collect();
+    if text.trim().chars().nth(MAX_TEXT).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// tokio-postgres keeps the cause out of its own text.
+fn spelled_out(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

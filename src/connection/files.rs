@@ -1,0 +1,146 @@
+//! The files of a target, read with limits: secrets that may change at any time, certificates that get renewed.
+//!
+//! Everything here blocks, so it is called on blocking threads. A message names the file, never what is in it.
+
+use std::fs::File;
+use std::hash::{Hash, Hasher};
+use std::io::Read;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::facts::config;
+use crate::reason::Cause;
+use crate::target::conninfo::{self, Problem};
+use crate::target::{Endpoint, RootCerts, Secret, Source, SslMode, Target, Tls};
+
+/// A connection string or a password.
+const MAX_SECRET: u64 = 64 << 10;
+/// A bundle of certificates: a distribution's whole set stays below 300 KiB.
+const MAX_CERTIFICATES: u64 = 4 << 20;
+
+type Content = Zeroizing<Vec<u8>>;
+
+/// What the files held: to use, and to hash.
+#[derive(Default)]
+pub struct Contents {
+    url: Option<Result<Content, Cause>>,
+    password: Option<Result<Content, Cause>>,
+}
+
+/// The certificate files of a connection string.
+#[derive(Default)]
+pub struct Certificates {
+    pub roots: Option<Content>,
+    pub cert: Option<Content>,
+    pub key: Option<Content>,
+}
+
+impl Contents {
+    pub fn read(target: &Target) -> Self {
+        let url = match &target.source {
+            Source::Inline(_) => None,
+            Source::File(path) => Some(read("url_file", path, MAX_SECRET)),
+        };
+        let password = &target.password_file;
+        Contents {
+            url,
+            password: password
+                .as_deref()
+                .map(|path| read("password_file", path, MAX_SECRET)),
+        }
+    }
+
+    /// The connection string with the password that belongs to it.
+    pub fn endpoint(&self, target: &Target) -> Result<Endpoint, Cause> {
+        let mut endpoint = match (&target.source, &self.url) {
+            (Source::Inline(endpoint), _) => endpoint.as_ref().clone(),
+            (Source::File(path), Some(content)) => parse(path, content.as_ref().map_err(Cause::clone)?)?,
+            (Source::File(path), None) => return Err(config(format!("{} was not read", path.display()))),
+        };
+        if let (Some(path), Some(content)) = (&target.password_file, &self.password) {
+            endpoint.password = Some(password(path, content.as_ref().map_err(Cause::clone)?)?);
+        }
+        Ok(endpoint)
+    }
+
+    /// What there is to compare; a file that cannot be read differs from every one that can.
+    pub fn bytes(&self) -> [Option<&[u8]>; 2] {
+        [&self.url, &self.password].map(|file| file.as_ref()?.as_ref().ok().map(|content| content.as_slice()))
+    }
+}
+
+impl Certificates {
+    /// Only those that the mode uses.
+    pub fn read(tls: &Tls) -> Result<Self, Cause> {
+        let mut found = Certificates::default();
+        if let (SslMode::VerifyCa | SslMode::VerifyFull, RootCerts::File(path)) = (tls.mode, &tls.roots) {
+            found.roots = Some(read("sslrootcert", path, MAX_CERTIFICATES)?);
+        }
+        if let Some(identity) = &tls.identity {
+            found.cert = Some(read("sslcert", &identity.cert, MAX_CERTIFICATES)?);
+            found.key = Some(read("sslkey", &identity.key, MAX_SECRET)?);
+        }
+        Ok(found)
+    }
+}
+
+impl Hash for Certificates {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for file in [&self.roots, &self.cert, &self.key] {
+            file.as_ref().map(|content| content.as_slice()).hash(state);
+        }
+    }
+}
+
+fn parse(path: &Path, content: &Content) -> Result<Endpoint, Cause> {
+    let file = path.display();
+    let Ok(text) = std::str::from_utf8(content) else {
+        return Err(config(format!("url_file {file} is not UTF-8 text")));
+    };
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(config(format!("url_file {file} is empty")));
+    }
+    let listed = |problems: Vec<Problem>| {
+        let each: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
+        config(format!("url_file {file}: {}", each.join("; ")))
+    };
+    Ok(conninfo::parse(text).map_err(listed)?.endpoint)
+}
+
+fn password(path: &Path, content: &Content) -> Result<Secret, Cause> {
+    let file = path.display();
+    let line = content.strip_suffix(b"\n").unwrap_or(content);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Err(config(format!("password_file {file} is empty")));
+    }
+    if line.contains(&0) {
+        return Err(config(format!(
+            "password_file {file} holds a NUL byte, which no password can"
+        )));
+    }
+    Ok(Secret::new(line))
+}
+
+/// Regular files only: a pipe or a device could keep its thread for ever.
+fn read(what: &str, path: &Path, limit: u64) -> Result<Content, Cause> {
+    let failed = |error| config(format!("cannot read {what} {}: {error}", path.display()));
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(config(format!("{what} {} is not a regular file", path.display())));
+    }
+    let file = File::open(path).map_err(failed)?;
+    // Room for all of it at once: a growing buffer would leave pieces of a secret behind.
+    let expected = file.metadata().map_err(failed)?.len().min(limit) as usize;
+    let mut content = Zeroizing::new(Vec::with_capacity(expected + 1));
+    file.take(limit + 1).read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > limit {
+        return Err(config(format!(
+            "{what} {} is larger than {} KiB",
+            path.display(),
+            limit >> 10
+        )));
+    }
+    Ok(content)
+}

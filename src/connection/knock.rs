@@ -1,0 +1,293 @@
+//! Finding a server that takes the socket: names, addresses, and the options of the socket.
+//!
+//! A [`Route`] is walked address by address, by the knock and, where a server does not fit, by the login. Knows
+//! nothing of TLS or PostgreSQL's protocol.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
+
+use super::facts::{config, io_cause, more_telling};
+use super::tap::Stream;
+use crate::reason::{Cause, Facts, Phase};
+use crate::target::{Endpoint, Host, LoadBalance, SocketTuning};
+
+/// A call of getaddrinfo can't be ended from outside and may take half a minute: so many may hang at once.
+const RESOLVING_AT_ONCE: usize = 64;
+
+/// Asks the system's resolver off the runtime's thread; nothing is cached here.
+#[derive(Debug, Clone)]
+pub struct Resolver(Arc<Semaphore>);
+
+/// The addresses that are left to try.
+#[derive(Debug)]
+pub struct Route {
+    stops: VecDeque<Stop>,
+    shuffle: bool,
+    sockets: SocketTuning,
+    resolver: Resolver,
+}
+
+/// Where a socket was accepted.
+pub struct Arrival {
+    pub socket: Stream,
+    /// The host's place in the connection string.
+    pub host: usize,
+    pub address: Address,
+    pub resolve: Duration,
+    pub connect: Duration,
+}
+
+impl fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arrival")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    Tcp(SocketAddr),
+    /// Starts with a NUL byte where it is abstract.
+    Unix(PathBuf),
+}
+
+#[derive(Debug)]
+enum Stop {
+    Name {
+        host: usize,
+        name: String,
+        port: u16,
+    },
+    At {
+        host: usize,
+        address: Address,
+        resolve: Duration,
+    },
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Resolver(Arc::new(Semaphore::new(RESOLVING_AT_ONCE)))
+    }
+}
+
+impl Resolver {
+    async fn addresses(&self, name: String, port: u16) -> Result<Vec<SocketAddr>, Cause> {
+        let slot = Arc::clone(&self.0)
+            .acquire_owned()
+            .await
+            .map_err(|_| Cause::Internal)?;
+        let call = move || {
+            // Given back when the call really ends, not when we stop waiting for it.
+            let _slot = slot;
+            (name.as_str(), port).to_socket_addrs().map(Vec::from_iter)
+        };
+        match spawn_blocking(call).await {
+            Ok(Ok(found)) if found.is_empty() => Err(Cause::Dns {
+                message: "the name has no address".to_owned(),
+            }),
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(error)) => Err(match io_cause(&error) {
+                local @ Cause::Local { .. } => local,
+                _ => Cause::Dns {
+                    message: error.to_string(),
+                },
+            }),
+            Err(_) => Err(Cause::Internal),
+        }
+    }
+}
+
+impl Route {
+    pub fn new(endpoint: &Endpoint, sockets: SocketTuning, resolver: Resolver) -> Self {
+        let shuffle = endpoint.load_balance == LoadBalance::Random;
+        let mut stops: Vec<Stop> = endpoint.hosts.iter().enumerate().map(stop).collect();
+        if shuffle {
+            fastrand::shuffle(&mut stops);
+        }
+        Route {
+            stops: stops.into(),
+            shuffle,
+            sockets,
+            resolver,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.stops.is_empty()
+    }
+
+    /// When the next stop's part of the time is over, if so many stops, itself included, share what is left.
+    pub fn share(&self, deadline: Instant, present: usize) -> Instant {
+        let now = Instant::now();
+        let sharing = u32::try_from(self.stops.len() + present)
+            .unwrap_or(u32::MAX)
+            .max(1);
+        now + deadline.saturating_duration_since(now) / sharing
+    }
+
+    /// Leaves out the other addresses of a host.
+    pub fn skip(&mut self, host: usize) {
+        self.stops
+            .retain(|stop| !matches!(stop, Stop::At { host: of, .. } if *of == host));
+    }
+
+    /// The next address that takes a socket; else the failure that tells most, with no stop left.
+    pub async fn next(&mut self, deadline: Instant) -> Result<Arrival, Facts> {
+        let mut failed = None;
+        loop {
+            let until = self.share(deadline, 0);
+            let Some(stop) = self.stops.pop_front() else {
+                break;
+            };
+            let result = match stop {
+                Stop::Name { host, name, port } => self.resolve(host, name, port, until).await,
+                Stop::At {
+                    host,
+                    address,
+                    resolve,
+                } => {
+                    let asked = Instant::now();
+                    match connect(&address, &self.sockets, until).await {
+                        Ok(socket) => {
+                            return Ok(Arrival {
+                                socket,
+                                host,
+                                address,
+                                resolve,
+                                connect: asked.elapsed(),
+                            });
+                        }
+                        Err(facts) => Err(facts),
+                    }
+                }
+            };
+            if let Err(facts) = result {
+                failed = Some(more_telling(failed, facts));
+            }
+        }
+        Err(failed.unwrap_or(Facts::new(Phase::Resolve, config("no host to connect to"))))
+    }
+
+    async fn resolve(&mut self, host: usize, name: String, port: u16, until: Instant) -> Result<(), Facts> {
+        let asked = Instant::now();
+        let found = timeout_at(until, self.resolver.addresses(name, port)).await;
+        let mut found = found
+            .unwrap_or(Err(Cause::Timeout))
+            .map_err(|cause| Facts::new(Phase::Resolve, cause))?;
+        if self.shuffle {
+            fastrand::shuffle(&mut found);
+        }
+        let resolve = asked.elapsed();
+        for address in found.into_iter().rev() {
+            self.stops.push_front(Stop::At {
+                host,
+                address: Address::Tcp(address),
+                resolve,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Opens one socket.
+pub async fn connect(address: &Address, tuning: &SocketTuning, until: Instant) -> Result<Stream, Facts> {
+    let opened = timeout_at(until, async {
+        Ok::<Stream, Cause>(match address {
+            Address::Tcp(address) => Box::new(connect_tcp(*address, tuning).await?),
+            Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(unix_cause)?),
+        })
+    });
+    opened
+        .await
+        .unwrap_or(Err(Cause::Timeout))
+        .map_err(|cause| Facts::new(Phase::Connect, cause))
+}
+
+/// The options are set before the connect, so that TCP_USER_TIMEOUT bounds it too.
+async fn connect_tcp(address: SocketAddr, tuning: &SocketTuning) -> Result<TcpStream, Cause> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    };
+    let socket = socket.map_err(|e| io_cause(&e))?;
+    tune(&SockRef::from(&socket), tuning).map_err(|e| Cause::Local {
+        message: format!("the system refuses the socket's options (keepalives, tcp_user_timeout): {e}"),
+    })?;
+    socket.connect(address).await.map_err(|e| io_cause(&e))
+}
+
+fn tune(socket: &SockRef<'_>, tuning: &SocketTuning) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(tuning.keepalives.is_some())?;
+    if let Some(keepalives) = tuning.keepalives {
+        // Linux takes whole seconds up to 32767 and 127 probes.
+        let seconds = |wanted: Duration| wanted.clamp(Duration::from_secs(1), Duration::from_secs(32_767));
+        let params = TcpKeepalive::new()
+            .with_time(seconds(keepalives.idle))
+            .with_interval(seconds(keepalives.interval))
+            .with_retries(keepalives.count.clamp(1, 127));
+        socket.set_tcp_keepalive(&params)?;
+    }
+    if let Some(limit) = tuning.tcp_user_timeout {
+        let limit = limit.clamp(Duration::from_millis(1), Duration::from_millis(i32::MAX as u64));
+        socket.set_tcp_user_timeout(Some(limit))?;
+    }
+    Ok(())
+}
+
+fn stop((host, at): (usize, &Host)) -> Stop {
+    let literal = |name: &str| name.parse::<IpAddr>().ok();
+    match at {
+        Host::Unix { dir, port } => Stop::At {
+            host,
+            address: Address::Unix(socket_path(dir, *port)),
+            resolve: Duration::ZERO,
+        },
+        Host::Tcp { name, hostaddr, port } => match hostaddr.or_else(|| literal(name)) {
+            Some(address) => Stop::At {
+                host,
+                address: Address::Tcp(SocketAddr::new(address, *port)),
+                resolve: Duration::ZERO,
+            },
+            None => Stop::Name {
+                host,
+                name: name.clone(),
+                port: *port,
+            },
+        },
+    }
+}
+
+/// libpq's name for a socket; `@` marks an abstract one, which the system marks with a NUL byte.
+fn socket_path(dir: &std::path::Path, port: u16) -> PathBuf {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+    let path = dir.join(format!(".s.PGSQL.{port}"));
+    let mut bytes = path.as_os_str().as_bytes().to_vec();
+    if let Some(first @ b'@') = bytes.first_mut() {
+        *first = 0;
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+fn unix_cause(error: io::Error) -> Cause {
+    if error.kind() == io::ErrorKind::InvalidInput {
+        return config(format!("the path of the Unix socket cannot be used: {error}"));
+    }
+    io_cause(&error)
+}

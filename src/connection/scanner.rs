@@ -1,0 +1,380 @@
+//! Reads over tokio-postgres's shoulder: remembers what the server said and bounds how much it may say.
+//!
+//! Works on the plain bytes of the protocol as they arrive, in pieces of any size. It knows the framing of messages
+//! and a handful of their bodies; it knows nothing of sockets, TLS or what the words mean.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+/// What a server may send in answer to one question (a login, a ping): real ones stay below a few kilobytes.
+/// tokio-postgres reads a message of any announced length into memory; nothing longer than this gets that far.
+pub const ALLOWANCE: usize = 1 << 20;
+/// PostgreSQL reports about fifteen parameters.
+const MAX_PARAMETERS: usize = 256;
+
+/// The server's own words: an ErrorResponse or a notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    pub sqlstate: String,
+    pub message: String,
+    /// FATAL or PANIC: the session ends with it.
+    pub fatal: bool,
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub struct Saw {
+    /// The last request for authentication (0 is "ok").
+    pub authentication: Option<u32>,
+    /// BackendKeyData: process id and secret key.
+    pub key: Option<(i32, i32)>,
+    /// ParameterStatus, the last value of each.
+    pub parameters: BTreeMap<String, String>,
+    /// The last ErrorResponse since the last question.
+    pub error: Option<Words>,
+    /// The last notice of class 57P: a server's last words when it goes down in a hurry.
+    pub farewell: Option<Words>,
+    /// ReadyForQuery outside of a transaction has come since the last question.
+    pub ready: bool,
+}
+
+/// Why a stream is given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation(pub String);
+
+#[derive(Debug)]
+enum At {
+    Header { bytes: [u8; 5], have: usize },
+    Body { tag: u8, left: usize, kept: Vec<u8> },
+}
+
+impl At {
+    const START: At = At::Header {
+        bytes: [0; 5],
+        have: 0,
+    };
+}
+
+/// Follows one connection's messages.
+#[derive(Debug)]
+pub struct Scanner {
+    at: At,
+    spent: usize,
+    messages: u64,
+    saw: Saw,
+}
+
+impl Scanner {
+    pub fn new() -> Self {
+        Scanner {
+            at: At::START,
+            spent: 0,
+            messages: 0,
+            saw: Saw::default(),
+        }
+    }
+
+    pub fn saw(&self) -> &Saw {
+        &self.saw
+    }
+
+    /// A question is about to be asked: a new allowance, and old errors are history.
+    pub fn ask(&mut self) {
+        self.spent = 0;
+        self.saw.error = None;
+        self.saw.ready = false;
+    }
+
+    /// Nothing of a message is outstanding: the next byte starts a new one.
+    pub fn between_messages(&self) -> bool {
+        matches!(self.at, At::Header { have: 0, .. })
+    }
+
+    pub fn feed(&mut self, mut input: &[u8]) -> Result<(), Violation> {
+        while !input.is_empty() {
+            match &mut self.at {
+                At::Header { bytes, have } => {
+                    let taken = input.len().min(5 - *have);
+                    bytes[*have..*have + taken].copy_from_slice(&input[..taken]);
+                    *have += taken;
+                    input = &input[taken..];
+                    if *have == 5 {
+                        let header = *bytes;
+                        self.open(header, input)?;
+                    }
+                }
+                At::Body { tag, left, kept } => {
+                    let taken = input.len().min(*left);
+                    if is_kept(*tag) {
+                        kept.extend_from_slice(&input[..taken]);
+                    }
+                    *left -= taken;
+                    input = &input[taken..];
+                    if *left == 0 {
+                        let (tag, body) = (*tag, mem::take(kept));
+                        self.close(tag, &body)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, header: [u8; 5], rest: &[u8]) -> Result<(), Violation> {
+        let [tag, length @ ..] = header;
+        let announced = u32::from_be_bytes(length) as usize;
+        self.messages += 1;
+        if announced < 4 {
+            return Err(Violation(format!(
+                "a message of type {} announces a length of {announced}",
+                named(tag)
+            )));
+        }
+        if self.spent + announced >= ALLOWANCE {
+            return Err(self.too_much(tag, length, announced, rest));
+        }
+        self.spent += announced + 1;
+        self.at = At::Body {
+            tag,
+            left: announced - 4,
+            kept: Vec::new(),
+        };
+        if announced == 4 {
+            self.close(tag, &[])?;
+        }
+        Ok(())
+    }
+
+    /// A postmaster that cannot fork answers in the protocol of 1996, where an error is a bare text: its first
+    /// letters stand where the length is expected.
+    fn too_much(&mut self, tag: u8, length: [u8; 4], announced: usize, rest: &[u8]) -> Violation {
+        let printable = |b: &u8| b.is_ascii_graphic() || *b == b' ';
+        if tag == b'E' && self.messages == 1 && length.iter().all(printable) {
+            let text: Vec<u8> = length
+                .iter()
+                .chain(rest)
+                .copied()
+                .take(1000)
+                .take_while(|b| *b != 0)
+                .collect();
+            let message = String::from_utf8_lossy(&text).trim().to_owned();
+            if message.contains("fork") {
+                // What PostgreSQL means where it still can say it: insufficient resources.
+                self.saw.error = Some(Words {
+                    sqlstate: "53000".to_owned(),
+                    message: message.clone(),
+                    fatal: true,
+                });
+            }
+            return Violation(format!("an error in an outdated protocol: {message}"));
+        }
+        Violation(format!(
+            "a message of type {} announces {announced} bytes, with {} of {ALLOWANCE} left for this answer",
+            named(tag),
+            ALLOWANCE - self.spent
+        ))
+    }
+
+    fn close(&mut self, tag: u8, body: &[u8]) -> Result<(), Violation> {
+        self.at = At::START;
+        match tag {
+            b'R' => self.saw.authentication = word(body, 0),
+            b'K' => {
+                if let (Some(id), Some(key)) = (word(body, 0), word(body, 4)) {
+                    self.saw.key = Some((id as i32, key as i32));
+                }
+            }
+            b'S' => {
+                let mut texts = body.split(|b| *b == 0).map(String::from_utf8_lossy);
+                if let (Some(name), Some(value)) = (texts.next(), texts.next()) {
+                    self.saw.parameters.insert(name.into_owned(), value.into_owned());
+                }
+                if self.saw.parameters.len() > MAX_PARAMETERS {
+                    return Err(Violation(format!(
+                        "more than {MAX_PARAMETERS} parameters reported"
+                    )));
+                }
+            }
+            b'E' => self.saw.error = Some(words(body)),
+            b'N' => {
+                let said = words(body);
+                if said.sqlstate.starts_with("57P") {
+                    self.saw.farewell = Some(said);
+                }
+            }
+            b'Z' => self.saw.ready = body == b"I",
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The fields of an ErrorResponse or NoticeResponse. Before the login a server may speak its own encoding, which
+/// must cost the letters at most, never the SQLSTATE.
+pub fn words(body: &[u8]) -> Words {
+    let mut severity = String::new();
+    let mut said = Words {
+        sqlstate: String::new(),
+        message: String::new(),
+        fatal: false,
+    };
+    for field in body.split(|b| *b == 0) {
+        let Some((code, text)) = field.split_first() else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(text).into_owned();
+        match code {
+            b'C' => said.sqlstate = text,
+            b'M' => said.message = text,
+            // `V` is never translated and beats `S`, which it follows.
+            b'S' | b'V' => severity = text,
+            _ => {}
+        }
+    }
+    said.fatal = matches!(severity.as_str(), "FATAL" | "PANIC");
+    said
+}
+
+fn is_kept(tag: u8) -> bool {
+    matches!(tag, b'R' | b'K' | b'S' | b'E' | b'N' | b'Z')
+}
+
+fn word(body: &[u8], at: usize) -> Option<u32> {
+    let bytes = body.get(at..at + 4)?.try_into().ok()?;
+    Some(u32::from_be_bytes(bytes))
+}
+
+fn named(tag: u8) -> String {
+    if tag.is_ascii_graphic() {
+        format!("'{}'", char::from(tag))
+    } else {
+        format!("0x{tag:02x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let mut out = vec![tag];
+        out.extend(((body.len() + 4) as u32).to_be_bytes());
+        out.extend(body);
+        out
+    }
+
+    fn greeting() -> Vec<u8> {
+        [
+            message(b'R', &0u32.to_be_bytes()),
+            message(b'S', b"server_version\x0015.18\0"),
+            message(b'N', b"SWARNING\0VWARNING\0C57P01\0Mgoing down\0\0"),
+            message(b'K', &[0, 0, 0x10, 1, 0xff, 0xff, 0xff, 0xfe]),
+            message(b'E', b"SFATALE\0VFATAL\0C28P01\0Mn\xe3o pode\0\0"),
+            message(b'Z', b"I"),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn what_is_seen_does_not_depend_on_how_the_bytes_are_cut() {
+        for piece in 1..greeting().len() {
+            let mut scanner = Scanner::new();
+            for bytes in greeting().chunks(piece) {
+                scanner.feed(bytes).unwrap();
+            }
+            let saw = scanner.saw();
+            assert_eq!(saw.authentication, Some(0));
+            assert_eq!(saw.parameters["server_version"], "15.18");
+            assert_eq!(saw.key, Some((0x1001, -2)));
+            assert_eq!(saw.farewell.as_ref().unwrap().sqlstate, "57P01");
+            assert!(saw.ready && scanner.between_messages());
+        }
+    }
+
+    #[test]
+    fn an_error_in_the_servers_own_encoding_keeps_its_sqlstate() {
+        let mut scanner = Scanner::new();
+        scanner.feed(&greeting()).unwrap();
+        let error = scanner.saw().error.clone().unwrap();
+        assert_eq!((error.sqlstate.as_str(), error.fatal), ("28P01", true));
+        assert_eq!(error.message, "n\u{fffd}o pode");
+    }
+
+    #[test]
+    fn half_a_message_is_not_between_messages() {
+        let mut scanner = Scanner::new();
+        scanner.feed(&greeting()[..7]).unwrap();
+        assert!(!scanner.between_messages());
+    }
+
+    #[test]
+    fn a_giant_length_is_refused_from_its_header_alone() {
+        let Violation(why) = Scanner::new().feed(b"D\x40\0\0\0").unwrap_err();
+        assert!(why.contains("announces 1073741824 bytes"), "{why}");
+    }
+
+    #[test]
+    fn a_length_below_its_own_size_is_refused() {
+        assert!(Scanner::new().feed(b"Z\0\0\0\x03").is_err());
+    }
+
+    #[test]
+    fn many_small_messages_share_one_allowance_which_a_new_question_renews() {
+        let row = message(b'D', &[0; 1000]);
+        let mut scanner = Scanner::new();
+        let until_refused = (1..).find(|_| scanner.feed(&row).is_err()).unwrap();
+        assert_eq!(until_refused, ALLOWANCE / row.len() + 1);
+
+        let mut scanner = Scanner::new();
+        for _ in 0..3 * ALLOWANCE / row.len() {
+            scanner.ask();
+            scanner.feed(&row).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_postmaster_that_cannot_fork_is_understood() {
+        let mut scanner = Scanner::new();
+        let said = b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0";
+        scanner.feed(said).unwrap_err();
+        let error = scanner.saw().error.clone().unwrap();
+        assert_eq!(error.sqlstate, "53000");
+        assert!(
+            error.message.starts_with("could not fork new process"),
+            "{}",
+            error.message
+        );
+    }
+
+    #[test]
+    fn a_new_question_forgets_the_last_error() {
+        let mut scanner = Scanner::new();
+        scanner.feed(&greeting()).unwrap();
+        scanner.ask();
+        assert_eq!(scanner.saw().error, None);
+        assert!(!scanner.saw().ready);
+    }
+
+    #[test]
+    fn parameters_without_end_are_refused() {
+        let mut scanner = Scanner::new();
+        let refused = (0..1000).find(|i| {
+            scanner
+                .feed(&message(b'S', format!("name{i}\0value\0").as_bytes()))
+                .is_err()
+        });
+        assert_eq!(refused, Some(MAX_PARAMETERS));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(input in proptest::collection::vec(proptest::num::u8::ANY, 0..400), cut in 1usize..50) {
+            let mut scanner = Scanner::new();
+            for piece in input.chunks(cut) {
+                if scanner.feed(piece).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+}

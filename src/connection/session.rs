@@ -1,0 +1,246 @@
+//! A session that is held: its death is seen when it happens, pings are asked on it, its stream can be taken back.
+//!
+//! Everything runs in [`PgSession::event`]: no task of its own, so whoever stops polling stops it. Decides nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::{Client, Connection, SimpleQueryMessage};
+
+use super::standing::{Answer, Question, fits, wanted};
+use super::tap::{Stream, Tap};
+use super::{Session, SessionEvent, facts};
+use crate::reason::{Cause, Facts, Phase};
+use crate::target::{Role, Secret, SessionAttrs};
+
+/// A goodbye is a courtesy: no server may keep us longer with it.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A session that is logged in.
+pub struct PgSession {
+    /// Shared with the ping's future alone.
+    client: Arc<Client>,
+    connection: Connection<Tap, Tap>,
+    tap: Tap,
+    ping: Option<Ping>,
+    /// Checked by each ping where it asks for something.
+    attrs: SessionAttrs,
+    /// Only to scrub it from what the server says.
+    password: Option<Secret>,
+}
+
+/// What is left of a session whose stream was taken back: enough to speak the protocol on it.
+pub struct Raw {
+    pub stream: Stream,
+    /// BackendKeyData: the process id, and the key that a cancel request needs.
+    pub process_id: i32,
+    pub secret_key: i32,
+    /// What the server reported of its settings, the last value of each.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// What a ping ended with.
+#[derive(Debug)]
+pub enum Outcome {
+    Answered { took: Duration, answer: Answer },
+    Failed(Facts),
+    Lost(Facts),
+}
+
+struct Ping {
+    asked: Instant,
+    question: Question,
+    answer: Pin<Box<dyn Future<Output = Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>> + Send>>,
+}
+
+impl PgSession {
+    pub fn new(
+        client: Client,
+        connection: Connection<Tap, Tap>,
+        tap: Tap,
+        attrs: SessionAttrs,
+        password: Option<Secret>,
+    ) -> Self {
+        PgSession {
+            client: Arc::new(client),
+            connection,
+            tap,
+            ping: None,
+            attrs,
+            password,
+        }
+    }
+
+    pub fn tap(&self) -> &Tap {
+        &self.tap
+    }
+
+    /// Takes the stream back, with what the login said on it. Not possible, and the session lives on, while a ping is
+    /// under way or a message has arrived in part.
+    pub fn into_raw(self) -> Result<Raw, Box<PgSession>> {
+        if self.ping.is_some() || !self.tap.at_rest() {
+            return Err(Box::new(self));
+        }
+        let Some(stream) = self.tap.take_stream() else {
+            return Err(Box::new(self));
+        };
+        let (key, parameters) = self.tap.saw(|saw| (saw.key, saw.parameters.clone()));
+        // Dropping connection and client sends nothing: their handle is empty by now.
+        let (process_id, secret_key) = key.unwrap_or_default();
+        Ok(Raw {
+            stream,
+            process_id,
+            secret_key,
+            parameters,
+        })
+    }
+
+    pub fn ask(&mut self, question: Question) {
+        self.tap.ask();
+        let client = Arc::clone(&self.client);
+        self.ping = Some(Ping {
+            asked: Instant::now(),
+            question,
+            answer: Box::pin(async move { client.simple_query(question.sql()).await }),
+        });
+    }
+
+    /// The next thing that happens; dropping the future loses nothing.
+    pub async fn outcome(&mut self) -> Outcome {
+        poll_fn(|cx| self.poll_outcome(cx)).await
+    }
+
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        // The ping first: its question must be sent, and an answer is worth more than the end that follows it.
+        if let Some(ping) = &mut self.ping
+            && let Poll::Ready(answer) = ping.answer.as_mut().poll(cx)
+        {
+            let (took, question) = (ping.asked.elapsed(), ping.question);
+            return Poll::Ready(self.answered(took, question, answer));
+        }
+        loop {
+            match self.connection.poll_message(cx) {
+                Poll::Pending => return Poll::Pending,
+                // The tap has noted what a notice says; nobody listens to notifications.
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(error))) => {
+                    let cause = facts::cause(&self.tap, &error, self.password.as_ref());
+                    return Poll::Ready(self.lost(cause));
+                }
+                Poll::Ready(None) => return Poll::Ready(self.lost(Cause::Closed)),
+            }
+        }
+    }
+
+    fn answered(
+        &mut self,
+        took: Duration,
+        question: Question,
+        answer: Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>,
+    ) -> Outcome {
+        let rows = match answer {
+            Ok(rows) => rows,
+            Err(error) => return self.refused(&error),
+        };
+        self.ping = None;
+        match question.read(&rows) {
+            Some(answer) if fits(self.attrs, answer) => Outcome::Answered { took, answer },
+            Some(_) => Outcome::Failed(Facts::new(
+                Phase::Ping,
+                Cause::WrongRole {
+                    wanted: wanted(self.attrs).to_owned(),
+                },
+            )),
+            None => Outcome::Failed(Facts::new(
+                Phase::Ping,
+                Cause::Protocol {
+                    message: format!("the answer to \"{}\" is not the one it has", question.sql()),
+                },
+            )),
+        }
+    }
+
+    /// A fatal error ends the session, and so does an end that needs no error; any other error is the ping's own.
+    fn refused(&mut self, error: &tokio_postgres::Error) -> Outcome {
+        let cause = facts::cause(&self.tap, error, self.password.as_ref());
+        let fatal = self
+            .tap
+            .saw(|saw| saw.error.as_ref().is_none_or(|words| words.fatal));
+        if fatal {
+            return self.lost(cause);
+        }
+        self.ping = None;
+        Outcome::Failed(Facts::new(Phase::Ping, cause))
+    }
+
+    fn lost(&mut self, cause: Cause) -> Outcome {
+        let phase = match self.ping.take() {
+            Some(_) => Phase::Ping,
+            None => Phase::Idle,
+        };
+        Outcome::Lost(Facts::new(phase, cause))
+    }
+}
+
+impl Session for PgSession {
+    fn ping(&mut self, role: Role) {
+        self.ask(Question::for_role(role, self.attrs));
+    }
+
+    async fn event(&mut self) -> SessionEvent {
+        match self.outcome().await {
+            Outcome::Answered { took, answer } => SessionEvent::Pong {
+                took,
+                role: answer.role(),
+            },
+            Outcome::Failed(facts) => SessionEvent::PingFailed(facts),
+            Outcome::Lost(facts) => SessionEvent::Lost(facts),
+        }
+    }
+
+    async fn close(self) {
+        let PgSession {
+            client,
+            mut connection,
+            tap,
+            ping,
+            ..
+        } = self;
+        let goodbye = async move {
+            drop(ping);
+            // Without its client the connection says Terminate and shuts the stream.
+            drop(client);
+            while let Some(Ok(_)) = poll_fn(|cx| connection.poll_message(cx)).await {}
+            // The server closes once its process is gone; only then its slot is free for the next login.
+            if let Some(mut stream) = tap.take_stream() {
+                let mut rest = [0; 512];
+                while let Ok(1..) = stream.read(&mut rest).await {}
+            }
+        };
+        let _ = timeout(GOODBYE, goodbye).await;
+    }
+}
+
+impl fmt::Debug for PgSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let process = self.tap.saw(|saw| saw.key.map(|(id, _)| id));
+        f.debug_struct("PgSession")
+            .field("process_id", &process)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Raw")
+            .field("process_id", &self.process_id)
+            .finish_non_exhaustive()
+    }
+}

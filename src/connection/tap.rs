@@ -1,0 +1,171 @@
+//! The stream that tokio-postgres holds: a thin handle on a slot that holds the real one.
+//!
+//! So the real stream can be taken back after a login, what passes is scanned and bounded, and how the stream ended
+//! is known first-hand. Knows nothing of TLS: the slot's stream is already plain to read.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Ready, ready};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+
+use super::facts;
+use super::scanner::{Saw, Scanner, Violation};
+use crate::reason::Cause;
+
+/// What carries bytes: a socket, or TLS on one.
+pub trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Bytes for T {}
+
+pub type Stream = Box<dyn Bytes>;
+
+/// The handle; its clones share the slot.
+#[derive(Clone)]
+pub struct Tap(Arc<Mutex<Slot>>);
+
+struct Slot {
+    /// `None` once it was taken back.
+    stream: Option<Stream>,
+    scanner: Scanner,
+    /// The hash of the server's certificate that SCRAM binds the login to.
+    end_point: Option<Vec<u8>>,
+    /// How the stream ended, as the stream itself tells.
+    ended: Option<Cause>,
+}
+
+impl Tap {
+    pub fn new(stream: Stream, end_point: Option<Vec<u8>>) -> Self {
+        Tap(Arc::new(Mutex::new(Slot {
+            stream: Some(stream),
+            scanner: Scanner::new(),
+            end_point,
+            ended: None,
+        })))
+    }
+
+    /// A question is about to be asked.
+    pub fn ask(&self) {
+        self.slot().scanner.ask();
+    }
+
+    pub fn saw<T>(&self, look: impl FnOnce(&Saw) -> T) -> T {
+        look(self.slot().scanner.saw())
+    }
+
+    pub fn ended(&self) -> Option<Cause> {
+        self.slot().ended.clone()
+    }
+
+    /// Nothing is outstanding: the server waits for a query, and no part of a message has been read.
+    pub fn at_rest(&self) -> bool {
+        let slot = self.slot();
+        slot.ended.is_none() && slot.scanner.saw().ready && slot.scanner.between_messages()
+    }
+
+    /// Takes the real stream; the handle is an empty shell from then on.
+    pub fn take_stream(&self) -> Option<Stream> {
+        self.slot().stream.take()
+    }
+
+    /// Nobody panics while holding the lock, and a scanner's state is whole between calls.
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
+        match &mut self.stream {
+            Some(stream) => Ok(Pin::new(stream)),
+            None => Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                "the stream was taken back",
+            )),
+        }
+    }
+
+    /// The first end counts: what follows it is an echo.
+    fn end(&mut self, cause: Cause) {
+        self.ended.get_or_insert(cause);
+    }
+
+    fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            self.end(Cause::Closed);
+            return Ok(());
+        }
+        self.scanner.feed(bytes).map_err(|Violation(message)| {
+            self.end(Cause::Protocol {
+                message: message.clone(),
+            });
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        })
+    }
+
+    fn noted<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| self.end(facts::io_cause(error)))
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut slot = self.slot();
+        let before = buf.filled().len();
+        let result = ready!(slot.stream()?.poll_read(cx, buf));
+        slot.noted(result)?;
+        Poll::Ready(slot.received(&buf.filled()[before..]))
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let mut slot = self.slot();
+        let result = ready!(slot.stream()?.poll_write(cx, buf));
+        Poll::Ready(slot.noted(result))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut slot = self.slot();
+        let result = ready!(slot.stream()?.poll_flush(cx));
+        Poll::Ready(slot.noted(result))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.slot().stream()?.poll_shutdown(cx)
+    }
+}
+
+impl TlsStream for Tap {
+    fn channel_binding(&self) -> ChannelBinding {
+        match &self.slot().end_point {
+            Some(hash) => ChannelBinding::tls_server_end_point(hash.clone()),
+            None => ChannelBinding::none(),
+        }
+    }
+}
+
+impl fmt::Debug for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tap")
+    }
+}
+
+/// Tells tokio-postgres that TLS, where wanted, is already there: it takes the handle as its TLS stream and so asks
+/// it for the channel binding.
+#[derive(Debug, Clone, Copy)]
+pub struct AlreadyNegotiated;
+
+impl TlsConnect<Tap> for AlreadyNegotiated {
+    type Stream = Tap;
+    type Error = Infallible;
+    type Future = Ready<Result<Tap, Infallible>>;
+
+    fn connect(self, stream: Tap) -> Self::Future {
+        ready(Ok(stream))
+    }
+}

@@ -1,0 +1,146 @@
+//! Sorts settings by the table: what is used is kept, the rest becomes notes and problems.
+
+use std::collections::BTreeMap;
+
+use zeroize::Zeroizing;
+
+use super::table::{Key, Row, Verdict, find, similar};
+use super::{Report, Setting, Split};
+
+/// The values of the keywords that are used; as in libpq, the last one of a name.
+pub(super) struct Values {
+    by_key: BTreeMap<Key, Zeroizing<String>>,
+    /// Whether there was a string to read; where not, defaults are not worth a look.
+    pub(super) readable: bool,
+}
+
+impl Values {
+    pub(super) fn get(&self, key: Key) -> Option<&str> {
+        self.by_key.get(&key).map(|value| value.as_str())
+    }
+
+    /// For keywords where libpq takes an empty value as none.
+    pub(super) fn filled(&self, key: Key) -> Option<&str> {
+        self.get(key).filter(|value| !value.is_empty())
+    }
+
+    fn store(&mut self, key: Key, value: Zeroizing<String>, report: &mut Report) {
+        let keyword = key.keyword();
+        if key != Key::Password && value.chars().any(char::is_control) {
+            report.problem(
+                Some(keyword),
+                format!("`{keyword}` holds a line break or another control character"),
+            );
+        }
+        if self.by_key.insert(key, value).is_some() {
+            report.note(
+                keyword,
+                format!("`{keyword}` is set more than once: the last one counts"),
+            );
+        }
+    }
+}
+
+/// What the word before says of an unknown one: behind a password with a blank or an `&` in it, more pieces follow.
+#[derive(Clone, Copy)]
+enum Before {
+    Harmless,
+    Secret(&'static str),
+}
+
+pub(super) fn sort(split: Split, report: &mut Report) -> Values {
+    let mut values = Values {
+        by_key: BTreeMap::new(),
+        readable: split.readable,
+    };
+    let mut before = Before::Harmless;
+    for setting in split.settings {
+        let Some(row) = find(&setting.name) else {
+            before = unknown(&setting.name, before, report);
+            continue;
+        };
+        before = if row.is_secret() {
+            Before::Secret(row.keyword)
+        } else {
+            Before::Harmless
+        };
+        known(row, setting, &mut values, report);
+    }
+    values
+}
+
+fn known(row: &Row, setting: Setting, values: &mut Values, report: &mut Report) {
+    let keyword = row.keyword;
+    match row.verdict {
+        Verdict::Used(Key::Ssl, _) => {
+            if setting.value.as_str() == "true" {
+                values.store(Key::SslMode, Zeroizing::new("require".to_owned()), report);
+            } else {
+                let message =
+                    "`ssl` means something only as ssl=true, which is sslmode=require: write `sslmode`";
+                report.problem(Some(keyword), message);
+            }
+        }
+        Verdict::Used(Key::RequireSsl, _) => {
+            let mode = if setting.value.starts_with('1') {
+                "require"
+            } else {
+                "prefer"
+            };
+            report.note(
+                keyword,
+                format!("`requiressl` is an old word: write sslmode={mode}"),
+            );
+            values.store(Key::SslMode, Zeroizing::new(mode.to_owned()), report);
+        }
+        Verdict::Used(key, _) => values.store(key, setting.value, report),
+        Verdict::Harmless(why) => report.note(keyword, does_nothing(keyword, why)),
+        Verdict::Either { harmless, why, .. } if harmless.contains(&setting.value.as_str()) => {
+            report.note(keyword, does_nothing(keyword, why));
+        }
+        Verdict::Either { remedy, .. } | Verdict::Refused(remedy) => {
+            report.problem(Some(keyword), format!("`{keyword}` is not supported: {remedy}"));
+        }
+    }
+}
+
+fn does_nothing(keyword: &str, why: &str) -> String {
+    format!("`{keyword}` does nothing here: {why}")
+}
+
+/// Refuses an unknown keyword, by name only where the name cannot be a piece of a secret.
+fn unknown(name: &str, before: Before, report: &mut Report) -> Before {
+    let meant = similar(name);
+    let hint = match meant.map(|row| (row.keyword, row.verdict)) {
+        Some((keyword, Verdict::Refused(remedy))) => {
+            format!("like `{keyword}` it is not supported: {remedy}")
+        }
+        Some((keyword, _)) => format!("did you mean `{keyword}`?"),
+        None => "libpq does not know it either: leave it out".to_owned(),
+    };
+    match before {
+        Before::Secret(secret) => report.problem(
+            None,
+            format!(
+                "an unknown keyword follows `{secret}`, not shown because it may be a piece of it: quote the value as \
+                 'a b', or in a URI write `&` as `%26`; if it is a keyword, {hint}"
+            ),
+        ),
+        Before::Harmless if looks_like_keyword(name) => {
+            report.problem(Some(name), format!("unknown keyword `{name}`: {hint}"));
+        }
+        Before::Harmless => {
+            report.problem(None, format!("something stands before a `=` that is no keyword: {hint}"));
+        }
+    }
+    match meant {
+        Some(row) if row.is_secret() => Before::Secret(row.keyword),
+        _ => before,
+    }
+}
+
+fn looks_like_keyword(name: &str) -> bool {
+    const LONGEST: usize = 40;
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    name.len() <= LONGEST && name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.bytes().all(fits)
+}

@@ -1,0 +1,71 @@
+//! The words and numbers that keywords take as values. Messages name what is allowed, never what was written.
+
+use super::Report;
+use super::table::Key;
+use super::values::Values;
+use crate::target::{ChannelBinding, LoadBalance, SessionAttrs, SslMode, SslNegotiation, TlsVersion};
+
+/// A closed set of words.
+pub(super) type Words<T> = [(&'static str, T)];
+
+pub(super) const SSL_MODES: &Words<SslMode> = &[
+    ("disable", SslMode::Disable),
+    ("allow", SslMode::Allow),
+    ("prefer", SslMode::Prefer),
+    ("require", SslMode::Require),
+    ("verify-ca", SslMode::VerifyCa),
+    ("verify-full", SslMode::VerifyFull),
+];
+
+pub(super) const NEGOTIATIONS: &Words<SslNegotiation> = &[
+    ("postgres", SslNegotiation::Postgres),
+    ("direct", SslNegotiation::Direct),
+];
+
+pub(super) const TLS_VERSIONS: &Words<TlsVersion> = &[
+    ("TLSv1", TlsVersion::V1_0),
+    ("TLSv1.1", TlsVersion::V1_1),
+    ("TLSv1.2", TlsVersion::V1_2),
+    ("TLSv1.3", TlsVersion::V1_3),
+];
+
+pub(super) const BINDINGS: &Words<ChannelBinding> = &[
+    ("disable", ChannelBinding::Disable),
+    ("prefer", ChannelBinding::Prefer),
+    ("require", ChannelBinding::Require),
+];
+
+pub(super) const SESSION_ATTRS: &Words<SessionAttrs> = &[
+    ("any", SessionAttrs::Any),
+    ("read-write", SessionAttrs::ReadWrite),
+    ("read-only", SessionAttrs::ReadOnly),
+    ("primary", SessionAttrs::Primary),
+    ("standby", SessionAttrs::Standby),
+    ("prefer-standby", SessionAttrs::PreferStandby),
+];
+
+pub(super) const BALANCES: &Words<LoadBalance> =
+    &[("disable", LoadBalance::Disable), ("random", LoadBalance::Random)];
+
+pub(super) const SWITCH: &Words<bool> = &[("0", false), ("1", true)];
+
+/// The meaning of a keyword's word; `None` where it is missing or, said in the report, none of the set.
+pub(super) fn word<T: Copy>(key: Key, set: &Words<T>, values: &Values, report: &mut Report) -> Option<T> {
+    let written = values.get(key)?;
+    let found = set.iter().find(|(word, _)| *word == written);
+    if found.is_none() {
+        let keyword = key.keyword();
+        let known: Vec<_> = set.iter().map(|(word, _)| *word).collect();
+        report.problem(
+            Some(keyword),
+            format!("`{keyword}` must be one of: {}", known.join(", ")),
+        );
+    }
+    found.map(|(_, meaning)| *meaning)
+}
+
+/// A whole number as libpq reads it: a sign and blanks around it are fine, anything else is not.
+pub(super) fn number(written: &str) -> Option<i32> {
+    let blank = |c: char| c.is_ascii_whitespace() || c == '\x0b';
+    written.trim_matches(blank).parse().ok()
+}
