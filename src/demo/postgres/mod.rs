@@ -327,9 +327,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // The den's janitor kills whatever is left; this one is ours to reap.
+        // The den's janitor ends all others; this one is ours to reap.
         if let Some(server) = &mut self.server {
-            self.den.signal_all(&self.data, Signal::SIGKILL);
+            let _ = server.kill();
             let _ = server.wait();
         }
     }
