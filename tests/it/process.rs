@@ -90,6 +90,13 @@ impl Daemon {
         Daemon::spawn(folder, &all, env)
     }
 
+    /// Starts `pgtether demo`.
+    pub fn start_demo(args: &[&str], env: &[(&str, &str)]) -> Daemon {
+        let mut all = vec!["demo"];
+        all.extend(args);
+        Daemon::spawn(tempfile::tempdir().unwrap(), &all, env)
+    }
+
     fn spawn(folder: TempDir, args: &[&str], env: &[(&str, &str)]) -> Daemon {
         let mut process = command(args, env).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
