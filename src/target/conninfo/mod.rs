@@ -28,7 +28,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::Endpoint;
-pub use table::{Row, Verdict, rows};
+pub use table::{Key, Row, Verdict, rows};
 
 /// Longer strings are refused unread.
 pub const MAX_LEN: usize = 16 * 1024;

@@ -41,7 +41,10 @@ impl Values {
     }
 }
 
-pub(super) fn sort(split: Split, report: &mut Report) -> Values {
+/// More settings than anybody writes, and few enough to look each one up and tell of it.
+const MOST_SETTINGS: usize = 256;
+
+pub(super) fn sort(mut split: Split, report: &mut Report) -> Values {
     let mut values = Values {
         by_key: BTreeMap::new(),
         readable: split.readable,
@@ -53,6 +56,13 @@ pub(super) fn sort(split: Split, report: &mut Report) -> Values {
         after: None,
         hidden: torn,
     };
+    if split.settings.len() > MOST_SETTINGS {
+        report.problem(
+            None,
+            format!("the connection string holds more than {MOST_SETTINGS} settings"),
+        );
+        split.settings.truncate(MOST_SETTINGS);
+    }
     for setting in split.settings {
         match find(&setting.name) {
             Some(row) => {
