@@ -219,11 +219,13 @@ impl Text {
     }
 }
 
-/// Quotes a short word; a text that looks like more may be a misplaced connection string or password.
+/// Quotes a short text; one that looks like more than a word may be a misplaced connection string or password.
 pub fn quoted(text: &str) -> String {
-    let harmless = |c: char| c.is_alphanumeric() || " ._-+,:/%".contains(c);
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let harmless = |c: char| word(c) || " .+,:/%".contains(c);
     let secretive = text.contains("://") || text.to_ascii_lowercase().contains("pass");
-    if text.chars().count() <= 40 && text.chars().all(harmless) && !secretive {
+    let short = text.chars().count() <= 40;
+    if short && (text.chars().all(word) || text.chars().all(harmless) && !secretive) {
         format!("\"{text}\"")
     } else {
         "this text (not shown, it may hold a secret)".to_owned()
@@ -249,7 +251,10 @@ impl<'a> Fields<'a> {
         for entry in entries {
             let path = tree::join_foreign(&at.path, &entry.key);
             if known.iter().any(|(key, _)| *key == entry.key) {
-                reader.marks.insert(path, entry.at);
+                // A value on its own line would be found less easily than its key.
+                let single = matches!(entry.value.kind, Kind::Scalar { .. });
+                let mark = if single { entry.value.at } else { entry.at };
+                reader.marks.insert(path, mark);
             } else {
                 reader.push(entry.at, path, unknown(&entry.key, known));
             }
@@ -288,10 +293,10 @@ const HABITS: &[(&str, &str)] = &[
 ];
 
 fn unknown(key: &str, known: &[(&'static str, Vec<&'static str>)]) -> String {
-    let shown = quoted(key);
-    if let Some((_, instead)) = HABITS.iter().find(|(habit, _)| habit.eq_ignore_ascii_case(key)) {
-        return format!("unknown key {shown}; use {instead}");
+    if let Some((habit, instead)) = HABITS.iter().find(|(habit, _)| habit.eq_ignore_ascii_case(key)) {
+        return format!("unknown key \"{habit}\"; use {instead}");
     }
+    let shown = quoted(key);
     let nested = known
         .iter()
         .flat_map(|(outer, inner)| inner.iter().map(move |key| format!("{outer}.{key}")));

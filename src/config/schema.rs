@@ -16,8 +16,38 @@ pub fn schema() -> Value {
         .into_root_schema_for::<Document>()
         .to_value();
     schema["title"] = "pgtether configuration".into();
+    demand_values(&mut schema);
     fill(&mut schema, &defaults());
     schema
+}
+
+/// An `Option` lets null pass, but only a mapping or a list may be left empty.
+fn demand_values(schema: &mut Value) {
+    if let Some(Value::Array(types)) = schema.get("type")
+        && let [only, Value::String(null)] = types.as_slice()
+        && null == "null"
+        && only != "object"
+        && only != "array"
+    {
+        schema["type"] = only.clone();
+    }
+    if let Some(Value::Array(any)) = schema.get("anyOf")
+        && let [only, null] = any.as_slice()
+        && *null == serde_json::json!({ "type": "null" })
+        && !allows_mapping(only)
+    {
+        schema["anyOf"] = Value::Array(vec![only.clone()]);
+    }
+    match schema {
+        Value::Object(members) => members.values_mut().for_each(demand_values),
+        Value::Array(items) => items.iter_mut().for_each(demand_values),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn allows_mapping(schema: &Value) -> bool {
+    let any = schema.get("anyOf").and_then(Value::as_array);
+    schema["type"] == "object" || any.is_some_and(|any| any.iter().any(allows_mapping))
 }
 
 /// A document with every default in its place.

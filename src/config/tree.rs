@@ -96,6 +96,12 @@ fn mark(marker: &Marker) -> Mark {
     }
 }
 
+const QUOTE_IS_OPEN: [&str; 3] = [
+    "quoted scalar, found unexpected end of stream",
+    "quoted scalar, found unexpected document indicator",
+    "invalid indentation in quoted scalar",
+];
+
 /// The remedy for what people run into; else the parser's words.
 fn explain(text: &str, error: &saphyr_parser::ScanError) -> String {
     let line = text
@@ -106,12 +112,14 @@ fn explain(text: &str, error: &saphyr_parser::ScanError) -> String {
     let info = error.info();
     let remedy = match () {
         // Those are invisible.
-        () if line[..indent].contains('\t') => "a tab in the indentation: indent with spaces",
+        () if line[..indent].contains('\t') || info.contains("tab") => {
+            "a tab in the indentation: indent with spaces"
+        }
         () if info.starts_with("mapping values are not allowed") => {
             "a `: ` where no key can be: check the indentation, or put the value in quotes"
         }
         () if info.starts_with("unexpected character") => "a value cannot begin like this: put it in quotes",
-        () if info.contains("quoted scalar, found unexpected end") => "a quote that is not closed",
+        () if QUOTE_IS_OPEN.iter().any(|end| info.ends_with(end)) => "a quote that is not closed",
         () if info.contains("unknown anchor") => {
             "an alias of what is not there: put the value in quotes if none is meant"
         }
