@@ -6,8 +6,7 @@ use std::ffi::OsString;
 /// The process's environment, as an argument: `&|name| std::env::var_os(name)`.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// A value after expansion.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value after expansion. It may be a secret: there is no Debug.
 pub struct Expanded {
     pub text: String,
     /// The variables that it came from.
@@ -127,7 +126,7 @@ mod tests {
 
     #[test]
     fn every_unset_variable_is_named_at_once() {
-        let wrong = expand("${ONE} ${HOST} ${TWO}", &env).unwrap_err();
+        let wrong = text("${ONE} ${HOST} ${TWO}").unwrap_err();
         assert_eq!(
             wrong,
             [
@@ -148,7 +147,7 @@ mod tests {
             "${A:-${B}}",
             "${p@ss}",
         ] {
-            let wrong = expand(source, &env).unwrap_err().join(" ");
+            let wrong = text(source).unwrap_err().join(" ");
             assert!(!wrong.contains("p@ss"), "{wrong}");
         }
     }
@@ -159,8 +158,8 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         let env = |_: &str| Some(OsString::from_vec(vec![0xff]));
         assert_eq!(
-            expand("${X}", &env),
-            Err(vec!["environment variable X is not UTF-8".to_owned()])
+            expand("${X}", &env).err(),
+            Some(vec!["environment variable X is not UTF-8".to_owned()])
         );
     }
 }

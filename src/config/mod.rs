@@ -16,6 +16,7 @@ mod read;
 mod rules;
 mod schema;
 mod show;
+mod suggest;
 mod tree;
 mod values;
 

@@ -12,13 +12,12 @@ const MAX_DEPTH: usize = 32;
 /// More keys than any mapping of ours has, so that looking for a duplicate stays cheap.
 const MAX_KEYS: usize = 200;
 
-#[derive(Debug)]
+/// A value; it may be a secret, so there is no Debug.
 pub struct Node {
     pub at: Mark,
     pub kind: Kind,
 }
 
-#[derive(Debug)]
 pub enum Kind {
     Scalar {
         text: String,
@@ -30,7 +29,6 @@ pub enum Kind {
 }
 
 /// One `key: value`; no key occurs twice.
-#[derive(Debug)]
 pub struct Entry {
     pub key: String,
     pub at: Mark,
