@@ -2,7 +2,7 @@
 //! made of these types, and nothing else knows a key's name.
 
 use super::names::{File, Name, Service, Url};
-use super::read::mapping;
+use super::read::{Items, mapping};
 use super::values::{DAY, Flag, HOUR, IdlePolicyWord, MINUTE, RoleWord, SECOND, Share, Span, Switch, Whole};
 
 mapping! {
@@ -15,7 +15,7 @@ mapping! {
         /// What targets share: any key of a target but name, url and url_file. A target's own key beats it.
         defaults: Keys,
         /// The databases to hold a line to.
-        targets: Vec<TargetKeys>,
+        targets: Items<TargetKeys>,
     }
 }
 

@@ -41,25 +41,26 @@ impl<T: Mapping> Read for T {
     }
 }
 
-impl<T: Read> Read for Vec<T> {
+/// The entries of a list. `None` is one that could not be read: it keeps its place, so that the others keep their paths.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
+pub struct Items<T>(#[schemars(with = "Vec<T>")] pub Vec<Option<T>>);
+
+impl<T: Read> Read for Items<T> {
     const NULL_IS_ABSENT: bool = true;
 
     fn read(at: &At<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let Kind::List(items) = &at.node.kind else {
+        let Kind::List(nodes) = &at.node.kind else {
             reader.expected(at, "a list (lines that begin with `- `)");
             return None;
         };
-        let mut read = Vec::with_capacity(items.len());
-        for (i, node) in items.iter().enumerate() {
-            let item = At {
-                path: format!("{}[{i}]", at.path),
-                node,
-            };
-            reader.marks.insert(item.path.clone(), node.at);
-            // A placeholder would only cause follow-up problems; the list is thrown away once there is a problem.
-            read.extend(T::read(&item, reader));
+        let mut items = Vec::with_capacity(nodes.len());
+        for (i, node) in nodes.iter().enumerate() {
+            let path = format!("{}[{i}]", at.path);
+            reader.marks.insert(path.clone(), node.at);
+            items.push(T::read(&At { path, node }, reader));
         }
-        Some(read)
+        Some(Items(items))
     }
 }
 

@@ -4,8 +4,9 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::Fleet;
-use super::file::{Document, FleetKeys, Keys};
+use super::file::{Document, FleetKeys, Keys, TargetKeys};
 use super::names::Service;
+use super::read::Items;
 use crate::target::Tuning;
 
 /// As `config schema` prints it.
@@ -57,10 +58,10 @@ fn defaults() -> Value {
         service: Some(Service(Service::DEFAULT.to_owned())),
         fleet: Some(FleetKeys::of(&Fleet::default())),
         defaults: Some(keys.clone()),
-        targets: Some(vec![super::file::TargetKeys {
+        targets: Some(Items(vec![Some(TargetKeys {
             keys,
-            ..Default::default()
-        }]),
+            ..TargetKeys::default()
+        })])),
     };
     serde_json::to_value(document).unwrap_or_default()
 }
