@@ -155,12 +155,12 @@ pub(super) const ROWS: &[Row] = &[
     ),
     used(
         "sslcert",
-        Key::ClientCert,
+        Key::SslCertFile,
         "the client's certificate, a PEM file; needs sslkey",
     ),
     used(
         "sslkey",
-        Key::ClientKey,
+        Key::SslKeyFile,
         "the client's key, a PEM file without a passphrase; needs sslcert",
     ),
     refused(
