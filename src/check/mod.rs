@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::config::overrides;
 use crate::connection::{Connector, KnockTimes, Login, Prepared, Session, SessionEvent};
 use crate::reason::{Cause, Facts, Phase, Reason, table};
-use crate::target::{IdlePolicy, Provider, Role, Target};
+use crate::target::{Role, Target};
 pub use report::{Finding, Report, Step, Verdict, json, text};
 
 /// Pings on the session that is held: enough for a median, few enough to disturb nobody.
@@ -77,7 +77,8 @@ fn logged_in(login: &Login, target: &Target, report: &mut Report) {
     let facts = &login.facts;
     if let Some(took) = login.tls {
         let version = facts.tls_version.as_deref().unwrap_or("TLS");
-        let expiry = facts.certificate_expiry.map(|at| format!(", certificate valid until {}", report::day(at)));
+        let expiry =
+            facts.certificate_expiry.map(|at| format!(", certificate valid until {}", report::day(at)));
         report.ok("tls", took, format!("{version}{}", expiry.unwrap_or_default()));
     }
     let server = match facts.server_version.as_str() {
@@ -95,7 +96,9 @@ fn logged_in(login: &Login, target: &Target, report: &mut Report) {
     if let Some(at) = facts.certificate_expiry {
         match at.duration_since(SystemTime::now()) {
             Ok(left) if left > EXPIRES_SOON => {}
-            Ok(left) => report.warn(format!("the server's certificate ends in {} days", left.as_secs() / 86_400)),
+            Ok(left) => {
+                report.warn(format!("the server's certificate ends in {} days", left.as_secs() / 86_400))
+            }
             Err(_) => report.warn("the server's certificate has expired".to_owned()),
         }
     }
@@ -106,8 +109,7 @@ fn advise(target: &Target, prepared: &Prepared, report: &mut Report) {
     for line in overrides(target, &prepared.endpoint) {
         report.note(line);
     }
-    let neon = prepared.endpoint.provider() == Provider::Neon;
-    if neon && target.tuning.idle_policy == IdlePolicy::KeepAwake && target.idle_policy_unset {
+    if target.kept_awake_unasked(&prepared.endpoint) {
         report.warn(
             "idle_policy is not set: pings keep this Neon database awake, 0.25 CU around the clock is 6 CU-hours a day \
              and the Free plan's 100 hours are gone in 16.7 days; set idle_policy to keep_awake or let_sleep"
@@ -189,10 +191,15 @@ async fn hold_idle<S: Session>(session: &mut S, target: &Target, watch: Duration
             report.note(format!("the idle session was ended after {after}; pings below 0.8 of that keep it"));
         }
         Some(SessionEvent::Pong { .. }) | None => match ping(session, target).await {
-            Ok(_) => report.ok("idle", begun.elapsed(), format!("still alive after {} of silence", report::span(watch))),
+            Ok(_) => report.ok(
+                "idle",
+                begun.elapsed(),
+                format!("still alive after {} of silence", report::span(watch)),
+            ),
             Err(facts) => {
                 report.failed::<()>("idle", &facts);
-                report.note(format!("the session was silently cut within {} of silence", report::span(watch)));
+                report
+                    .note(format!("the session was silently cut within {} of silence", report::span(watch)));
             }
         },
     }

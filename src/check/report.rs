@@ -147,10 +147,18 @@ impl Report {
 /// For people: one block a target, problems with their remedy.
 pub fn text(report: &Report) -> String {
     let mut out = String::new();
-    let seen = [("provider", Some(report.provider).filter(|name| *name != "other")), ("pooler", report.pooler)];
-    let seen: String = seen.iter().filter_map(|(what, name)| name.map(|name| format!(", {what} {name}"))).collect();
+    let seen =
+        [("provider", Some(report.provider).filter(|name| *name != "other")), ("pooler", report.pooler)];
+    let seen: String =
+        seen.iter().filter_map(|(what, name)| name.map(|name| format!(", {what} {name}"))).collect();
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "{}: {}  {}{seen}", report.target, report.verdict.word().to_uppercase(), report.endpoint);
+    let _ = writeln!(
+        out,
+        "{}: {}  {}{seen}",
+        report.target,
+        report.verdict.word().to_uppercase(),
+        report.endpoint
+    );
     for step in &report.steps {
         let mark = if step.ok { "ok  " } else { "FAIL" };
         let took = step.seconds.map(|s| millis(Duration::from_secs_f64(s))).unwrap_or_default();
@@ -197,5 +205,6 @@ pub(super) fn span(took: Duration) -> String {
 }
 
 pub(super) fn day(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map_or_else(|_| "a day out of range".to_owned(), |at| at.strftime("%F").to_string())
+    jiff::Timestamp::try_from(at)
+        .map_or_else(|_| "a day out of range".to_owned(), |at| at.strftime("%F").to_string())
 }

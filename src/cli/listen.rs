@@ -88,14 +88,10 @@ impl FromStr for TelemetryPath {
             return Err("it must begin with / and hold letters, digits and - . _ ~ only".to_owned());
         }
         let rest_behind = |taken: &str| text.strip_prefix(taken).map(str::as_bytes);
-        let taken = Self::TAKEN
-            .into_iter()
-            .find(|taken| matches!(rest_behind(taken), Some([] | [b'/', ..])));
+        let taken = Self::TAKEN.into_iter().find(|taken| matches!(rest_behind(taken), Some([] | [b'/', ..])));
         match taken {
             _ if text == "/" => Err("/ is the landing page: take another path, such as /metrics".to_owned()),
-            Some(taken) => Err(format!(
-                "{taken} serves something else: take another path, such as /metrics"
-            )),
+            Some(taken) => Err(format!("{taken} serves something else: take another path, such as /metrics")),
             None => Ok(TelemetryPath(text.to_owned())),
         }
     }

@@ -21,12 +21,7 @@ pub use usage::Usage;
 
 /// Keeps a live, proven line to every PostgreSQL database you name, and tells the truth about it.
 #[derive(Debug, Clone, Parser, PartialEq, Eq)]
-#[command(
-    name = "pgtether",
-    version,
-    disable_help_subcommand = true,
-    args_conflicts_with_subcommands = true
-)]
+#[command(name = "pgtether", version, disable_help_subcommand = true, args_conflicts_with_subcommands = true)]
 #[command(
     after_help = "Without a command it runs. With no configuration file, DATABASE_URL names the one database."
 )]
@@ -95,20 +90,13 @@ pub struct DemoArgs {
     #[arg(long)]
     pub chaos: bool,
     #[command(flatten)]
-    pub web: WebArgs,
-    #[command(flatten)]
     pub log: LogArgs,
 }
 
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct ConfigFile {
     /// Configuration file [default: config.yaml, if it is here].
-    #[arg(
-        id = "config.file",
-        long = "config.file",
-        value_name = "FILE",
-        env = "PGTETHER_CONFIG_FILE"
-    )]
+    #[arg(id = "config.file", long = "config.file", value_name = "FILE", env = "PGTETHER_CONFIG_FILE")]
     pub file: Option<PathBuf>,
 }
 
@@ -167,21 +155,11 @@ struct Later {
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct LogArgs {
     /// Log events of this level and above.
-    #[arg(
-        id = "log.level",
-        long = "log.level",
-        value_name = "LEVEL",
-        env = "PGTETHER_LOG_LEVEL"
-    )]
+    #[arg(id = "log.level", long = "log.level", value_name = "LEVEL", env = "PGTETHER_LOG_LEVEL")]
     #[arg(value_enum, default_value_t)]
     pub level: LogLevel,
     /// How to write log events.
-    #[arg(
-        id = "log.format",
-        long = "log.format",
-        value_name = "FORMAT",
-        env = "PGTETHER_LOG_FORMAT"
-    )]
+    #[arg(id = "log.format", long = "log.format", value_name = "FORMAT", env = "PGTETHER_LOG_FORMAT")]
     #[arg(value_enum, default_value_t)]
     pub format: LogFormat,
 }
@@ -222,10 +200,7 @@ pub enum Subject {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
     let args: Vec<OsString> = args.into_iter().collect();
     match Cli::try_parse_from(&args) {
-        Ok(Cli {
-            command: Some(command),
-            ..
-        }) => Ok(command),
+        Ok(Cli { command: Some(command), .. }) => Ok(command),
         Ok(Cli { command: None, run }) => Ok(Command::Run(run)),
         Err(error) => Err(usage::explain(&error, &args)),
     }

@@ -2,11 +2,7 @@ use super::*;
 use crate::cli::usage::Usage;
 
 fn parse_words(words: &str) -> Result<Command, Usage> {
-    parse(
-        std::iter::once("pgtether")
-            .chain(words.split_whitespace())
-            .map(OsString::from),
-    )
+    parse(std::iter::once("pgtether").chain(words.split_whitespace()).map(OsString::from))
 }
 
 #[test]

@@ -26,14 +26,8 @@ impl fmt::Display for Usage {
 
 pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> Usage {
     match error.kind() {
-        ErrorKind::DisplayHelp => Usage {
-            text: error.to_string(),
-            code: 0,
-        },
-        ErrorKind::DisplayVersion => Usage {
-            text: version(),
-            code: 0,
-        },
+        ErrorKind::DisplayHelp => Usage { text: error.to_string(), code: 0 },
+        ErrorKind::DisplayVersion => Usage { text: version(), code: 0 },
         _ => Usage {
             text: without_secrets(error.to_string(), args),
             code: if is_check(args) { UNKNOWN } else { EX_USAGE },
@@ -53,10 +47,7 @@ fn version() -> String {
 }
 
 fn is_check(args: &[OsString]) -> bool {
-    args.iter()
-        .skip(1)
-        .find(|arg| !arg.to_string_lossy().starts_with('-'))
-        .is_some_and(|arg| arg == "check")
+    args.iter().skip(1).find(|arg| !arg.to_string_lossy().starts_with('-')).is_some_and(|arg| arg == "check")
 }
 
 /// clap quotes what it does not understand, and that may be a connection string in the wrong place.
@@ -64,10 +55,7 @@ fn without_secrets(mut text: String, args: &[OsString]) -> String {
     for arg in args.iter().skip(1) {
         let arg = arg.to_string_lossy();
         // The value of `--flag=value` is quoted alone.
-        let value = arg
-            .split_once('=')
-            .filter(|_| arg.starts_with('-'))
-            .map_or(&*arg, |(_, value)| value);
+        let value = arg.split_once('=').filter(|_| arg.starts_with('-')).map_or(&*arg, |(_, value)| value);
         let secretive = value.contains("://") || value.contains('@') || value.contains("password");
         if secretive && !value.is_empty() {
             text = text.replace(value, "<redacted>");

@@ -22,10 +22,7 @@ pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Resul
     let document = match &root {
         Some(node) if !node.is_null() => Document::read(&At::root(node), &mut reader),
         _ if reader.problems.is_empty() => {
-            return Err(Problems::whole(
-                origin,
-                "is empty: name at least one target under `targets`",
-            ));
+            return Err(Problems::whole(origin, "is empty: name at least one target under `targets`"));
         }
         _ => None,
     };
@@ -36,16 +33,9 @@ pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Resul
     for (i, keys) in document.targets.iter().flatten().enumerate() {
         assembly.target(&format!("targets[{i}]"), keys);
     }
-    let spoken_of = assembly
-        .reader
-        .problems
-        .iter()
-        .any(|p| p.path.starts_with("targets"));
+    let spoken_of = assembly.reader.problems.iter().any(|p| p.path.starts_with("targets"));
     if assembly.targets.is_empty() && !spoken_of {
-        assembly.error(
-            "targets",
-            "names no target: write at least one, `- name: …` with its `url: …`",
-        );
+        assembly.error("targets", "names no target: write at least one, `- name: …` with its `url: …`");
     }
     assembly.finish(&document)
 }
@@ -103,12 +93,7 @@ impl<'a> Assembly<'a> {
             return Err(Problems::new(self.reader.problems));
         }
         let fleet = document.fleet.as_ref().map(FleetKeys::fleet).unwrap_or_default();
-        Ok(Config {
-            service: self.service,
-            fleet,
-            targets: self.targets,
-            warnings: self.warnings,
-        })
+        Ok(Config { service: self.service, fleet, targets: self.targets, warnings: self.warnings })
     }
 
     fn error(&mut self, path: &str, message: impl Into<String>) {
@@ -132,11 +117,7 @@ impl<'a> Assembly<'a> {
         let (Some(name), Some(source)) = (name, source) else {
             return;
         };
-        let password_file = keys
-            .keys
-            .password_file
-            .as_ref()
-            .or(self.defaults.password_file.as_ref());
+        let password_file = keys.keys.password_file.as_ref().or(self.defaults.password_file.as_ref());
         let target = Target {
             name,
             password_file: password_file.map(|file| self.folder.join(&file.0)),
@@ -180,10 +161,7 @@ impl<'a> Assembly<'a> {
             (None, Some(file)) => Some(Source::File(self.folder.join(&file.0))),
             (None, None) => {
                 if !self.reader.names(&url) && !self.reader.names(&file) {
-                    self.error(
-                        path,
-                        "does not say where to connect: write `url: …` or `url_file: …`",
-                    );
+                    self.error(path, "does not say where to connect: write `url: …` or `url_file: …`");
                 }
                 None
             }

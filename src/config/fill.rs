@@ -113,10 +113,7 @@ impl FleetKeys {
     pub fn fleet(&self) -> Fleet {
         let mut fleet = Fleet::default();
         set(&mut fleet.logins_in_flight, self.logins_in_flight.map(|v| v.0));
-        set(
-            &mut fleet.connects_per_second,
-            self.connects_per_second.map(|v| v.0),
-        );
+        set(&mut fleet.connects_per_second, self.connects_per_second.map(|v| v.0));
         let per_host = self.connects_per_host_per_second.map(|v| v.0);
         set(&mut fleet.connects_per_host_per_second, per_host);
         fleet

@@ -64,11 +64,7 @@ pub struct Fleet {
 
 impl Default for Fleet {
     fn default() -> Self {
-        Fleet {
-            logins_in_flight: 16,
-            connects_per_second: 50,
-            connects_per_host_per_second: 10,
-        }
+        Fleet { logins_in_flight: 16, connects_per_second: 50, connects_per_host_per_second: 10 }
     }
 }
 
@@ -144,26 +140,20 @@ impl Config {
 
 fn read_limited(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| match error.kind() {
+    fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(
+        |error| match error.kind() {
             io::ErrorKind::NotFound => {
                 "there is no such file: check the path given with --config.file".to_owned()
             }
             io::ErrorKind::PermissionDenied => "cannot be read: permission denied".to_owned(),
             io::ErrorKind::IsADirectory => {
-                format!(
-                    "is a folder: name the file in it, such as {}",
-                    path.join(DEFAULT_FILE).display()
-                )
+                format!("is a folder: name the file in it, such as {}", path.join(DEFAULT_FILE).display())
             }
             _ => format!("cannot be read: {error}"),
-        })?;
+        },
+    )?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(format!(
-            "is larger than {} MiB: is this the right file?",
-            MAX_BYTES >> 20
-        ));
+        return Err(format!("is larger than {} MiB: is this the right file?", MAX_BYTES >> 20));
     }
     Ok(bytes)
 }
@@ -172,10 +162,7 @@ fn utf8(bytes: &[u8]) -> Result<&str, String> {
     // Editors on Windows put a byte order mark first.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     std::str::from_utf8(text).map_err(|error| {
-        let line = 1 + text[..error.valid_up_to()]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count();
+        let line = 1 + text[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
         format!("is not UTF-8 (line {line}): save it as UTF-8")
     })
 }

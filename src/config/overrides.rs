@@ -12,37 +12,12 @@ pub fn overrides(target: &Target, endpoint: &Endpoint) -> Vec<String> {
     // libpq's 0 leaves the option to the system.
     let user_timeout = |t: Duration| if t.is_zero() { "off".to_owned() } else { format(t) };
     let lines = [
-        line(
-            "connect_timeout",
-            own.connect_timeout,
-            url.connect_timeout,
-            format,
-        ),
+        line("connect_timeout", own.connect_timeout, url.connect_timeout, format),
         line("keepalives", own.keepalives, url.keepalives, flag),
-        line(
-            "keepalives.idle",
-            own.keepalives_idle,
-            url.keepalives_idle,
-            format,
-        ),
-        line(
-            "keepalives.interval",
-            own.keepalives_interval,
-            url.keepalives_interval,
-            format,
-        ),
-        line(
-            "keepalives.count",
-            own.keepalives_count,
-            url.keepalives_count,
-            |n| n.to_string(),
-        ),
-        line(
-            "tcp_user_timeout",
-            own.tcp_user_timeout,
-            url.tcp_user_timeout,
-            user_timeout,
-        ),
+        line("keepalives.idle", own.keepalives_idle, url.keepalives_idle, format),
+        line("keepalives.interval", own.keepalives_interval, url.keepalives_interval, format),
+        line("keepalives.count", own.keepalives_count, url.keepalives_count, |n| n.to_string()),
+        line("tcp_user_timeout", own.tcp_user_timeout, url.tcp_user_timeout, user_timeout),
         (target.password_file.is_some() && endpoint.password.is_some()).then(|| {
             "password: the target's password_file beats the password in the connection string".to_owned()
         }),
@@ -57,11 +32,6 @@ fn line<T: PartialEq>(
     show: impl Fn(T) -> String,
 ) -> Option<String> {
     let (own, url) = (own?, url?);
-    (own != url).then(|| {
-        format!(
-            "{key}: the target's {} beats the connection string's {}",
-            show(own),
-            show(url)
-        )
-    })
+    (own != url)
+        .then(|| format!("{key}: the target's {} beats the connection string's {}", show(own), show(url)))
 }

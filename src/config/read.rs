@@ -51,10 +51,7 @@ impl<T: Read> Read for Vec<T> {
         };
         let mut read = Vec::with_capacity(items.len());
         for (i, node) in items.iter().enumerate() {
-            let item = At {
-                path: format!("{}[{i}]", at.path),
-                node,
-            };
+            let item = At { path: format!("{}[{i}]", at.path), node };
             reader.marks.insert(item.path.clone(), node.at);
             // A placeholder would only cause follow-up problems; the list is thrown away once there is a problem.
             read.extend(T::read(&item, reader));
@@ -72,10 +69,7 @@ pub struct At<'a> {
 
 impl<'a> At<'a> {
     pub fn root(node: &'a Node) -> Self {
-        At {
-            path: String::new(),
-            node,
-        }
+        At { path: String::new(), node }
     }
 }
 
@@ -90,20 +84,13 @@ pub struct Reader<'a> {
 
 impl std::fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader")
-            .field("problems", &self.problems)
-            .finish_non_exhaustive()
+        f.debug_struct("Reader").field("problems", &self.problems).finish_non_exhaustive()
     }
 }
 
 impl<'a> Reader<'a> {
     pub fn new(origin: &'a str, env: Env<'a>) -> Self {
-        Reader {
-            origin,
-            env,
-            marks: HashMap::new(),
-            problems: Vec::new(),
-        }
+        Reader { origin, env, marks: HashMap::new(), problems: Vec::new() }
     }
 
     pub fn wrong(&mut self, at: &At<'_>, message: impl Into<String>) {
@@ -116,12 +103,7 @@ impl<'a> Reader<'a> {
     }
 
     fn push(&mut self, at: Mark, path: String, message: String) {
-        self.problems.push(Problem {
-            origin: self.origin.to_owned(),
-            at: Some(at),
-            path,
-            message,
-        });
+        self.problems.push(Problem { origin: self.origin.to_owned(), at: Some(at), path, message });
     }
 
     fn expected(&mut self, at: &At<'_>, expected: &str) {
@@ -140,12 +122,7 @@ impl<'a> Reader<'a> {
                 None => break None,
             }
         };
-        Problem {
-            origin: self.origin.to_owned(),
-            at,
-            path: path.to_owned(),
-            message: message.into(),
-        }
+        Problem { origin: self.origin.to_owned(), at, path: path.to_owned(), message: message.into() }
     }
 
     /// Whether the file names this path, with a good value or a bad one.
@@ -172,11 +149,7 @@ impl<'a> Reader<'a> {
                 self.wrong(at, format!("is empty{because}: expected {expected}"));
                 None
             }
-            Ok(Expanded { text, names }) => Some(Text {
-                plain: *plain || !names.is_empty(),
-                text,
-                names,
-            }),
+            Ok(Expanded { text, names }) => Some(Text { plain: *plain || !names.is_empty(), text, names }),
             Err(messages) => {
                 for message in messages {
                     self.wrong(at, message);
@@ -281,10 +254,7 @@ const HABITS: &[(&str, &str)] = &[
     ("host", "`url`: postgresql://user@host:5432/database"),
     ("database", "`targets`, or `url` inside of a target"),
     ("databases", "`targets`"),
-    (
-        "<<",
-        "`defaults` for what targets share; merge keys are not supported",
-    ),
+    ("<<", "`defaults` for what targets share; merge keys are not supported"),
 ];
 
 fn unknown(key: &str, known: &[(&'static str, Vec<&'static str>)]) -> String {
@@ -292,9 +262,8 @@ fn unknown(key: &str, known: &[(&'static str, Vec<&'static str>)]) -> String {
     if let Some((_, instead)) = HABITS.iter().find(|(habit, _)| habit.eq_ignore_ascii_case(key)) {
         return format!("unknown key {shown}; use {instead}");
     }
-    let nested = known
-        .iter()
-        .flat_map(|(outer, inner)| inner.iter().map(move |key| format!("{outer}.{key}")));
+    let nested =
+        known.iter().flat_map(|(outer, inner)| inner.iter().map(move |key| format!("{outer}.{key}")));
     let all = known.iter().map(|(key, _)| (*key).to_owned()).chain(nested);
     let plain = |key: &str| key.to_ascii_lowercase().replace(['.', '-'], "_");
     let nearest = all

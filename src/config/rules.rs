@@ -18,11 +18,7 @@ pub fn contradictions(keys: &Keys, tuning: &Tuning) -> Vec<Finding> {
     }
     let (open, max) = (tuning.breaker.open_for, tuning.breaker.max_open_for);
     if keys.breaker.is_some() && open > max {
-        let message = format!(
-            "{} is more than breaker.max_open_for, {}",
-            format(open),
-            format(max)
-        );
+        let message = format!("{} is more than breaker.max_open_for, {}", format(open), format(max));
         found.push(("breaker.open_for", message));
     }
     found
@@ -82,25 +78,12 @@ fn without_effect(keys: &Keys, policy: IdlePolicy) -> Vec<Finding> {
         ),
         IdlePolicy::LetSleep => (
             &[
-                (
-                    keys.ping.as_ref().is_some_and(|p| p.interval.is_some()),
-                    "ping.interval",
-                ),
-                (
-                    keys.refresh.as_ref().is_some_and(|r| on(r.every.as_ref())),
-                    "refresh.every",
-                ),
+                (keys.ping.as_ref().is_some_and(|p| p.interval.is_some()), "ping.interval"),
+                (keys.refresh.as_ref().is_some_and(|r| on(r.every.as_ref())), "refresh.every"),
             ],
             IdlePolicy::KeepAwake,
         ),
     };
     let useless = set.iter().filter(|(set, _)| *set);
-    useless
-        .map(|(_, key)| {
-            (
-                *key,
-                format!("does nothing without idle_policy: {}", needed.as_str()),
-            )
-        })
-        .collect()
+    useless.map(|(_, key)| (*key, format!("does nothing without idle_policy: {}", needed.as_str()))).collect()
 }

@@ -35,10 +35,7 @@ fn keys(target: &Target) -> TargetKeys {
         name: Some(Name(target.name.clone())),
         url,
         url_file,
-        keys: Keys {
-            password_file: target.password_file.clone().map(File),
-            ..Keys::of(&tuning)
-        },
+        keys: Keys { password_file: target.password_file.clone().map(File), ..Keys::of(&tuning) },
     }
 }
 
@@ -72,19 +69,9 @@ fn describe(endpoint: &Endpoint) -> String {
         LoadBalance::Disable => None,
         LoadBalance::Random => Some("load_balance_hosts=random".to_owned()),
     });
-    words.push(
-        endpoint
-            .application_name
-            .as_ref()
-            .map(|name| format!("application_name={name}")),
-    );
+    words.push(endpoint.application_name.as_ref().map(|name| format!("application_name={name}")));
     // Free text for the server, which may hold a secret: only that there is some.
     words.push(endpoint.options.as_ref().map(|_| "options=<set>".to_owned()));
-    words.push(
-        endpoint
-            .password
-            .as_ref()
-            .map(|_| "password=<redacted>".to_owned()),
-    );
+    words.push(endpoint.password.as_ref().map(|_| "password=<redacted>".to_owned()));
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

@@ -90,18 +90,12 @@ pub fn parse(text: &str) -> (Option<Rc<Node>>, Vec<Wrong>) {
 }
 
 fn mark(marker: &Marker) -> Mark {
-    Mark {
-        line: marker.line().max(1),
-        column: marker.col() + 1,
-    }
+    Mark { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
 /// The remedy for what people run into; else the parser's words.
 fn explain(text: &str, error: &saphyr_parser::ScanError) -> String {
-    let line = text
-        .lines()
-        .nth(error.marker().line().saturating_sub(1))
-        .unwrap_or("");
+    let line = text.lines().nth(error.marker().line().saturating_sub(1)).unwrap_or("");
     let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
     let info = error.info();
     let remedy = match () {
@@ -180,12 +174,7 @@ impl Builder {
             return fail(at, "nested too deeply");
         }
         let key = None;
-        self.open.push(Open {
-            at,
-            anchor,
-            kind,
-            key,
-        });
+        self.open.push(Open { at, anchor, kind, key });
         Ok(())
     }
 
@@ -206,10 +195,8 @@ impl Builder {
             },
             (Kind::Map(entries), Some((key, at))) => {
                 if let Some(first) = entries.iter().find(|e| e.key == key) {
-                    let message = format!(
-                        "this key is here twice: it already stands on line {}",
-                        first.at.line
-                    );
+                    let message =
+                        format!("this key is here twice: it already stands on line {}", first.at.line);
                     let path = join_foreign(&self.path(), &key);
                     self.wrong.push(Wrong { at, path, message });
                 } else if entries.len() >= MAX_KEYS {
@@ -264,31 +251,19 @@ pub fn join(path: &str, key: &str) -> String {
 /// As [`join`], for a key that is not one of ours: unless it is a plain word it may be a misplaced secret, and is left out.
 pub fn join_foreign(path: &str, key: &str) -> String {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    if key.len() <= 40 && key.bytes().all(word) {
-        join(path, key)
-    } else {
-        path.to_owned()
-    }
+    if key.len() <= 40 && key.bytes().all(word) { join(path, key) } else { path.to_owned() }
 }
 
 /// A value that is missing stands where the parser noticed it, often on the next line: blame its key.
 fn placed(node: Rc<Node>, key: Mark) -> Rc<Node> {
     match &node.kind {
-        Kind::Scalar { text, plain: true } if text.is_empty() => Rc::new(Node {
-            at: key,
-            kind: Kind::Scalar {
-                text: String::new(),
-                plain: true,
-            },
-        }),
+        Kind::Scalar { text, plain: true } if text.is_empty() => {
+            Rc::new(Node { at: key, kind: Kind::Scalar { text: String::new(), plain: true } })
+        }
         Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => node,
     }
 }
 
 fn fail(at: Mark, message: &str) -> Result<(), Wrong> {
-    Err(Wrong {
-        at,
-        path: String::new(),
-        message: message.to_owned(),
-    })
+    Err(Wrong { at, path: String::new(), message: message.to_owned() })
 }

@@ -88,11 +88,7 @@ impl<const MIN: u64, const MAX: u64, const STEP: u64> Value for Span<MIN, MAX, S
                 if (MIN..=MAX).contains(&millis) && millis % STEP == 0 {
                     return Ok(Span(span));
                 }
-                Err(format!(
-                    "{} is out of range: take {}",
-                    text.shown(),
-                    Self::range()
-                ))
+                Err(format!("{} is out of range: take {}", text.shown(), Self::range()))
             }
             Err(_) if is_off(text.trimmed()) => {
                 Err(format!("this cannot be switched off: take {}", Self::range()))
@@ -125,9 +121,7 @@ pub enum Switch<T> {
 
 /// `off`, which YAML 1.1 tools rewrite as `false`.
 fn is_off(text: &str) -> bool {
-    ["off", "false"]
-        .iter()
-        .any(|word| text.eq_ignore_ascii_case(word))
+    ["off", "false"].iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
 impl<T: Read> Read for Switch<T> {

@@ -34,7 +34,7 @@ const PORT: u16 = 10_432;
 pub struct Stage {
     /// Its configuration file: one target, the throw-away server.
     pub config: PathBuf,
-    /// Where it serves its pages: loopback only. It does not block, as runtimes want it.
+    /// Where it serves its pages: loopback only, ready for a runtime.
     pub listener: TcpListener,
     /// The board that it must write: chaos reads it.
     pub board: Board,
@@ -157,9 +157,8 @@ async fn blocking<T: Send + 'static>(
 
 /// The usual port, or any, of loopback: a throw-away is not for the network.
 fn listen() -> Result<TcpListener, Trouble> {
-    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))
-        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
-    bound
+    TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|e| Trouble::of("cannot listen on 127.0.0.1", e))
 }

@@ -24,11 +24,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            logins_in_flight: 16,
-            connects_per_second: 50,
-            connects_per_host_per_second: 10,
-        }
+        Limits { logins_in_flight: 16, connects_per_second: 50, connects_per_host_per_second: 10 }
     }
 }
 
@@ -150,11 +146,7 @@ impl Guard {
         let Some((key, host)) = self.hosts.get_key_value(key) else {
             return Vec::new();
         };
-        let tickets = host.waiting().map(|(lane, number)| Ticket {
-            lane,
-            number,
-            key: key.clone(),
-        });
+        let tickets = host.waiting().map(|(lane, number)| Ticket { lane, number, key: key.clone() });
         let tickets = tickets.collect();
         let key = key.clone();
         self.hosts.entry(key).and_modify(Host::clear);
@@ -192,18 +184,9 @@ impl Guard {
 
     /// The first ticket in the queue that may go now, or when one may.
     fn next(&self, now: Instant) -> Next {
-        let Limits {
-            connects_per_second,
-            connects_per_host_per_second,
-            ..
-        } = self.limits;
-        let process = self
-            .all
-            .free_at(self.limits.in_flight(), connects_per_second, now);
-        let dark_limits = (
-            self.limits.in_flight_in_the_dark(),
-            self.limits.per_second_in_the_dark(),
-        );
+        let Limits { connects_per_second, connects_per_host_per_second, .. } = self.limits;
+        let process = self.all.free_at(self.limits.in_flight(), connects_per_second, now);
+        let dark_limits = (self.limits.in_flight_in_the_dark(), self.limits.per_second_in_the_dark());
         let dark = self.dark.free_at(dark_limits.0, dark_limits.1, now);
         let Some(process) = process else {
             return Next::At(None);
@@ -218,11 +201,7 @@ impl Guard {
             })
         });
         match candidates.min_by_key(|&(at, lane, number, _)| (at, lane.rank(), number)) {
-            Some((at, lane, number, key)) if at <= now => Next::Up(Ticket {
-                lane,
-                number,
-                key: key.clone(),
-            }),
+            Some((at, lane, number, key)) if at <= now => Next::Up(Ticket { lane, number, key: key.clone() }),
             Some((at, ..)) => Next::At(Some(at)),
             None => Next::At(None),
         }
@@ -263,13 +242,11 @@ impl Host {
     }
 
     fn waiting(&self) -> impl Iterator<Item = (Lane, u64)> {
-        self.lanes()
-            .flat_map(|(lane, queue)| queue.iter().map(move |number| (lane, *number)))
+        self.lanes().flat_map(|(lane, queue)| queue.iter().map(move |number| (lane, *number)))
     }
 
     fn first_in_each_lane(&self) -> impl Iterator<Item = (Lane, u64)> {
-        self.lanes()
-            .filter_map(|(lane, queue)| Some((lane, *queue.front()?)))
+        self.lanes().filter_map(|(lane, queue)| Some((lane, *queue.front()?)))
     }
 
     fn clear(&mut self) {

@@ -33,11 +33,7 @@ pub fn judge(facts: &Facts) -> Verdict {
 }
 
 const fn verdict(reason: Reason, class: Class) -> Verdict {
-    Verdict {
-        reason,
-        class,
-        at_least: Duration::ZERO,
-    }
+    Verdict { reason, class, at_least: Duration::ZERO }
 }
 
 /// An ErrorResponse.
@@ -57,10 +53,7 @@ fn failing_login(cached: Option<&str>) -> Verdict {
     const SERVER_LOGIN_RETRY: Duration = Duration::from_secs(15);
     let found = cached.and_then(|cached| texts::find("", cached));
     let found = found.unwrap_or(verdict(Reason::Pooler, Class::Transient));
-    Verdict {
-        at_least: found.at_least.max(SERVER_LOGIN_RETRY),
-        ..found
-    }
+    Verdict { at_least: found.at_least.max(SERVER_LOGIN_RETRY), ..found }
 }
 
 /// The operating system's word on a socket, or on a file where the phase is `Prepare`.
@@ -103,20 +96,10 @@ fn io(phase: Phase, kind: io::ErrorKind, os: Option<i32>) -> Verdict {
 
 /// A certificate that is not trusted today is not trusted in a second either; a handshake that was cut off may be.
 fn tls(message: &str) -> Verdict {
-    const CUT_OFF: &[&str] = &[
-        "eof",
-        "reset by peer",
-        "broken pipe",
-        "connection closed",
-        "timed out",
-    ];
+    const CUT_OFF: &[&str] = &["eof", "reset by peer", "broken pipe", "connection closed", "timed out"];
     let message = message.to_ascii_lowercase();
     let cut_off = CUT_OFF.iter().any(|words| message.contains(words));
-    let class = if cut_off {
-        Class::Transient
-    } else {
-        Class::Permanent
-    };
+    let class = if cut_off { Class::Transient } else { Class::Permanent };
     verdict(Reason::Tls, class)
 }
 

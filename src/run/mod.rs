@@ -3,6 +3,7 @@
 //! Listeners, signals and the way to read the configuration are given: tests and the demo give their own.
 
 mod daemon;
+mod listen;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use crate::status::Moment;
 use crate::status::board::Board;
 use crate::supervisor::Supervisor;
 use crate::supervisor::gate::{self, Gate};
+pub use listen::bind;
 
 /// How long HTTP goes on while `/readyz` already fails, so that a probe can see it before the listener is gone.
 const LINGER: Duration = Duration::from_millis(300);
@@ -62,7 +64,8 @@ pub async fn run(setup: Setup) -> prometheus::Result<bool> {
     let started = Moment::now();
     let metrics = Arc::new(ProcessMetrics::new(web.version, started.wall)?);
     let gate = Gate::new(limits(&config.fleet));
-    let mut supervisor = Supervisor::new(Postgres::default(), gate.clone(), board.clone(), fastrand::Rng::new());
+    let mut supervisor =
+        Supervisor::new(Postgres::default(), gate.clone(), board.clone(), fastrand::Rng::new());
     let (ask, mut asked) = mpsc::channel::<ReloadRequest>(RELOADS);
     let inside = Arc::new(Inside {
         service: ArcSwap::from_pointee(config.service.clone()),
@@ -165,7 +168,12 @@ impl Reload {
 }
 
 fn announce(config: &Config, doors: &[Door]) {
-    info!(version = env!("CARGO_PKG_VERSION"), targets = config.targets.len(), service = config.service, "starting");
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        targets = config.targets.len(),
+        service = config.service,
+        "starting"
+    );
     warn_of(config);
     for door in doors {
         match door.listener.local_addr() {
@@ -183,7 +191,11 @@ fn warn_of(config: &Config) {
 
 /// What a person can open: an address that stands for all becomes this host's.
 fn url_of(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() { format!("http://localhost:{}/", address.port()) } else { format!("http://{address}/") }
+    if address.ip().is_unspecified() {
+        format!("http://localhost:{}/", address.port())
+    } else {
+        format!("http://{address}/")
+    }
 }
 
 fn limits(fleet: &Fleet) -> gate::Limits {

@@ -91,14 +91,8 @@ mod tests {
         for rows in [ANY_PHASE, LOGIN, QUERY] {
             for (n, Code(code, ..)) in rows.iter().enumerate() {
                 assert!(matches!(code.len(), 0 | 2 | 5), "{code}");
-                assert!(
-                    code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()),
-                    "{code}"
-                );
-                assert!(
-                    rows[..n].iter().all(|Code(other, ..)| other != code),
-                    "{code} twice"
-                );
+                assert!(code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()), "{code}");
+                assert!(rows[..n].iter().all(|Code(other, ..)| other != code), "{code} twice");
             }
         }
     }

@@ -13,11 +13,7 @@ fn said(phase: Phase, sqlstate: &str, message: &str) -> Verdict {
 fn assert_rows(rows: &[(Phase, &str, &str, Reason, Class)]) {
     for (phase, sqlstate, message, reason, class) in rows {
         let found = said(*phase, sqlstate, message);
-        assert_eq!(
-            (found.reason, found.class),
-            (*reason, *class),
-            "{phase:?} {sqlstate} {message}"
-        );
+        assert_eq!((found.reason, found.class), (*reason, *class), "{phase:?} {sqlstate} {message}");
     }
 }
 
@@ -91,41 +87,11 @@ fn a_rejection_by_pg_hba_is_about_tls_where_the_connection_had_none() {
     let entry = "no pg_hba.conf entry for host \"10.0.0.1\", user \"app\", database \"app\"";
     let rejects = "pg_hba.conf rejects connection for host \"10.0.0.1\", user \"app\", database \"app\"";
     assert_rows(&[
-        (
-            Startup,
-            "28000",
-            &format!("{entry}, no encryption"),
-            Reason::Tls,
-            Permanent,
-        ),
-        (
-            Startup,
-            "28000",
-            &format!("{entry}, SSL off"),
-            Reason::Tls,
-            Permanent,
-        ),
-        (
-            Startup,
-            "28000",
-            &format!("{rejects}, no encryption"),
-            Reason::Tls,
-            Permanent,
-        ),
-        (
-            Startup,
-            "28000",
-            &format!("{entry}, SSL encryption"),
-            Reason::Auth,
-            Permanent,
-        ),
-        (
-            Startup,
-            "28000",
-            &format!("{rejects}, SSL on"),
-            Reason::Auth,
-            Permanent,
-        ),
+        (Startup, "28000", &format!("{entry}, no encryption"), Reason::Tls, Permanent),
+        (Startup, "28000", &format!("{entry}, SSL off"), Reason::Tls, Permanent),
+        (Startup, "28000", &format!("{rejects}, no encryption"), Reason::Tls, Permanent),
+        (Startup, "28000", &format!("{entry}, SSL encryption"), Reason::Auth, Permanent),
+        (Startup, "28000", &format!("{rejects}, SSL on"), Reason::Auth, Permanent),
         (Startup, "28000", entry, Reason::Auth, Permanent),
         (Startup, "08P01", entry, Reason::Auth, Permanent),
         (Startup, "08P01", rejects, Reason::Auth, Permanent),

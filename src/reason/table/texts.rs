@@ -26,19 +26,12 @@ enum Over {
 
 /// Beats only the SQLSTATEs that say nothing.
 const fn text(words: &'static [&'static str], reason: Reason, class: Class) -> Text {
-    Text {
-        words,
-        over: Over::SaysNothing,
-        means: verdict(reason, class),
-    }
+    Text { words, over: Over::SaysNothing, means: verdict(reason, class) }
 }
 
 /// Beats every SQLSTATE.
 const fn always(words: &'static [&'static str], reason: Reason, class: Class) -> Text {
-    Text {
-        over: Over::Any,
-        ..text(words, reason, class)
-    }
+    Text { over: Over::Any, ..text(words, reason, class) }
 }
 
 impl Text {
@@ -177,12 +170,7 @@ pub(super) fn find(sqlstate: &str, message: &str) -> Option<Verdict> {
 pub(super) fn failing_login(message: &str) -> Option<Option<&str>> {
     let (_, rest) = message.split_once("server login has been failing")?;
     let cached = rest.split_once("cached error: ").map(|(_, cached)| cached);
-    Some(cached.map(|cached| {
-        cached
-            .strip_suffix("(server_login_retry)")
-            .unwrap_or(cached)
-            .trim()
-    }))
+    Some(cached.map(|cached| cached.strip_suffix("(server_login_retry)").unwrap_or(cached).trim()))
 }
 
 /// A message for each row, for the tests of what the rows have in common.

@@ -18,10 +18,7 @@ pub(super) fn split(text: &str, report: &mut Report) -> Split {
     loop {
         reader.skip_blanks();
         if reader.rest.peek().is_none() {
-            return Split {
-                quoted: text.contains(['\'', '\\']),
-                ..Split::new(settings)
-            };
+            return Split { quoted: text.contains(['\'', '\\']), ..Split::new(settings) };
         }
         let name = reader.name();
         if reader.rest.next_if_eq(&'=').is_none() {
@@ -53,9 +50,7 @@ pub(super) fn split(text: &str, report: &mut Report) -> Split {
 
 /// Mostly the work of a variable that was empty: `password= host=db.example`.
 fn is_setting(value: &str) -> bool {
-    value
-        .split_once('=')
-        .is_some_and(|(name, _)| table::find(name).is_some())
+    value.split_once('=').is_some_and(|(name, _)| table::find(name).is_some())
 }
 
 struct Reader<'t> {

@@ -66,10 +66,7 @@ pub fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
     let values = values::sort(split, &mut report);
     let endpoint = endpoint::build(values, &mut report);
     match endpoint {
-        Some(endpoint) if report.problems.is_empty() => Ok(Parsed {
-            endpoint,
-            notes: report.notes,
-        }),
+        Some(endpoint) if report.problems.is_empty() => Ok(Parsed { endpoint, notes: report.notes }),
         _ if stray_at => Err(vec![uri::stray_at()]),
         _ => Err(report.problems),
     }
@@ -83,10 +80,7 @@ fn split(text: &str, report: &mut Report) -> Split {
             "the connection string is empty: write one such as postgresql://user@host/database",
         );
     } else if text.len() > MAX_LEN {
-        report.problem(
-            None,
-            format!("the connection string is longer than {MAX_LEN} bytes"),
-        );
+        report.problem(None, format!("the connection string is longer than {MAX_LEN} bytes"));
     } else if text.contains('\0') {
         report.problem(None, "the connection string holds a NUL byte");
     } else if let Some(rest) = uri::after_scheme(trimmed) {
@@ -113,19 +107,11 @@ struct Split {
 
 impl Split {
     fn new(settings: Vec<Setting>) -> Self {
-        Split {
-            settings,
-            stray_at: false,
-            quoted: false,
-            readable: true,
-        }
+        Split { settings, stray_at: false, quoted: false, readable: true }
     }
 
     fn unreadable() -> Self {
-        Split {
-            readable: false,
-            ..Split::new(Vec::new())
-        }
+        Split { readable: false, ..Split::new(Vec::new()) }
     }
 }
 
@@ -154,10 +140,7 @@ impl Report {
 
 /// The same mistake made twice is said once.
 fn push(list: &mut Vec<Problem>, keyword: Option<&str>, message: String) {
-    let problem = Problem {
-        keyword: keyword.map(str::to_owned),
-        message,
-    };
+    let problem = Problem { keyword: keyword.map(str::to_owned), message };
     if !list.contains(&problem) {
         list.push(problem);
     }

@@ -33,40 +33,24 @@ fn notes(text: &str) -> Vec<String> {
 }
 
 fn tcp(name: &str, port: u16) -> Host {
-    Host::Tcp {
-        name: name.to_owned(),
-        hostaddr: None,
-        port,
-    }
+    Host::Tcp { name: name.to_owned(), hostaddr: None, port }
 }
 
 fn unix(dir: &str, port: u16) -> Host {
-    Host::Unix {
-        dir: dir.into(),
-        port,
-    }
+    Host::Unix { dir: dir.into(), port }
 }
 
 fn password(text: &str) -> Option<String> {
-    endpoint(text)
-        .password
-        .map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap())
+    endpoint(text).password.map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap())
 }
 
 #[test]
 fn neons_pooled_string_works_as_copied() {
-    let parsed = ok(
-        "postgresql://alex:AbC123dEf@ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech/dbname?\
-                     sslmode=require&channel_binding=require",
-    );
+    let parsed =
+        ok("postgresql://alex:AbC123dEf@ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech/dbname?\
+                     sslmode=require&channel_binding=require");
     let e = &parsed.endpoint;
-    assert_eq!(
-        e.hosts,
-        [tcp(
-            "ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech",
-            5432
-        )]
-    );
+    assert_eq!(e.hosts, [tcp("ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech", 5432)]);
     assert_eq!((e.user.as_str(), e.database.as_str()), ("alex", "dbname"));
     assert_eq!(e.tls.mode, SslMode::Require);
     assert_eq!(e.channel_binding, ChannelBinding::Require);
@@ -89,19 +73,12 @@ fn supabases_string_works_as_copied_and_says_what_pgbouncer_does_not_do() {
     let text =
         "postgres://postgres.abc:pw@aws-0-eu-central-1.pooler.supabase.com:6543/postgres?pgbouncer=true";
     let parsed = ok(text);
-    assert_eq!(
-        parsed.endpoint.hosts,
-        [tcp("aws-0-eu-central-1.pooler.supabase.com", 6543)]
-    );
+    assert_eq!(parsed.endpoint.hosts, [tcp("aws-0-eu-central-1.pooler.supabase.com", 6543)]);
     assert_eq!(parsed.endpoint.user, "postgres.abc");
     assert_eq!(parsed.endpoint.tls.mode, SslMode::Require);
     assert_eq!(parsed.notes.len(), 1);
     assert_eq!(parsed.notes[0].keyword.as_deref(), Some("pgbouncer"));
-    assert!(
-        parsed.notes[0].message.contains("does nothing here"),
-        "{:?}",
-        parsed.notes
-    );
+    assert!(parsed.notes[0].message.contains("does nothing here"), "{:?}", parsed.notes);
 }
 
 #[test]
@@ -133,39 +110,15 @@ fn each_part_of_a_uri_lands_where_libpq_puts_it() {
         ("postgresql://u@h:5433/db", vec![tcp("h", 5433)]),
         ("postgresql://u@h:/db", vec![tcp("h", 5432)]),
         ("postgresql://u@[::1]/db", vec![tcp("::1", 5432)]),
-        (
-            "postgresql://u@[2001:db8::1]:5433/db",
-            vec![tcp("2001:db8::1", 5433)],
-        ),
-        (
-            "postgresql://u@[fe80::1%25eth0]/db",
-            vec![tcp("fe80::1%eth0", 5432)],
-        ),
-        (
-            "postgresql://u@a:1,b:2,[::1]:3/db",
-            vec![tcp("a", 1), tcp("b", 2), tcp("::1", 3)],
-        ),
-        (
-            "postgresql://u@a,b:2,c/db",
-            vec![tcp("a", 5432), tcp("b", 2), tcp("c", 5432)],
-        ),
-        (
-            "postgresql://u@a,b,c/db?port=6000",
-            vec![tcp("a", 6000), tcp("b", 6000), tcp("c", 6000)],
-        ),
-        (
-            "postgresql://u@%2Fvar%2Frun%2Fpg/db",
-            vec![unix("/var/run/pg", 5432)],
-        ),
-        (
-            "postgresql://u@%2Fvar%2Frun%2Fpg:5433/db",
-            vec![unix("/var/run/pg", 5433)],
-        ),
+        ("postgresql://u@[2001:db8::1]:5433/db", vec![tcp("2001:db8::1", 5433)]),
+        ("postgresql://u@[fe80::1%25eth0]/db", vec![tcp("fe80::1%eth0", 5432)]),
+        ("postgresql://u@a:1,b:2,[::1]:3/db", vec![tcp("a", 1), tcp("b", 2), tcp("::1", 3)]),
+        ("postgresql://u@a,b:2,c/db", vec![tcp("a", 5432), tcp("b", 2), tcp("c", 5432)]),
+        ("postgresql://u@a,b,c/db?port=6000", vec![tcp("a", 6000), tcp("b", 6000), tcp("c", 6000)]),
+        ("postgresql://u@%2Fvar%2Frun%2Fpg/db", vec![unix("/var/run/pg", 5432)]),
+        ("postgresql://u@%2Fvar%2Frun%2Fpg:5433/db", vec![unix("/var/run/pg", 5433)]),
         ("postgresql://u@/db?host=/run/pg", vec![unix("/run/pg", 5432)]),
-        (
-            "postgresql:///db?user=u&host=/run/pg&port=5433",
-            vec![unix("/run/pg", 5433)],
-        ),
+        ("postgresql:///db?user=u&host=/run/pg&port=5433", vec![unix("/run/pg", 5433)]),
         ("postgresql://u@%40abstract/db", vec![unix("@abstract", 5432)]),
         ("postgresql://u@h/db?host=other", vec![tcp("other", 5432)]),
         ("postgresql://u@h:1/db?port=2", vec![tcp("h", 2)]),
@@ -201,11 +154,7 @@ fn a_password_may_hold_what_ends_no_userinfo() {
     ] {
         assert_eq!(password(uri).as_deref(), Some(wanted), "{uri}");
     }
-    for uri in [
-        "postgresql://u@h/db",
-        "postgresql://u:@h/db",
-        "host=h user=u password=''",
-    ] {
+    for uri in ["postgresql://u@h/db", "postgresql://u:@h/db", "host=h user=u password=''"] {
         assert_eq!(password(uri), None, "{uri}");
     }
 }
@@ -240,25 +189,14 @@ fn lists_pair_hosts_addresses_and_ports() {
         port,
     };
     assert_eq!(e.hosts, [pair("a", "10.0.0.1", 1), pair("b", "::1", 2)]);
-    assert_eq!(
-        endpoint("hostaddr=10.0.0.1 user=u").hosts,
-        [pair("10.0.0.1", "10.0.0.1", 5432)]
-    );
+    assert_eq!(endpoint("hostaddr=10.0.0.1 user=u").hosts, [pair("10.0.0.1", "10.0.0.1", 5432)]);
     assert_eq!(
         endpoint("host=a,b hostaddr=,10.0.0.1 user=u").hosts,
         [tcp("a", 5432), pair("b", "10.0.0.1", 5432)]
     );
+    assert_eq!(endpoint("host=a,/run/pg port=1, user=u").hosts, [tcp("a", 1), unix("/run/pg", 5432)]);
     assert_eq!(
-        endpoint("host=a,/run/pg port=1, user=u").hosts,
-        [tcp("a", 1), unix("/run/pg", 5432)]
-    );
-    assert_eq!(
-        endpoint(
-            "host=a,[::1] hostaddr=10.0.0.1,::1 user=u"
-                .replace("[::1]", "::1")
-                .as_str()
-        )
-        .hosts[1],
+        endpoint("host=a,[::1] hostaddr=10.0.0.1,::1 user=u".replace("[::1]", "::1").as_str()).hosts[1],
         pair("::1", "::1", 5432)
     );
 }
@@ -269,13 +207,8 @@ fn what_is_missing_gets_libpqs_defaults() {
         let e = endpoint(text);
         assert_eq!(e.database, e.user, "{text}");
         assert!(!e.user.is_empty(), "{text}");
-        let [Host::Unix { dir, port: 5432 }] = &e.hosts[..] else {
-            panic!("{text}: {:?}", e.hosts)
-        };
-        assert!(
-            dir.starts_with("/var/run/postgresql") || dir.starts_with("/tmp"),
-            "{dir:?}"
-        );
+        let [Host::Unix { dir, port: 5432 }] = &e.hosts[..] else { panic!("{text}: {:?}", e.hosts) };
+        assert!(dir.starts_with("/var/run/postgresql") || dir.starts_with("/tmp"), "{dir:?}");
         assert_eq!(e.tls.mode, SslMode::Prefer, "{text}");
     }
     assert_eq!(endpoint("postgresql://h").user, whoami::username().unwrap());
@@ -318,12 +251,8 @@ fn every_word_of_a_closed_set_is_understood() {
     }
     check("sslmode", words::SSL_MODES, |e| e.tls.mode);
     check("sslnegotiation", words::NEGOTIATIONS, |e| e.tls.negotiation);
-    check("ssl_max_protocol_version", words::TLS_VERSIONS, |e| {
-        e.tls.max_version.unwrap()
-    });
-    check("ssl_min_protocol_version", words::TLS_VERSIONS, |e| {
-        e.tls.min_version
-    });
+    check("ssl_max_protocol_version", words::TLS_VERSIONS, |e| e.tls.max_version.unwrap());
+    check("ssl_min_protocol_version", words::TLS_VERSIONS, |e| e.tls.min_version);
     check("channel_binding", words::BINDINGS, |e| e.channel_binding);
     check("target_session_attrs", words::SESSION_ATTRS, |e| e.session);
     check("load_balance_hosts", words::BALANCES, |e| e.load_balance);
@@ -335,10 +264,7 @@ fn defaults_of_closed_sets_are_libpqs() {
     let e = endpoint("host=h user=u");
     assert_eq!(e.tls.negotiation, SslNegotiation::Postgres);
     assert_eq!((e.tls.min_version, e.tls.max_version), (TlsVersion::V1_2, None));
-    assert_eq!(
-        (e.channel_binding, e.session),
-        (ChannelBinding::Prefer, SessionAttrs::Any)
-    );
+    assert_eq!((e.channel_binding, e.session), (ChannelBinding::Prefer, SessionAttrs::Any));
     assert_eq!((e.load_balance, e.tls.sni), (LoadBalance::Disable, true));
     assert_eq!((e.tls.roots, e.tls.identity), (RootCerts::System, None));
 }
@@ -346,27 +272,15 @@ fn defaults_of_closed_sets_are_libpqs() {
 #[test]
 fn certificates_come_in_pairs_and_authorities_are_checked() {
     let e = endpoint("host=h user=u sslcert=/c.pem sslkey=/k.pem sslmode=verify-full sslrootcert=/ca.pem");
-    assert_eq!(
-        e.tls.identity,
-        Some(Identity {
-            cert: "/c.pem".into(),
-            key: "/k.pem".into()
-        })
-    );
+    assert_eq!(e.tls.identity, Some(Identity { cert: "/c.pem".into(), key: "/k.pem".into() }));
     assert_eq!(e.tls.roots, RootCerts::File("/ca.pem".into()));
     let parsed = ok("host=h user=u sslmode=require sslrootcert=/ca.pem");
     assert_eq!(parsed.endpoint.tls.mode, SslMode::VerifyCa);
-    assert!(
-        parsed.notes[0].message.contains("verify-ca"),
-        "{:?}",
-        parsed.notes
-    );
+    assert!(parsed.notes[0].message.contains("verify-ca"), "{:?}", parsed.notes);
     let e = endpoint("host=h user=u sslcert=/c.pem sslkey=/k.pem sslcertmode=disable");
     assert_eq!(e.tls.identity, None);
     assert_eq!(
-        endpoint("host=h user=u ssl_max_protocol_version=tlsV1.3")
-            .tls
-            .max_version,
+        endpoint("host=h user=u ssl_max_protocol_version=tlsV1.3").tls.max_version,
         Some(TlsVersion::V1_3)
     );
 }
@@ -384,10 +298,7 @@ fn timings_have_libpqs_units() {
     assert_eq!(t.keepalives_interval, Some(Duration::from_secs(7)));
     assert_eq!(t.keepalives_count, Some(3));
     assert_eq!(t.tcp_user_timeout, Some(Duration::from_millis(5000)));
-    assert_eq!(
-        endpoint("host=h user=u keepalives=0").timings.keepalives,
-        Some(false)
-    );
+    assert_eq!(endpoint("host=h user=u keepalives=0").timings.keepalives, Some(false));
     assert_eq!(endpoint("host=h user=u").timings, Default::default());
 }
 
@@ -423,14 +334,8 @@ fn numbers_that_mean_a_default_say_so() {
 #[test]
 fn the_application_name_falls_back() {
     let name = |text: &str| endpoint(text).application_name;
-    assert_eq!(
-        name("host=h user=u fallback_application_name=f"),
-        Some("f".into())
-    );
-    assert_eq!(
-        name("host=h user=u fallback_application_name=f application_name=a"),
-        Some("a".into())
-    );
+    assert_eq!(name("host=h user=u fallback_application_name=f"), Some("f".into()));
+    assert_eq!(name("host=h user=u fallback_application_name=f application_name=a"), Some("a".into()));
     assert_eq!(name("host=h user=u application_name="), None);
 }
 
@@ -457,18 +362,9 @@ fn notes_tell_of_everything_that_does_nothing() {
 fn a_description_shows_where_and_as_whom_and_no_secret() {
     for (text, wanted) in [
         ("postgresql://u:hunter2@h/db", "u@h:5432/db sslmode=require"),
-        (
-            "postgresql://u:hunter2@a:1,[::1]:2/db",
-            "u@a:1,[::1]:2/db sslmode=require",
-        ),
-        (
-            "host=db.example hostaddr=127.0.0.1 user=u",
-            "u@db.example(127.0.0.1):5432/u sslmode=prefer",
-        ),
-        (
-            "hostaddr=127.0.0.1 user=u password=hunter2",
-            "u@127.0.0.1:5432/u sslmode=prefer",
-        ),
+        ("postgresql://u:hunter2@a:1,[::1]:2/db", "u@a:1,[::1]:2/db sslmode=require"),
+        ("host=db.example hostaddr=127.0.0.1 user=u", "u@db.example(127.0.0.1):5432/u sslmode=prefer"),
+        ("hostaddr=127.0.0.1 user=u password=hunter2", "u@127.0.0.1:5432/u sslmode=prefer"),
         ("host=/run/pg user=u password=hunter2", "u@/run/pg:5432/u"),
     ] {
         assert_eq!(endpoint(text).describe(), wanted, "{text}");
@@ -508,10 +404,7 @@ fn each_row_of_the_table_does_what_it_says() {
         let with = |value: &str| parse(&format!("host=h user=u {keyword}='{value}'"));
         let noted = |result: Result<Parsed, Vec<Problem>>, why: &str| {
             let notes = result.unwrap().notes;
-            assert!(
-                notes.iter().any(|n| n.message.contains(why)),
-                "{keyword}: {notes:?}"
-            );
+            assert!(notes.iter().any(|n| n.message.contains(why)), "{keyword}: {notes:?}");
         };
         let refused = |result: Result<Parsed, Vec<Problem>>, remedy: &str| {
             let problems = result.unwrap_err();
@@ -527,11 +420,7 @@ fn each_row_of_the_table_does_what_it_says() {
             }
             Verdict::Harmless(why) => noted(with("7"), why),
             Verdict::Refused(remedy) => refused(with("7"), remedy),
-            Verdict::Either {
-                harmless,
-                why,
-                remedy,
-            } => {
+            Verdict::Either { harmless, why, remedy } => {
                 harmless.iter().for_each(|value| noted(with(value), why));
                 refused(with("7"), remedy);
             }

@@ -33,33 +33,21 @@ impl Values {
             );
         }
         if self.by_key.insert(key, value).is_some() {
-            report.note(
-                keyword,
-                format!("`{keyword}` is set more than once: the last one counts"),
-            );
+            report.note(keyword, format!("`{keyword}` is set more than once: the last one counts"));
         }
     }
 }
 
 pub(super) fn sort(split: Split, report: &mut Report) -> Values {
-    let mut values = Values {
-        by_key: BTreeMap::new(),
-        readable: split.readable,
-    };
+    let mut values = Values { by_key: BTreeMap::new(), readable: split.readable };
     // Where the syntax is broken, or could be by a quotation mark too many, any name may be a piece of a password; so
     // may those behind a password that holds a blank or an `&`.
     let torn = split.quoted || !report.problems.is_empty();
-    let mut place = Place {
-        after: None,
-        hidden: torn,
-    };
+    let mut place = Place { after: None, hidden: torn };
     for setting in split.settings {
         match find(&setting.name) {
             Some(row) => {
-                place = Place {
-                    after: Some(row.keyword),
-                    hidden: torn || row.is_secret(),
-                };
+                place = Place { after: Some(row.keyword), hidden: torn || row.is_secret() };
                 known(row, setting, &mut values, report);
             }
             None => place.hidden |= unknown(&setting.name, place, report),
@@ -90,15 +78,8 @@ fn known(row: &Row, setting: Setting, values: &mut Values, report: &mut Report) 
             }
         }
         Verdict::Used(Key::RequireSsl, _) => {
-            let mode = if setting.value.starts_with('1') {
-                "require"
-            } else {
-                "prefer"
-            };
-            report.note(
-                keyword,
-                format!("`requiressl` is an old word: write sslmode={mode}"),
-            );
+            let mode = if setting.value.starts_with('1') { "require" } else { "prefer" };
+            report.note(keyword, format!("`requiressl` is an old word: write sslmode={mode}"));
             values.store(Key::SslMode, Zeroizing::new(mode.to_owned()), report);
         }
         Verdict::Used(key, _) => values.store(key, setting.value, report),
@@ -129,9 +110,7 @@ fn unknown(name: &str, place: Place, report: &mut Report) -> bool {
     };
     let hidden = place.hidden || !looks_like_keyword(name);
     if hidden {
-        let position = place
-            .after
-            .map_or("at the beginning".to_owned(), |k| format!("after `{k}`"));
+        let position = place.after.map_or("at the beginning".to_owned(), |k| format!("after `{k}`"));
         report.problem(
             None,
             format!(
