@@ -4,13 +4,10 @@
 //! watched here: bytes and answers move a connection from phase to phase, and each phase has its limit.
 
 use std::collections::HashMap;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
@@ -97,7 +94,11 @@ struct Admitted {
 
 impl Connections {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Connections { limits, admitted: Mutex::default(), changed: Notify::new() })
+        Arc::new(Connections {
+            limits,
+            admitted: Mutex::default(),
+            changed: Notify::new(),
+        })
     }
 
     /// A place, made by sending away the longest waiting one if need be. Waits only while all others are being
@@ -123,7 +124,12 @@ impl Connections {
         let (record, orders) = Record::new(Instant::now());
         let record = Arc::new(record);
         admitted.records.insert(id, record.clone());
-        Some(Place { connections: self.clone(), id, record, orders })
+        Some(Place {
+            connections: self.clone(),
+            id,
+            record,
+            orders,
+        })
     }
 
     /// Sends the longest waiting one away, which frees a descriptor.
@@ -163,7 +169,9 @@ impl Connections {
 impl Admitted {
     fn send_one_away(&mut self) -> bool {
         let states = self.records.iter().map(|(id, record)| (*id, record.state()));
-        let longest = states.filter(|(_, state)| state.phase.may_go()).min_by_key(|(_, state)| state.since);
+        let longest = states
+            .filter(|(_, state)| state.phase.may_go())
+            .min_by_key(|(_, state)| state.since);
         let gone = longest.and_then(|(id, _)| self.records.remove(&id));
         if let Some(record) = &gone {
             record.order.send_replace(Order::Leave);
@@ -211,19 +219,22 @@ impl Place {
         self.record.go(Phase::Writing);
     }
 
-    fn flushed(&self) {
+    /// All that was written has gone out.
+    pub(super) fn flushed(&self) {
         if self.record.go_from(&[Phase::Writing], Phase::Idle) {
             self.connections.changed.notify_waiters();
         }
     }
 
-    fn received(&self) {
+    /// Bytes have come.
+    pub(super) fn received(&self) {
         self.record.go_from(&[Phase::New, Phase::Idle], Phase::Reading);
     }
 
-    /// hyper itself answers what it cannot read.
-    fn sending(&self) {
-        self.record.go_from(&[Phase::Reading, Phase::Idle], Phase::Writing);
+    /// Bytes are about to go: hyper itself answers what it cannot read, before anybody was asked.
+    pub(super) fn sending(&self) {
+        self.record
+            .go_from(&[Phase::Reading, Phase::Idle], Phase::Writing);
     }
 }
 
@@ -249,7 +260,10 @@ struct State {
 impl Record {
     fn new(now: Instant) -> (Self, watch::Receiver<Order>) {
         let (order, orders) = watch::channel(Order::Stay);
-        let state = Mutex::new(State { phase: Phase::New, since: now });
+        let state = Mutex::new(State {
+            phase: Phase::New,
+            since: now,
+        });
         (Record { state, order }, orders)
     }
 
@@ -258,7 +272,10 @@ impl Record {
     }
 
     fn go(&self, phase: Phase) {
-        *lock(&self.state) = State { phase, since: Instant::now() };
+        *lock(&self.state) = State {
+            phase,
+            since: Instant::now(),
+        };
     }
 
     fn go_from(&self, from: &[Phase], phase: Phase) -> bool {
@@ -272,62 +289,4 @@ impl Record {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A socket that notes in its place what passes.
-#[derive(Debug)]
-pub(super) struct Watched<S> {
-    inner: S,
-    place: Arc<Place>,
-}
-
-impl<S> Watched<S> {
-    pub(super) fn new(inner: S, place: Arc<Place>) -> Self {
-        Watched { inner, place }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.place.received();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.place.sending();
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.place.sending();
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
-        self.place.flushed();
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
 }
