@@ -1,11 +1,7 @@
 use super::*;
 
 fn words(words: &str) -> Result<Command, Usage> {
-    parse(
-        std::iter::once("pgtether")
-            .chain(words.split_whitespace())
-            .map(OsString::from),
-    )
+    parse(std::iter::once("pgtether").chain(words.split_whitespace()).map(OsString::from))
 }
 
 fn run(args: &str) -> RunArgs {
@@ -28,10 +24,7 @@ fn without_a_command_it_runs_with_defaults() {
     assert_eq!(args.web.listen_addresses, [ListenAddress::All { port: 10432 }]);
     assert_eq!(args.web.telemetry_path.as_str(), "/metrics");
     assert!(!args.web.enable_lifecycle);
-    assert_eq!(
-        (args.log.level, args.log.format),
-        (LogLevel::Info, LogFormat::Logfmt)
-    );
+    assert_eq!((args.log.level, args.log.format), (LogLevel::Info, LogFormat::Logfmt));
 }
 
 #[test]
@@ -40,19 +33,11 @@ fn every_flag_of_run_is_taken_with_and_without_the_command() {
                  --web.telemetry-path=/m --web.enable-lifecycle --log.level=debug --log.format=json";
     let args = run(flags);
     assert_eq!(args, run(&format!("run {flags}")));
-    let addresses: Vec<_> = args
-        .web
-        .listen_addresses
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let addresses: Vec<_> = args.web.listen_addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, [":1", "127.0.0.1:2", "[::1]:3"]);
     assert_eq!(args.config.file, Some("/etc/p.yaml".into()));
     assert!(args.config_check && args.web.enable_lifecycle);
-    assert_eq!(
-        (args.log.level, args.log.format),
-        (LogLevel::Debug, LogFormat::Json)
-    );
+    assert_eq!((args.log.level, args.log.format), (LogLevel::Debug, LogFormat::Json));
 }
 
 #[test]
@@ -87,19 +72,10 @@ fn check_takes_names_and_connection_strings_and_hides_these() {
         ]
     );
     assert!(!format!("{args:?}").contains("hunter2"));
-    assert_eq!(
-        (args.output, args.watch),
-        (Output::Json, Some(Duration::from_secs(90)))
-    );
+    assert_eq!((args.output, args.watch), (Output::Json, Some(Duration::from_secs(90))));
     assert_eq!(words("config schema"), Ok(Command::Config(ConfigCommand::Schema)));
-    assert!(matches!(
-        words("config show --config.file=x"),
-        Ok(Command::Config(ConfigCommand::Show(_)))
-    ));
-    assert!(matches!(
-        words("demo --chaos"),
-        Ok(Command::Demo(DemoArgs { chaos: true, .. }))
-    ));
+    assert!(matches!(words("config show --config.file=x"), Ok(Command::Config(ConfigCommand::Show(_)))));
+    assert!(matches!(words("demo --chaos"), Ok(Command::Demo(DemoArgs { chaos: true, .. }))));
 }
 
 #[test]
@@ -126,11 +102,7 @@ fn unusable_flags_exit_64_and_those_of_check_3() {
     ] {
         assert_eq!(refused(args).0, 3, "{args}");
     }
-    assert!(
-        refused("check --watch=10")
-            .1
-            .contains("has no unit: write 30s or 200ms")
-    );
+    assert!(refused("check --watch=10").1.contains("has no unit: write 30s or 200ms"));
 }
 
 #[test]
@@ -147,10 +119,7 @@ fn help_and_version_are_no_errors() {
 fn what_comes_later_is_refused_and_not_ignored() {
     for flag in ["--web.config.file", "--web.health-listen-address"] {
         let (code, text) = refused(&format!("{flag}=x"));
-        assert!(
-            code == 64 && text.contains(flag) && text.contains("does not have it yet"),
-            "{text}"
-        );
+        assert!(code == 64 && text.contains(flag) && text.contains("does not have it yet"), "{text}");
     }
 }
 
@@ -175,43 +144,22 @@ fn listen_addresses_are_read_or_the_remedy_is_told() {
     for (text, address) in [
         (":0", ListenAddress::All { port: 0 }),
         ("0.0.0.0:80", ListenAddress::Ip(([0, 0, 0, 0], 80).into())),
-        (
-            "localhost:80",
-            ListenAddress::Name {
-                host: "localhost".into(),
-                port: 80,
-            },
-        ),
+        ("localhost:80", ListenAddress::Name { host: "localhost".into(), port: 80 }),
     ] {
         assert_eq!(text.parse(), Ok(address.clone()));
         assert_eq!(address.to_string(), text);
     }
     for (text, message) in [
-        (
-            "",
-            "it is empty: write :10432 for all addresses, or 127.0.0.1:10432",
-        ),
+        ("", "it is empty: write :10432 for all addresses, or 127.0.0.1:10432"),
         ("9090", "it has no colon: write :9090 for all addresses"),
-        (
-            "localhost",
-            "it has no port: write it as :10432, 127.0.0.1:10432 or [::1]:10432",
-        ),
+        ("localhost", "it has no port: write it as :10432, 127.0.0.1:10432 or [::1]:10432"),
         ("127.0.0.1", "it has no port: write 127.0.0.1:10432"),
         ("::1", "it has no port: write [::1]:10432"),
-        (
-            "2001:db8::1:99999",
-            "an IPv6 address is written in brackets: [::1]:10432",
-        ),
+        ("2001:db8::1:99999", "an IPv6 address is written in brackets: [::1]:10432"),
         (":70000", "its port is not a number from 0 to 65535"),
         (":+80", "its port is not a number from 0 to 65535"),
-        (
-            "http://localhost:80",
-            "it is not host:port: write :10432, 127.0.0.1:10432 or [::1]:10432",
-        ),
-        (
-            "[::1",
-            "it is not host:port: write :10432, 127.0.0.1:10432 or [::1]:10432",
-        ),
+        ("http://localhost:80", "it is not host:port: write :10432, 127.0.0.1:10432 or [::1]:10432"),
+        ("[::1", "it is not host:port: write :10432, 127.0.0.1:10432 or [::1]:10432"),
     ] {
         assert_eq!(text.parse::<ListenAddress>(), Err(message.to_owned()), "{text}");
     }
@@ -222,18 +170,8 @@ fn the_path_of_the_metrics_is_plain_and_free() {
     for path in ["/metrics", "/m/etrics", "/healthy-metrics"] {
         assert!(path.parse::<TelemetryPath>().is_ok(), "{path}");
     }
-    for path in [
-        "",
-        "metrics",
-        "/",
-        "/health",
-        "/health/x",
-        "/-/reload",
-        "/api/v1",
-        "/a b",
-        "/a?b",
-        "/livez",
-    ] {
+    for path in ["", "metrics", "/", "/health", "/health/x", "/-/reload", "/api/v1", "/a b", "/a?b", "/livez"]
+    {
         assert!(path.parse::<TelemetryPath>().is_err(), "{path}");
     }
 }

@@ -26,18 +26,9 @@ impl fmt::Display for Usage {
 
 pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> Usage {
     match error.kind() {
-        ErrorKind::DisplayHelp => Usage {
-            text: error.to_string(),
-            code: 0,
-        },
-        ErrorKind::DisplayVersion => Usage {
-            text: version(),
-            code: 0,
-        },
-        _ => Usage {
-            text: without_secrets(error),
-            code: if is_check(args) { UNKNOWN } else { EX_USAGE },
-        },
+        ErrorKind::DisplayHelp => Usage { text: error.to_string(), code: 0 },
+        ErrorKind::DisplayVersion => Usage { text: version(), code: 0 },
+        _ => Usage { text: without_secrets(error), code: if is_check(args) { UNKNOWN } else { EX_USAGE } },
     }
 }
 
@@ -53,10 +44,7 @@ fn version() -> String {
 }
 
 fn is_check(args: &[OsString]) -> bool {
-    args.iter()
-        .skip(1)
-        .find(|arg| !arg.to_string_lossy().starts_with('-'))
-        .is_some_and(|arg| arg == "check")
+    args.iter().skip(1).find(|arg| !arg.to_string_lossy().starts_with('-')).is_some_and(|arg| arg == "check")
 }
 
 /// clap quotes what it does not understand, and that may be a connection string in the wrong place.

@@ -42,11 +42,7 @@ pub fn expand(text: &str, env: Env<'_>) -> Result<Expanded, Vec<String>> {
         rest = tail;
     }
     out.push_str(rest);
-    if wrong.is_empty() {
-        Ok(Expanded { text: out, names })
-    } else {
-        Err(wrong)
-    }
+    if wrong.is_empty() { Ok(Expanded { text: out, names }) } else { Err(wrong) }
 }
 
 /// What stands between the braces. As in a shell, `:-` also replaces a variable that is set to nothing.
@@ -62,24 +58,18 @@ fn variable<'a>(inside: &'a str, env: Env<'_>) -> Result<(&'a str, String), Stri
         );
     }
     if default.is_some_and(|d| d.contains("${")) {
-        return Err(format!(
-            "the default of ${{{name}}} holds another variable, which is not supported"
-        ));
+        return Err(format!("the default of ${{{name}}} holds another variable, which is not supported"));
     }
     let value = env(name)
-        .map(|value| {
-            value
-                .into_string()
-                .map_err(|_| format!("environment variable {name} is not UTF-8"))
-        })
+        .map(|value| value.into_string().map_err(|_| format!("environment variable {name} is not UTF-8")))
         .transpose()?;
     match (value, default) {
         (Some(value), None) => Ok((name, value)),
         (Some(value), Some(_)) if !value.is_empty() => Ok((name, value)),
         (_, Some(default)) => Ok((name, default.to_owned())),
-        (None, None) => Err(format!(
-            "environment variable {name} is not set: set it, or write ${{{name}:-default}}"
-        )),
+        (None, None) => {
+            Err(format!("environment variable {name} is not set: set it, or write ${{{name}:-default}}"))
+        }
     }
 }
 
@@ -138,15 +128,7 @@ mod tests {
 
     #[test]
     fn what_is_no_variable_is_refused_without_showing_it() {
-        for source in [
-            "${}",
-            "${1A}",
-            "${A B}",
-            "${a.b}",
-            "${HOST",
-            "${A:-${B}}",
-            "${p@ss}",
-        ] {
+        for source in ["${}", "${1A}", "${A B}", "${a.b}", "${HOST", "${A:-${B}}", "${p@ss}"] {
             let wrong = text(source).unwrap_err().join(" ");
             assert!(!wrong.contains("p@ss"), "{wrong}");
         }
@@ -157,9 +139,6 @@ mod tests {
     fn a_variable_that_is_not_utf8_is_refused() {
         use std::os::unix::ffi::OsStringExt;
         let env = |_: &str| Some(OsString::from_vec(vec![0xff]));
-        assert_eq!(
-            expand("${X}", &env).err(),
-            Some(vec!["environment variable X is not UTF-8".to_owned()])
-        );
+        assert_eq!(expand("${X}", &env).err(), Some(vec!["environment variable X is not UTF-8".to_owned()]));
     }
 }

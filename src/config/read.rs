@@ -72,10 +72,7 @@ pub struct At<'a> {
 
 impl<'a> At<'a> {
     pub fn root(node: &'a Node) -> Self {
-        At {
-            path: String::new(),
-            node,
-        }
+        At { path: String::new(), node }
     }
 }
 
@@ -90,12 +87,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(origin: &'a str, env: Env<'a>) -> Self {
-        Reader {
-            origin,
-            env,
-            marks: HashMap::new(),
-            problems: Vec::new(),
-        }
+        Reader { origin, env, marks: HashMap::new(), problems: Vec::new() }
     }
 
     pub fn wrong(&mut self, at: &At<'_>, message: impl Into<String>) {
@@ -108,12 +100,7 @@ impl<'a> Reader<'a> {
     }
 
     fn push(&mut self, at: Mark, path: String, message: String) {
-        self.problems.push(Problem {
-            origin: self.origin.to_owned(),
-            at: Some(at),
-            path,
-            message,
-        });
+        self.problems.push(Problem { origin: self.origin.to_owned(), at: Some(at), path, message });
     }
 
     fn expected(&mut self, at: &At<'_>, expected: &str) {
@@ -132,12 +119,7 @@ impl<'a> Reader<'a> {
                 None => break None,
             }
         };
-        Problem {
-            origin: self.origin.to_owned(),
-            at,
-            path: path.to_owned(),
-            message: message.into(),
-        }
+        Problem { origin: self.origin.to_owned(), at, path: path.to_owned(), message: message.into() }
     }
 
     /// Whether the file names this path, with a good value or a bad one.
@@ -164,11 +146,7 @@ impl<'a> Reader<'a> {
                 self.wrong(at, format!("is empty{because}: expected {expected}"));
                 None
             }
-            Ok(Expanded { text, names }) => Some(Text {
-                plain: *plain || !names.is_empty(),
-                text,
-                names,
-            }),
+            Ok(Expanded { text, names }) => Some(Text { plain: *plain || !names.is_empty(), text, names }),
             Err(messages) => {
                 for message in messages {
                     self.wrong(at, message);

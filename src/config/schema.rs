@@ -12,10 +12,7 @@ use crate::target::Tuning;
 /// As `config schema` prints it.
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
-    let mut schema = settings
-        .into_generator()
-        .into_root_schema_for::<Document>()
-        .to_value();
+    let mut schema = settings.into_generator().into_root_schema_for::<Document>().to_value();
     schema["title"] = "pgtether configuration".into();
     demand_values(&mut schema);
     fill(&mut schema, &defaults());
@@ -58,10 +55,7 @@ fn defaults() -> Value {
         service: Some(Service(Service::DEFAULT.to_owned())),
         fleet: Some(FleetKeys::of(&Fleet::default())),
         defaults: Some(keys.clone()),
-        targets: Some(Items(vec![Some(TargetKeys {
-            keys,
-            ..TargetKeys::default()
-        })])),
+        targets: Some(Items(vec![Some(TargetKeys { keys, ..TargetKeys::default() })])),
     };
     serde_json::to_value(document).unwrap_or_default()
 }
@@ -94,9 +88,5 @@ fn property<'a>(schema: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     if schema.get("properties").is_some() {
         return schema.get_mut("properties")?.get_mut(key);
     }
-    schema
-        .get_mut("anyOf")?
-        .as_array_mut()?
-        .iter_mut()
-        .find_map(|any| property(any, key))
+    schema.get_mut("anyOf")?.as_array_mut()?.iter_mut().find_map(|any| property(any, key))
 }

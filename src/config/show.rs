@@ -13,9 +13,7 @@ pub fn show(config: &Config) -> Result<String, Problems> {
         service: Some(Service(config.service.clone())),
         fleet: Some(FleetKeys::of(&config.fleet)),
         defaults: None,
-        targets: Some(Items(
-            config.targets.iter().map(|target| Some(keys(target))).collect(),
-        )),
+        targets: Some(Items(config.targets.iter().map(|target| Some(keys(target))).collect())),
     };
     serde_yaml::to_string(&document).map_err(|error| Problems::whole("config show", error.to_string()))
 }

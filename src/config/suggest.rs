@@ -16,10 +16,7 @@ const HABITS: &[(&str, &str)] = &[
     ("host", "`url`: postgresql://user@host:5432/database"),
     ("database", "`targets`, or `url` inside of a target"),
     ("databases", "`targets`"),
-    (
-        "<<",
-        "`defaults` for what targets share; merge keys are not supported",
-    ),
+    ("<<", "`defaults` for what targets share; merge keys are not supported"),
 ];
 
 /// What to say of a key that is not among `known`.
@@ -28,9 +25,8 @@ pub fn unknown(key: &str, known: &[Known]) -> String {
         return format!("unknown key \"{habit}\"; use {instead}");
     }
     let shown = quoted(key);
-    let nested = known
-        .iter()
-        .flat_map(|(outer, inner)| inner.iter().map(move |key| format!("{outer}.{key}")));
+    let nested =
+        known.iter().flat_map(|(outer, inner)| inner.iter().map(move |key| format!("{outer}.{key}")));
     let all = known.iter().map(|(key, _)| (*key).to_owned()).chain(nested);
     let plain = |key: &str| key.to_ascii_lowercase().replace(['.', '-'], "_");
     let nearest = all

@@ -93,11 +93,7 @@ impl<const MIN: u64, const MAX: u64, const STEP: u64> Value for Span<MIN, MAX, S
             Err(_) if is_off(text.trimmed()) => {
                 Err(format!("this cannot be switched off: take {}", Self::range()))
             }
-            Err(Bad::TooLong) => Err(format!(
-                "{} is out of range: take {}",
-                text.shown(),
-                Self::range()
-            )),
+            Err(Bad::TooLong) => Err(format!("{} is out of range: take {}", text.shown(), Self::range())),
             Err(bad) => Err(format!("{} {bad}", text.shown())),
         }
     }

@@ -7,10 +7,7 @@ use crate::reason::Reason;
 use crate::status::sample::{asleep, lost, moment, starting, tuned, up};
 use crate::status::{Line, Moment, TargetStatus};
 
-const SPEAKER: Speaker<'_> = Speaker {
-    service: "image-editor",
-    version: "0.1.0",
-};
+const SPEAKER: Speaker<'_> = Speaker { service: "image-editor", version: "0.1.0" };
 
 fn all(statuses: &[TargetStatus], now: Moment, vocabulary: Vocabulary) -> (Status, String) {
     let views: Vec<_> = statuses.iter().map(|status| View::new(status, now)).collect();
@@ -62,10 +59,7 @@ fn nothing_is_made_up_before_the_first_attempt() {
     let now = moment();
     let (_, body) = plain(&[starting("primary", now)], now);
     let document: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!(
-        document["database"],
-        serde_json::json!({"status": "unreachable", "timestamp": null})
-    );
+    assert_eq!(document["database"], serde_json::json!({"status": "unreachable", "timestamp": null}));
     for key in ["age_seconds", "ping_ms", "success_rate", "reason", "next_attempt"] {
         assert_eq!(document["targets"][0][key], Value::Null, "{key}");
     }
@@ -94,43 +88,22 @@ fn every_state_says_what_the_contract_says_for_required_and_optional_targets() {
         ("degraded by a login", login_failed, Degraded, Degraded),
         ("wrong role", wrong_role, Failing, Degraded),
         ("wrong role behind a failed login", both, Failing, Degraded),
-        (
-            "down for less than a second",
-            lost("primary", now, 0.9),
-            Degraded,
-            Degraded,
-        ),
+        ("down for less than a second", lost("primary", now, 0.9), Degraded, Degraded),
         ("down for more", lost("primary", now, 1.1), Failing, Degraded),
-        (
-            "down, the first reconnect has failed",
-            failed_once,
-            Failing,
-            Degraded,
-        ),
+        ("down, the first reconnect has failed", failed_once, Failing, Degraded),
         ("suspect", suspect(now), Failing, Degraded),
         ("stalled", overdue, Failing, Degraded),
     ];
     for (what, status, required, otherwise) in table {
-        assert_eq!(
-            plain(std::slice::from_ref(&status), now).0,
-            required,
-            "{what}, required"
-        );
+        assert_eq!(plain(std::slice::from_ref(&status), now).0, required, "{what}, required");
         let alone = of_one(SPEAKER, &View::new(&status, now), Vocabulary::Plain).unwrap();
         assert_eq!(alone.status, required, "{what}, asked for by name");
         let status = optional(status);
-        assert_eq!(
-            plain(std::slice::from_ref(&status), now).0,
-            otherwise,
-            "{what}, optional"
-        );
+        assert_eq!(plain(std::slice::from_ref(&status), now).0, otherwise, "{what}, optional");
         let alone = of_one(SPEAKER, &View::new(&status, now), Vocabulary::Plain).unwrap();
         assert_eq!(alone.status, required, "{what}, optional but asked for by name");
     }
-    assert_eq!(
-        [Healthy, Degraded, Starting, Failing].map(Status::code),
-        [200, 200, 503, 503]
-    );
+    assert_eq!([Healthy, Degraded, Starting, Failing].map(Status::code), [200, 200, 503, 503]);
 }
 
 #[test]
@@ -138,10 +111,7 @@ fn the_whole_is_as_bad_as_its_worst_target() {
     let now = moment();
     let (up, down) = (up("a", now), lost("b", now, 60.0));
     let starting = starting("c", now);
-    assert_eq!(
-        plain(&[up.clone(), down.clone(), starting.clone()], now).0,
-        Status::Failing
-    );
+    assert_eq!(plain(&[up.clone(), down.clone(), starting.clone()], now).0, Status::Failing);
     assert_eq!(plain(&[up.clone(), starting], now).0, Status::Starting);
     assert_eq!(plain(&[up, optional(down)], now).0, Status::Degraded);
     assert_eq!(plain(&[], now).0, Status::Starting);
@@ -154,10 +124,7 @@ fn database_speaks_for_the_worst_required_target_and_without_one_for_the_worst_o
         let (_, body) = plain(statuses, now);
         let document: Value = serde_json::from_str(&body).unwrap();
         let database = &document["database"];
-        (
-            database["status"].as_str().unwrap().to_owned(),
-            database["timestamp"].clone(),
-        )
+        (database["status"].as_str().unwrap().to_owned(), database["timestamp"].clone())
     };
     let mut old = up("old", now);
     old.last_success = Some(crate::status::sample::ago(now, 20.0));
@@ -165,10 +132,7 @@ fn database_speaks_for_the_worst_required_target_and_without_one_for_the_worst_o
     assert_eq!(database(&[fresh.clone(), old.clone()]).1, 1_789_999_980.123);
     assert_eq!(database(&[old.clone(), fresh.clone()]).1, 1_789_999_980.123);
     assert_eq!(database(&[asleep("s", now), fresh.clone()]).0, "sleeping");
-    assert_eq!(
-        database(&[down.clone(), asleep("s", now), fresh.clone()]).0,
-        "unreachable"
-    );
+    assert_eq!(database(&[down.clone(), asleep("s", now), fresh.clone()]).0, "unreachable");
     assert_eq!(database(&[optional(down.clone()), fresh.clone()]).0, "connected");
     assert_eq!(database(&[optional(down), optional(fresh)]).0, "unreachable");
     assert_eq!(database(&[]), ("unreachable".to_owned(), Value::Null));
@@ -177,34 +141,20 @@ fn database_speaks_for_the_worst_required_target_and_without_one_for_the_worst_o
 #[test]
 fn the_word_healthy_is_in_the_body_only_when_all_is() {
     let now = moment();
-    let speaker = Speaker {
-        service: "healthy \\healthy unhealthy",
-        version: "0.1.0",
-    };
+    let speaker = Speaker { service: "healthy \\healthy unhealthy", version: "0.1.0" };
     for vocabulary in [Vocabulary::Plain, Vocabulary::Draft] {
-        for status in [
-            starting("healthy", now),
-            lost("healthy", now, 0.1),
-            lost("unhealthy", now, 9.0),
-        ] {
+        for status in [starting("healthy", now), lost("healthy", now, 0.1), lost("unhealthy", now, 9.0)] {
             let views = [View::new(&status, now)];
             let document = of_all(speaker, &views, vocabulary).unwrap();
             let body = String::from_utf8(document.body).unwrap();
             assert!(!body.contains("healthy"), "{body}");
             let parsed: Value = serde_json::from_str(&body).unwrap();
-            assert!(
-                parsed.to_string().contains(status.name.as_str()),
-                "the name is no longer the name"
-            );
+            assert!(parsed.to_string().contains(status.name.as_str()), "the name is no longer the name");
             let service = parsed.get("service").or(parsed.get("serviceId")).unwrap();
             assert_eq!(service, speaker.service);
         }
     }
-    assert!(
-        plain(&[up("primary", now)], now)
-            .1
-            .contains(r#"{"status":"healthy","#)
-    );
+    assert!(plain(&[up("primary", now)], now).1.contains(r#"{"status":"healthy","#));
 }
 
 #[test]
@@ -233,11 +183,7 @@ fn an_outage_tells_its_reason_in_a_word_and_nothing_that_the_server_said() {
 #[test]
 fn the_draft_says_the_same_in_its_own_words() {
     let now = moment();
-    let statuses = [
-        lost("archive", now, 30.0),
-        starting("new", now),
-        up("primary", now),
-    ];
+    let statuses = [lost("archive", now, 30.0), starting("new", now), up("primary", now)];
     let statuses = statuses.map(|status| match status.name.as_str() {
         "archive" => optional(status),
         _ => status,
@@ -251,28 +197,15 @@ fn the_draft_says_the_same_in_its_own_words() {
     let connections = document["checks"]["database:connections"].as_array().unwrap();
     let said: Vec<_> = connections
         .iter()
-        .map(|c| {
-            (
-                c["componentId"].as_str().unwrap(),
-                c["status"].as_str().unwrap(),
-                c["output"].as_str(),
-            )
-        })
+        .map(|c| (c["componentId"].as_str().unwrap(), c["status"].as_str().unwrap(), c["output"].as_str()))
         .collect();
-    let expected = [
-        ("archive", "warn", Some("shutdown")),
-        ("new", "fail", Some("starting")),
-        ("primary", "pass", None),
-    ];
+    let expected =
+        [("archive", "warn", Some("shutdown")), ("new", "fail", Some("starting")), ("primary", "pass", None)];
     assert_eq!(said, expected);
     assert_eq!(connections[2]["observedValue"], 1);
     assert_eq!(connections[0]["observedValue"], 0);
     let times = document["checks"]["database:responseTime"].as_array().unwrap();
-    assert_eq!(
-        times.len(),
-        2,
-        "a target that was never pinged has no response time"
-    );
+    assert_eq!(times.len(), 2, "a target that was never pinged has no response time");
     let primary = serde_json::json!({
         "componentId": "primary", "componentType": "datastore", "observedValue": 0.412, "observedUnit": "ms",
         "status": "pass", "time": "2026-09-21T14:13:19.123Z",
@@ -284,10 +217,7 @@ fn the_draft_says_the_same_in_its_own_words() {
 fn a_pass_needs_no_output() {
     let now = moment();
     let (_, body) = all(&[up("primary", now)], now, Vocabulary::Draft);
-    assert!(
-        body.starts_with(r#"{"status":"pass","#) && !body.contains("output"),
-        "{body}"
-    );
+    assert!(body.starts_with(r#"{"status":"pass","#) && !body.contains("output"), "{body}");
 }
 
 #[test]

@@ -94,11 +94,7 @@ struct Admitted {
 
 impl Connections {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Connections {
-            limits,
-            admitted: Mutex::default(),
-            changed: Notify::new(),
-        })
+        Arc::new(Connections { limits, admitted: Mutex::default(), changed: Notify::new() })
     }
 
     /// A place, made by sending away the longest waiting one if need be. Waits only while all others are being
@@ -124,12 +120,7 @@ impl Connections {
         let (record, orders) = Record::new(Instant::now());
         let record = Arc::new(record);
         admitted.records.insert(id, record.clone());
-        Some(Place {
-            connections: self.clone(),
-            id,
-            record,
-            orders,
-        })
+        Some(Place { connections: self.clone(), id, record, orders })
     }
 
     /// Sends the longest waiting one away, which frees a descriptor.
@@ -169,9 +160,7 @@ impl Connections {
 impl Admitted {
     fn send_one_away(&mut self) -> bool {
         let states = self.records.iter().map(|(id, record)| (*id, record.state()));
-        let longest = states
-            .filter(|(_, state)| state.phase.may_go())
-            .min_by_key(|(_, state)| state.since);
+        let longest = states.filter(|(_, state)| state.phase.may_go()).min_by_key(|(_, state)| state.since);
         let gone = longest.and_then(|(id, _)| self.records.remove(&id));
         if let Some(record) = &gone {
             record.order.send_replace(Order::Leave);
@@ -233,8 +222,7 @@ impl Place {
 
     /// Bytes are about to go: hyper itself answers what it cannot read, before anybody was asked.
     pub(super) fn sending(&self) {
-        self.record
-            .go_from(&[Phase::Reading, Phase::Idle], Phase::Writing);
+        self.record.go_from(&[Phase::Reading, Phase::Idle], Phase::Writing);
     }
 }
 
@@ -260,10 +248,7 @@ struct State {
 impl Record {
     fn new(now: Instant) -> (Self, watch::Receiver<Order>) {
         let (order, orders) = watch::channel(Order::Stay);
-        let state = Mutex::new(State {
-            phase: Phase::New,
-            since: now,
-        });
+        let state = Mutex::new(State { phase: Phase::New, since: now });
         (Record { state, order }, orders)
     }
 
@@ -272,10 +257,7 @@ impl Record {
     }
 
     fn go(&self, phase: Phase) {
-        *lock(&self.state) = State {
-            phase,
-            since: Instant::now(),
-        };
+        *lock(&self.state) = State { phase, since: Instant::now() };
     }
 
     fn go_from(&self, from: &[Phase], phase: Phase) -> bool {

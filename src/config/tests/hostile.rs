@@ -15,40 +15,18 @@ fn files_that_are_no_configuration_say_what_they_are() {
         fs::write(&path, bytes).unwrap();
         path
     };
-    let says = |path: &Path| {
-        load(path, &env)
-            .unwrap_err()
-            .to_string()
-            .split_once(": ")
-            .unwrap()
-            .1
-            .to_owned()
-    };
+    let says = |path: &Path| load(path, &env).unwrap_err().to_string().split_once(": ").unwrap().1.to_owned();
     let dir = folder.path().display();
-    assert_eq!(
-        says(folder.path()),
-        format!("is a folder: name the file in it, such as {dir}/config.yaml")
-    );
+    assert_eq!(says(folder.path()), format!("is a folder: name the file in it, such as {dir}/config.yaml"));
     assert_eq!(
         says(&file("latin1", b"# caf\xc3\xa9\n# caf\xe9\n")),
         "is not UTF-8 (line 2): save it as UTF-8"
     );
-    assert_eq!(
-        says(&file("huge", &vec![b'#'; 10 << 20])),
-        "is larger than 4 MiB: is this the right file?"
-    );
-    assert_eq!(
-        says(&file("void", b"")),
-        "is empty: name at least one target under `targets`"
-    );
-    assert_eq!(
-        says(Path::new("/dev/zero")),
-        "is larger than 4 MiB: is this the right file?"
-    );
-    let with_mark = file(
-        "bom",
-        b"\xef\xbb\xbftargets: [{name: a, url: postgresql://app@localhost/shop}]\r\n",
-    );
+    assert_eq!(says(&file("huge", &vec![b'#'; 10 << 20])), "is larger than 4 MiB: is this the right file?");
+    assert_eq!(says(&file("void", b"")), "is empty: name at least one target under `targets`");
+    assert_eq!(says(Path::new("/dev/zero")), "is larger than 4 MiB: is this the right file?");
+    let with_mark =
+        file("bom", b"\xef\xbb\xbftargets: [{name: a, url: postgresql://app@localhost/shop}]\r\n");
     assert_eq!(load(&with_mark, &env).unwrap().targets.len(), 1);
 }
 
@@ -66,11 +44,7 @@ fn a_fleet_of_ten_thousand_is_read_in_seconds_and_so_is_hostile_input() {
     assert!(bad(&many_keys).contains("too many keys in one mapping"));
     assert!(bad(&"- ".repeat(10_000)).contains("nested too deeply"));
     for nested in ["[", "{", "[[{a: ", "? ", "a: &a [*a, "] {
-        assert_eq!(
-            read(&nested.repeat(1 << 18)).unwrap_err().iter().count(),
-            1,
-            "{nested}"
-        );
+        assert_eq!(read(&nested.repeat(1 << 18)).unwrap_err().iter().count(), 1, "{nested}");
     }
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
@@ -111,22 +85,16 @@ proptest! {
 }
 
 fn yaml_value() -> impl Strategy<Value = serde_yaml::Value> {
-    let text = prop_oneof![
-        "[a-z]{0,5}",
-        "[ -~]{0,12}",
-        "[ -~\né€]{0,12}",
-        "off|false|null|~|1.0|0x10"
-    ];
-    text.prop_map(serde_yaml::Value::from)
-        .prop_recursive(4, 30, 5, |inner| {
-            let map = prop::collection::btree_map("[ -~]{0,6}", inner.clone(), 0..5);
-            prop_oneof![
-                prop::collection::vec(inner, 0..5).prop_map(serde_yaml::Value::from),
-                map.prop_map(|map| serde_yaml::Value::Mapping(
-                    map.into_iter().map(|(k, v)| (k.into(), v)).collect()
-                )),
-            ]
-        })
+    let text = prop_oneof!["[a-z]{0,5}", "[ -~]{0,12}", "[ -~\né€]{0,12}", "off|false|null|~|1.0|0x10"];
+    text.prop_map(serde_yaml::Value::from).prop_recursive(4, 30, 5, |inner| {
+        let map = prop::collection::btree_map("[ -~]{0,6}", inner.clone(), 0..5);
+        prop_oneof![
+            prop::collection::vec(inner, 0..5).prop_map(serde_yaml::Value::from),
+            map.prop_map(|map| serde_yaml::Value::Mapping(
+                map.into_iter().map(|(k, v)| (k.into(), v)).collect()
+            )),
+        ]
+    })
 }
 
 fn same(node: &tree::Node, value: &serde_yaml::Value) -> bool {

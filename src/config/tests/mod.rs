@@ -38,9 +38,7 @@ fn bad(text: &str) -> String {
 
 /// The one target of `keys`, indented as they are, behind a name and a local URL.
 fn target(keys: &str) -> (Arc<Target>, Vec<String>) {
-    let config = good(&format!(
-        "targets:\n- name: primary\n  url: postgresql://app@localhost/shop\n{keys}"
-    ));
+    let config = good(&format!("targets:\n- name: primary\n  url: postgresql://app@localhost/shop\n{keys}"));
     let warnings = config.warnings.iter().map(ToString::to_string).collect();
     (config.targets[0].clone(), warnings)
 }
@@ -55,9 +53,7 @@ fn every_bad_file_gives_exactly_the_messages_beside_it() {
         }
         let text = fs::read_to_string(&path).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
-        let found = assemble::from_text(name, &text, Path::new(""), &env)
-            .expect_err(name)
-            .to_string();
+        let found = assemble::from_text(name, &text, Path::new(""), &env).expect_err(name).to_string();
         assert!(!found.contains(PASSWORD), "{found}");
         let expected = path.with_extension("txt");
         if std::env::var_os("UPDATE_GALLERY").is_some() {
@@ -75,10 +71,7 @@ fn a_file_of_two_lines_gets_the_defaults() {
     let (target, warnings) = target("");
     assert_eq!(*target.tuning, crate::target::Tuning::default());
     assert_eq!(target.own_timings, Default::default());
-    assert_eq!(
-        (target.service.as_str(), target.idle_policy_unset),
-        ("pgtether", true)
-    );
+    assert_eq!((target.service.as_str(), target.idle_policy_unset), ("pgtether", true));
     assert_eq!(warnings, [""; 0]);
     let config = good("targets: [{name: a, url_file: url}]");
     assert_eq!(config.fleet, Fleet::default());
@@ -121,38 +114,19 @@ targets:
     let seconds = Duration::from_secs;
     assert_eq!((a.required, b.required), (false, true));
     assert_eq!((a.role, b.role), (Role::Standby, Role::Primary));
-    assert_eq!(
-        (a.idle_policy, b.idle_policy),
-        (IdlePolicy::KeepAwake, IdlePolicy::LetSleep)
-    );
+    assert_eq!((a.idle_policy, b.idle_policy), (IdlePolicy::KeepAwake, IdlePolicy::LetSleep));
     assert_eq!((a.ping.interval, a.ping.timeout), (seconds(10), seconds(1)));
     assert_eq!((b.ping.interval, b.ping.timeout), (seconds(10), seconds(2)));
-    assert_eq!(
-        (a.refresh.every, a.refresh.jitter, a.refresh.overlap),
-        (None, 0.1, false)
-    );
-    assert_eq!(
-        (b.refresh.every, b.refresh.jitter, b.refresh.overlap),
-        (Some(seconds(90)), 0.5, false)
-    );
-    let on = Keepalives {
-        idle: seconds(20),
-        ..Keepalives::DEFAULT
-    };
+    assert_eq!((a.refresh.every, a.refresh.jitter, a.refresh.overlap), (None, 0.1, false));
+    assert_eq!((b.refresh.every, b.refresh.jitter, b.refresh.overlap), (Some(seconds(90)), 0.5, false));
+    let on = Keepalives { idle: seconds(20), ..Keepalives::DEFAULT };
     assert_eq!((a.keepalives, b.keepalives), (None, Some(on)));
     assert_eq!((a.tcp_user_timeout, b.tcp_user_timeout), (None, None));
     assert_eq!((b.backoff.initial, b.backoff.max), (seconds(1), seconds(2)));
-    assert_eq!(
-        (b.breaker.consecutive_failures, b.breaker.max_open_for),
-        (2, seconds(4))
-    );
+    assert_eq!((b.breaker.consecutive_failures, b.breaker.max_open_for), (2, seconds(4)));
     assert_eq!((b.wake_every, b.wake_timeout), (Some(seconds(3600)), seconds(60)));
     assert_eq!(b.close_idle_after, Some(seconds(300)));
-    let files: Vec<_> = config
-        .targets
-        .iter()
-        .map(|t| t.password_file.clone().unwrap())
-        .collect();
+    let files: Vec<_> = config.targets.iter().map(|t| t.password_file.clone().unwrap()).collect();
     assert_eq!(files, [Path::new("/etc/pgtether/pw"), Path::new("/run/pw")]);
     assert_eq!(config.fleet.connects_per_host_per_second, 2);
     assert_eq!(config.targets[1].service, "image-editor");
@@ -175,9 +149,7 @@ targets:
     );
     let sockets = |i: usize| {
         let target = &config.targets[i];
-        let Source::Inline(endpoint) = &target.source else {
-            panic!("{target:?}")
-        };
+        let Source::Inline(endpoint) = &target.source else { panic!("{target:?}") };
         (target.socket_tuning(endpoint), overrides(target, endpoint))
     };
     let (a, lines) = sockets(0);
@@ -187,10 +159,7 @@ targets:
     assert_eq!(a.tcp_user_timeout, Some(Duration::from_secs(20)));
     assert_eq!(lines, [""; 0]);
     let (b, lines) = sockets(1);
-    assert_eq!(
-        (b.connect_timeout, b.tcp_user_timeout),
-        (Duration::from_secs(3), None)
-    );
+    assert_eq!((b.connect_timeout, b.tcp_user_timeout), (Duration::from_secs(3), None));
     assert_eq!(b.keepalives.unwrap().idle, Duration::from_secs(4));
     assert_eq!(
         lines,
@@ -208,11 +177,7 @@ targets:
 fn off_is_taken_as_yaml_1_1_tools_rewrite_it() {
     for off in ["off", "false", "Off", "'off'", "\"false\""] {
         let (target, _) = target(&format!("  refresh: {{every: {off}}}\n  keepalives: {off}\n"));
-        assert_eq!(
-            (target.tuning.refresh.every, target.tuning.keepalives),
-            (None, None),
-            "{off}"
-        );
+        assert_eq!((target.tuning.refresh.every, target.tuning.keepalives), (None, None), "{off}");
     }
 }
 
@@ -227,10 +192,7 @@ fn variables_expand_in_every_kind_of_value_and_never_add_structure() {
     let text =
         "targets:\n  - name: a\n    url: postgresql://app@localhost/shop\n    password_file: ${FILE}\n";
     let config = assemble::from_text("f", text, Path::new(""), &inject).unwrap();
-    assert_eq!(
-        (config.targets.len(), config.targets[0].tuning.required),
-        (1, true)
-    );
+    assert_eq!((config.targets.len(), config.targets[0].tuning.required), (1, true));
 }
 
 #[test]
@@ -276,26 +238,16 @@ fn what_is_hardly_meant_is_a_warning_with_its_place() {
 fn neon_is_told_what_being_kept_awake_costs_unless_that_is_asked_for() {
     let neon = |rest: &str, defaults: &str| {
         let url = "postgresql://app:hunter2@ep-cool-1.us-east-2.aws.neon.tech/shop?sslmode=require";
-        let config = good(&format!(
-            "defaults: {{{defaults}}}\ntargets:\n  - name: a\n    url: {url}\n{rest}"
-        ));
-        config
-            .warnings
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
+        let config =
+            good(&format!("defaults: {{{defaults}}}\ntargets:\n  - name: a\n    url: {url}\n{rest}"));
+        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    let cost = format!(
-        "pgtether.yaml:3:5: targets[0].idle_policy: {}",
-        crate::target::KEPT_AWAKE_COST
-    );
+    let cost = format!("pgtether.yaml:3:5: targets[0].idle_policy: {}", crate::target::KEPT_AWAKE_COST);
     assert_eq!(neon("", ""), [cost]);
     assert!(crate::target::KEPT_AWAKE_COST.contains("gone in 16.7 days"));
     assert_eq!(neon("    idle_policy: keep_awake\n", ""), [""; 0]);
     assert_eq!(neon("", "idle_policy: let_sleep"), [""; 0]);
-    let warnings = Config::from_database_url("postgresql://a:hunter2@x.neon.tech/db")
-        .unwrap()
-        .warnings;
+    let warnings = Config::from_database_url("postgresql://a:hunter2@x.neon.tech/db").unwrap().warnings;
     assert_eq!(
         warnings[0].to_string(),
         format!("DATABASE_URL: idle_policy: {}", crate::target::KEPT_AWAKE_COST)
@@ -308,10 +260,7 @@ fn database_url_is_one_target_named_default() {
     assert_eq!(config.targets.len(), 1);
     assert_eq!(config.targets[0].name.as_str(), "default");
     let problems = Config::from_database_url("postgresql://app:hunter2@localhost/shop?sslmod=x").unwrap_err();
-    assert_eq!(
-        problems.to_string(),
-        "DATABASE_URL: unknown keyword `sslmod`: did you mean `sslmode`?"
-    );
+    assert_eq!(problems.to_string(), "DATABASE_URL: unknown keyword `sslmod`: did you mean `sslmode`?");
     assert_eq!(Config::from_database_url(" ").unwrap_err().iter().count(), 1);
 }
 
@@ -320,21 +269,12 @@ fn the_configuration_is_located_by_name_then_here_then_database_url() {
     let folder = tempfile::tempdir().unwrap();
     let none = |_: &str| None;
     let nothing = locate_in(folder.path(), None, &none).unwrap_err().to_string();
-    assert!(
-        nothing.contains("set DATABASE_URL") && nothing.contains("--config.file=FILE"),
-        "{nothing}"
-    );
+    assert!(nothing.contains("set DATABASE_URL") && nothing.contains("--config.file=FILE"), "{nothing}");
     let empty = |name: &str| (name == "DATABASE_URL").then(OsString::new);
-    assert_eq!(
-        locate_in(folder.path(), None, &empty).unwrap_err().to_string(),
-        nothing
-    );
+    assert_eq!(locate_in(folder.path(), None, &empty).unwrap_err().to_string(), nothing);
     assert_eq!(locate_in(folder.path(), None, &env), Ok(Located::DatabaseUrl));
     let named = Path::new("/nowhere/pgtether.yaml");
-    assert_eq!(
-        locate_in(folder.path(), Some(named), &env),
-        Ok(Located::File(named.into()))
-    );
+    assert_eq!(locate_in(folder.path(), Some(named), &env), Ok(Located::File(named.into())));
     let here = folder.path().join("config.yaml");
     std::os::unix::fs::symlink("nowhere", &here).unwrap();
     assert_eq!(

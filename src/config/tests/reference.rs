@@ -60,10 +60,7 @@ fn the_reference_parses_and_its_values_are_the_defaults() {
     let config = good(&plain);
     assert_eq!(config.warnings, []);
     assert_eq!(*config.targets[0].tuning, crate::target::Tuning::default());
-    assert_eq!(
-        (config.fleet, config.service.as_str()),
-        (Fleet::default(), "pgtether")
-    );
+    assert_eq!((config.fleet, config.service.as_str()), (Fleet::default(), "pgtether"));
     let other = &good(&uncommented).targets[0];
     assert_eq!(other.source, Source::File("/run/secrets/database-url".into()));
     assert_eq!(other.password_file, Some("/run/secrets/database-password".into()));
@@ -97,36 +94,22 @@ fn range(schema: &Value) -> Option<String> {
 /// Checks the comments above each key of a mapping, or above the mapping itself, for the key's range.
 fn ranges_are_told(node: &tree::Node, schema: &Value, lines: &[&str], above: &str, told: &mut usize) {
     if let Kind::List(items) = &node.kind {
-        return items
-            .iter()
-            .for_each(|item| ranges_are_told(item, &schema["items"], lines, above, told));
+        return items.iter().for_each(|item| ranges_are_told(item, &schema["items"], lines, above, told));
     }
     let Kind::Map(entries) = &node.kind else { return };
     let own = |schema: &Value| schema.get("properties").cloned();
-    let alternatives = schema["anyOf"].as_array().into_iter().flatten().flat_map(|any| {
-        own(any).or(any["anyOf"]
-            .as_array()
-            .and_then(|inner| inner.iter().find_map(own)))
-    });
+    let alternatives =
+        schema["anyOf"].as_array().into_iter().flatten().flat_map(|any| {
+            own(any).or(any["anyOf"].as_array().and_then(|inner| inner.iter().find_map(own)))
+        });
     let properties = own(schema).or(alternatives.into_iter().next()).unwrap();
     for entry in entries {
         let before = lines[..entry.at.line - 1].iter().rev();
-        let comment: Vec<_> = before
-            .take_while(|line| line.trim_start().starts_with('#'))
-            .copied()
-            .collect();
-        let comment: String = comment
-            .into_iter()
-            .rev()
-            .map(|line| format!("{}\n", line.trim()))
-            .collect();
+        let comment: Vec<_> = before.take_while(|line| line.trim_start().starts_with('#')).copied().collect();
+        let comment: String = comment.into_iter().rev().map(|line| format!("{}\n", line.trim())).collect();
         let property = &properties[&entry.key];
         if let Some(range) = range(property) {
-            assert!(
-                comment.contains(&range) || above.contains(&range),
-                "{}: {range}",
-                entry.key
-            );
+            assert!(comment.contains(&range) || above.contains(&range), "{}: {range}", entry.key);
             *told += 1;
         }
         ranges_are_told(&entry.value, property, lines, &comment, told);

@@ -82,12 +82,7 @@ impl Plan {
 
     fn build(self) -> (Arc<App>, Arc<Scripted>) {
         let board = Board::default();
-        board.replace(
-            self.statuses
-                .into_iter()
-                .map(|status| Arc::new(watch::Sender::new(status)))
-                .collect(),
-        );
+        board.replace(self.statuses.into_iter().map(|status| Arc::new(watch::Sender::new(status))).collect());
         let daemon = Arc::new(self.daemon);
         let metrics = Arc::new(ProcessMetrics::new("0.1.0", self.started.wall).unwrap());
         let web = Web {

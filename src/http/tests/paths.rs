@@ -75,11 +75,7 @@ async fn every_path_answers_with_its_type_and_lets_no_browser_guess() {
     for (path, status, content_type) in [
         ("/", 200, "text/html; charset=utf-8"),
         ("/metrics", 200, "text/plain; version=0.0.4; charset=utf-8"),
-        (
-            "/probe?target=primary",
-            200,
-            "text/plain; version=0.0.4; charset=utf-8",
-        ),
+        ("/probe?target=primary", 200, "text/plain; version=0.0.4; charset=utf-8"),
         ("/health", 200, "application/json"),
         ("/health/primary", 200, "application/json"),
         ("/health/secondary", 404, "application/json"),
@@ -108,14 +104,7 @@ async fn every_path_answers_with_its_type_and_lets_no_browser_guess() {
 async fn other_methods_are_told_which_ones_serve() {
     let (app, _) = one_up();
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "BREW"] {
-        for path in [
-            "/",
-            "/metrics",
-            "/health",
-            "/livez",
-            "/probe?target=primary",
-            "/api/v1/targets",
-        ] {
+        for path in ["/", "/metrics", "/health", "/livez", "/probe?target=primary", "/api/v1/targets"] {
             let answer = ask(&app, Scope::All, method, path, &[], "").await;
             assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
             assert_eq!(answer.header(header::ALLOW), "GET, HEAD");
@@ -137,11 +126,7 @@ async fn what_changes_by_the_second_is_not_kept() {
         "/api/v1/targets",
         "/probe?target=p",
     ] {
-        assert_eq!(
-            get(&app, path).await.header(header::CACHE_CONTROL),
-            "no-store",
-            "{path}"
-        );
+        assert_eq!(get(&app, path).await.header(header::CACHE_CONTROL), "no-store", "{path}");
     }
 }
 
@@ -163,13 +148,7 @@ async fn the_listener_for_probes_serves_three_paths_and_no_more() {
         let answer = ask(&app, Scope::Health, "GET", path, &[], "").await;
         assert_eq!(answer.status.as_u16(), status, "{path}");
     }
-    assert_eq!(
-        ask(&app, Scope::Health, "POST", "/-/reload", &[], "")
-            .await
-            .status
-            .as_u16(),
-        404
-    );
+    assert_eq!(ask(&app, Scope::Health, "POST", "/-/reload", &[], "").await.status.as_u16(), 404);
 }
 
 #[tokio::test]
@@ -178,12 +157,7 @@ async fn the_telemetry_path_is_where_the_flag_says() {
     plan.telemetry_path = "/custom/path";
     let (app, _) = plan.build();
     assert_eq!(get(&app, "/metrics").await.status, StatusCode::NOT_FOUND);
-    assert!(
-        get(&app, "/custom/path")
-            .await
-            .text()
-            .contains("pgtether_up{target=\"primary\"} 1\n")
-    );
+    assert!(get(&app, "/custom/path").await.text().contains("pgtether_up{target=\"primary\"} 1\n"));
     assert!(get(&app, "/").await.text().contains("href=\"/custom/path\""));
 
     let mut plan = Plan::new(vec![up("primary", Moment::now())]);
@@ -218,18 +192,14 @@ async fn gzip_carries_the_same_bytes_small_or_large() {
         assert_eq!(zipped.header(header::CONTENT_ENCODING), "gzip");
         assert_eq!(zipped.header(header::VARY), "Accept-Encoding");
         let mut text = String::new();
-        flate2::read::GzDecoder::new(zipped.body.as_slice())
-            .read_to_string(&mut text)
-            .unwrap();
+        flate2::read::GzDecoder::new(zipped.body.as_slice()).read_to_string(&mut text).unwrap();
         let plain = get(&app, "/metrics").await;
         assert_eq!(plain.header(header::CONTENT_ENCODING), "");
         assert_eq!(plain.header(header::VARY), "Accept-Encoding");
         // The ages of sessions and the process's own instruments go on between the two.
         let still = |text: &str| -> Vec<String> {
             let moving = ["connection_age", "process_", "http_requests"];
-            let lines = text
-                .lines()
-                .filter(|line| !moving.iter().any(|word| line.contains(word)));
+            let lines = text.lines().filter(|line| !moving.iter().any(|word| line.contains(word)));
             lines.map(str::to_owned).collect()
         };
         assert_eq!(still(&text), still(plain.text()));
@@ -240,13 +210,7 @@ async fn gzip_carries_the_same_bytes_small_or_large() {
 #[tokio::test]
 async fn requests_are_counted_by_handler_and_code() {
     let (app, _) = one_up();
-    for path in [
-        "/health",
-        "/health/nobody",
-        "/nowhere",
-        "/nowhere/else",
-        "/-/ready",
-    ] {
+    for path in ["/health", "/health/nobody", "/nowhere", "/nowhere/else", "/-/ready"] {
         get(&app, path).await;
     }
     let scrape = get(&app, "/metrics").await;
@@ -268,31 +232,19 @@ async fn health_has_the_code_and_the_vocabulary_that_fit() {
     let down = tuned(lost("replica", now, 60.0), |tuning| tuning.required = false);
     let (app, _) = Plan::new(vec![up("primary", now), down]).build();
     let answer = get(&app, "/health").await;
-    assert_eq!(
-        (answer.status.as_u16(), &answer.json()["status"]),
-        (200, &"degraded".into())
-    );
+    assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (200, &"degraded".into()));
     assert_eq!(answer.header(header::VARY), "Accept");
     assert_eq!(answer.json()["service"], "image <editor>");
     let answer = get(&app, "/health/replica").await;
-    assert_eq!(
-        (answer.status.as_u16(), &answer.json()["status"]),
-        (503, &"failing".into())
-    );
+    assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (503, &"failing".into()));
     assert_eq!(answer.json()["targets"].as_array().unwrap().len(), 1);
     let answer = get_as(&app, "/health", "accept", "application/health+json").await;
     assert_eq!(answer.header(header::CONTENT_TYPE), "application/health+json");
-    assert_eq!(
-        (answer.status.as_u16(), &answer.json()["status"]),
-        (200, &"warn".into())
-    );
+    assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (200, &"warn".into()));
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     let answer = get_as(&app, "/health", "accept", browser).await;
     assert_eq!(answer.header(header::CONTENT_TYPE), "application/json");
-    assert_eq!(
-        get(&app, "/health/unknown").await.json()["error"],
-        "no such target"
-    );
+    assert_eq!(get(&app, "/health/unknown").await.json()["error"], "no such target");
 }
 
 #[tokio::test]
@@ -307,21 +259,12 @@ async fn an_overdue_loop_fails_liveness_and_a_down_database_does_not() {
     let (app, _) = Plan::new(vec![stalled, up("replica", now)]).build();
     let answer = get(&app, "/livez").await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(
-        answer.text(),
-        "[+]ping ok\n[-]loops failed: reason withheld\nlivez check failed\n"
-    );
+    assert_eq!(answer.text(), "[+]ping ok\n[-]loops failed: reason withheld\nlivez check failed\n");
     let alone = get(&app, "/livez/loops").await;
     assert_eq!(alone.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(
-        alone.text(),
-        "internal server error: the loops of these targets are overdue: primary\n"
-    );
+    assert_eq!(alone.text(), "internal server error: the loops of these targets are overdue: primary\n");
     let excluded = get(&app, "/livez?exclude=loops&verbose").await;
-    assert_eq!(
-        excluded.text(),
-        "[+]ping ok\n[+]loops excluded: ok\nlivez check passed\n"
-    );
+    assert_eq!(excluded.text(), "[+]ping ok\n[+]loops excluded: ok\nlivez check passed\n");
     assert_eq!(get(&app, "/-/healthy").await.status.as_u16(), 503);
 }
 
@@ -346,11 +289,7 @@ async fn readiness_waits_for_first_attempts_but_not_forever() {
     let mut tried = starting("slow", now);
     tried.tried = true;
     let (app, _) = Plan::new(vec![tried]).build();
-    assert_eq!(
-        get(&app, "/readyz").await.text(),
-        "ok",
-        "a failed attempt is an attempt"
-    );
+    assert_eq!(get(&app, "/readyz").await.text(), "ok", "a failed attempt is an attempt");
 
     let mut plan = Plan::new(statuses());
     plan.started = ago(now, 30.0);
@@ -361,50 +300,22 @@ async fn readiness_waits_for_first_attempts_but_not_forever() {
 #[tokio::test]
 async fn readiness_fails_without_a_configuration_and_once_the_process_is_leaving() {
     let (app, _) = Plan::new(Vec::new()).build();
-    assert!(
-        get(&app, "/readyz")
-            .await
-            .text()
-            .contains("[-]config failed: reason withheld\n")
-    );
+    assert!(get(&app, "/readyz").await.text().contains("[-]config failed: reason withheld\n"));
     let (app, daemon) = one_up();
     assert_eq!(get(&app, "/readyz").await.text(), "ok");
     daemon.leaving.store(true, Ordering::Relaxed);
-    assert!(
-        get(&app, "/readyz")
-            .await
-            .text()
-            .contains("[-]shutdown failed: reason withheld\n")
-    );
-    assert_eq!(
-        get(&app, "/livez").await.text(),
-        "ok",
-        "leaving is no reason to be killed"
-    );
+    assert!(get(&app, "/readyz").await.text().contains("[-]shutdown failed: reason withheld\n"));
+    assert_eq!(get(&app, "/livez").await.text(), "ok", "leaving is no reason to be killed");
 }
 
 #[tokio::test]
 async fn a_probe_names_one_target_that_exists() {
     let (app, daemon) = one_up();
-    for bad in [
-        "/probe",
-        "/probe?target=",
-        "/probe?target=a&target=b",
-        "/probe?module=x",
-    ] {
+    for bad in ["/probe", "/probe?target=", "/probe?target=a&target=b", "/probe?module=x"] {
         assert_eq!(get(&app, bad).await.status, StatusCode::BAD_REQUEST, "{bad}");
     }
-    assert_eq!(
-        get(&app, "/probe?target=missing").await.status,
-        StatusCode::NOT_FOUND
-    );
-    let answer = get_as(
-        &app,
-        "/probe?target=primary",
-        "x-prometheus-scrape-timeout-seconds",
-        "3",
-    )
-    .await;
+    assert_eq!(get(&app, "/probe?target=missing").await.status, StatusCode::NOT_FOUND);
+    let answer = get_as(&app, "/probe?target=primary", "x-prometheus-scrape-timeout-seconds", "3").await;
     assert!(answer.text().contains("\nprobe_success 1\n"));
     let patience = daemon.last_patience.lock().unwrap().unwrap();
     assert!(patience > Duration::from_secs(2) && patience <= Duration::from_millis(2500));
@@ -433,18 +344,11 @@ async fn a_reload_needs_the_flag_and_a_good_file() {
     plan.enable_lifecycle = true;
     let (app, daemon) = plan.build();
     assert_eq!(post(&app, "/-/reload", "").await.status, StatusCode::OK);
-    assert_eq!(
-        post(&app, "/-/reload", &"x".repeat(4096)).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(post(&app, "/-/reload", &"x".repeat(4096)).await.status, StatusCode::OK);
     assert_eq!(daemon.reloads.load(Ordering::Relaxed), 2);
     let answer = post(&app, "/-/reload", &"x".repeat(4097)).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(
-        daemon.reloads.load(Ordering::Relaxed),
-        2,
-        "a refused request reloads nothing"
-    );
+    assert_eq!(daemon.reloads.load(Ordering::Relaxed), 2, "a refused request reloads nothing");
 
     let mut plan = Plan::new(vec![]);
     plan.enable_lifecycle = true;
@@ -452,10 +356,7 @@ async fn a_reload_needs_the_flag_and_a_good_file() {
     let (app, _) = plan.build();
     let answer = post(&app, "/-/reload", "").await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(
-        answer.text(),
-        "failed to reload config: config.yaml:3: unknown key \"tragets\"\n"
-    );
+    assert_eq!(answer.text(), "failed to reload config: config.yaml:3: unknown key \"tragets\"\n");
 }
 
 #[tokio::test]
@@ -475,8 +376,7 @@ async fn the_page_shows_state_and_remedy_and_takes_no_text_for_html() {
         assert!(html.contains(piece), "{piece}");
     }
     assert!(
-        page.header(header::CONTENT_SECURITY_POLICY)
-            .starts_with("default-src 'none'; style-src 'sha256-")
+        page.header(header::CONTENT_SECURITY_POLICY).starts_with("default-src 'none'; style-src 'sha256-")
     );
     assert!(!html.contains("src=") && !html.contains("http:") && !html.contains("https:"));
 }
@@ -503,18 +403,12 @@ async fn the_api_tells_everything_of_a_view() {
     let (archive, primary) = (&document["targets"][0], &document["targets"][1]);
     assert_eq!(archive["reason"], "refused");
     assert_eq!(archive["remedy"], Reason::Refused.remedy());
-    assert_eq!(
-        archive["last_failure"]["detail"],
-        "Connection refused (os error 111)"
-    );
+    assert_eq!(archive["last_failure"]["detail"], "Connection refused (os error 111)");
     assert_eq!(archive["attempt"]["doing"], "waiting");
     assert_eq!(archive["attempt"]["because"], "breaker");
     assert_eq!(archive["pings_ms"], serde_json::json!([0.412, null]));
     assert_eq!(archive["session"], Value::Null);
-    assert_eq!(
-        primary["phases"][2],
-        serde_json::json!({"phase": "tls", "ms": 2.9})
-    );
+    assert_eq!(primary["phases"][2], serde_json::json!({"phase": "tls", "ms": 2.9}));
     assert_eq!(primary["place"]["host"], "db.example.org");
     assert_eq!(primary["session"]["tls_version"], "TLSv1.3");
     assert_eq!(primary["attempt"], serde_json::json!({"doing": "nothing"}));
