@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Both install what they need and say so first.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos test lint tools release clean
+.PHONY: help demo chaos test lint figures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -24,6 +24,10 @@ lint: ## Format, clippy and rustdoc, warnings as errors.
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+
+figures: ## Measures what README's figures say, in a quarter of an hour; ONLY=hang,fleet for some, QUICK=1 for a trial.
+	@tests/tools.sh build test figures
+	$(CARGO) bench --locked --bench figures -- $(if $(ONLY),--only=$(ONLY)) $(if $(QUICK),--quick)
 
 tools: ## Installs all that building and testing need.
 	@tests/tools.sh
