@@ -12,6 +12,7 @@ mod probes;
 mod reply;
 mod routes;
 mod server;
+mod socket;
 #[cfg(test)]
 mod tests;
 
