@@ -7,10 +7,7 @@ use crate::status::View;
 
 /// Appends the families to `out`, all targets under each.
 pub(super) fn write(families: &[Family], views: &[View<'_>], out: &mut Vec<u8>) {
-    let targets: Vec<Vec<u8>> = views
-        .iter()
-        .map(|view| opening(view.status.name.as_str()))
-        .collect();
+    let targets: Vec<Vec<u8>> = views.iter().map(|view| opening(view.status.name.as_str())).collect();
     for family in families {
         let start = out.len();
         header(family, out);
@@ -40,13 +37,7 @@ struct Series<'a> {
 
 impl<'a> Series<'a> {
     fn of(family: &Family, out: &'a mut Vec<u8>) -> Self {
-        Series {
-            name: family.name,
-            target: &[],
-            opened: Vec::new(),
-            bounds: Vec::new(),
-            out,
-        }
+        Series { name: family.name, target: &[], opened: Vec::new(), bounds: Vec::new(), out }
     }
 
     fn aim_at(&mut self, target: &'a [u8]) {
