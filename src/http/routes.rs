@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use hyper::header::{self, HeaderMap};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 use tokio::time::timeout;
 
@@ -105,12 +106,12 @@ where
     let reply = match route {
         None => text(StatusCode::NOT_FOUND, "no such page\n"),
         Some(route) => match route.allows(&head.method) {
-            Err(allowed) => {
-                text(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed, use {allowed}\n"))
-                    .with(header::ALLOW, allowed)
-            }
-            Ok(()) if route == Route::Reload => reload(app, body).await,
-            Ok(()) => look(app, route, head.uri.query().unwrap_or_default(), &head.headers).await,
+            Err(allowed) => text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("method not allowed, use {allowed}\n"),
+            )
+            .with(header::ALLOW, allowed),
+            Ok(()) => serve(app, route, &head, body).await,
         },
     };
     let handler = route.map_or(Handler::Other, Route::handler);
@@ -118,7 +119,12 @@ where
     reply
 }
 
-async fn look(app: &App, route: Route<'_>, query: &str, headers: &HeaderMap) -> Reply {
+async fn serve<B>(app: &App, route: Route<'_>, head: &Parts, body: B) -> Reply
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (query, headers) = (head.uri.query().unwrap_or_default(), &head.headers);
     let now = Moment::now();
     match route {
         Route::Page => reply(StatusCode::OK, HTML, page::render(app, now))
@@ -133,7 +139,7 @@ async fn look(app: &App, route: Route<'_>, query: &str, headers: &HeaderMap) -> 
         Route::Healthy => plainly(LIVEZ.passes(app, now), "pgtether is Healthy.\n"),
         Route::Ready => plainly(READYZ.passes(app, now), "pgtether is Ready.\n"),
         Route::Targets => json(StatusCode::OK, JSON, api::render(app, now)),
-        Route::Reload => text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n"),
+        Route::Reload => reload(app, body).await,
     }
 }
 
@@ -186,10 +192,15 @@ fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
 
 fn health(app: &App, now: Moment, name: Option<&str>, headers: &HeaderMap) -> Reply {
     let service = app.daemon.service();
-    let speaker = Speaker { service: &service, version: app.web.version };
+    let speaker = Speaker {
+        service: &service,
+        version: app.web.version,
+    };
     let vocabulary = vocabulary(headers);
     let document = match name {
-        None => app.board.look(now, |views| health::of_all(speaker, views, vocabulary)),
+        None => app
+            .board
+            .look(now, |views| health::of_all(speaker, views, vocabulary)),
         Some(name) => match app.board.get(name) {
             Some(slot) => health::of_one(speaker, &View::new(&slot.borrow(), now), vocabulary),
             None => {
@@ -200,16 +211,20 @@ fn health(app: &App, now: Moment, name: Option<&str>, headers: &HeaderMap) -> Re
     };
     let code = document.as_ref().map_or(500, |document| document.status.code());
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    json(status, vocabulary.content_type(), document.map(|document| document.body))
-        .with(header::VARY, "Accept")
+    json(
+        status,
+        vocabulary.content_type(),
+        document.map(|document| document.body),
+    )
+    .with(header::VARY, "Accept")
 }
 
 fn checked(probe: &Probe, app: &App, now: Moment, name: Option<&str>, query: &str) -> Reply {
     match name {
         None => probe.all(app, now, query),
-        Some(name) => {
-            probe.one(app, now, name).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "no such check\n"))
-        }
+        Some(name) => probe
+            .one(app, now, name)
+            .unwrap_or_else(|| text(StatusCode::NOT_FOUND, "no such check\n")),
     }
 }
 
@@ -240,7 +255,13 @@ where
     }
     match timeout(RELOAD_TIMEOUT, app.daemon.reload()).await {
         Ok(Ok(())) => text(StatusCode::OK, ""),
-        Ok(Err(why)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n")),
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "failed to reload config: it took too long\n"),
+        Ok(Err(why)) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("failed to reload config: {why}\n"),
+        ),
+        Err(_) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "failed to reload config: it took too long\n",
+        ),
     }
 }
