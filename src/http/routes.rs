@@ -106,11 +106,10 @@ where
     let reply = match route {
         None => text(StatusCode::NOT_FOUND, "no such page\n"),
         Some(route) => match route.allows(&head.method) {
-            Err(allowed) => text(
-                StatusCode::METHOD_NOT_ALLOWED,
-                format!("method not allowed, use {allowed}\n"),
-            )
-            .with(header::ALLOW, allowed),
+            Err(allowed) => {
+                text(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed, use {allowed}\n"))
+                    .with(header::ALLOW, allowed)
+            }
             Ok(()) => serve(app, route, &head, body).await,
         },
     };
@@ -192,15 +191,10 @@ fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
 
 fn health(app: &App, now: Moment, name: Option<&str>, headers: &HeaderMap) -> Reply {
     let service = app.daemon.service();
-    let speaker = Speaker {
-        service: &service,
-        version: app.web.version,
-    };
+    let speaker = Speaker { service: &service, version: app.web.version };
     let vocabulary = vocabulary(headers);
     let document = match name {
-        None => app
-            .board
-            .look(now, |views| health::of_all(speaker, views, vocabulary)),
+        None => app.board.look(now, |views| health::of_all(speaker, views, vocabulary)),
         Some(name) => match app.board.get(name) {
             Some(slot) => health::of_one(speaker, &View::new(&slot.borrow(), now), vocabulary),
             None => {
@@ -211,20 +205,16 @@ fn health(app: &App, now: Moment, name: Option<&str>, headers: &HeaderMap) -> Re
     };
     let code = document.as_ref().map_or(500, |document| document.status.code());
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    json(
-        status,
-        vocabulary.content_type(),
-        document.map(|document| document.body),
-    )
-    .with(header::VARY, "Accept")
+    json(status, vocabulary.content_type(), document.map(|document| document.body))
+        .with(header::VARY, "Accept")
 }
 
 fn checked(probe: &Probe, app: &App, now: Moment, name: Option<&str>, query: &str) -> Reply {
     match name {
         None => probe.all(app, now, query),
-        Some(name) => probe
-            .one(app, now, name)
-            .unwrap_or_else(|| text(StatusCode::NOT_FOUND, "no such check\n")),
+        Some(name) => {
+            probe.one(app, now, name).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "no such check\n"))
+        }
     }
 }
 
@@ -255,13 +245,7 @@ where
     }
     match timeout(RELOAD_TIMEOUT, app.daemon.reload()).await {
         Ok(Ok(())) => text(StatusCode::OK, ""),
-        Ok(Err(why)) => text(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("failed to reload config: {why}\n"),
-        ),
-        Err(_) => text(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "failed to reload config: it took too long\n",
-        ),
+        Ok(Err(why)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n")),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "failed to reload config: it took too long\n"),
     }
 }
