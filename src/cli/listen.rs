@@ -35,6 +35,10 @@ impl FromStr for ListenAddress {
                 "it has no port: write it as :10432, 127.0.0.1:10432 or [::1]:10432".to_owned()
             });
         };
+        let digits = |b: u8| b.is_ascii_hexdigit() || b == b':';
+        if host.contains(':') && host.bytes().all(digits) {
+            return Err("an IPv6 address is written in brackets: [::1]:10432".to_owned());
+        }
         let port: u16 = match port.parse() {
             Ok(number) if port.bytes().all(|b| b.is_ascii_digit()) => number,
             Ok(_) | Err(_) => return Err("its port is not a number from 0 to 65535".to_owned()),
@@ -46,9 +50,6 @@ impl FromStr for ListenAddress {
             return Ok(ListenAddress::Ip(address));
         }
         let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-        if host.contains(':') {
-            return Err("an IPv6 address is written in brackets: [::1]:10432".to_owned());
-        }
         if host.len() > 253 || !host.bytes().all(named) {
             return Err("it is not host:port: write :10432, 127.0.0.1:10432 or [::1]:10432".to_owned());
         }

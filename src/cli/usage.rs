@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextValue, ErrorKind};
 
 /// Arguments that cannot be used; as sysexits.h has it.
 const EX_USAGE: u8 = 64;
@@ -28,10 +28,7 @@ pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> Usage {
     match error.kind() {
         ErrorKind::DisplayHelp => Usage { text: error.to_string(), code: 0 },
         ErrorKind::DisplayVersion => Usage { text: version(), code: 0 },
-        _ => Usage {
-            text: without_secrets(error.to_string(), args),
-            code: if is_check(args) { UNKNOWN } else { EX_USAGE },
-        },
+        _ => Usage { text: without_secrets(error), code: if is_check(args) { UNKNOWN } else { EX_USAGE } },
     }
 }
 
@@ -51,15 +48,21 @@ fn is_check(args: &[OsString]) -> bool {
 }
 
 /// clap quotes what it does not understand, and that may be a connection string in the wrong place.
-fn without_secrets(mut text: String, args: &[OsString]) -> String {
-    for arg in args.iter().skip(1) {
-        let arg = arg.to_string_lossy();
-        // The value of `--flag=value` is quoted alone.
-        let value = arg.split_once('=').filter(|_| arg.starts_with('-')).map_or(&*arg, |(_, value)| value);
-        let secretive = value.contains("://") || value.contains('@') || value.contains("password");
-        if secretive && !value.is_empty() {
+fn without_secrets(error: &clap::Error) -> String {
+    let mut text = error.to_string();
+    for (_, value) in error.context() {
+        let ContextValue::String(value) = value else {
+            continue;
+        };
+        let value = value.trim_matches('\'');
+        if ["://", "@", "pass", "="].iter().any(|sign| value.contains(sign)) && !is_flag(value) {
             text = text.replace(value, "<redacted>");
         }
     }
     text
+}
+
+/// As clap names its own flags: `--watch <DURATION>`.
+fn is_flag(text: &str) -> bool {
+    text.starts_with("--") && !text.contains('=')
 }

@@ -30,7 +30,8 @@ pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Resul
         return Err(Problems::new(reader.problems));
     };
     let mut assembly = Assembly::new(reader, folder, &document);
-    for (i, keys) in document.targets.iter().flatten().enumerate() {
+    let items = document.targets.iter().flat_map(|items| items.0.iter().enumerate());
+    for (i, keys) in items.filter_map(|(i, item)| Some((i, item.as_ref()?))) {
         assembly.target(&format!("targets[{i}]"), keys);
     }
     let spoken_of = assembly.reader.problems.iter().any(|p| p.path.starts_with("targets"));

@@ -6,8 +6,7 @@ use std::ffi::OsString;
 /// The process's environment, as an argument: `&|name| std::env::var_os(name)`.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// A value after expansion.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value after expansion. It may be a secret: there is no Debug.
 pub struct Expanded {
     pub text: String,
     /// The variables that it came from.
@@ -117,7 +116,7 @@ mod tests {
 
     #[test]
     fn every_unset_variable_is_named_at_once() {
-        let wrong = expand("${ONE} ${HOST} ${TWO}", &env).unwrap_err();
+        let wrong = text("${ONE} ${HOST} ${TWO}").unwrap_err();
         assert_eq!(
             wrong,
             [
@@ -130,7 +129,7 @@ mod tests {
     #[test]
     fn what_is_no_variable_is_refused_without_showing_it() {
         for source in ["${}", "${1A}", "${A B}", "${a.b}", "${HOST", "${A:-${B}}", "${p@ss}"] {
-            let wrong = expand(source, &env).unwrap_err().join(" ");
+            let wrong = text(source).unwrap_err().join(" ");
             assert!(!wrong.contains("p@ss"), "{wrong}");
         }
     }
@@ -140,6 +139,6 @@ mod tests {
     fn a_variable_that_is_not_utf8_is_refused() {
         use std::os::unix::ffi::OsStringExt;
         let env = |_: &str| Some(OsString::from_vec(vec![0xff]));
-        assert_eq!(expand("${X}", &env), Err(vec!["environment variable X is not UTF-8".to_owned()]));
+        assert_eq!(expand("${X}", &env).err(), Some(vec!["environment variable X is not UTF-8".to_owned()]));
     }
 }

@@ -2,11 +2,8 @@
 //! made of these types, and nothing else knows a key's name.
 
 use super::names::{File, Name, Service, Url};
-use super::read::mapping;
+use super::read::{Items, mapping};
 use super::values::{DAY, Flag, HOUR, IdlePolicyWord, MINUTE, RoleWord, SECOND, Share, Span, Switch, Whole};
-
-/// The kernel takes at most 32767 seconds.
-const KEEPALIVE_MAX: u64 = 32_767 * SECOND;
 
 mapping! {
     /// Configuration of pgtether: which PostgreSQL databases to hold a line to, and how.
@@ -18,7 +15,7 @@ mapping! {
         /// What targets share: any key of a target but name, url and url_file. A target's own key beats it.
         defaults: Keys,
         /// The databases to hold a line to.
-        targets: Vec<TargetKeys>,
+        targets: Items<TargetKeys>,
     }
 }
 
@@ -84,10 +81,10 @@ mapping! {
 mapping! {
     /// TCP keepalives.
     pub struct KeepaliveKeys {
-        /// Quiet time before the first probe.
-        idle: Span<SECOND, KEEPALIVE_MAX, SECOND>,
+        /// Quiet time before the first probe; the kernel takes a little more than 9 hours at the most.
+        idle: Span<SECOND, {9 * HOUR}, SECOND>,
         /// Time between probes.
-        interval: Span<SECOND, KEEPALIVE_MAX, SECOND>,
+        interval: Span<SECOND, {9 * HOUR}, SECOND>,
         /// Unanswered probes before the connection is given up.
         count: Whole<1, 127>,
     }

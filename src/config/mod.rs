@@ -1,7 +1,7 @@
 //! The configuration: where it comes from, strictly read, with all mistakes at once.
 //!
-//! [`tree`] knows where everything stands, [`file`] which keys there are, [`assemble`] makes targets of them, [`show`] and
-//! [`schema`] go the other way. Whoever holds a [`Config`] need not check it again. Knows nothing of the supervisor and
+//! `tree` knows where everything stands, `file` which keys there are, `assemble` makes targets of them, `show` and
+//! `schema` go the other way. Whoever holds a [`Config`] need not check it again. Knows nothing of the supervisor and
 //! opens no sockets.
 
 mod assemble;
@@ -16,6 +16,7 @@ mod read;
 mod rules;
 mod schema;
 mod show;
+mod suggest;
 mod tree;
 mod values;
 

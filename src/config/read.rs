@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::expand::{self, Env, Expanded};
 use super::problems::{Mark, Problem};
+use super::suggest::{self, Known};
 use super::tree::{self, Kind, Node};
 
 /// A value that can be read from a node.
@@ -23,8 +24,7 @@ pub trait Read: Sized {
 
 /// A mapping with known keys; [`mapping!`] implements it.
 pub trait Mapping: Sized {
-    /// Each key with those of its mapping, if it is one.
-    fn known() -> Vec<(&'static str, Vec<&'static str>)>;
+    fn known() -> Vec<Known>;
     fn take(fields: &Fields<'_>, reader: &mut Reader<'_>) -> Self;
 }
 
@@ -41,27 +41,30 @@ impl<T: Mapping> Read for T {
     }
 }
 
-impl<T: Read> Read for Vec<T> {
+/// The entries of a list. `None` is one that could not be read: it keeps its place, so that the others keep their paths.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
+pub struct Items<T>(#[schemars(with = "Vec<T>")] pub Vec<Option<T>>);
+
+impl<T: Read> Read for Items<T> {
     const NULL_IS_ABSENT: bool = true;
 
     fn read(at: &At<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let Kind::List(items) = &at.node.kind else {
+        let Kind::List(nodes) = &at.node.kind else {
             reader.expected(at, "a list (lines that begin with `- `)");
             return None;
         };
-        let mut read = Vec::with_capacity(items.len());
-        for (i, node) in items.iter().enumerate() {
-            let item = At { path: format!("{}[{i}]", at.path), node };
-            reader.marks.insert(item.path.clone(), node.at);
-            // A placeholder would only cause follow-up problems; the list is thrown away once there is a problem.
-            read.extend(T::read(&item, reader));
+        let mut items = Vec::with_capacity(nodes.len());
+        for (i, node) in nodes.iter().enumerate() {
+            let path = format!("{}[{i}]", at.path);
+            reader.marks.insert(path.clone(), node.at);
+            items.push(T::read(&At { path, node }, reader));
         }
-        Some(read)
+        Some(Items(items))
     }
 }
 
 /// A node and the path that leads to it.
-#[derive(Debug)]
 pub struct At<'a> {
     pub path: String,
     pub node: &'a Node,
@@ -80,12 +83,6 @@ pub struct Reader<'a> {
     /// Where each path stands that the file names.
     marks: HashMap<String, Mark>,
     pub problems: Vec<Problem>,
-}
-
-impl std::fmt::Debug for Reader<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("problems", &self.problems).finish_non_exhaustive()
-    }
 }
 
 impl<'a> Reader<'a> {
@@ -160,8 +157,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A single value after expansion.
-#[derive(Debug)]
+/// A single value after expansion. It may be a secret: there is no Debug.
 pub struct Text {
     text: String,
     /// Not quoted, or it came from the environment, where there are no quotes: may be a number or boolean.
@@ -192,11 +188,13 @@ impl Text {
     }
 }
 
-/// Quotes a short word; a text that looks like more may be a misplaced connection string or password.
+/// Quotes a short text; one that looks like more than a word may be a misplaced connection string or password.
 pub fn quoted(text: &str) -> String {
-    let harmless = |c: char| c.is_alphanumeric() || " ._-+,:/%".contains(c);
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let harmless = |c: char| word(c) || " .+,:/%".contains(c);
     let secretive = text.contains("://") || text.to_ascii_lowercase().contains("pass");
-    if text.chars().count() <= 40 && text.chars().all(harmless) && !secretive {
+    let short = text.chars().count() <= 40;
+    if short && (text.chars().all(word) || text.chars().all(harmless) && !secretive) {
         format!("\"{text}\"")
     } else {
         "this text (not shown, it may hold a secret)".to_owned()
@@ -204,17 +202,12 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// The entries of one mapping, all of them known.
-#[derive(Debug)]
 pub struct Fields<'a> {
     at: &'a At<'a>,
 }
 
 impl<'a> Fields<'a> {
-    fn of(
-        at: &'a At<'a>,
-        known: &[(&'static str, Vec<&'static str>)],
-        reader: &mut Reader<'_>,
-    ) -> Option<Self> {
+    fn of(at: &'a At<'a>, known: &[Known], reader: &mut Reader<'_>) -> Option<Self> {
         let Kind::Map(entries) = &at.node.kind else {
             reader.expected(at, "a mapping (lines of `key: value`)");
             return None;
@@ -222,9 +215,12 @@ impl<'a> Fields<'a> {
         for entry in entries {
             let path = tree::join_foreign(&at.path, &entry.key);
             if known.iter().any(|(key, _)| *key == entry.key) {
-                reader.marks.insert(path, entry.at);
+                // A value on its own line would be found less easily than its key.
+                let single = matches!(entry.value.kind, Kind::Scalar { .. });
+                let mark = if single { entry.value.at } else { entry.at };
+                reader.marks.insert(path, mark);
             } else {
-                reader.push(entry.at, path, unknown(&entry.key, known));
+                reader.push(entry.at, path, suggest::unknown(&entry.key, known));
             }
         }
         Some(Fields { at })
@@ -243,42 +239,6 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What people write who know other tools.
-const HABITS: &[(&str, &str)] = &[
-    ("dsn", "`url`"),
-    ("uri", "`url`"),
-    ("database_url", "`url`"),
-    ("connection_string", "`url`"),
-    ("data_source_name", "`url`"),
-    ("password", "`password_file`, or put it into `url`"),
-    ("host", "`url`: postgresql://user@host:5432/database"),
-    ("database", "`targets`, or `url` inside of a target"),
-    ("databases", "`targets`"),
-    ("<<", "`defaults` for what targets share; merge keys are not supported"),
-];
-
-fn unknown(key: &str, known: &[(&'static str, Vec<&'static str>)]) -> String {
-    let shown = quoted(key);
-    if let Some((_, instead)) = HABITS.iter().find(|(habit, _)| habit.eq_ignore_ascii_case(key)) {
-        return format!("unknown key {shown}; use {instead}");
-    }
-    let nested =
-        known.iter().flat_map(|(outer, inner)| inner.iter().map(move |key| format!("{outer}.{key}")));
-    let all = known.iter().map(|(key, _)| (*key).to_owned()).chain(nested);
-    let plain = |key: &str| key.to_ascii_lowercase().replace(['.', '-'], "_");
-    let nearest = all
-        .map(|name| (strsim::damerau_levenshtein(&plain(&name), &plain(key)), name))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, name)| key.len() <= 40 && *distance <= name.len() / 3);
-    match nearest {
-        Some((_, name)) => format!("unknown key {shown}; did you mean `{name}`?"),
-        None => {
-            let names: Vec<_> = known.iter().map(|(key, _)| *key).collect();
-            format!("unknown key {shown}; known here: {}", names.join(", "))
-        }
-    }
-}
-
 /// Declares a mapping of the file. Every key is optional here: what is required is checked where it is used. `flatten`
 /// takes in the keys of another mapping.
 macro_rules! mapping {
@@ -294,7 +254,7 @@ macro_rules! mapping {
         }
 
         impl $crate::config::read::Mapping for $name {
-            fn known() -> Vec<(&'static str, Vec<&'static str>)> {
+            fn known() -> Vec<$crate::config::suggest::Known> {
                 use $crate::config::read::Read;
                 [vec![$((stringify!($field), <$type>::keys()),)*], $(<$of>::known())?].concat()
             }

@@ -2,6 +2,7 @@
 
 use super::file::{Document, FleetKeys, Keys, TargetKeys};
 use super::names::{File, Name, Service, Url};
+use super::read::Items;
 use super::{Config, Problems};
 use crate::target::{ChannelBinding, Endpoint, LoadBalance, RootCerts, SessionAttrs, SslNegotiation};
 use crate::target::{Source, Target, Tuning};
@@ -12,7 +13,7 @@ pub fn show(config: &Config) -> Result<String, Problems> {
         service: Some(Service(config.service.clone())),
         fleet: Some(FleetKeys::of(&config.fleet)),
         defaults: None,
-        targets: Some(config.targets.iter().map(|target| keys(target)).collect()),
+        targets: Some(Items(config.targets.iter().map(|target| Some(keys(target))).collect())),
     };
     serde_yaml::to_string(&document).map_err(|error| Problems::whole("config show", error.to_string()))
 }

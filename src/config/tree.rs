@@ -12,13 +12,12 @@ const MAX_DEPTH: usize = 32;
 /// More keys than any mapping of ours has, so that looking for a duplicate stays cheap.
 const MAX_KEYS: usize = 200;
 
-#[derive(Debug)]
+/// A value; it may be a secret, so there is no Debug.
 pub struct Node {
     pub at: Mark,
     pub kind: Kind,
 }
 
-#[derive(Debug)]
 pub enum Kind {
     Scalar {
         text: String,
@@ -30,7 +29,6 @@ pub enum Kind {
 }
 
 /// One `key: value`; no key occurs twice.
-#[derive(Debug)]
 pub struct Entry {
     pub key: String,
     pub at: Mark,
@@ -93,6 +91,12 @@ fn mark(marker: &Marker) -> Mark {
     Mark { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
+const QUOTE_IS_OPEN: [&str; 3] = [
+    "quoted scalar, found unexpected end of stream",
+    "quoted scalar, found unexpected document indicator",
+    "invalid indentation in quoted scalar",
+];
+
 /// The remedy for what people run into; else the parser's words.
 fn explain(text: &str, error: &saphyr_parser::ScanError) -> String {
     let line = text.lines().nth(error.marker().line().saturating_sub(1)).unwrap_or("");
@@ -100,12 +104,14 @@ fn explain(text: &str, error: &saphyr_parser::ScanError) -> String {
     let info = error.info();
     let remedy = match () {
         // Those are invisible.
-        () if line[..indent].contains('\t') => "a tab in the indentation: indent with spaces",
+        () if line[..indent].contains('\t') || info.contains("tab") => {
+            "a tab in the indentation: indent with spaces"
+        }
         () if info.starts_with("mapping values are not allowed") => {
             "a `: ` where no key can be: check the indentation, or put the value in quotes"
         }
         () if info.starts_with("unexpected character") => "a value cannot begin like this: put it in quotes",
-        () if info.contains("quoted scalar, found unexpected end") => "a quote that is not closed",
+        () if QUOTE_IS_OPEN.iter().any(|end| info.ends_with(end)) => "a quote that is not closed",
         () if info.contains("unknown anchor") => {
             "an alias of what is not there: put the value in quotes if none is meant"
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-use super::duration;
+use super::duration::{self, Bad};
 use super::read::{At, Read, Reader, Text};
 use super::tree::Kind;
 use crate::target::{IdlePolicy, Role};
@@ -93,6 +93,7 @@ impl<const MIN: u64, const MAX: u64, const STEP: u64> Value for Span<MIN, MAX, S
             Err(_) if is_off(text.trimmed()) => {
                 Err(format!("this cannot be switched off: take {}", Self::range()))
             }
+            Err(Bad::TooLong) => Err(format!("{} is out of range: take {}", text.shown(), Self::range())),
             Err(bad) => Err(format!("{} {bad}", text.shown())),
         }
     }
@@ -101,6 +102,7 @@ impl<const MIN: u64, const MAX: u64, const STEP: u64> Value for Span<MIN, MAX, S
         json!({
             "title": format!("duration, {}", Self::range()),
             "type": "string",
+            "minLength": 1,
             "pattern": format!("{}|{VARIABLE}", duration::PATTERN),
         })
     }
@@ -256,7 +258,7 @@ macro_rules! words {
 
             fn parse(text: &Text) -> Result<Self, String> {
                 let found = [$($type::$variant),*].into_iter().find(|v| v.as_str() == text.trimmed());
-                found.map($name).ok_or_else(|| format!("{} is not {}", text.shown(), Self::EXPECTED))
+                found.map($name).ok_or_else(|| format!("{} is not known: take {}", text.shown(), $expected))
             }
 
             fn schema() -> serde_json::Value {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -30,6 +30,8 @@ pub struct PgSession {
     connection: Connection<Tap, Tap>,
     tap: Tap,
     ping: Option<Ping>,
+    /// The connection has ended, and nobody has been told yet.
+    ended: Option<Cause>,
     /// Checked by each ping where it asks for something.
     attrs: SessionAttrs,
     /// Only to scrub it from what the server says.
@@ -68,11 +70,16 @@ impl PgSession {
         attrs: SessionAttrs,
         password: Option<Secret>,
     ) -> Self {
-        PgSession { client: Arc::new(client), connection, tap, ping: None, attrs, password }
+        PgSession { client: Arc::new(client), connection, tap, ping: None, ended: None, attrs, password }
     }
 
-    pub fn tap(&self) -> &Tap {
-        &self.tap
+    /// What each later ping demands. A preference is served by the choice; a standby that is promoted meanwhile
+    /// is no failure.
+    pub fn hold_to(&mut self, attrs: SessionAttrs) {
+        self.attrs = match attrs {
+            SessionAttrs::PreferStandby => SessionAttrs::Any,
+            other => other,
+        };
     }
 
     /// Takes the stream back, with what the login said on it. Not possible, and the session lives on, while a ping is
@@ -106,24 +113,41 @@ impl PgSession {
     }
 
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        // The ping first: its question must be sent, and an answer is worth more than the end that follows it.
-        if let Some(ping) = &mut self.ping
-            && let Poll::Ready(answer) = ping.answer.as_mut().poll(cx)
-        {
-            let (took, question) = (ping.asked.elapsed(), ping.question);
-            return Poll::Ready(self.answered(took, question, answer));
+        // Sends the question, if it is still to be sent.
+        if let Poll::Ready(outcome) = self.poll_ping(cx) {
+            return Poll::Ready(outcome);
         }
+        if self.ended.is_none() && self.poll_connection(cx).is_pending() {
+            return Poll::Pending;
+        }
+        // An answer that came before the end is still an answer.
+        if let Poll::Ready(outcome) = self.poll_ping(cx) {
+            return Poll::Ready(outcome);
+        }
+        let cause = self.ended.take().unwrap_or(Cause::Closed);
+        Poll::Ready(self.lost(cause))
+    }
+
+    fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(ping) = &mut self.ping else {
+            return Poll::Pending;
+        };
+        let answer = ready!(ping.answer.as_mut().poll(cx));
+        let (took, question) = (ping.asked.elapsed(), ping.question);
+        Poll::Ready(self.answered(took, question, answer))
+    }
+
+    /// Ready once the connection has ended.
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            match self.connection.poll_message(cx) {
-                Poll::Pending => return Poll::Pending,
+            let ended = match ready!(self.connection.poll_message(cx)) {
                 // The tap has noted what a notice says; nobody listens to notifications.
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(error))) => {
-                    let cause = facts::cause(&self.tap, &error, self.password.as_ref());
-                    return Poll::Ready(self.lost(cause));
-                }
-                Poll::Ready(None) => return Poll::Ready(self.lost(Cause::Closed)),
-            }
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => facts::cause(&self.tap, &error, self.password.as_ref()),
+                None => Cause::Closed,
+            };
+            self.ended = Some(ended);
+            return Poll::Ready(());
         }
     }
 
@@ -155,6 +179,9 @@ impl PgSession {
 
     /// A fatal error ends the session, and so does an end that needs no error; any other error is the ping's own.
     fn refused(&mut self, error: &tokio_postgres::Error) -> Outcome {
+        if let Some(ended) = self.ended.take() {
+            return self.lost(ended);
+        }
         let cause = facts::cause(&self.tap, error, self.password.as_ref());
         let fatal = self.tap.saw(|saw| saw.error.as_ref().is_none_or(|words| words.fatal));
         if fatal {

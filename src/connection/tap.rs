@@ -34,6 +34,8 @@ struct Slot {
     scanner: Scanner,
     /// The hash of the server's certificate that SCRAM binds the login to.
     end_point: Option<Vec<u8>>,
+    /// A write has failed, and the peer's last words are still being read.
+    broken: Option<io::Error>,
     /// How the stream ended, as the stream itself tells.
     ended: Option<Cause>,
 }
@@ -44,6 +46,7 @@ impl Tap {
             stream: Some(stream),
             scanner: Scanner::new(),
             end_point,
+            broken: None,
             ended: None,
         })))
     }
@@ -64,7 +67,10 @@ impl Tap {
     /// Nothing is outstanding: the server waits for a query, and no part of a message has been read.
     pub fn at_rest(&self) -> bool {
         let slot = self.slot();
-        slot.ended.is_none() && slot.scanner.saw().ready && slot.scanner.between_messages()
+        slot.ended.is_none()
+            && slot.scanner.saw().error.is_none()
+            && slot.scanner.saw().ready
+            && slot.scanner.between_messages()
     }
 
     /// Takes the real stream; the handle is an empty shell from then on.
@@ -102,6 +108,26 @@ impl Slot {
         })
     }
 
+    /// A write fails as soon as the peer is gone, and what it said before it went may still lie unread: the error, or
+    /// TLS's alert, that tells why. Ready at the end of that.
+    fn poll_hear_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 4096];
+        while let Some(stream) = &mut self.stream {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match ready!(Pin::new(stream).poll_read(cx, &mut buf)) {
+                Ok(()) if buf.filled().is_empty() || self.scanner.feed(buf.filled()).is_err() => break,
+                Ok(()) => {}
+                Err(error) => {
+                    if let alert @ Cause::Tls { .. } = facts::io_cause(&error) {
+                        self.end(alert);
+                    }
+                    break;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
     fn noted<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
         result.inspect_err(|error| self.end(facts::io_cause(error)))
     }
@@ -120,8 +146,15 @@ impl AsyncRead for Tap {
 impl AsyncWrite for Tap {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let mut slot = self.slot();
-        let result = ready!(slot.stream()?.poll_write(cx, buf));
-        Poll::Ready(slot.noted(result))
+        if slot.broken.is_none() {
+            match ready!(slot.stream()?.poll_write(cx, buf)) {
+                Ok(written) => return Poll::Ready(Ok(written)),
+                Err(error) => slot.broken = Some(error),
+            }
+        }
+        ready!(slot.poll_hear_out(cx));
+        let error = slot.broken.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+        Poll::Ready(slot.noted(Err(error)))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -162,5 +195,30 @@ impl TlsConnect<Tap> for AlreadyNegotiated {
 
     fn connect(self, stream: Tap) -> Self::Future {
         ready(Ok(stream))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_peer_said_before_it_went_is_heard_though_the_write_fails_first() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(b"E\0\0\0\x1aVFATAL\0C53300\0Mfull\0\0\0\0").unwrap();
+        socket2::SockRef::from(&peer).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(peer);
+
+        let mut tap = Tap::new(Box::new(ours), None);
+        while tap.write_all(b"anything").await.is_ok() {}
+        let said = tap.saw(|saw| saw.error.clone()).unwrap();
+        assert_eq!((said.sqlstate.as_str(), said.message.as_str()), ("53300", "full"));
+        assert!(matches!(tap.ended(), Some(Cause::Io { .. })), "{:?}", tap.ended());
     }
 }

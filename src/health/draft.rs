@@ -4,6 +4,7 @@
 //! keys, because walkers of JSON split keys at dots.
 
 use serde::Serialize;
+use serde_json::Number;
 
 use super::{Judged, Speaker, Status, rfc3339, rounded};
 
@@ -34,7 +35,7 @@ struct Checks<'a> {
 struct Check<'a> {
     component_id: &'a str,
     component_type: &'static str,
-    observed_value: f64,
+    observed_value: Number,
     observed_unit: &'static str,
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,7 +88,7 @@ const fn word(status: Status) -> &'static str {
 fn connection<'a>(judged: &Judged<'a>) -> Connection<'a> {
     let view = judged.view;
     let status = view.status;
-    let held = if status.held().is_some() { 1.0 } else { 0.0 };
+    let held = u8::from(status.held().is_some()).into();
     Connection {
         check: check(judged, held, "connections"),
         state: view.state().as_str(),
@@ -103,10 +104,11 @@ fn connection<'a>(judged: &Judged<'a>) -> Connection<'a> {
 /// The last answered ping; no check before the first.
 fn response_time<'a>(judged: &Judged<'a>) -> Option<Check<'a>> {
     let took = judged.view.status.last_ping?;
-    Some(check(judged, rounded(took.as_secs_f64() * 1000.0), "ms"))
+    let took = Number::from_f64(rounded(took.as_secs_f64() * 1000.0))?;
+    Some(check(judged, took, "ms"))
 }
 
-fn check<'a>(judged: &Judged<'a>, observed_value: f64, observed_unit: &'static str) -> Check<'a> {
+fn check<'a>(judged: &Judged<'a>, observed_value: Number, observed_unit: &'static str) -> Check<'a> {
     let view = judged.view;
     let reason = view.reason().map_or(view.state().as_str(), |reason| reason.as_str());
     Check {

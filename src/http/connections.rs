@@ -4,13 +4,10 @@
 //! watched here: bytes and answers move a connection from phase to phase, and each phase has its limit.
 
 use std::collections::HashMap;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
@@ -211,18 +208,20 @@ impl Place {
         self.record.go(Phase::Writing);
     }
 
-    fn flushed(&self) {
+    /// All that was written has gone out.
+    pub(super) fn flushed(&self) {
         if self.record.go_from(&[Phase::Writing], Phase::Idle) {
             self.connections.changed.notify_waiters();
         }
     }
 
-    fn received(&self) {
+    /// Bytes have come.
+    pub(super) fn received(&self) {
         self.record.go_from(&[Phase::New, Phase::Idle], Phase::Reading);
     }
 
-    /// hyper itself answers what it cannot read.
-    fn sending(&self) {
+    /// Bytes are about to go: hyper itself answers what it cannot read, before anybody was asked.
+    pub(super) fn sending(&self) {
         self.record.go_from(&[Phase::Reading, Phase::Idle], Phase::Writing);
     }
 }
@@ -272,62 +271,4 @@ impl Record {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A socket that notes in its place what passes.
-#[derive(Debug)]
-pub(super) struct Watched<S> {
-    inner: S,
-    place: Arc<Place>,
-}
-
-impl<S> Watched<S> {
-    pub(super) fn new(inner: S, place: Arc<Place>) -> Self {
-        Watched { inner, place }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.place.received();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.place.sending();
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.place.sending();
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
-        self.place.flushed();
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
 }

@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, sleep_until};
 
-use super::connections::{Connections, Limits, Order, Place, Watched};
+use super::connections::{Connections, Limits, Order, Place};
+use super::socket::Watched;
 use super::{App, Scope, routes};
 
 /// Line and headers of a request; more is answered with 431.

@@ -26,7 +26,9 @@ pub enum Step {
     /// Reads bytes, whatever they are, until they hold this.
     ReadUntil(&'static [u8]),
     Send(Vec<u8>),
-    /// One byte at a time, so much apart.
+    /// Sends for as long as the client listens.
+    Flood(Vec<u8>),
+    /// One byte at a time, so much apart, for as long as the client listens.
     SendSlowly(Vec<u8>, Duration),
     /// An orderly end.
     Close,
@@ -97,6 +99,9 @@ async fn play(listener: TcpListener, script: Vec<Step>) {
                 }
             }
             Step::Send(bytes) => socket.write_all(&bytes).await.unwrap(),
+            Step::Flood(bytes) => {
+                let _ = socket.write_all(&bytes).await;
+            }
             Step::SendSlowly(bytes, pause) => {
                 for byte in bytes {
                     if socket.write_all(&[byte]).await.is_err() {

@@ -10,6 +10,8 @@ use super::words::number;
 use crate::target::Host;
 
 const DEFAULT_PORT: u16 = 5432;
+/// They share one deadline: with more, none would get the time to answer.
+const MOST_HOSTS: usize = 64;
 /// Longer names do not exist in DNS.
 const LONGEST_NAME: usize = 255;
 /// What fits into the address of a Unix socket on Linux, without the NUL at its end.
@@ -21,6 +23,10 @@ pub(super) fn hosts(values: &Values, report: &mut Report) -> Vec<Host> {
     let addresses = list(values, Key::HostAddr);
     let ports = list(values, Key::Port);
     let count = addresses.as_ref().or(names.as_ref()).map_or(1, Vec::len);
+    if count > MOST_HOSTS {
+        report.problem(Some("host"), format!("more than {MOST_HOSTS} hosts are listed"));
+        return Vec::new();
+    }
     let mut fits = |key: Key, len: usize, one_is_enough: bool| {
         let fine = len == count || (one_is_enough && len == 1);
         if !fine {

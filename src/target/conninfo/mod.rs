@@ -1,7 +1,7 @@
 //! Connection strings as libpq reads them.
 //!
-//! A string goes through three steps: its syntax ([`uri`] or [`keyword`]) splits it into settings, [`table`] says what
-//! pgtether makes of each keyword ([`values`] sorts by it), and [`endpoint`], [`hosts`] and [`tls`] turn what is left
+//! A string goes through three steps: its syntax (`uri` or `keyword`) splits it into settings, `table` says what
+//! pgtether makes of each keyword (`values` sorts by it), and `endpoint`, `hosts` and `tls` turn what is left
 //! into an [`Endpoint`]. Every problem is reported at once, and nothing is ignored in silence.
 //!
 //! Knows nothing of sockets, the environment or other files: `PG*` variables, `~/.pgpass`, `~/.postgresql` and service
@@ -28,7 +28,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::Endpoint;
-pub use table::{Row, Verdict, rows};
+pub use table::{Key, Row, Verdict, rows};
 
 /// Longer strings are refused unread.
 pub const MAX_LEN: usize = 16 * 1024;

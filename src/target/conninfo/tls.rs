@@ -40,6 +40,8 @@ pub(super) fn tls(hosts: &[Host], values: &Values, report: &mut Report) -> Tls {
 fn mode(hosts: &[Host], roots: &RootCerts, values: &Values, report: &mut Report) -> SslMode {
     let written = word(Key::SslMode, SSL_MODES, values, report);
     let system = values.get(Key::SslRootCert) == Some("system");
+    // Without hosts their lists were wrong, which is problem enough.
+    let remote = hosts.is_empty() || hosts.iter().any(is_remote);
     match written {
         Some(mode) if system && mode != SslMode::VerifyFull => {
             report.problem(Some("sslrootcert"), "`sslrootcert` system needs sslmode=verify-full");
@@ -54,14 +56,14 @@ fn mode(hosts: &[Host], roots: &RootCerts, values: &Values, report: &mut Report)
         }
         Some(mode) => mode,
         None if system => SslMode::VerifyFull,
-        None if hosts.iter().any(is_remote) && *roots != RootCerts::System => {
+        None if remote && *roots != RootCerts::System => {
             report.note(
                 "sslrootcert",
                 "`sslrootcert` without `sslmode` verifies the certificate: it is verify-ca",
             );
             SslMode::VerifyCa
         }
-        None if hosts.iter().any(is_remote) => SslMode::Require,
+        None if remote => SslMode::Require,
         None => SslMode::Prefer,
     }
 }

@@ -144,7 +144,7 @@ impl Reader<'_> {
 
     fn query(&mut self, query: &str) {
         // libpq forgives one `&` at the end, and so copies of its strings may have it.
-        let query = query.strip_suffix('&').unwrap_or(query);
+        let query = query.strip_suffix('&').filter(|q| !q.is_empty()).unwrap_or(query);
         for pair in query.split('&').filter(|_| !query.is_empty()) {
             let Some((name, value)) = pair.split_once('=') else {
                 self.report.problem(

@@ -38,12 +38,19 @@ impl Values {
     }
 }
 
-pub(super) fn sort(split: Split, report: &mut Report) -> Values {
+/// More settings than anybody writes, and few enough to look each one up and tell of it.
+const MOST_SETTINGS: usize = 256;
+
+pub(super) fn sort(mut split: Split, report: &mut Report) -> Values {
     let mut values = Values { by_key: BTreeMap::new(), readable: split.readable };
     // Where the syntax is broken, or could be by a quotation mark too many, any name may be a piece of a password; so
     // may those behind a password that holds a blank or an `&`.
     let torn = split.quoted || !report.problems.is_empty();
     let mut place = Place { after: None, hidden: torn };
+    if split.settings.len() > MOST_SETTINGS {
+        report.problem(None, format!("the connection string holds more than {MOST_SETTINGS} settings"));
+        split.settings.truncate(MOST_SETTINGS);
+    }
     for setting in split.settings {
         match find(&setting.name) {
             Some(row) => {

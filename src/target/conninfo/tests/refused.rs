@@ -184,11 +184,14 @@ fn words_behind_a_password_are_not_shown() {
 }
 
 #[test]
-fn a_long_string_is_refused_unread_and_the_longest_is_read() {
+fn what_is_too_long_or_too_many_is_refused_and_the_most_is_read() {
     let fill = |n: usize| format!("host=h user=u options='{}'", "x".repeat(n));
     let frame = fill(0).len();
     ok(&fill(MAX_LEN - frame));
     assert!(the_problem(&fill(MAX_LEN - frame + 1)).contains("longer than 16384 bytes"));
+    assert!(the_problem(&format!("host=a{} user=u", ",a".repeat(64))).contains("more than 64 hosts"));
+    ok(&format!("host=a{} user=u", ",a".repeat(63)));
+    assert!(the_problem(&"user=u ".repeat(257)).contains("more than 256 settings"));
     let socket = format!("host=/{} user=u", "x".repeat(100));
     assert!(the_problem(&socket).contains("longer than 107 bytes"));
 }
