@@ -17,7 +17,7 @@ chaos: demo ## The same, while the server is killed, restarted, hung and locked 
 test: ## Passes everything that has to hold: format, lints, docs, all tests against real servers.
 	@tests/tools.sh build lint test
 	$(MAKE) lint
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-fail-fast
 
 # Module docs are for those who read the code: they may name what is private.
 lint: ## Format, clippy and rustdoc, warnings as errors.
