@@ -17,14 +17,19 @@
 //! | 0 | [`policy`] | backoff, breaker, guard, idle limits | clocks, dice: they are arguments |
 //! | 0 | [`mod@reason`] | facts and what they mean | everything else |
 
+pub mod check;
+pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod demo;
 pub mod health;
 pub mod http;
+pub mod logging;
 pub mod metrics;
 pub mod policy;
 pub mod reason;
+pub mod run;
+pub mod signals;
 pub mod status;
 pub mod supervisor;
 pub mod target;

@@ -1,1 +1,187 @@
-fn main() {}
+//! The checklist: arguments, log, configuration, listeners, run; and the exit code of each way out.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use pgtether::check::{self, Report, Verdict};
+use pgtether::cli::{
+    self, CheckArgs, Command, ConfigCommand, ConfigFile, DemoArgs, Output, RunArgs, Subject, WebArgs,
+};
+use pgtether::config::{self, Config, Problems};
+use pgtether::connection::Postgres;
+use pgtether::http::{Door, Scope, Web};
+use pgtether::run::{self, Reread, Setup};
+use pgtether::status::board::Board;
+use pgtether::target::Target;
+use pgtether::{demo, logging, signals};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// Flags or a configuration that cannot be used; as sysexits.h has it.
+const EX_USAGE: u8 = 64;
+/// The start failed: a port is taken, a signal handler refused.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let done = match cli::parse(std::env::args_os()) {
+        Ok(Command::Run(args)) => supervise(&args),
+        Ok(Command::Check(args)) => doctor(args),
+        Ok(Command::Config(ConfigCommand::Show(file))) => show(&file),
+        Ok(Command::Config(ConfigCommand::Schema)) => print(&format!("{:#}\n", config::schema())),
+        Ok(Command::Demo(args)) => play(args),
+        Err(usage) if usage.code == 0 => print(&usage.text),
+        Err(usage) => Err(Exit { code: usage.code, text: usage.text }),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(exit) => {
+            // Nobody may be reading; the exit code says it, too.
+            let _ = writeln!(io::stderr(), "{}", exit.text.trim_end());
+            ExitCode::from(exit.code)
+        }
+    }
+}
+
+/// A way out that needs words.
+struct Exit {
+    code: u8,
+    text: String,
+}
+
+type Done = Result<u8, Exit>;
+
+fn unusable(problems: &Problems) -> Exit {
+    Exit { code: EX_USAGE, text: problems.to_string() }
+}
+
+fn failed(what: &str, error: impl std::fmt::Display) -> Exit {
+    Exit { code: FAILED, text: format!("pgtether: {what}: {error}") }
+}
+
+fn supervise(args: &RunArgs) -> Done {
+    logging::start(&args.log).map_err(|error| failed("the log cannot start", error))?;
+    let config = read(&args.config).map_err(|problems| unusable(&problems))?;
+    if args.config_check {
+        return print(&checked(&config));
+    }
+    runtime()?.block_on(async {
+        let mut doors = Vec::new();
+        for address in &args.web.listen_addresses {
+            let listener =
+                run::bind(address).map_err(|error| failed(&format!("cannot listen on {address}"), error))?;
+            doors.push(Door { listener, scope: Scope::All });
+        }
+        let file = args.config.clone();
+        let web = web(&args.web);
+        serve(config, Arc::new(move || read(&file)), web, doors, Board::default()).await
+    })
+}
+
+async fn serve(config: Config, reread: Reread, web: Web, doors: Vec<Door>, board: Board) -> Done {
+    let signals = signals::take().map_err(|error| failed("signals cannot be handled", error))?;
+    run::run(Setup { config, reread, web, doors, signals, board })
+        .await
+        .map_err(|error| failed("the metrics cannot be set up", error))?;
+    Ok(0)
+}
+
+fn web(args: &WebArgs) -> Web {
+    Web {
+        telemetry_path: args.telemetry_path.to_string(),
+        enable_lifecycle: args.enable_lifecycle,
+        ..Web::default()
+    }
+}
+
+fn play(args: DemoArgs) -> Done {
+    logging::start(&args.log).map_err(|error| failed("the log cannot start", error))?;
+    let web = Web { enable_lifecycle: true, ..Web::default() };
+    let ended = runtime()?.block_on(demo::run(args.chaos, |stage| async move {
+        let file = ConfigFile { file: Some(stage.config) };
+        let config = read(&file).map_err(|problems| unusable(&problems))?;
+        let listener =
+            TcpListener::from_std(stage.listener).map_err(|error| failed("cannot listen", error))?;
+        let doors = vec![Door { listener, scope: Scope::All }];
+        serve(config, Arc::new(move || read(&file)), web, doors, stage.board).await
+    }));
+    ended.unwrap_or_else(|trouble| Err(failed("the demo cannot go on", trouble)))
+}
+
+/// Examines the targets side by side and prints them in order.
+fn doctor(args: CheckArgs) -> Done {
+    let unknown = |text: String| Exit { code: Verdict::Unknown.exit_code(), text };
+    logging::start(&args.log).map_err(|error| unknown(error.to_string()))?;
+    let targets = subjects(&args).map_err(unknown)?;
+    let runtime = runtime().map_err(|exit| unknown(exit.text))?;
+    let reports: Vec<Report> = runtime.block_on(async {
+        let connector = Postgres::default();
+        let examined = targets.into_iter().map(|target| check::examine(&connector, target, args.watch));
+        futures_util::future::join_all(examined).await
+    });
+    let text = match args.output {
+        Output::Text => reports.iter().map(check::text).collect::<Vec<_>>().join("\n"),
+        Output::Json => check::json(&reports).map_err(|error| unknown(error.to_string()))? + "\n",
+    };
+    print(&text)?;
+    Ok(reports.iter().map(|report| report.verdict).max().unwrap_or(Verdict::Unknown).exit_code())
+}
+
+/// What `check` is about: connection strings as they are, names by the configuration, everything without either.
+fn subjects(args: &CheckArgs) -> Result<Vec<Arc<Target>>, String> {
+    let configured = || read(&args.config).map_err(|problems| problems.to_string());
+    if args.subjects.is_empty() {
+        return Ok(configured()?.targets);
+    }
+    let mut targets = Vec::new();
+    for (i, subject) in args.subjects.iter().enumerate() {
+        match subject {
+            Subject::Url(url) => {
+                let text = String::from_utf8_lossy(url.expose()).into_owned();
+                let name = format!("url-{}", i + 1);
+                let config =
+                    Config::from_url("argument", &name, &text).map_err(|problems| problems.to_string())?;
+                targets.extend(config.targets);
+            }
+            Subject::Target(name) => {
+                let config = configured()?;
+                let names: Vec<_> = config.targets.iter().map(|target| target.name.as_str()).collect();
+                let found = config.targets.iter().find(|target| target.name.as_str() == name);
+                targets.push(found.cloned().ok_or_else(|| {
+                    format!("no target is named {name:?}; configured are: {}", names.join(", "))
+                })?);
+            }
+        }
+    }
+    Ok(targets)
+}
+
+fn show(file: &ConfigFile) -> Done {
+    let config = read(file).map_err(|problems| unusable(&problems))?;
+    print(&config::show(&config).map_err(|problems| unusable(&problems))?)
+}
+
+fn checked(config: &Config) -> String {
+    let mut text: String = config.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    text.push_str(&format!("the configuration is good: {} targets\n", config.targets.len()));
+    text
+}
+
+fn read(file: &ConfigFile) -> Result<Config, Problems> {
+    config::find(file.file.as_deref(), &|name| std::env::var_os(name))
+}
+
+/// One thread: measured, a second one costs 10 to 40 % more a ping, and scrapes are not what it would help.
+fn runtime() -> Result<Runtime, Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| failed("the runtime cannot start", error))
+}
+
+fn print(text: &str) -> Done {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Ok(0),
+        // `| head` has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        Err(error) => Err(failed("cannot print", error)),
+    }
+}

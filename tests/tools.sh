@@ -78,7 +78,7 @@ refreshed=no
 refresh_package_lists() {
   [ "$refreshed" = no ] && may_install || return 0
   say "refreshing the lists of Debian's packages"
-  as_root apt-get -qq -o DPkg::Lock::Timeout=300 update
+  as_root apt-get -qq -o DPkg::Lock::Timeout=300 update || say "not all lists could be had; going on with those at hand"
   refreshed=yes
 }
 
@@ -112,7 +112,12 @@ fresh=()
 for unit in postgresql pgbouncer prometheus; do
   [ -e "/lib/systemd/system/$unit.service" ] || fresh+=("$unit")
 done
-apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@" </dev/null >&2
+log=$(mktemp)
+mine+=("$log")
+if ! apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@" </dev/null >"$log" 2>&1; then
+  cat "$log" >&2
+  exit 1
+fi
 if command -v systemctl >/dev/null; then
   for unit in "${fresh[@]}"; do
     [ ! -e "/lib/systemd/system/$unit.service" ] || systemctl -q disable "$unit" >&2 || true

@@ -1,1 +1,169 @@
-//! config
+//! The configuration: where it comes from, strictly read, with all mistakes at once.
+//!
+//! `tree` knows where everything stands, `file` which keys there are, `assemble` makes targets of them, `show` and
+//! `schema` go the other way. Whoever holds a [`Config`] need not check it again. Knows nothing of the supervisor and
+//! opens no sockets.
+
+mod assemble;
+pub mod duration;
+mod expand;
+mod file;
+mod fill;
+mod names;
+mod overrides;
+mod problems;
+mod read;
+mod rules;
+mod schema;
+mod show;
+mod suggest;
+mod tree;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use expand::Env;
+pub use overrides::overrides;
+pub use problems::{Mark, Problem, Problems};
+pub use schema::schema;
+pub use show::show;
+
+use crate::target::Target;
+
+/// The file that is read where no other is named.
+pub const DEFAULT_FILE: &str = "config.yaml";
+
+/// Room for more than ten thousand targets; more is not a configuration.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// Everything that the file says, valid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `service` in `/health`.
+    pub service: String,
+    pub fleet: Fleet,
+    /// In the order of the file; never empty, no name twice.
+    pub targets: Vec<Arc<Target>>,
+    /// Accepted, but a person should know.
+    pub warnings: Vec<Problem>,
+}
+
+/// The storm guard's limits over all targets of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fleet {
+    pub logins_in_flight: u32,
+    pub connects_per_second: u32,
+    pub connects_per_host_per_second: u32,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Fleet { logins_in_flight: 16, connects_per_second: 50, connects_per_host_per_second: 10 }
+    }
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Located {
+    File(PathBuf),
+    /// No file, but `DATABASE_URL` is set: one target of that, see [`Config::from_database_url`].
+    DatabaseUrl,
+}
+
+/// Decides it: the file that was named; else `config.yaml` of the current folder, if it is there; else `DATABASE_URL`.
+pub fn locate(named: Option<&Path>, env: Env<'_>) -> Result<Located, Problems> {
+    locate_in(Path::new(""), named, env)
+}
+
+fn locate_in(folder: &Path, named: Option<&Path>, env: Env<'_>) -> Result<Located, Problems> {
+    if let Some(file) = named {
+        return Ok(Located::File(file.to_owned()));
+    }
+    let file = folder.join(DEFAULT_FILE);
+    // A link to nowhere, or a file that cannot be looked at, is there: reading it tells what is wrong.
+    match fs::symlink_metadata(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Ok(_) | Err(_) => return Ok(Located::File(file)),
+    }
+    if env(DATABASE_URL).is_some_and(|url| !url.is_empty()) {
+        return Ok(Located::DatabaseUrl);
+    }
+    Err(Problems::whole(
+        "no configuration",
+        format!(
+            "there is no {DEFAULT_FILE} here and {DATABASE_URL} is not set. Two ways to go on: set {DATABASE_URL} to a \
+             connection string such as postgresql://user:password@host:5432/database, or write a configuration file and \
+             name it with --config.file=FILE"
+        ),
+    ))
+}
+
+const DATABASE_URL: &str = "DATABASE_URL";
+
+/// Locates and reads the configuration, whichever it is.
+pub fn find(named: Option<&Path>, env: Env<'_>) -> Result<Config, Problems> {
+    match locate(named, env)? {
+        Located::File(file) => load(&file, env),
+        Located::DatabaseUrl => match env(DATABASE_URL).map(OsString::into_string) {
+            Some(Ok(url)) => Config::from_database_url(&url),
+            Some(Err(_)) | None => Err(Problems::whole(DATABASE_URL, "is not UTF-8")),
+        },
+    }
+}
+
+/// Reads a file. Blocks on the file system.
+pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
+    let origin = path.display().to_string();
+    let bytes = read_limited(path).map_err(|message| Problems::whole(&origin, message))?;
+    let text = utf8(&bytes).map_err(|message| Problems::whole(&origin, message))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    assemble::from_text(&origin, text, folder, env)
+}
+
+impl Config {
+    /// What runs without a file: one target named `default`.
+    pub fn from_database_url(url: &str) -> Result<Config, Problems> {
+        Self::from_url(DATABASE_URL, "default", url)
+    }
+
+    /// One target, with defaults all over; `origin` says in problems where the connection string came from.
+    pub fn from_url(origin: &str, name: &str, url: &str) -> Result<Config, Problems> {
+        assemble::from_url(origin, name, url)
+    }
+}
+
+fn read_limited(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(
+        |error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                "there is no such file: check the path given with --config.file".to_owned()
+            }
+            io::ErrorKind::PermissionDenied => "cannot be read: permission denied".to_owned(),
+            io::ErrorKind::IsADirectory => {
+                format!("is a folder: name the file in it, such as {}", path.join(DEFAULT_FILE).display())
+            }
+            _ => format!("cannot be read: {error}"),
+        },
+    )?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("is larger than {} MiB: is this the right file?", MAX_BYTES >> 20));
+    }
+    Ok(bytes)
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, String> {
+    // Editors on Windows put a byte order mark first.
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(text).map_err(|error| {
+        let line = 1 + text[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
+        format!("is not UTF-8 (line {line}): save it as UTF-8")
+    })
+}

@@ -95,12 +95,16 @@ impl Den {
         command
     }
 
-    /// Writes a file that only the den's account can read.
+    /// Writes a file that only the den's account can read; whoever reads it sees the old contents or the new.
     pub fn write(&self, path: &Path, contents: &str) -> Result<(), Trouble> {
         let failed = |e| Trouble::of(format!("cannot write {}", path.display()), e);
-        fs::write(path, contents).map_err(failed)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        self.own(path)
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(".new");
+        let fresh = Path::new(&fresh);
+        fs::write(fresh, contents).map_err(failed)?;
+        fs::set_permissions(fresh, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        self.own(fresh)?;
+        fs::rename(fresh, path).map_err(failed)
     }
 
     /// Makes a folder that only the den's account can enter.

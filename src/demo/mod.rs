@@ -1,35 +1,237 @@
 //! `pgtether demo`: a throw-away PostgreSQL, supervised by the real daemon.
+//!
+//! The demo sets the [`Stage`] and tells what there is to see; the daemon that plays on it is the caller's, and the
+//! same as ever. With chaos, [`chaos`] breaks the server on a schedule and reads on the board how the line came back.
 
 pub mod binaries;
+pub mod chaos;
 pub mod den;
 pub mod postgres;
+mod trouble;
 
-use std::fmt;
+use std::fmt::Arguments;
+use std::future::Future;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// What went wrong with a throw-away server: one line for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble(String);
+use crate::status::board::Board;
+use binaries::Binaries;
+use postgres::{Cluster, Setup};
+pub use trouble::Trouble;
 
-impl Trouble {
-    pub fn new(what: impl Into<String>) -> Self {
-        Trouble(what.into())
+/// The name of the demo's target, its role and its database.
+pub const NAME: &str = "demo";
+/// The sessions' `application_name`.
+pub const SERVICE: &str = "pgtether-demo";
+/// Where the page is, if nobody else is there.
+const PORT: u16 = 10_432;
+
+/// What a daemon needs to take part.
+#[derive(Debug)]
+pub struct Stage {
+    /// Its configuration file: one target, the throw-away server.
+    pub config: PathBuf,
+    /// Where it serves its pages: loopback only, ready for a runtime.
+    pub listener: TcpListener,
+    /// The board that it must write: chaos reads it.
+    pub board: Board,
+}
+
+/// Starts a PostgreSQL, runs `daemon` on it until that ends, and returns what it returned. Everything is gone then.
+pub async fn run<D: Future>(with_chaos: bool, daemon: impl FnOnce(Stage) -> D) -> Result<D::Output, Trouble> {
+    let binaries = Binaries::find()?;
+    say(format_args!("Starting a throw-away PostgreSQL from {} …", binaries.folder().display()));
+    let server = Server::start(binaries).await?;
+    let listener = listen()?;
+    let address = listener.local_addr().map_err(|e| Trouble::of("cannot tell where the demo listens", e))?;
+    say(format_args!("{}", introduction(&server, address, with_chaos)));
+    let board = Board::default();
+    let mut daemon = pin!(daemon(Stage { config: server.config.clone(), listener, board: board.clone() }));
+    if with_chaos {
+        tokio::select! {
+            ended = &mut daemon => return Ok(ended),
+            trouble = chaos::play(&board, &server) => say(format_args!("chaos: given up: {trouble}")),
+        }
+    }
+    Ok(daemon.await)
+}
+
+/// The server of the demo and what people and chaos do to it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    cluster: Arc<Mutex<Cluster>>,
+    port: u16,
+    /// Reaches it as the superuser, whatever the demo's role is told.
+    admin: String,
+    sockets: PathBuf,
+    config: PathBuf,
+    password_file: PathBuf,
+}
+
+impl Server {
+    async fn start(binaries: Binaries) -> Result<Server, Trouble> {
+        let setup = Setup::default().set("max_connections", 20);
+        let cluster = blocking(move || Cluster::start_new(binaries, setup)).await?;
+        let folder = cluster.socket_folder().to_owned();
+        let server = Server {
+            port: cluster.port(),
+            admin: cluster.admin_conninfo(),
+            config: folder.join("config.yaml"),
+            password_file: folder.join("demo-password"),
+            sockets: folder,
+            cluster: Arc::new(Mutex::new(cluster)),
+        };
+        server
+            .sql(&[&format!("CREATE ROLE {NAME} LOGIN"), &format!("CREATE DATABASE {NAME} OWNER {NAME}")])
+            .await?;
+        let password = server.change_password().await?;
+        server.tell_password(password).await?;
+        let (path, text) = (server.config.clone(), config(server.port, &server.password_file));
+        server.act(move |cluster| cluster.write(&path, &text)).await?;
+        Ok(server)
     }
 
-    /// What failed, and why.
-    pub fn of(what: impl fmt::Display, why: impl fmt::Display) -> Self {
-        Trouble(format!("{what}: {why}"))
+    /// Gives the demo's role a new password, that nobody was told yet.
+    pub(crate) async fn change_password(&self) -> Result<String, Trouble> {
+        let password: String = (0..20).map(|_| fastrand::alphanumeric()).collect();
+        self.sql(&[&format!("ALTER ROLE {NAME} PASSWORD '{password}'")]).await?;
+        Ok(password)
     }
 
-    /// The same, with what it happened within in front.
-    pub fn within(self, what: impl fmt::Display) -> Self {
-        Trouble(format!("{what}: {}", self.0))
+    /// Writes it where the daemon looks for it.
+    pub(crate) async fn tell_password(&self, password: String) -> Result<(), Trouble> {
+        let path = self.password_file.clone();
+        self.act(move |cluster| cluster.write(&path, &password)).await
+    }
+
+    /// Runs statements as the superuser, each by itself.
+    pub(crate) async fn sql(&self, statements: &[&str]) -> Result<(), Trouble> {
+        let failed = |e: tokio_postgres::Error| {
+            let why = e.as_db_error().map_or_else(|| e.to_string(), ToString::to_string);
+            Trouble::of("the throw-away PostgreSQL refused an order", why)
+        };
+        let work = async {
+            let (client, connection) =
+                tokio_postgres::connect(&self.admin, tokio_postgres::NoTls).await.map_err(failed)?;
+            let talk = async {
+                for statement in statements {
+                    client.batch_execute(statement).await.map_err(failed)?;
+                }
+                drop(client);
+                Ok(())
+            };
+            let (done, _) = tokio::join!(talk, connection);
+            done
+        };
+        tokio::time::timeout(SQL_LIMIT, work)
+            .await
+            .unwrap_or_else(|_| Err(Trouble::new("the throw-away PostgreSQL does not answer us")))
+    }
+
+    /// Does what blocks to the cluster, beside the daemon's thread.
+    pub(crate) async fn act<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Cluster) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let cluster = Arc::clone(&self.cluster);
+        blocking(move || work(&mut cluster.lock().unwrap_or_else(PoisonError::into_inner))).await
     }
 }
 
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// How long an order to the server may take: creating a database copies files.
+const SQL_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// A line, or some, for the person in front of the terminal; one that went away is no trouble.
+fn say(text: Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-impl std::error::Error for Trouble {}
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Trouble::of("the demo broke", e)))
+}
+
+/// The usual port, or any, of loopback: a throw-away is not for the network.
+fn listen() -> Result<TcpListener, Trouble> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|e| Trouble::of("cannot listen on 127.0.0.1", e))
+}
+
+/// The configuration of the demo: quicker than the defaults, so that one sees something happen.
+fn config(port: u16, password_file: &Path) -> String {
+    format!(
+        "service: {SERVICE}\n\
+         targets:\n\
+         \x20 - name: {NAME}\n\
+         \x20   url: postgresql://{NAME}@127.0.0.1:{port}/{NAME}\n\
+         \x20   password_file: {}\n\
+         \x20   ping: {{interval: 1s, timeout: 1s}}\n\
+         \x20   refresh: {{every: 30s}}\n\
+         \x20   backoff: {{initial: 50ms}}\n",
+        serde_json::Value::from(password_file.display().to_string())
+    )
+}
+
+/// What there is to see and to try.
+fn introduction(server: &Server, web: SocketAddr, with_chaos: bool) -> String {
+    let psql = format!(
+        "psql \"host={} port={} user={}\"",
+        server.sockets.display(),
+        server.port,
+        postgres::SUPERUSER
+    );
+    let trial = if with_chaos {
+        "What follows breaks the server in seven ways, again and again, and tells how the line came back."
+            .to_owned()
+    } else {
+        format!(
+            "Try this, and watch the page (or start with --chaos, to have it done for you):\n  \
+             {psql} -c \"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{SERVICE}'\""
+        )
+    };
+    format!(
+        "
+pgtether holds a line to it, target \"{NAME}\", port {}.
+
+  page     http://{web}/
+  metrics  http://{web}/metrics
+  health   http://{web}/health
+  config   {}
+
+{trial}
+
+Ctrl-C ends it and leaves nothing behind.
+",
+        server.port,
+        server.config.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_survives_a_folder_with_odd_signs() {
+        let text = config(1, Path::new("/tmp/a \"b\": #c/pw"));
+        let value: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        let target = &value["targets"][0];
+        assert_eq!(target["password_file"].as_str(), Some("/tmp/a \"b\": #c/pw"));
+        assert_eq!(target["url"].as_str(), Some("postgresql://demo@127.0.0.1:1/demo"));
+        assert_eq!(target["ping"]["interval"].as_str(), Some("1s"));
+    }
+
+    #[test]
+    fn a_taken_port_does_not_stop_the_demo() {
+        let first = listen().unwrap();
+        let second = listen().unwrap();
+        assert_ne!(first.local_addr().unwrap(), second.local_addr().unwrap());
+        assert!(second.local_addr().unwrap().ip().is_loopback());
+    }
+}

@@ -1,1 +1,118 @@
-//! http
+//! What is served: paths, limits and formats. It reads the board and asks the [`Daemon`]; it knows no database, and
+//! but for `/probe` nothing here waits for one.
+//!
+//! [`serve`] takes bound listeners and the word to stop; [`routes`] says which path means what.
+
+mod api;
+mod connections;
+mod negotiate;
+mod page;
+mod probe;
+mod probes;
+mod reply;
+mod routes;
+mod server;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use tokio::time::Instant;
+
+pub use connections::Limits;
+pub use server::{Door, Listen, serve};
+
+use crate::metrics::ProcessMetrics;
+use crate::reason::Reason;
+use crate::status::board::Board;
+use crate::status::{Because, Moment, Phases};
+
+/// Everything that the answers are made of.
+#[derive(Debug)]
+pub struct App {
+    board: Board,
+    daemon: Arc<dyn Daemon>,
+    metrics: Arc<ProcessMetrics>,
+    web: Web,
+    started: Moment,
+    /// How long the last scrape was: the next one is about as long.
+    scrape_size: AtomicUsize,
+}
+
+impl App {
+    pub fn new(
+        board: Board,
+        daemon: Arc<dyn Daemon>,
+        metrics: Arc<ProcessMetrics>,
+        web: Web,
+        started: Moment,
+    ) -> Self {
+        App { board, daemon, metrics, web, started, scrape_size: AtomicUsize::new(0) }
+    }
+}
+
+/// What flags say of the web side.
+#[derive(Debug, Clone)]
+pub struct Web {
+    /// `--web.telemetry-path`.
+    pub telemetry_path: String,
+    /// `--web.enable-lifecycle`.
+    pub enable_lifecycle: bool,
+    pub version: &'static str,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Web {
+            telemetry_path: "/metrics".to_owned(),
+            enable_lifecycle: false,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+/// What a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every path.
+    All,
+    /// `/livez`, `/readyz` and `/health` alone: `--web.health-listen-address`.
+    Health,
+}
+
+/// A future of a trait object.
+pub type Asked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What HTTP asks of the rest of the process.
+pub trait Daemon: fmt::Debug + Send + Sync + 'static {
+    /// `service` of the configuration as it is now.
+    fn service(&self) -> Arc<str>;
+
+    /// Whether the process was told to end: `/readyz` fails first.
+    fn is_leaving(&self) -> bool;
+
+    fn logins_in_flight(&self) -> usize;
+
+    /// Proves a login to `target` now and tells how it went, at `deadline` at the latest; `None` where there is no
+    /// such target.
+    fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> Asked<'a, Option<ProbeOutcome>>;
+
+    /// Reads the configuration anew. The error is a line for the client, without secrets.
+    fn reload(&self) -> Asked<'_, Result<(), String>>;
+}
+
+/// How a proof that `/probe` asked for has ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ProbeOutcome {
+    Proven(Phases),
+    Failed(Reason),
+    /// Not tried, because something asks for patience.
+    Held(Because),
+    /// No end before the deadline.
+    TimedOut,
+}

@@ -40,26 +40,37 @@ impl Limits {
     fn in_flight_in_the_dark(&self) -> usize {
         (self.logins_in_flight / 2).max(1) as usize
     }
+
+    fn per_second_in_the_dark(&self) -> u32 {
+        self.connects_per_second / 2
+    }
 }
 
 /// Who goes first where not all can.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Nothing is held: first connects, reconnects, wakes.
     Reconnect,
-    /// A live session is held meanwhile: refreshes and proofs.
-    Refresh,
-    /// The one knock at an address where nobody answered the last. It may be long and in vain, so such knocks go last
-    /// and hold half of the logins in flight at the most: dead addresses can't starve the live ones.
+    /// The one knock at an address where nobody answered the last. It goes like a reconnect; but it may be long and in
+    /// vain, so that all such knocks get half of the process's limits: dead addresses can't starve the live ones.
     Dark,
+    /// A live session is held meanwhile: refreshes and proofs. After all others.
+    Refresh,
 }
 
 impl Lane {
-    const ALL: [Lane; 3] = [Lane::Reconnect, Lane::Refresh, Lane::Dark];
+    const ALL: [Lane; 3] = [Lane::Reconnect, Lane::Dark, Lane::Refresh];
+
+    const fn rank(self) -> u8 {
+        match self {
+            Lane::Reconnect | Lane::Dark => 0,
+            Lane::Refresh => 1,
+        }
+    }
 }
 
-/// A place in the queue; in the order of the queue.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A place in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ticket {
     lane: Lane,
     number: u64,
@@ -80,9 +91,8 @@ pub struct Turn {
 pub struct Guard {
     limits: Limits,
     hosts: HashMap<Arc<str>, Host>,
-    connects: Connects,
-    in_flight: usize,
-    in_the_dark: usize,
+    all: Traffic,
+    dark: Traffic,
     next_number: u64,
 }
 
@@ -91,9 +101,8 @@ impl Guard {
         Guard {
             limits,
             hosts: HashMap::new(),
-            connects: Connects::default(),
-            in_flight: 0,
-            in_the_dark: 0,
+            all: Traffic::default(),
+            dark: Traffic::default(),
             next_number: 0,
         }
     }
@@ -105,7 +114,7 @@ impl Guard {
 
     /// Dials and logins under way.
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        self.all.in_flight
     }
 
     /// Joins the queue of `key`, an address that shares the limits per host.
@@ -147,10 +156,10 @@ impl Guard {
     /// An admitted ticket's dial or login is over.
     pub fn release(&mut self, ticket: &Ticket) {
         if let Some(host) = self.hosts.get_mut(&ticket.key) {
-            host.in_flight = host.in_flight.saturating_sub(1);
-            self.in_flight = self.in_flight.saturating_sub(1);
+            host.traffic.release();
+            self.all.release();
             if ticket.lane == Lane::Dark {
-                self.in_the_dark = self.in_the_dark.saturating_sub(1);
+                self.dark.release();
             }
         }
     }
@@ -158,7 +167,8 @@ impl Guard {
     /// Admits all that the limits allow now: reconnects before refreshes, in the order of their coming. Who waits
     /// for a busy address holds up nobody else's.
     pub fn turn(&mut self, now: Instant) -> Turn {
-        self.connects.forget(now);
+        self.all.forget(now);
+        self.dark.forget(now);
         self.hosts.retain(|_, host| host.is_of_interest(now));
         let mut admitted = Vec::new();
         loop {
@@ -174,23 +184,23 @@ impl Guard {
 
     /// The first ticket in the queue that may go now, or when one may.
     fn next(&self, now: Instant) -> Next {
-        if self.in_flight >= self.limits.in_flight() {
+        let Limits { connects_per_second, connects_per_host_per_second, .. } = self.limits;
+        let process = self.all.free_at(self.limits.in_flight(), connects_per_second, now);
+        let dark_limits = (self.limits.in_flight_in_the_dark(), self.limits.per_second_in_the_dark());
+        let dark = self.dark.free_at(dark_limits.0, dark_limits.1, now);
+        let Some(process) = process else {
             return Next::At(None);
-        }
-        let dark_is_full = self.in_the_dark >= self.limits.in_flight_in_the_dark();
-        let process_free_at = self.connects.free_at(self.limits.connects_per_second, now);
-        let may_go = self
-            .hosts
-            .iter()
-            .filter(|(_, host)| host.in_flight < self.limits.in_flight_per_host())
-            .filter_map(|(key, host)| {
-                let (lane, number) = host.waiting().find(|(lane, _)| *lane != Lane::Dark || !dark_is_full)?;
-                let per_host = self.limits.connects_per_host_per_second;
-                let at = process_free_at.max(host.connects.free_at(per_host, now));
+        };
+        let candidates = self.hosts.iter().flat_map(|(key, host)| {
+            let in_flight = self.limits.in_flight_per_host();
+            let host_at = host.traffic.free_at(in_flight, connects_per_host_per_second, now);
+            host.first_in_each_lane().filter_map(move |(lane, number)| {
+                let lane_at = if lane == Lane::Dark { dark } else { Some(now) };
+                let at = process.max(host_at?).max(lane_at?);
                 Some((at, lane, number, key))
             })
-            .min_by_key(|&(at, lane, number, _)| (at, lane, number));
-        match may_go {
+        });
+        match candidates.min_by_key(|&(at, lane, number, _)| (at, lane.rank(), number)) {
             Some((at, lane, number, key)) if at <= now => Next::Up(Ticket { lane, number, key: key.clone() }),
             Some((at, ..)) => Next::At(Some(at)),
             None => Next::At(None),
@@ -199,12 +209,12 @@ impl Guard {
 
     fn admit(&mut self, ticket: &Ticket, now: Instant) {
         self.leave(ticket);
-        self.in_flight += 1;
-        self.in_the_dark += usize::from(ticket.lane == Lane::Dark);
-        self.connects.add(now);
+        self.all.add(now);
+        if ticket.lane == Lane::Dark {
+            self.dark.add(now);
+        }
         if let Some(host) = self.hosts.get_mut(&ticket.key) {
-            host.in_flight += 1;
-            host.connects.add(now);
+            host.traffic.add(now);
         }
     }
 }
@@ -219,8 +229,7 @@ enum Next {
 struct Host {
     /// The numbers of the tickets in each lane; they grow, so each queue is sorted by itself.
     queues: [VecDeque<u64>; Lane::ALL.len()],
-    in_flight: usize,
-    connects: Connects,
+    traffic: Traffic,
 }
 
 impl Host {
@@ -228,10 +237,16 @@ impl Host {
         &mut self.queues[lane as usize]
     }
 
-    /// In the order of the queue.
+    fn lanes(&self) -> impl Iterator<Item = (Lane, &VecDeque<u64>)> {
+        Lane::ALL.into_iter().zip(&self.queues)
+    }
+
     fn waiting(&self) -> impl Iterator<Item = (Lane, u64)> {
-        let lanes = Lane::ALL.into_iter().zip(&self.queues);
-        lanes.flat_map(|(lane, queue)| queue.iter().map(move |number| (lane, *number)))
+        self.lanes().flat_map(|(lane, queue)| queue.iter().map(move |number| (lane, *number)))
+    }
+
+    fn first_in_each_lane(&self) -> impl Iterator<Item = (Lane, u64)> {
+        self.lanes().filter_map(|(lane, queue)| Some((lane, *queue.front()?)))
     }
 
     fn clear(&mut self) {
@@ -239,32 +254,48 @@ impl Host {
     }
 
     fn is_of_interest(&mut self, now: Instant) -> bool {
-        self.connects.forget(now);
-        self.in_flight > 0 || self.waiting().next().is_some() || !self.connects.0.is_empty()
+        self.traffic.forget(now);
+        !self.traffic.is_quiet() || self.waiting().next().is_some()
     }
 }
 
-/// When the connects of the last window were admitted, oldest first.
+/// What was admitted and counts still.
 #[derive(Debug, Default)]
-struct Connects(VecDeque<Instant>);
+struct Traffic {
+    in_flight: usize,
+    /// When the connects of the last window were admitted, oldest first.
+    connects: VecDeque<Instant>,
+}
 
-impl Connects {
+impl Traffic {
     fn add(&mut self, now: Instant) {
-        self.0.push_back(now);
+        self.in_flight += 1;
+        self.connects.push_back(now);
+    }
+
+    fn release(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
     }
 
     fn forget(&mut self, now: Instant) {
-        while self.0.front().is_some_and(|at| *at + WINDOW <= now) {
-            self.0.pop_front();
+        while self.connects.front().is_some_and(|at| *at + WINDOW <= now) {
+            self.connects.pop_front();
         }
     }
 
-    /// When fewer than `limit` connects will be within the window; `now` if that is so already.
-    fn free_at(&self, limit: u32, now: Instant) -> Instant {
-        let spare = limit.max(1) as usize;
-        match self.0.len().checked_sub(spare) {
-            Some(too_many) => (self.0[too_many] + WINDOW).max(now),
-            None => now,
+    fn is_quiet(&self) -> bool {
+        self.in_flight == 0 && self.connects.is_empty()
+    }
+
+    /// When one more keeps both limits: now, later, or `None` before a release.
+    fn free_at(&self, in_flight: usize, per_second: u32, now: Instant) -> Option<Instant> {
+        if self.in_flight >= in_flight {
+            return None;
+        }
+        let per_second = per_second.max(1) as usize;
+        match self.connects.len().checked_sub(per_second) {
+            Some(too_many) => Some((self.connects[too_many] + WINDOW).max(now)),
+            None => Some(now),
         }
     }
 }

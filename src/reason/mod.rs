@@ -153,8 +153,8 @@ reasons! {
     Reset "reset" "The connection was reset: look for a proxy, load balancer or firewall that cuts it."
     Closed "closed" "The peer closed the connection without a message: look at the server's or the pooler's log."
     Tls "tls" "Check sslmode, sslrootcert, the host name in the certificate and its expiry."
-    Auth "auth" "Check user, password and pg_hba.conf; a changed password_file is tried at once."
-    Blocked "blocked" "The provider refuses this address or endpoint: check IP allow list and project settings."
+    Auth "auth" "Check user, password or token, and pg_hba.conf; a changed password_file is tried at once."
+    Blocked "blocked" "The other side refuses this client: check the IP allow list and the project's or database's settings."
     DatabaseMissing "database_missing" "Check the database name, or the tenant in the user name; create it if it is gone."
     Capacity "capacity" "All connection slots are taken: close idle clients or raise the limit; pgtether asks rarely."
     StartingUp "starting_up" "The server is starting or recovering: wait; it is asked again every second."
@@ -200,20 +200,24 @@ impl Reason {
         Reason::Internal,
         Reason::Other,
     ];
-    /// What a session can be lost by.
+    /// What a session can be lost by. A pooler ends its clients' sessions for whatever its own login failed by.
     pub const DISCONNECT: &'static [Reason] = &[
         Reason::Unreachable,
         Reason::Timeout,
         Reason::Reset,
         Reason::Closed,
         Reason::Tls,
+        Reason::Auth,
+        Reason::Blocked,
         Reason::DatabaseMissing,
         Reason::Capacity,
+        Reason::StartingUp,
         Reason::Shutdown,
         Reason::Crash,
         Reason::IdleTimeout,
         Reason::Quota,
         Reason::Pooler,
+        Reason::QueryFailed,
         Reason::Protocol,
         Reason::Internal,
         Reason::Other,

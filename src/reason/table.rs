@@ -1,12 +1,107 @@
-//! What facts mean: `failures` as tables.
+//! What facts mean, as tables: SQLSTATEs in [`codes`], the words of servers, poolers and providers in [`texts`].
+//!
+//! A SQLSTATE decides, unless poolers send the same one for everything: PgBouncer says nearly all with 08P01, Neon's
+//! proxy with XX000, PgCat and PgDog with 58000. There, and where a row of the texts says so, the words decide. It
+//! judges one failure by itself: idle time, provider and policy are the supervisor's context.
 
-use super::{Facts, Verdict};
+mod codes;
+mod texts;
 
-/// What these facts mean, taken by themselves; idle time and policy are the supervisor's context.
-pub fn judge(_facts: &Facts) -> Verdict {
-    Verdict {
-        reason: super::Reason::Other,
-        class: super::Class::Transient,
-        at_least: std::time::Duration::ZERO,
+use std::io;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::{Cause, Class, Facts, Phase, Reason, Verdict};
+
+/// What these facts mean, taken by themselves.
+pub fn judge(facts: &Facts) -> Verdict {
+    match &facts.cause {
+        Cause::Server { sqlstate, message } => server(facts.phase, sqlstate, message),
+        Cause::Io { kind, os } => io(facts.phase, *kind, *os),
+        Cause::Dns { .. } => verdict(Reason::Dns, Class::Transient),
+        Cause::Closed => verdict(Reason::Closed, Class::Transient),
+        Cause::Timeout => verdict(Reason::Timeout, Class::Transient),
+        Cause::TlsRefused => verdict(Reason::Tls, Class::Permanent),
+        Cause::Tls { message } => tls(message),
+        Cause::Protocol { .. } => verdict(Reason::Protocol, Class::Transient),
+        Cause::WrongRole { .. } => verdict(Reason::WrongRole, Class::Transient),
+        Cause::Config { .. } => verdict(Reason::Config, Class::Permanent),
+        Cause::Local { .. } => verdict(Reason::Local, Class::Local),
+        Cause::Internal => verdict(Reason::Internal, Class::Local),
     }
 }
+
+const fn verdict(reason: Reason, class: Class) -> Verdict {
+    Verdict { reason, class, at_least: Duration::ZERO }
+}
+
+/// An ErrorResponse.
+fn server(phase: Phase, sqlstate: &str, message: &str) -> Verdict {
+    let message = message.to_ascii_lowercase();
+    if let Some(cached) = texts::failing_login(&message) {
+        return failing_login(cached);
+    }
+    texts::find(sqlstate, &message)
+        .or_else(|| codes::find(sqlstate))
+        .unwrap_or_else(|| codes::fallback(phase, sqlstate))
+}
+
+/// PgBouncer does not try its server again before `server_login_retry` (15 s) is over, and tells everybody who asks
+/// the error that it keeps from the last try. Only its words: the SQLSTATE is PgBouncer's own.
+fn failing_login(cached: Option<&str>) -> Verdict {
+    const SERVER_LOGIN_RETRY: Duration = Duration::from_secs(15);
+    let found = cached.and_then(|cached| texts::find("", cached));
+    let found = found.unwrap_or(verdict(Reason::Pooler, Class::Transient));
+    Verdict { at_least: found.at_least.max(SERVER_LOGIN_RETRY), ..found }
+}
+
+/// The operating system's word on a socket, or on a file where the phase is `Prepare`.
+fn io(phase: Phase, kind: io::ErrorKind, os: Option<i32>) -> Verdict {
+    use io::ErrorKind as Kind;
+    match os.map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS) => return verdict(Reason::Local, Class::Local),
+        // A firewall on this machine, whose kind is a missing permission's too.
+        Some(Errno::EPERM) if phase == Phase::Connect => {
+            return verdict(Reason::Unreachable, Class::Transient);
+        }
+        _ => {}
+    }
+    if phase == Phase::Prepare {
+        return verdict(Reason::Config, Class::Permanent);
+    }
+    match kind {
+        // A Unix socket's file is missing while its server is down.
+        Kind::ConnectionRefused | Kind::NotFound => verdict(Reason::Refused, Class::Transient),
+        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => {
+            verdict(Reason::Unreachable, Class::Transient)
+        }
+        Kind::TimedOut => verdict(Reason::Timeout, Class::Transient),
+        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::NotConnected => {
+            verdict(Reason::Reset, Class::Transient)
+        }
+        Kind::UnexpectedEof => verdict(Reason::Closed, Class::Transient),
+        // A Unix socket answers so when its server's queue is full.
+        Kind::WouldBlock => verdict(Reason::Capacity, Class::Capacity),
+        // All local ports to that address are in use.
+        Kind::AddrNotAvailable | Kind::OutOfMemory => verdict(Reason::Local, Class::Local),
+        // A Unix socket that this user may not open, or no socket at all.
+        Kind::PermissionDenied | Kind::InvalidInput | Kind::NotADirectory => {
+            verdict(Reason::Config, Class::Permanent)
+        }
+        Kind::InvalidData => verdict(Reason::Protocol, Class::Transient),
+        _ => verdict(Reason::Other, Class::Transient),
+    }
+}
+
+/// A certificate that is not trusted today is not trusted in a second either; a handshake that was cut off may be.
+fn tls(message: &str) -> Verdict {
+    const CUT_OFF: &[&str] = &["eof", "reset by peer", "broken pipe", "connection closed", "timed out"];
+    let message = message.to_ascii_lowercase();
+    let cut_off = CUT_OFF.iter().any(|words| message.contains(words));
+    let class = if cut_off { Class::Transient } else { Class::Permanent };
+    verdict(Reason::Tls, class)
+}
+
+#[cfg(test)]
+mod tests;

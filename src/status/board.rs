@@ -31,6 +31,14 @@ impl Board {
         self.slots().iter().find(|slot| slot.borrow().name.as_str() == name).cloned()
     }
 
+    /// All targets as they are at `now`, held still while `read` looks at them. It must not dawdle: the writers wait.
+    pub fn look<T>(&self, now: Moment, read: impl FnOnce(&[View<'_>]) -> T) -> T {
+        let slots = self.slots();
+        let held: Vec<_> = slots.iter().map(|slot| slot.borrow()).collect();
+        let views: Vec<_> = held.iter().map(|status| View::new(status, now)).collect();
+        read(&views)
+    }
+
     /// The targets whose loop is overdue.
     pub fn overdue(&self, now: Moment) -> Vec<String> {
         let late = |slot: &Slot| {

@@ -5,17 +5,20 @@
 
 pub mod board;
 pub mod histogram;
+#[cfg(test)]
+pub mod sample;
 mod view;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use view::{State, View};
 
 use crate::connection::SessionFacts;
 use crate::policy::breaker::{self, Breaker};
-use crate::reason::Reason;
+use crate::policy::{FOREVER, later};
+use crate::reason::{Phase, Reason};
 use crate::target::{Endpoint, Host, Provider, TargetName, Tuning};
 use histogram::Histogram;
 
@@ -34,13 +37,22 @@ impl Moment {
     }
 
     pub fn after(self, wait: Duration) -> Self {
-        Moment { mono: self.mono + wait, wall: self.wall + wait }
+        Moment { mono: later(self.mono, wait), wall: self.wall + wait.min(FOREVER) }
     }
 
     /// How long ago `earlier` was; zero if it lies ahead.
     pub fn since(self, earlier: Moment) -> Duration {
         self.mono.saturating_duration_since(earlier.mono)
     }
+}
+
+/// Seconds since 1970, to the millisecond, as metrics and `/health` tell a time.
+pub fn epoch_seconds(at: SystemTime) -> f64 {
+    let millis = match at.duration_since(UNIX_EPOCH) {
+        Ok(after) => after.as_millis() as f64,
+        Err(before) => -(before.duration().as_millis() as f64),
+    };
+    millis / 1000.0
 }
 
 /// What we hold.
@@ -184,7 +196,20 @@ pub struct Phases {
 
 impl Phases {
     pub fn total(&self) -> Duration {
-        self.resolve + self.connect + self.tls.unwrap_or_default() + self.startup + self.ping
+        self.named().map(|(_, took)| took).sum()
+    }
+
+    /// In order, those that took place.
+    pub fn named(&self) -> impl Iterator<Item = (Phase, Duration)> {
+        [
+            (Phase::Resolve, Some(self.resolve)),
+            (Phase::Connect, Some(self.connect)),
+            (Phase::Tls, self.tls),
+            (Phase::Startup, Some(self.startup)),
+            (Phase::Ping, Some(self.ping)),
+        ]
+        .into_iter()
+        .filter_map(|(phase, took)| Some((phase, took?)))
     }
 }
 

@@ -53,7 +53,14 @@ pub struct Target {
     pub tuning: Arc<Tuning>,
     /// The timings that the target's own keys set: they beat the connection string, which beats `tuning`'s defaults.
     pub own_timings: UrlTimings,
+    /// Neither the target nor `defaults` says `idle_policy`: see [`Target::kept_awake_unasked`].
+    pub idle_policy_unset: bool,
 }
+
+/// What [`Target::kept_awake_unasked`] costs and what to do about it.
+pub const KEPT_AWAKE_COST: &str = "keeps a Neon database awake around the clock, since idle_policy is not set: at 0.25 CU \
+     that is 6 CU-hours a day, and the free plan's 100 hours are gone in 16.7 days. Set idle_policy to keep_awake if that \
+     is meant, or to let_sleep";
 
 /// What a socket to the target is opened with: own keys over the connection string over defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +71,23 @@ pub struct SocketTuning {
 }
 
 impl Target {
+    /// A database that scales to zero and bills by the hour is kept awake, and nobody has said that it should be.
+    pub fn kept_awake_unasked(&self, endpoint: &Endpoint) -> bool {
+        self.idle_policy_unset && endpoint.provider() == Provider::Neon
+    }
+
     /// The precedence of section 3, decided in one place because `url_file` may change the string at any attempt.
     pub fn socket_tuning(&self, endpoint: &Endpoint) -> SocketTuning {
-        let (own, url, base) = (&self.own_timings, &endpoint.timings, &self.tuning);
+        self.sockets(&endpoint.timings)
+    }
+
+    /// The same while the connection string is not known: `url_file` is read at each attempt.
+    pub fn sockets_without_url(&self) -> SocketTuning {
+        self.sockets(&UrlTimings::default())
+    }
+
+    fn sockets(&self, url: &UrlTimings) -> SocketTuning {
+        let (own, base) = (&self.own_timings, &self.tuning);
         let spare = base.keepalives.unwrap_or(Keepalives::DEFAULT);
         let wanted = own.keepalives.or(url.keepalives).unwrap_or(base.keepalives.is_some());
         let user_timeout = own.tcp_user_timeout.or(url.tcp_user_timeout).or(base.tcp_user_timeout);

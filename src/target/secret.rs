@@ -24,3 +24,17 @@ impl fmt::Debug for Secret {
         f.write_str("<redacted>")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_redacted_however_it_is_formatted_and_comes_back_when_asked() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(format!("{secret:?} {secret:#?}"), "<redacted> <redacted>");
+        assert_eq!(secret.expose(), b"hunter2");
+        assert_eq!(secret, Secret::new(b"hunter2".as_slice()));
+        assert_ne!(secret, Secret::new("hunter3"));
+    }
+}

@@ -32,6 +32,7 @@ pub fn of(source: Source) -> Target {
         service: SERVICE.to_owned(),
         tuning: Arc::new(Tuning { connect_timeout: LIMIT, ..Tuning::default() }),
         own_timings: UrlTimings::default(),
+        idle_policy_unset: false,
     }
 }
 

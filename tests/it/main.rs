@@ -10,5 +10,6 @@ mod certs;
 mod cluster;
 mod connection;
 mod process;
+mod scrape;
 mod scripted;
 mod servers;

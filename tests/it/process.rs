@@ -1,6 +1,5 @@
 //! The real `pgtether` program, as its users meet it: started with a configuration, asked by HTTP, sent signals.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -22,6 +21,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::scrape::Metrics;
 
 /// How long a request may take before the test fails.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -88,6 +89,13 @@ impl Daemon {
         let mut all = vec!["run", &file, "--web.listen-address=127.0.0.1:0"];
         all.extend(args);
         Daemon::spawn(folder, &all, env)
+    }
+
+    /// Starts `pgtether demo`.
+    pub fn start_demo(args: &[&str], env: &[(&str, &str)]) -> Daemon {
+        let mut all = vec!["demo"];
+        all.extend(args);
+        Daemon::spawn(tempfile::tempdir().unwrap(), &all, env)
     }
 
     fn spawn(folder: TempDir, args: &[&str], env: &[(&str, &str)]) -> Daemon {
@@ -249,78 +257,6 @@ pub async fn raw(to: SocketAddr, bytes: &[u8], limit: Duration) -> Vec<u8> {
     timeout(limit, talk).await.unwrap_or_else(|_| panic!("the connection was still open after {limit:?}"))
 }
 
-/// A scrape, parsed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Metrics(Vec<Sample>);
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
-    pub name: String,
-    pub labels: BTreeMap<String, String>,
-    pub value: f64,
-}
-
-impl Metrics {
-    pub fn parse(text: &str) -> Metrics {
-        let lines = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
-        Metrics(lines.map(|line| sample(line).unwrap_or_else(|| panic!("no sample: {line}"))).collect())
-    }
-
-    /// The value of the one sample that has these labels and maybe more; `None` where there is none.
-    pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let found = self.all(name, labels);
-        assert!(found.len() <= 1, "{name}{labels:?} is {} samples: {found:?}", found.len());
-        found.first().map(|s| s.value)
-    }
-
-    /// All samples of that name that have these labels and maybe more.
-    pub fn all(&self, name: &str, labels: &[(&str, &str)]) -> Vec<&Sample> {
-        let fits = |s: &&Sample| {
-            s.name == name && labels.iter().all(|(k, v)| s.labels.get(*k).map(String::as_str) == Some(v))
-        };
-        self.0.iter().filter(fits).collect()
-    }
-
-    pub fn samples(&self) -> &[Sample] {
-        &self.0
-    }
-}
-
-/// One line of the text format: `name{label="value",…} value`.
-fn sample(line: &str) -> Option<Sample> {
-    let end = line.find(['{', ' '])?;
-    let (name, mut rest) = line.split_at(end);
-    let mut labels = BTreeMap::new();
-    if let Some(inside) = rest.strip_prefix('{') {
-        rest = inside;
-        while !rest.starts_with('}') {
-            let (label, after) = rest.split_once("=\"")?;
-            let (value, after) = quoted(after)?;
-            labels.insert(label.to_owned(), value);
-            rest = after.strip_prefix(',').unwrap_or(after);
-        }
-        rest = &rest[1..];
-    }
-    Some(Sample { name: name.to_owned(), labels, value: rest.trim().parse().ok()? })
-}
-
-/// A label's value up to its closing quote, unescaped, and what follows.
-fn quoted(text: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Some((value, &text[at + 1..])),
-            '\\' => value.push(match chars.next()?.1 {
-                'n' => '\n',
-                other => other,
-            }),
-            other => value.push(other),
-        }
-    }
-    None
-}
-
 /// Reads a stream to its end into the log, on a thread of its own.
 fn collect(stream: impl Read + Send + 'static, log: &Arc<Mutex<String>>) {
     let log = Arc::clone(log);
@@ -340,16 +276,6 @@ fn listening(line: &str) -> Option<SocketAddr> {
     let start = after.trim_start_matches(['=', ':', '"']);
     let end = start.find(['"', ' ', ',', '}']).unwrap_or(start.len());
     start[..end].parse().ok()
-}
-
-#[test]
-fn a_scrape_is_read_with_its_labels_and_escapes() {
-    let text = "# HELP a b\na 1\na_bucket{le=\"+Inf\",t=\"x\\\"y\\\\z\\n}\"} 2.5e3\nb{} NaN\n";
-    let metrics = Metrics::parse(text);
-    assert_eq!(metrics.get("a", &[]), Some(1.0));
-    assert_eq!(metrics.get("a_bucket", &[("t", "x\"y\\z\n}"), ("le", "+Inf")]), Some(2500.0));
-    assert_eq!(metrics.get("a_bucket", &[("t", "x")]), None);
-    assert!(metrics.get("b", &[]).unwrap().is_nan());
 }
 
 #[test]

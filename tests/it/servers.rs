@@ -28,6 +28,11 @@ pub enum Version {
 impl Version {
     pub const ALL: [Version; 2] = [Version::V15, Version::V18];
 
+    /// Where its programs are.
+    pub fn folder(self) -> PathBuf {
+        self.binaries().unwrap_or_else(|e| panic!("{e}")).folder().to_owned()
+    }
+
     fn binaries(self) -> Result<Binaries, Trouble> {
         let debians = Path::new("/usr/lib/postgresql/15/bin");
         match self {

@@ -86,7 +86,7 @@ fn reconnects_go_before_refreshes_and_each_lane_in_the_order_of_coming() {
 }
 
 #[test]
-fn knocks_in_the_dark_go_last_and_leave_half_of_the_logins_to_the_living() {
+fn knocks_in_the_dark_leave_half_of_the_logins_to_the_living() {
     let now = Instant::now();
     let mut guard = Guard::new(limits(8, 100, 100));
     for n in 0..20 {
@@ -94,14 +94,34 @@ fn knocks_in_the_dark_go_last_and_leave_half_of_the_logins_to_the_living() {
     }
     guard.queue("live1:1", Lane::Refresh);
     let first = guard.turn(now);
-    let admitted = ["live1:1", "dead0:1", "dead1:1", "dead2:1", "dead3:1"];
+    let admitted = ["dead0:1", "dead1:1", "dead2:1", "dead3:1", "live1:1"];
     assert_eq!(keys(&first), admitted);
     for n in 2..5 {
         guard.queue(&format!("live{n}:1"), Lane::Refresh);
     }
     assert_eq!(keys(&guard.turn(now)), ["live2:1", "live3:1", "live4:1"]);
-    guard.release(&first.admitted[1]);
+    guard.release(&first.admitted[0]);
     assert_eq!(keys(&guard.turn(now)), ["dead4:1"], "its place is free again");
+}
+
+#[test]
+fn knocks_in_the_dark_leave_half_of_the_connects_to_the_living_and_are_not_starved_by_them() {
+    let mut now = Instant::now();
+    let mut guard = Guard::new(limits(1000, 10, 10));
+    let mut admitted = HashMap::new();
+    for n in 0..600 {
+        guard.queue(&format!("dead{n}:1"), Lane::Dark);
+        guard.queue(&format!("live{n}:1"), Lane::Refresh);
+    }
+    for _ in 0..10 {
+        let turn = guard.turn(now);
+        for ticket in &turn.admitted {
+            guard.release(ticket);
+            *admitted.entry(ticket.lane).or_insert(0) += 1;
+        }
+        now = turn.again_at.expect("the queue is long");
+    }
+    assert_eq!(admitted, HashMap::from([(Lane::Dark, 50), (Lane::Refresh, 50)]));
 }
 
 #[test]
@@ -162,7 +182,7 @@ fn quiet_hosts_are_forgotten() {
     assert_eq!(turn.admitted.len(), 1000);
     turn.admitted.iter().for_each(|ticket| guard.release(ticket));
     guard.turn(now + WINDOW);
-    assert_eq!((guard.hosts.len(), guard.connects.0.len()), (0, 0));
+    assert_eq!((guard.hosts.len(), guard.all.connects.len()), (0, 0));
 }
 
 #[test]

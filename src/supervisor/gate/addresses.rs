@@ -158,6 +158,11 @@ impl Addresses {
         self.known.retain(|_, address| address.is_of_interest(now));
         darkened
     }
+
+    #[cfg(test)]
+    pub fn known(&self) -> usize {
+        self.known.len()
+    }
 }
 
 impl Light {

@@ -10,6 +10,8 @@ use super::words::number;
 use crate::target::Host;
 
 const DEFAULT_PORT: u16 = 5432;
+/// They share one deadline: with more, none would get the time to answer.
+const MOST_HOSTS: usize = 64;
 /// Longer names do not exist in DNS.
 const LONGEST_NAME: usize = 255;
 /// What fits into the address of a Unix socket on Linux, without the NUL at its end.
@@ -21,6 +23,10 @@ pub(super) fn hosts(values: &Values, report: &mut Report) -> Vec<Host> {
     let addresses = list(values, Key::HostAddr);
     let ports = list(values, Key::Port);
     let count = addresses.as_ref().or(names.as_ref()).map_or(1, Vec::len);
+    if count > MOST_HOSTS {
+        report.problem(Some("host"), format!("more than {MOST_HOSTS} hosts are listed"));
+        return Vec::new();
+    }
     let mut fits = |key: Key, len: usize, one_is_enough: bool| {
         let fine = len == count || (one_is_enough && len == 1);
         if !fine {
@@ -127,10 +133,14 @@ fn checked(name: &str, report: &mut Report) -> Option<String> {
         "`host` holds a `/` but does not begin with one: the folder of a Unix socket is an absolute path"
     } else if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
         "`host` holds white space: write a list as host=a,b"
+    } else if is_ipv6(name) {
+        return Some(name.to_owned());
     } else if name.contains(['[', ']']) {
         "`host` holds brackets: they belong around IPv6 addresses in URIs only"
-    } else if name.contains(':') && !is_ipv6(name) {
+    } else if name.contains(':') {
         "`host` holds a `:` and is no IPv6 address: a port goes into `port`"
+    } else if name.contains(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !"-_.".contains(c)) {
+        "`host` holds a character that no name of a host has: settings are separated by blanks, or in a URI by `&`"
     } else if name.len() > LONGEST_NAME {
         "`host` is longer than 255 bytes"
     } else {

@@ -18,7 +18,7 @@ pub(super) fn split(text: &str, report: &mut Report) -> Split {
     loop {
         reader.skip_blanks();
         if reader.rest.peek().is_none() {
-            return Split::new(settings);
+            return Split { quoted: text.contains(['\'', '\\']), ..Split::new(settings) };
         }
         let name = reader.name();
         if reader.rest.next_if_eq(&'=').is_none() {
@@ -31,8 +31,14 @@ pub(super) fn split(text: &str, report: &mut Report) -> Split {
             continue;
         }
         before = table::find(&name).map(|row| row.keyword).or(before);
-        reader.skip_blanks();
+        let blanks = reader.skip_blanks();
+        let quoted = reader.rest.peek() == Some(&'\'');
         match reader.value() {
+            Some(value) if blanks && !quoted && is_setting(&value) => report.problem(
+                before,
+                "a `=` is followed by a blank and the next setting, which libpq takes for the value: write '' if \
+                 there is none",
+            ),
             Some(value) => settings.push(Setting { name, value }),
             None => report.problem(
                 before,
@@ -42,6 +48,11 @@ pub(super) fn split(text: &str, report: &mut Report) -> Split {
     }
 }
 
+/// Mostly the work of a variable that was empty: `password= host=db.example`.
+fn is_setting(value: &str) -> bool {
+    value.split_once('=').is_some_and(|(name, _)| table::find(name).is_some())
+}
+
 struct Reader<'t> {
     rest: Peekable<Chars<'t>>,
     /// Long enough for every word, so that a password never leaves copies behind where a buffer grew.
@@ -49,8 +60,13 @@ struct Reader<'t> {
 }
 
 impl Reader<'_> {
-    fn skip_blanks(&mut self) {
-        while self.rest.next_if(is_blank).is_some() {}
+    /// Whether there were any.
+    fn skip_blanks(&mut self) -> bool {
+        let mut any = false;
+        while self.rest.next_if(is_blank).is_some() {
+            any = true;
+        }
+        any
     }
 
     /// Up to the `=`, with the blanks that may stand before it, or up to where the next word begins.

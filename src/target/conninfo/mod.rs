@@ -1,7 +1,7 @@
 //! Connection strings as libpq reads them.
 //!
-//! A string goes through three steps: its syntax ([`uri`] or [`keyword`]) splits it into settings, [`table`] says what
-//! pgtether makes of each keyword ([`values`] sorts by it), and [`endpoint`], [`hosts`] and [`tls`] turn what is left
+//! A string goes through three steps: its syntax (`uri` or `keyword`) splits it into settings, `table` says what
+//! pgtether makes of each keyword (`values` sorts by it), and `endpoint`, `hosts` and `tls` turn what is left
 //! into an [`Endpoint`]. Every problem is reported at once, and nothing is ignored in silence.
 //!
 //! Knows nothing of sockets, the environment or other files: `PG*` variables, `~/.pgpass`, `~/.postgresql` and service
@@ -28,7 +28,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::Endpoint;
-pub use table::{Row, Verdict, rows};
+pub use table::{Key, Row, Verdict, rows};
 
 /// Longer strings are refused unread.
 pub const MAX_LEN: usize = 16 * 1024;
@@ -97,19 +97,21 @@ fn split(text: &str, report: &mut Report) -> Split {
 struct Split {
     /// In the order of the string: as in libpq, the last one of a name counts.
     settings: Vec<Setting>,
-    /// Whether an `@` stands where a mis-split password would have left it.
+    /// Whether an `@` of a URI stands where a mis-split password would have left it.
     stray_at: bool,
+    /// Whether a quotation mark too many could have made names out of pieces of a password.
+    quoted: bool,
     /// Whether the settings are worth a closer look.
     readable: bool,
 }
 
 impl Split {
     fn new(settings: Vec<Setting>) -> Self {
-        Split { settings, stray_at: false, readable: true }
+        Split { settings, stray_at: false, quoted: false, readable: true }
     }
 
     fn unreadable() -> Self {
-        Split { settings: Vec::new(), stray_at: false, readable: false }
+        Split { readable: false, ..Split::new(Vec::new()) }
     }
 }
 

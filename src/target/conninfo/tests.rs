@@ -1,1 +1,460 @@
+//! What strings mean, which are refused, and that no password gets out. Property tests are in `properties`.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::table::Key;
+use super::*;
+use crate::target::{
+    ChannelBinding, Host, Identity, LoadBalance, Provider, RootCerts, SessionAttrs, SslMode, SslNegotiation,
+    TlsVersion,
+};
+
+mod properties;
+mod refused;
+
+fn ok(text: &str) -> Parsed {
+    parse(text).unwrap_or_else(|problems| panic!("{text}: {problems:#?}"))
+}
+
+fn endpoint(text: &str) -> Endpoint {
+    ok(text).endpoint
+}
+
+fn problems(text: &str) -> Vec<String> {
+    match parse(text) {
+        Ok(parsed) => panic!("{text} is accepted: {parsed:#?}"),
+        Err(problems) => problems.into_iter().map(|p| p.message).collect(),
+    }
+}
+
+fn notes(text: &str) -> Vec<String> {
+    ok(text).notes.into_iter().map(|n| n.message).collect()
+}
+
+fn tcp(name: &str, port: u16) -> Host {
+    Host::Tcp { name: name.to_owned(), hostaddr: None, port }
+}
+
+fn unix(dir: &str, port: u16) -> Host {
+    Host::Unix { dir: dir.into(), port }
+}
+
+fn password(text: &str) -> Option<String> {
+    endpoint(text).password.map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap())
+}
+
+#[test]
+fn neons_pooled_string_works_as_copied() {
+    let parsed =
+        ok("postgresql://alex:AbC123dEf@ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech/dbname?\
+                     sslmode=require&channel_binding=require");
+    let e = &parsed.endpoint;
+    assert_eq!(e.hosts, [tcp("ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech", 5432)]);
+    assert_eq!((e.user.as_str(), e.database.as_str()), ("alex", "dbname"));
+    assert_eq!(e.tls.mode, SslMode::Require);
+    assert_eq!(e.channel_binding, ChannelBinding::Require);
+    assert_eq!(e.provider(), Provider::Neon);
+    assert_eq!(parsed.notes, []);
+    assert_eq!(
+        e.describe(),
+        "alex@ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech:5432/dbname sslmode=require"
+    );
+}
+
+#[test]
+fn neons_endpoint_option_is_decoded() {
+    let e = endpoint("postgres://u:p@ep-x.neon.tech/db?sslmode=require&options=endpoint%3Dep-x");
+    assert_eq!(e.options.as_deref(), Some("endpoint=ep-x"));
+}
+
+#[test]
+fn supabases_string_works_as_copied_and_says_what_pgbouncer_does_not_do() {
+    let text =
+        "postgres://postgres.abc:pw@aws-0-eu-central-1.pooler.supabase.com:6543/postgres?pgbouncer=true";
+    let parsed = ok(text);
+    assert_eq!(parsed.endpoint.hosts, [tcp("aws-0-eu-central-1.pooler.supabase.com", 6543)]);
+    assert_eq!(parsed.endpoint.user, "postgres.abc");
+    assert_eq!(parsed.endpoint.tls.mode, SslMode::Require);
+    assert_eq!(parsed.notes.len(), 1);
+    assert_eq!(parsed.notes[0].keyword.as_deref(), Some("pgbouncer"));
+    assert!(parsed.notes[0].message.contains("does nothing here"), "{:?}", parsed.notes);
+}
+
+#[test]
+fn strings_of_other_platforms_work_as_copied() {
+    for text in [
+        "postgresql://u:p@db.abc.supabase.co:5432/postgres?connect_timeout=15&connection_limit=1&pool_timeout=0",
+        "postgres://default:x@ep-a.us-east-1.postgres.vercel-storage.com/verceldb?sslmode=require&supa=base-pooler.x",
+        "postgres://u:p@h.eu.aws.supabase.com:6543/postgres?sslmode=require&workaround=supabase-pooler.vercel",
+        "postgresql://u:p@dpg-abc-a.oregon-postgres.render.com/db_xyz",
+        "postgres://avnadmin:p@pg-x.aivencloud.com:12345/defaultdb?sslmode=require",
+        "postgresql://doadmin:p@db-do-user-1.b.db.ondigitalocean.com:25060/defaultdb?sslmode=require",
+        "postgresql://u:p@free-tier.cockroachlabs.cloud:26257/defaultdb?sslmode=verify-full&options=--cluster%3Dx-1",
+        "postgresql://u:p@c.cluster-abc.eu-west-1.rds.amazonaws.com:5432/app?target_session_attrs=read-write",
+        "postgresql://u%40srv:p@srv.postgres.database.azure.com/postgres?sslmode=require",
+        "host=srv.postgres.database.azure.com port=5432 dbname=postgres user=u@srv password=p sslmode=require",
+        "postgresql://u:p@localhost/db?host=/cloudsql/proj:region:instance",
+        "postgres://u:p@h/db?sslmode=require&uselibpqcompat=true&prepare=false&default_query_exec_mode=exec",
+        "postgres://u:p@h/db?ssl=true&pool_max_conns=4&statement_cache_capacity=0",
+        "postgresql://u:p@eu.pg.psdb.cloud:5432/postgres?sslmode=verify-full&sslrootcert=system&sslnegotiation=direct",
+    ] {
+        ok(text);
+    }
+}
+
+#[test]
+fn each_part_of_a_uri_lands_where_libpq_puts_it() {
+    for (uri, hosts) in [
+        ("postgresql://u@h", vec![tcp("h", 5432)]),
+        ("postgresql://u@h:5433/db", vec![tcp("h", 5433)]),
+        ("postgresql://u@h:/db", vec![tcp("h", 5432)]),
+        ("postgresql://u@[::1]/db", vec![tcp("::1", 5432)]),
+        ("postgresql://u@[2001:db8::1]:5433/db", vec![tcp("2001:db8::1", 5433)]),
+        ("postgresql://u@[fe80::1%25eth0]/db", vec![tcp("fe80::1%eth0", 5432)]),
+        ("postgresql://u@a:1,b:2,[::1]:3/db", vec![tcp("a", 1), tcp("b", 2), tcp("::1", 3)]),
+        ("postgresql://u@a,b:2,c/db", vec![tcp("a", 5432), tcp("b", 2), tcp("c", 5432)]),
+        ("postgresql://u@a,b,c/db?port=6000", vec![tcp("a", 6000), tcp("b", 6000), tcp("c", 6000)]),
+        ("postgresql://u@%2Fvar%2Frun%2Fpg/db", vec![unix("/var/run/pg", 5432)]),
+        ("postgresql://u@%2Fvar%2Frun%2Fpg:5433/db", vec![unix("/var/run/pg", 5433)]),
+        ("postgresql://u@/db?host=/run/pg", vec![unix("/run/pg", 5432)]),
+        ("postgresql:///db?user=u&host=/run/pg&port=5433", vec![unix("/run/pg", 5433)]),
+        ("postgresql://u@%40abstract/db", vec![unix("@abstract", 5432)]),
+        ("postgresql://u@h/db?host=other", vec![tcp("other", 5432)]),
+        ("postgresql://u@h:1/db?port=2", vec![tcp("h", 2)]),
+        ("postgresql://u@h?dbname=db", vec![tcp("h", 5432)]),
+        ("postgres://u@h/db?sslmode=disable&", vec![tcp("h", 5432)]),
+        (" postgresql://u@h/db\n", vec![tcp("h", 5432)]),
+    ] {
+        let e = endpoint(uri);
+        assert_eq!(e.hosts, hosts, "{uri}");
+        assert_eq!(e.user, "u", "{uri}");
+        assert_eq!(e.database, if uri.contains("db") { "db" } else { "u" }, "{uri}");
+    }
+}
+
+#[test]
+fn percent_escapes_are_decoded_and_a_plus_is_a_plus() {
+    let e =
+        endpoint("postgresql://us%65r%3Aname:p%40ss%2Fw%3Ao%25rd+%20%C3%A9@h/d%62?application_name=a+b%20c");
+    assert_eq!(e.user, "user:name");
+    assert_eq!(e.database, "db");
+    assert_eq!(e.application_name.as_deref(), Some("a+b c"));
+    assert_eq!(e.password.unwrap().expose(), "p@ss/w:o%rd+ é".as_bytes());
+}
+
+#[test]
+fn a_password_may_hold_what_ends_no_userinfo() {
+    for (uri, wanted) in [
+        ("postgresql://u:a:b:c@h/db", "a:b:c"),
+        ("postgresql://u:a?b#c&d=e@h/db", "a?b#c&d=e"),
+        ("postgresql://u:[x]@h/db", "[x]"),
+        ("postgresql://u@h/db?password=a%26b%3Dc", "a&b=c"),
+        ("postgresql://u:first@h/db?password=second", "second"),
+    ] {
+        assert_eq!(password(uri).as_deref(), Some(wanted), "{uri}");
+    }
+    for uri in ["postgresql://u@h/db", "postgresql://u:@h/db", "host=h user=u password=''"] {
+        assert_eq!(password(uri), None, "{uri}");
+    }
+}
+
+#[test]
+fn keyword_strings_are_quoted_as_in_libpq() {
+    for (text, wanted) in [
+        (r"host=h user=u password='a b\'c'", "a b'c"),
+        (r"host=h user=u password='a\\b'", r"a\b"),
+        (r"host=h user=u password=a\ b\\c", r"a b\c"),
+        (r"host=h user=u password=it\'s", "it's"),
+        (r"host=h user=u password=it's", "it's"),
+        ("host = h  user\t=\nu password  =  x", "x"),
+        ("password=x host=h user=u ", "x"),
+        (r"host=h user=u password='a\nb'", "anb"),
+        ("host=h user=u password='two\nlines'", "two\nlines"),
+        ("host=h user=u password=a=b@c/d", "a=b@c/d"),
+        ("host=h user=u password='x'sslmode=disable", "x"),
+        ("user=u password= 'host=h' host=h", "host=h"),
+        ("user=u host=h password=port=1", "port=1"),
+    ] {
+        assert_eq!(password(text).as_deref(), Some(wanted), "{text}");
+    }
+}
+
+#[test]
+fn lists_pair_hosts_addresses_and_ports() {
+    let e = endpoint("host=a,b hostaddr=10.0.0.1,::1 port=1,2 user=u");
+    let pair = |name: &str, address: &str, port| Host::Tcp {
+        name: name.to_owned(),
+        hostaddr: Some(address.parse().unwrap()),
+        port,
+    };
+    assert_eq!(e.hosts, [pair("a", "10.0.0.1", 1), pair("b", "::1", 2)]);
+    assert_eq!(endpoint("hostaddr=10.0.0.1 user=u").hosts, [pair("10.0.0.1", "10.0.0.1", 5432)]);
+    assert_eq!(
+        endpoint("host=a,b hostaddr=,10.0.0.1 user=u").hosts,
+        [tcp("a", 5432), pair("b", "10.0.0.1", 5432)]
+    );
+    assert_eq!(endpoint("host=a,/run/pg port=1, user=u").hosts, [tcp("a", 1), unix("/run/pg", 5432)]);
+    assert_eq!(
+        endpoint("host=a,[::1] hostaddr=10.0.0.1,::1 user=u".replace("[::1]", "::1").as_str()).hosts[1],
+        pair("::1", "::1", 5432)
+    );
+}
+
+#[test]
+fn what_is_missing_gets_libpqs_defaults() {
+    for text in ["postgresql://", "postgresql:///", "user=u", "host='' user=u"] {
+        let e = endpoint(text);
+        assert_eq!(e.database, e.user, "{text}");
+        assert!(!e.user.is_empty(), "{text}");
+        let [Host::Unix { dir, port: 5432 }] = &e.hosts[..] else { panic!("{text}: {:?}", e.hosts) };
+        assert!(dir.starts_with("/var/run/postgresql") || dir.starts_with("/tmp"), "{dir:?}");
+        assert_eq!(e.tls.mode, SslMode::Prefer, "{text}");
+    }
+    assert_eq!(endpoint("postgresql://h").user, whoami::username().unwrap());
+}
+
+#[test]
+fn without_sslmode_only_this_machine_is_reached_without_tls() {
+    for (text, wanted) in [
+        ("host=db.example user=u", SslMode::Require),
+        ("host=10.0.0.1 user=u", SslMode::Require),
+        ("host=localhost.example.com user=u", SslMode::Require),
+        ("host=localhost,db.example user=u", SslMode::Require),
+        ("host=localhost hostaddr=10.0.0.1 user=u", SslMode::Require),
+        ("host=localhost user=u", SslMode::Prefer),
+        ("host=LocalHost user=u", SslMode::Prefer),
+        ("host=127.8.9.1 user=u", SslMode::Prefer),
+        ("host=::1 user=u", SslMode::Prefer),
+        ("host=::ffff:127.0.0.1 user=u", SslMode::Prefer),
+        ("host=/run user=u", SslMode::Prefer),
+        ("host=@pg user=u", SslMode::Prefer),
+        ("host=db.example hostaddr=127.0.0.1 user=u", SslMode::Prefer),
+        ("host=db.example sslmode=disable user=u", SslMode::Disable),
+        ("host=db.example requiressl=0 user=u", SslMode::Prefer),
+        ("host=localhost requiressl=1 user=u", SslMode::Require),
+        ("host=localhost ssl=true user=u", SslMode::Require),
+        ("host=localhost sslrootcert=system user=u", SslMode::VerifyFull),
+        ("host=db.example sslrootcert=/ca.pem user=u", SslMode::VerifyCa),
+    ] {
+        assert_eq!(endpoint(text).tls.mode, wanted, "{text}");
+    }
+}
+
+#[test]
+fn every_word_of_a_closed_set_is_understood() {
+    fn check<T: PartialEq + std::fmt::Debug>(keyword: &str, words: &words::Words<T>, of: fn(Endpoint) -> T) {
+        for (word, meaning) in words {
+            let text = format!("host=h user=u ssl_min_protocol_version=TLSv1 {keyword}={word}");
+            assert_eq!(of(endpoint(&text)), *meaning, "{text}");
+        }
+    }
+    check("sslmode", words::SSL_MODES, |e| e.tls.mode);
+    check("sslnegotiation", words::NEGOTIATIONS, |e| e.tls.negotiation);
+    check("ssl_max_protocol_version", words::TLS_VERSIONS, |e| e.tls.max_version.unwrap());
+    check("ssl_min_protocol_version", words::TLS_VERSIONS, |e| e.tls.min_version);
+    check("channel_binding", words::BINDINGS, |e| e.channel_binding);
+    check("target_session_attrs", words::SESSION_ATTRS, |e| e.session);
+    check("load_balance_hosts", words::BALANCES, |e| e.load_balance);
+    check("sslsni", words::SWITCH, |e| e.tls.sni);
+}
+
+#[test]
+fn defaults_of_closed_sets_are_libpqs() {
+    let e = endpoint("host=h user=u");
+    assert_eq!(e.tls.negotiation, SslNegotiation::Postgres);
+    assert_eq!((e.tls.min_version, e.tls.max_version), (TlsVersion::V1_2, None));
+    assert_eq!((e.channel_binding, e.session), (ChannelBinding::Prefer, SessionAttrs::Any));
+    assert_eq!((e.load_balance, e.tls.sni), (LoadBalance::Disable, true));
+    assert_eq!((e.tls.roots, e.tls.identity), (RootCerts::System, None));
+}
+
+#[test]
+fn certificates_come_in_pairs_and_authorities_are_checked() {
+    let e = endpoint("host=h user=u sslcert=/c.pem sslkey=/k.pem sslmode=verify-full sslrootcert=/ca.pem");
+    assert_eq!(e.tls.identity, Some(Identity { cert: "/c.pem".into(), key: "/k.pem".into() }));
+    assert_eq!(e.tls.roots, RootCerts::File("/ca.pem".into()));
+    let parsed = ok("host=h user=u sslmode=require sslrootcert=/ca.pem");
+    assert_eq!(parsed.endpoint.tls.mode, SslMode::VerifyCa);
+    assert!(parsed.notes[0].message.contains("verify-ca"), "{:?}", parsed.notes);
+    let e = endpoint("host=h user=u sslcert=/c.pem sslkey=/k.pem sslcertmode=disable");
+    assert_eq!(e.tls.identity, None);
+    assert_eq!(
+        endpoint("host=h user=u ssl_max_protocol_version=tlsV1.3").tls.max_version,
+        Some(TlsVersion::V1_3)
+    );
+}
+
+#[test]
+fn timings_have_libpqs_units() {
+    let t = endpoint(
+        "host=h user=u connect_timeout=15 keepalives=1 keepalives_idle=60 keepalives_interval=7 keepalives_count=3 \
+         tcp_user_timeout=5000",
+    )
+    .timings;
+    assert_eq!(t.connect_timeout, Some(Duration::from_secs(15)));
+    assert_eq!(t.keepalives, Some(true));
+    assert_eq!(t.keepalives_idle, Some(Duration::from_secs(60)));
+    assert_eq!(t.keepalives_interval, Some(Duration::from_secs(7)));
+    assert_eq!(t.keepalives_count, Some(3));
+    assert_eq!(t.tcp_user_timeout, Some(Duration::from_millis(5000)));
+    assert_eq!(endpoint("host=h user=u keepalives=0").timings.keepalives, Some(false));
+    assert_eq!(endpoint("host=h user=u").timings, Default::default());
+}
+
+#[test]
+fn numbers_that_mean_a_default_say_so() {
+    for (setting, wanted, note) in [
+        ("connect_timeout=0", None, "no limit"),
+        ("connect_timeout=-1", None, "no limit"),
+        ("connect_timeout=1", Some(2), "2 seconds"),
+        ("connect_timeout=+3", Some(3), ""),
+        ("connect_timeout=' 3 '", Some(3), ""),
+        ("keepalives_idle=0", None, "default"),
+        ("keepalives_interval=-4", None, "default"),
+        ("keepalives_count=0", None, "default"),
+    ] {
+        let parsed = ok(&format!("host=h user=u {setting}"));
+        let t = &parsed.endpoint.timings;
+        assert_eq!(t.connect_timeout, wanted.map(Duration::from_secs), "{setting}");
+        assert_eq!(
+            (t.keepalives_idle, t.keepalives_interval, t.keepalives_count),
+            (None, None, None),
+            "{setting}"
+        );
+        let said = parsed.notes.iter().any(|n| n.message.contains(note));
+        assert_eq!(said, !note.is_empty(), "{setting}: {:?}", parsed.notes);
+    }
+    for setting in ["tcp_user_timeout=0", "tcp_user_timeout=-1"] {
+        let t = endpoint(&format!("host=h user=u {setting}")).timings;
+        assert_eq!(t.tcp_user_timeout, Some(Duration::ZERO), "{setting}");
+    }
+}
+
+#[test]
+fn the_application_name_falls_back() {
+    let name = |text: &str| endpoint(text).application_name;
+    assert_eq!(name("host=h user=u fallback_application_name=f"), Some("f".into()));
+    assert_eq!(name("host=h user=u fallback_application_name=f application_name=a"), Some("a".into()));
+    assert_eq!(name("host=h user=u application_name="), None);
+}
+
+#[test]
+fn notes_tell_of_everything_that_does_nothing() {
+    for (setting, about) in [
+        ("gssencmode=disable", "GSSAPI"),
+        ("gssencmode=prefer", "GSSAPI"),
+        ("krbsrvname=postgres", "GSSAPI"),
+        ("client_encoding=UTF8", "UTF-8"),
+        ("replication=off", "ordinary sessions"),
+        ("sslaccept=accept_invalid_certs", "sslmode=require"),
+        ("sslmode=disable sslrootcert=/ca.pem", "not used"),
+        ("sslmode=disable sslcert=/c.pem sslkey=/k.pem", "not used"),
+        ("sslmode=disable sslmode=require", "more than once"),
+        ("requiressl=1", "old word"),
+    ] {
+        let notes = notes(&format!("host=h user=u {setting}"));
+        assert!(notes.iter().any(|n| n.contains(about)), "{setting}: {notes:?}");
+    }
+}
+
+#[test]
+fn a_description_shows_where_and_as_whom_and_no_secret() {
+    for (text, wanted) in [
+        ("postgresql://u:hunter2@h/db", "u@h:5432/db sslmode=require"),
+        ("postgresql://u:hunter2@a:1,[::1]:2/db", "u@a:1,[::1]:2/db sslmode=require"),
+        ("host=db.example hostaddr=127.0.0.1 user=u", "u@db.example(127.0.0.1):5432/u sslmode=prefer"),
+        ("hostaddr=127.0.0.1 user=u password=hunter2", "u@127.0.0.1:5432/u sslmode=prefer"),
+        ("host=/run/pg user=u password=hunter2", "u@/run/pg:5432/u"),
+    ] {
+        assert_eq!(endpoint(text).describe(), wanted, "{text}");
+    }
+}
+
+/// The list is PostgreSQL 18's, so that a keyword that libpq knows is never called unknown.
+#[test]
+fn every_keyword_of_libpq_has_its_row() {
+    let listed = "host hostaddr port dbname user password passfile require_auth channel_binding connect_timeout \
+                  client_encoding options application_name fallback_application_name keepalives keepalives_idle \
+                  keepalives_interval keepalives_count tcp_user_timeout replication gssencmode sslmode requiressl \
+                  sslnegotiation sslcompression sslcert sslkey sslkeylogfile sslpassword sslcertmode sslrootcert \
+                  sslcrl sslcrldir sslsni requirepeer ssl_min_protocol_version ssl_max_protocol_version \
+                  min_protocol_version max_protocol_version krbsrvname gsslib gssdelegation scram_client_key \
+                  scram_server_key service target_session_attrs load_balance_hosts oauth_issuer oauth_client_id \
+                  oauth_client_secret oauth_scope";
+    for keyword in listed.split_ascii_whitespace() {
+        let row = table::find(keyword).unwrap_or_else(|| panic!("{keyword} has no row"));
+        assert_eq!(row.origin, "libpq", "{keyword}");
+    }
+}
+
+#[test]
+fn each_keyword_stands_in_the_table_once() {
+    let mut seen = BTreeSet::new();
+    for row in rows() {
+        assert!(seen.insert(row.keyword), "{} stands there twice", row.keyword);
+    }
+}
+
+/// Walks the table: what a row says is what happens to a string that holds its keyword.
+#[test]
+fn each_row_of_the_table_does_what_it_says() {
+    for row in rows() {
+        let keyword = row.keyword;
+        let with = |value: &str| parse(&format!("host=h user=u {keyword}='{value}'"));
+        let noted = |result: Result<Parsed, Vec<Problem>>, why: &str| {
+            let notes = result.unwrap().notes;
+            assert!(notes.iter().any(|n| n.message.contains(why)), "{keyword}: {notes:?}");
+        };
+        let refused = |result: Result<Parsed, Vec<Problem>>, remedy: &str| {
+            let problems = result.unwrap_err();
+            assert_eq!(problems.len(), 1, "{keyword}: {problems:?}");
+            assert_eq!(problems[0].keyword.as_deref(), Some(keyword));
+            assert!(problems[0].message.ends_with(remedy), "{keyword}: {problems:?}");
+        };
+        match row.verdict {
+            Verdict::Used(key, what) => {
+                assert!(!what.is_empty(), "{keyword}");
+                assert_eq!(key.keyword(), keyword);
+                used_is_not_ignored(key);
+            }
+            Verdict::Harmless(why) => noted(with("7"), why),
+            Verdict::Refused(remedy) => refused(with("7"), remedy),
+            Verdict::Either { harmless, why, remedy } => {
+                harmless.iter().for_each(|value| noted(with(value), why));
+                refused(with("7"), remedy);
+            }
+        }
+    }
+}
+
+/// Whoever adds a key says here which setting shows that it is read: the result differs from that without it.
+fn used_is_not_ignored(key: Key) {
+    let value = match key {
+        Key::Host => "other",
+        Key::HostAddr => "10.0.0.1",
+        Key::Port => "1",
+        Key::DbName | Key::User | Key::Password | Key::ApplicationName | Key::FallbackApplicationName => "x",
+        Key::Options => "-c a=b",
+        Key::ConnectTimeout | Key::KeepalivesIdle | Key::KeepalivesInterval | Key::KeepalivesCount => "9",
+        Key::TcpUserTimeout => "9",
+        Key::Keepalives | Key::SslSni => "0",
+        Key::SslMode => "verify-full",
+        Key::RequireSsl => "0",
+        Key::Ssl => "true",
+        Key::SslNegotiation => "direct",
+        Key::SslRootCert => "system",
+        Key::SslCertFile | Key::SslKeyFile => "/other.pem",
+        Key::SslCertMode => "disable",
+        Key::SslMinVersion => "TLSv1.3",
+        Key::SslMaxVersion => "TLSv1.2",
+        Key::ChannelBinding => "require",
+        Key::TargetSessionAttrs => "primary",
+        Key::LoadBalanceHosts => "random",
+    };
+    // `ssl=true` shows only where the default is something else.
+    let host = if key == Key::Ssl { "localhost" } else { "h" };
+    let base = format!("host={host} user=u sslcert=/c.pem sslkey=/k.pem");
+    let with = endpoint(&format!("{base} {}='{value}'", key.keyword()));
+    assert_ne!(with, endpoint(&base), "{key:?} changes nothing");
+}

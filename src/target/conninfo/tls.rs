@@ -33,13 +33,15 @@ pub(super) fn tls(hosts: &[Host], values: &Values, report: &mut Report) -> Tls {
         min_version: version(Key::SslMinVersion, values, report).unwrap_or_default(),
         max_version: version(Key::SslMaxVersion, values, report),
     };
-    check_together(&tls, hosts, values, report);
+    check_together(&tls, report);
     tls
 }
 
 fn mode(hosts: &[Host], roots: &RootCerts, values: &Values, report: &mut Report) -> SslMode {
     let written = word(Key::SslMode, SSL_MODES, values, report);
     let system = values.get(Key::SslRootCert) == Some("system");
+    // Without hosts their lists were wrong, which is problem enough.
+    let remote = hosts.is_empty() || hosts.iter().any(is_remote);
     match written {
         Some(mode) if system && mode != SslMode::VerifyFull => {
             report.problem(Some("sslrootcert"), "`sslrootcert` system needs sslmode=verify-full");
@@ -54,14 +56,14 @@ fn mode(hosts: &[Host], roots: &RootCerts, values: &Values, report: &mut Report)
         }
         Some(mode) => mode,
         None if system => SslMode::VerifyFull,
-        None if hosts.iter().any(is_remote) && *roots != RootCerts::System => {
+        None if remote && *roots != RootCerts::System => {
             report.note(
                 "sslrootcert",
                 "`sslrootcert` without `sslmode` verifies the certificate: it is verify-ca",
             );
             SslMode::VerifyCa
         }
-        None if hosts.iter().any(is_remote) => SslMode::Require,
+        None if remote => SslMode::Require,
         None => SslMode::Prefer,
     }
 }
@@ -73,7 +75,7 @@ fn identity(values: &Values, report: &mut Report) -> Option<Identity> {
             "`sslcertmode` require is not supported: demand the certificate at the server, in pg_hba.conf";
         report.problem(Some("sslcertmode"), message);
     }
-    match (values.filled(Key::ClientCert), values.filled(Key::ClientKey)) {
+    match (values.filled(Key::SslCertFile), values.filled(Key::SslKeyFile)) {
         (Some(_), Some(_)) if mode == CertMode::Disable => {
             report.note("sslcertmode", "`sslcertmode` disable: `sslcert` and `sslkey` are not used");
             None
@@ -99,7 +101,7 @@ fn version(key: Key, values: &Values, report: &mut Report) -> Option<TlsVersion>
 }
 
 /// What is right alone and wrong together.
-fn check_together(tls: &Tls, hosts: &[Host], values: &Values, report: &mut Report) {
+fn check_together(tls: &Tls, report: &mut Report) {
     let weak = matches!(tls.mode, SslMode::Disable | SslMode::Allow | SslMode::Prefer);
     if tls.negotiation == SslNegotiation::Direct && weak {
         let message = "`sslnegotiation` direct needs sslmode=require, verify-ca or verify-full";
@@ -117,13 +119,5 @@ fn check_together(tls: &Tls, hosts: &[Host], values: &Values, report: &mut Repor
     }
     if tls.mode == SslMode::Disable && tls.identity.is_some() {
         report.note("sslcert", "`sslcert` and `sslkey` are not used: sslmode=disable");
-    }
-    let nameless =
-        |host: &Host| matches!(host, Host::Tcp { name, hostaddr: Some(a), .. } if *name == a.to_string());
-    let named = values.filled(Key::Host).is_some();
-    if tls.mode == SslMode::VerifyFull && !named && hosts.iter().any(nameless) {
-        let message =
-            "sslmode=verify-full needs `host` beside `hostaddr`: the name that the certificate must carry";
-        report.problem(Some("hostaddr"), message);
     }
 }

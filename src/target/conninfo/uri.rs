@@ -29,6 +29,10 @@ pub(super) fn foreign(text: &str) -> Option<&'static str> {
             "this is JDBC's form: write postgresql://user:password@host:port/database, without `jdbc:`",
         );
     }
+    let first = lower.split_ascii_whitespace().next().unwrap_or_default();
+    if first.starts_with("host=") && first.contains(';') || first.starts_with("server=") {
+        return Some("this is ADO.NET's form: write postgresql://user:password@host:port/database");
+    }
     let scheme = lower.split_once("://")?.0;
     match scheme {
         "postgresql" | "postgres" => Some("write the scheme in lower case: postgresql://"),
@@ -140,7 +144,7 @@ impl Reader<'_> {
 
     fn query(&mut self, query: &str) {
         // libpq forgives one `&` at the end, and so copies of its strings may have it.
-        let query = query.strip_suffix('&').unwrap_or(query);
+        let query = query.strip_suffix('&').filter(|q| !q.is_empty()).unwrap_or(query);
         for pair in query.split('&').filter(|_| !query.is_empty()) {
             let Some((name, value)) = pair.split_once('=') else {
                 self.report.problem(

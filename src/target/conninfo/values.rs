@@ -38,25 +38,38 @@ impl Values {
     }
 }
 
-/// What the word before says of an unknown one: behind a password with a blank or an `&` in it, more pieces follow.
-#[derive(Clone, Copy)]
-enum Before {
-    Harmless,
-    Secret(&'static str),
-}
+/// More settings than anybody writes, and few enough to look each one up and tell of it.
+const MOST_SETTINGS: usize = 256;
 
-pub(super) fn sort(split: Split, report: &mut Report) -> Values {
+pub(super) fn sort(mut split: Split, report: &mut Report) -> Values {
     let mut values = Values { by_key: BTreeMap::new(), readable: split.readable };
-    let mut before = Before::Harmless;
+    // Where the syntax is broken, or could be by a quotation mark too many, any name may be a piece of a password; so
+    // may those behind a password that holds a blank or an `&`.
+    let torn = split.quoted || !report.problems.is_empty();
+    let mut place = Place { after: None, hidden: torn };
+    if split.settings.len() > MOST_SETTINGS {
+        report.problem(None, format!("the connection string holds more than {MOST_SETTINGS} settings"));
+        split.settings.truncate(MOST_SETTINGS);
+    }
     for setting in split.settings {
-        let Some(row) = find(&setting.name) else {
-            before = unknown(&setting.name, before, report);
-            continue;
-        };
-        before = if row.is_secret() { Before::Secret(row.keyword) } else { Before::Harmless };
-        known(row, setting, &mut values, report);
+        match find(&setting.name) {
+            Some(row) => {
+                place = Place { after: Some(row.keyword), hidden: torn || row.is_secret() };
+                known(row, setting, &mut values, report);
+            }
+            None => place.hidden |= unknown(&setting.name, place, report),
+        }
     }
     values
+}
+
+/// Where an unknown keyword stands.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The known one before it.
+    after: Option<&'static str>,
+    /// Whether it may be a piece of a password.
+    hidden: bool,
 }
 
 fn known(row: &Row, setting: Setting, values: &mut Values, report: &mut Report) {
@@ -91,8 +104,9 @@ fn does_nothing(keyword: &str, why: &str) -> String {
     format!("`{keyword}` does nothing here: {why}")
 }
 
-/// Refuses an unknown keyword, by name only where the name cannot be a piece of a secret.
-fn unknown(name: &str, before: Before, report: &mut Report) -> Before {
+/// Refuses an unknown keyword, by name only where the name cannot be a piece of a secret. Tells whether what follows
+/// may be one.
+fn unknown(name: &str, place: Place, report: &mut Report) -> bool {
     let meant = similar(name);
     let hint = match meant.map(|row| (row.keyword, row.verdict)) {
         Some((keyword, Verdict::Refused(remedy))) => {
@@ -101,25 +115,20 @@ fn unknown(name: &str, before: Before, report: &mut Report) -> Before {
         Some((keyword, _)) => format!("did you mean `{keyword}`?"),
         None => "libpq does not know it either: leave it out".to_owned(),
     };
-    match before {
-        Before::Secret(secret) => report.problem(
+    let hidden = place.hidden || !looks_like_keyword(name);
+    if hidden {
+        let position = place.after.map_or("at the beginning".to_owned(), |k| format!("after `{k}`"));
+        report.problem(
             None,
             format!(
-                "an unknown keyword follows `{secret}`, not shown because it may be a piece of it: quote the value as \
-                 'a b', or in a URI write `&` as `%26`; if it is a keyword, {hint}"
+                "unknown keyword {position}, not shown because it may be a piece of a password: {hint}; if it belongs to \
+                 the value before it, write 'a b' in quotes, or in a URI `&` as `%26`"
             ),
-        ),
-        Before::Harmless if looks_like_keyword(name) => {
-            report.problem(Some(name), format!("unknown keyword `{name}`: {hint}"));
-        }
-        Before::Harmless => {
-            report.problem(None, format!("something stands before a `=` that is no keyword: {hint}"));
-        }
+        );
+    } else {
+        report.problem(Some(name), format!("unknown keyword `{name}`: {hint}"));
     }
-    match meant {
-        Some(row) if row.is_secret() => Before::Secret(row.keyword),
-        _ => before,
-    }
+    hidden || meant.is_some_and(Row::is_secret)
 }
 
 fn looks_like_keyword(name: &str) -> bool {

@@ -2,11 +2,13 @@
 //!
 //! The server is our own child, never a service of the machine. All calls block, each for a bounded time.
 
-use std::fmt::Write;
+mod data;
+mod setup;
+
 use std::fs::{self, OpenOptions};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,10 @@ use nix::unistd::Pid;
 use super::Trouble;
 use super::binaries::Binaries;
 use super::den::Den;
+pub use data::Template;
+use data::{initdb, tail};
+pub use setup::Setup;
+use setup::{hba, settings};
 
 /// The superuser of every cluster; on the Unix socket it needs no password.
 pub const SUPERUSER: &str = "postgres";
@@ -24,45 +30,9 @@ pub const SUPERUSER: &str = "postgres";
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
-const INITDB_LIMIT: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(5);
 /// How often a port that somebody else took meanwhile is replaced.
 const PORT_TRIES: usize = 5;
-
-/// What a cluster is to be like.
-#[derive(Debug, Clone, Default)]
-pub struct Setup {
-    /// Lines of `postgresql.conf`, over the base ones.
-    pub settings: Vec<(String, String)>,
-    /// Lines of `pg_hba.conf` for TCP; with none, everybody on loopback needs a password by SCRAM.
-    pub hba: Vec<String>,
-    /// Files put into the data folder before the start, readable by the server alone: certificates and keys.
-    pub files: Vec<(String, String)>,
-    /// Starts as a standby that is never fed: in recovery, read-only, until promoted.
-    pub standby: bool,
-}
-
-impl Setup {
-    pub fn set(mut self, name: &str, value: impl ToString) -> Self {
-        self.settings.push((name.to_owned(), value.to_string()));
-        self
-    }
-
-    pub fn hba(mut self, line: &str) -> Self {
-        self.hba.push(line.to_owned());
-        self
-    }
-
-    pub fn file(mut self, name: &str, contents: &str) -> Self {
-        self.files.push((name.to_owned(), contents.to_owned()));
-        self
-    }
-
-    pub fn standby(mut self) -> Self {
-        self.standby = true;
-        self
-    }
-}
 
 /// How a server is told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,35 +52,6 @@ impl Shutdown {
             Shutdown::Fast => Signal::SIGINT,
             Shutdown::Immediate => Signal::SIGQUIT,
         }
-    }
-}
-
-/// A data folder fresh from initdb, to copy clusters from: a copy takes a tenth of the time.
-#[derive(Debug)]
-pub struct Template {
-    binaries: Binaries,
-    data: PathBuf,
-    password: String,
-    // Last, so that it goes last.
-    den: Den,
-}
-
-impl Template {
-    pub fn new(binaries: Binaries) -> Result<Template, Trouble> {
-        let den = Den::new()?;
-        let data = den.path().join("data");
-        let password = initdb(&den, &binaries, &data)?;
-        Ok(Template { binaries, data, password, den })
-    }
-
-    /// A running cluster of its own.
-    pub fn start(&self, setup: Setup) -> Result<Cluster, Trouble> {
-        let den = Den::new()?;
-        let data = den.path().join("data");
-        let mut copy = Command::new("cp");
-        copy.arg("-a").arg(&self.data).arg(&data);
-        run(&mut copy, INITDB_LIMIT, &self.den.path().join("cp.log"))?;
-        Cluster::launch(den, self.binaries.clone(), data, self.password.clone(), setup)
     }
 }
 
@@ -185,6 +126,11 @@ impl Cluster {
             self.den.path().display(),
             self.port
         )
+    }
+
+    /// Writes a file beside the data that only the server's account, and root, can read.
+    pub fn write(&self, path: &Path, contents: &str) -> Result<(), Trouble> {
+        self.den.write(path, contents)
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -381,9 +327,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // The den's janitor kills whatever is left; this one is ours to reap.
+        // The den's janitor ends all others; this one is ours to reap.
         if let Some(server) = &mut self.server {
-            self.den.signal_all(&self.data, Signal::SIGKILL);
+            let _ = server.kill();
             let _ = server.wait();
         }
     }
@@ -396,100 +342,4 @@ pub fn free_port() -> Result<u16, Trouble> {
         .map(|_| fastrand::u16(PORTS))
         .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
         .ok_or_else(|| Trouble::new(format!("no free port found on 127.0.0.1 between {PORTS:?}")))
-}
-
-/// `postgresql.conf`: quick rather than safe, because the data is thrown away.
-fn settings(sockets: &Path, port: u16, setup: &Setup) -> String {
-    let sockets = sockets.display().to_string();
-    let port = port.to_string();
-    let base = [
-        ("listen_addresses", "127.0.0.1"),
-        ("port", port.as_str()),
-        ("unix_socket_directories", sockets.as_str()),
-        ("max_connections", "100"),
-        ("shared_buffers", "16MB"),
-        ("fsync", "off"),
-        ("synchronous_commit", "off"),
-        ("full_page_writes", "off"),
-        ("timezone", "UTC"),
-        ("log_timezone", "UTC"),
-        ("log_line_prefix", "%m [%p] %q%u@%d %a "),
-        ("log_connections", "on"),
-        ("log_disconnections", "on"),
-    ];
-    let chosen = setup.settings.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-    let mut text = String::new();
-    // The last one of a name wins.
-    for (name, value) in base.into_iter().chain(chosen) {
-        let value = value.replace('\'', "''");
-        let _ = writeln!(text, "{name} = '{value}'");
-    }
-    text
-}
-
-/// `pg_hba.conf`: the superuser by the Unix socket first, so that nothing under test locks us out.
-fn hba(setup: &Setup) -> String {
-    let mut lines = vec![format!("local all {SUPERUSER} trust")];
-    if setup.hba.is_empty() {
-        lines.push("host all all 127.0.0.1/32 scram-sha-256".to_owned());
-        lines.push("host all all ::1/128 scram-sha-256".to_owned());
-        lines.push("local all all scram-sha-256".to_owned());
-    }
-    lines.extend(setup.hba.iter().cloned());
-    lines.join("\n") + "\n"
-}
-
-/// Makes a data folder and returns the superuser's password.
-fn initdb(den: &Den, binaries: &Binaries, data: &Path) -> Result<String, Trouble> {
-    let password: String = (0..20).map(|_| fastrand::alphanumeric()).collect();
-    let pwfile = den.path().join("password");
-    den.write(&pwfile, &password)?;
-    let mut command = den.command(&binaries.initdb(), den.path());
-    command
-        .args(["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"])
-        .args(["--auth=scram-sha-256", "--username", SUPERUSER])
-        .arg("--pwfile")
-        .arg(&pwfile)
-        .arg("-D")
-        .arg(data);
-    run(&mut command, INITDB_LIMIT, &den.path().join("initdb.log"))?;
-    let _ = fs::remove_file(&pwfile);
-    Ok(password)
-}
-
-/// Runs a command to its end, in time, its words kept in `log`.
-fn run(command: &mut Command, limit: Duration, log: &Path) -> Result<(), Trouble> {
-    let program = Path::new(command.get_program()).display().to_string();
-    let words =
-        OpenOptions::new().create(true).append(true).open(log).and_then(|log| Ok((log.try_clone()?, log)));
-    let (out, err) = words.map_err(|e| Trouble::of(format!("cannot open {}", log.display()), e))?;
-    let mut child = command
-        .stdout(out)
-        .stderr(err)
-        .spawn()
-        .map_err(|e| Trouble::of(format!("cannot run {program}"), e))?;
-    let deadline = Instant::now() + limit;
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => {
-                return Err(Trouble::new(format!("{program} failed ({status}):\n{}", tail(log))));
-            }
-            Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
-            Ok(None) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(Trouble::new(format!("{program} did not end within {limit:?}")));
-            }
-            Err(e) => return Err(Trouble::of(format!("cannot wait for {program}"), e)),
-        }
-    }
-}
-
-/// The last lines of a log.
-fn tail(log: &Path) -> String {
-    const LINES: usize = 20;
-    let text = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }

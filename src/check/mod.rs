@@ -1,0 +1,206 @@
+//! The doctor: examines a target once, phase by phase, and tells a person what it found and what to do.
+//!
+//! It goes through the same connection as the supervisor and judges by the same table; it holds no state and knows
+//! nothing of supervisors, the board or HTTP.
+
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::config::overrides;
+use crate::connection::{Connector, KnockTimes, Login, Prepared, Session, SessionEvent};
+use crate::reason::{Cause, Facts, Phase, Reason, table};
+use crate::target::{Role, Target};
+pub use report::{Finding, Report, Step, Verdict, json, text};
+
+/// Pings on the session that is held: enough for a median, few enough to disturb nobody.
+const PINGS: usize = 5;
+/// A certificate that ends sooner is a warning.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
+
+/// Examines one target; `watch` holds the session idle for that long and asks whether it survived.
+pub async fn examine<C: Connector>(connector: &C, target: Arc<Target>, watch: Option<Duration>) -> Report {
+    let mut report = Report::new(&target);
+    let Some((mut session, prepared)) = first_login(connector, &target, &mut report).await else {
+        return report;
+    };
+    advise(&target, &prepared, &mut report);
+    ping_again(&mut session, &target, &mut report).await;
+    second_login(connector, &target, &mut report).await;
+    if let Some(watch) = watch {
+        hold_idle(&mut session, &target, watch, &mut report).await;
+    }
+    if !report.lost {
+        session.close().await;
+    }
+    report
+}
+
+/// Knock and login with every phase timed; a failure is in the report.
+async fn first_login<C: Connector>(
+    connector: &C,
+    target: &Arc<Target>,
+    report: &mut Report,
+) -> Option<(C::Session, Prepared)> {
+    let prepared = match connector.prepare(target.clone()).await {
+        Ok(prepared) => prepared,
+        Err(facts) => return report.failed("prepare", &facts),
+    };
+    report.meet(&prepared.endpoint);
+    let deadline = Instant::now() + prepared.sockets.connect_timeout;
+    let (door, times) = match connector.knock(prepared.clone(), deadline).await {
+        Ok(open) => open,
+        Err(facts) => return report.failed(facts.phase.as_str(), &facts),
+    };
+    knocked(&times, report);
+    match connector.login(door, target.clone(), prepared.clone(), deadline).await {
+        Ok((session, login)) => {
+            logged_in(&login, target, report);
+            Some((session, prepared))
+        }
+        Err(facts) => report.failed(facts.phase.as_str(), &facts),
+    }
+}
+
+fn knocked(times: &KnockTimes, report: &mut Report) {
+    report.ok("resolve", times.resolve, String::new());
+    let peer = times.peer.map_or_else(|| "Unix socket".to_owned(), |peer| peer.to_string());
+    report.ok("connect", times.connect, peer);
+}
+
+fn logged_in(login: &Login, target: &Target, report: &mut Report) {
+    let facts = &login.facts;
+    if let Some(took) = login.tls {
+        let version = facts.tls_version.as_deref().unwrap_or("TLS");
+        let expiry =
+            facts.certificate_expiry.map(|at| format!(", certificate valid until {}", report::day(at)));
+        report.ok("tls", took, format!("{version}{}", expiry.unwrap_or_default()));
+    }
+    let server = match facts.server_version.as_str() {
+        "" => "server version not told".to_owned(),
+        version => format!("PostgreSQL {version}"),
+    };
+    report.ok("startup", login.startup, server);
+    let role = if login.role == Role::Any { String::new() } else { format!("a {}", login.role.as_str()) };
+    report.ok("ping", login.ping, role);
+    report.session(facts);
+    if target.tuning.role != Role::Any && login.role != Role::Any && login.role != target.tuning.role {
+        let wanted = target.tuning.role.as_str();
+        report.warn(format!("the server is a {}, and role asks for a {wanted}", login.role.as_str()));
+    }
+    if let Some(at) = facts.certificate_expiry {
+        match at.duration_since(SystemTime::now()) {
+            Ok(left) if left > EXPIRES_SOON => {}
+            Ok(left) => {
+                report.warn(format!("the server's certificate ends in {} days", left.as_secs() / 86_400))
+            }
+            Err(_) => report.warn("the server's certificate has expired".to_owned()),
+        }
+    }
+}
+
+/// What the configuration means for this database, before anything goes wrong.
+fn advise(target: &Target, prepared: &Prepared, report: &mut Report) {
+    for line in overrides(target, &prepared.endpoint) {
+        report.note(line);
+    }
+    if target.kept_awake_unasked(&prepared.endpoint) {
+        report.warn(
+            "idle_policy is not set: pings keep this Neon database awake, 0.25 CU around the clock is 6 CU-hours a day \
+             and the Free plan's 100 hours are gone in 16.7 days; set idle_policy to keep_awake or let_sleep"
+                .to_owned(),
+        );
+    }
+}
+
+async fn ping_again<S: Session>(session: &mut S, target: &Target, report: &mut Report) {
+    let mut took = Vec::with_capacity(PINGS);
+    for _ in 0..PINGS {
+        match ping(session, target).await {
+            Ok(time) => took.push(time),
+            Err(facts) => {
+                report.failed::<()>("ping again", &facts);
+                return;
+            }
+        }
+    }
+    took.sort();
+    let slowest = took.last().copied().unwrap_or_default();
+    let detail = format!("median of {PINGS} on the same session, slowest {}", report::millis(slowest));
+    report.ok("ping again", took[PINGS / 2], detail);
+}
+
+/// One ping; a session that ends instead is a failure, too.
+async fn ping<S: Session>(session: &mut S, target: &Target) -> Result<Duration, Facts> {
+    session.ping(target.tuning.role);
+    match timeout(target.tuning.ping.timeout, session.event()).await {
+        Ok(SessionEvent::Pong { took, .. }) => Ok(took),
+        Ok(SessionEvent::PingFailed(facts) | SessionEvent::Lost(facts)) => Err(facts),
+        Err(_) => Err(Facts::new(Phase::Ping, Cause::Timeout)),
+    }
+}
+
+/// A long-lived session hides a login that no longer works: prove another beside it.
+async fn second_login<C: Connector>(connector: &C, target: &Arc<Target>, report: &mut Report) {
+    if report.lost {
+        return;
+    }
+    let begun = Instant::now();
+    match login_beside(connector, target).await {
+        Ok(session) => {
+            report.ok("second login", begun.elapsed(), "beside the first, as a refresh does".to_owned());
+            session.close().await;
+        }
+        Err(facts) => {
+            let reason = table::judge(&facts).reason;
+            report.failed::<()>("second login", &facts);
+            if reason == Reason::Capacity {
+                report.note("with CONNECTION LIMIT 1, set refresh.overlap to false".to_owned());
+            }
+        }
+    }
+}
+
+async fn login_beside<C: Connector>(connector: &C, target: &Arc<Target>) -> Result<C::Session, Facts> {
+    let prepared = connector.prepare(target.clone()).await?;
+    let deadline = Instant::now() + prepared.sockets.connect_timeout;
+    let (door, _) = connector.knock(prepared.clone(), deadline).await?;
+    let (session, _) = connector.login(door, target.clone(), prepared, deadline).await?;
+    Ok(session)
+}
+
+/// Says nothing for `watch` and sees whether the session is still there: what an idle application would meet.
+async fn hold_idle<S: Session>(session: &mut S, target: &Target, watch: Duration, report: &mut Report) {
+    if report.lost {
+        return;
+    }
+    let begun = Instant::now();
+    let ended = tokio::select! {
+        event = session.event() => Some(event),
+        () = sleep(watch) => None,
+    };
+    match ended {
+        Some(SessionEvent::Lost(facts) | SessionEvent::PingFailed(facts)) => {
+            report.failed::<()>("idle", &facts);
+            let after = report::span(begun.elapsed());
+            report.note(format!("the idle session was ended after {after}; pings below 0.8 of that keep it"));
+        }
+        Some(SessionEvent::Pong { .. }) | None => match ping(session, target).await {
+            Ok(_) => report.ok(
+                "idle",
+                begun.elapsed(),
+                format!("still alive after {} of silence", report::span(watch)),
+            ),
+            Err(facts) => {
+                report.failed::<()>("idle", &facts);
+                report
+                    .note(format!("the session was silently cut within {} of silence", report::span(watch)));
+            }
+        },
+    }
+}

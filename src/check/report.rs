@@ -1,0 +1,210 @@
+//! What the doctor found, for people and for machines.
+
+use std::fmt::Write;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::connection::SessionFacts;
+use crate::reason::{Facts, Reason, table};
+use crate::target::{Endpoint, Target};
+
+/// Nagios's words and exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Ok,
+    Warning,
+    Critical,
+    Unknown,
+}
+
+impl Verdict {
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Verdict::Ok => 0,
+            Verdict::Warning => 1,
+            Verdict::Critical => 2,
+            Verdict::Unknown => 3,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Warning => "warning",
+            Verdict::Critical => "critical",
+            Verdict::Unknown => "unknown",
+        }
+    }
+}
+
+/// One thing that was tried.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    pub name: &'static str,
+    pub ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    pub detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<&'static str>,
+}
+
+/// Something to know.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "level", content = "text")]
+pub enum Finding {
+    Note(String),
+    Warning(String),
+}
+
+/// Everything found about one target.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    pub target: String,
+    pub verdict: Verdict,
+    /// Where and as whom, without secrets; empty where that could not be read.
+    pub endpoint: String,
+    pub provider: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_expiry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pooler: Option<&'static str>,
+    pub steps: Vec<Step>,
+    pub findings: Vec<Finding>,
+    /// The session that was held is gone.
+    #[serde(skip)]
+    pub(super) lost: bool,
+}
+
+impl Report {
+    pub(super) fn new(target: &Target) -> Self {
+        Report {
+            target: target.name.to_string(),
+            verdict: Verdict::Ok,
+            endpoint: String::new(),
+            provider: "other",
+            server_version: None,
+            tls_version: None,
+            certificate_expiry: None,
+            pooler: None,
+            steps: Vec::new(),
+            findings: Vec::new(),
+            lost: false,
+        }
+    }
+
+    pub(super) fn meet(&mut self, endpoint: &Endpoint) {
+        self.endpoint = endpoint.describe();
+        self.provider = endpoint.provider().as_str();
+    }
+
+    pub(super) fn session(&mut self, facts: &SessionFacts) {
+        self.server_version = Some(facts.server_version.clone()).filter(|version| !version.is_empty());
+        self.tls_version.clone_from(&facts.tls_version);
+        self.certificate_expiry = facts.certificate_expiry.map(day);
+        self.pooler = facts.pooler;
+    }
+
+    pub(super) fn ok(&mut self, name: &'static str, took: Duration, detail: String) {
+        let seconds = Some(took.as_secs_f64());
+        self.steps.push(Step { name, ok: true, seconds, detail, reason: None, remedy: None });
+    }
+
+    /// A step that failed ends the examination of what hangs on it: returns `None` for the caller to hand on.
+    pub(super) fn failed<T>(&mut self, name: &'static str, facts: &Facts) -> Option<T> {
+        let reason: Reason = table::judge(facts).reason;
+        self.verdict = Verdict::Critical;
+        self.lost |= name != "second login";
+        self.steps.push(Step {
+            name,
+            ok: false,
+            seconds: None,
+            detail: facts.to_string(),
+            reason: Some(reason.as_str()),
+            remedy: Some(reason.remedy()),
+        });
+        None
+    }
+
+    pub(super) fn note(&mut self, text: String) {
+        self.findings.push(Finding::Note(text));
+    }
+
+    pub(super) fn warn(&mut self, text: String) {
+        self.verdict = self.verdict.max(Verdict::Warning);
+        self.findings.push(Finding::Warning(text));
+    }
+}
+
+/// For people: one block a target, problems with their remedy.
+pub fn text(report: &Report) -> String {
+    let mut out = String::new();
+    let seen =
+        [("provider", Some(report.provider).filter(|name| *name != "other")), ("pooler", report.pooler)];
+    let seen: String =
+        seen.iter().filter_map(|(what, name)| name.map(|name| format!(", {what} {name}"))).collect();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        out,
+        "{}: {}  {}{seen}",
+        report.target,
+        report.verdict.word().to_uppercase(),
+        report.endpoint
+    );
+    for step in &report.steps {
+        let mark = if step.ok { "ok  " } else { "FAIL" };
+        let took = step.seconds.map(|s| millis(Duration::from_secs_f64(s))).unwrap_or_default();
+        let line = match step.reason {
+            Some(reason) => format!("  {mark}  {:<13} {reason}: {}", step.name, step.detail),
+            None => format!("  {mark}  {:<13} {took:>10}  {}", step.name, step.detail),
+        };
+        let _ = writeln!(out, "{}", line.trim_end());
+        if let Some(remedy) = step.remedy {
+            let _ = writeln!(out, "        what to do: {remedy}");
+        }
+    }
+    for finding in &report.findings {
+        let _ = match finding {
+            Finding::Note(text) => writeln!(out, "  note  {text}"),
+            Finding::Warning(text) => writeln!(out, "  WARN  {text}"),
+        };
+    }
+    out
+}
+
+/// For machines: all reports and the worst verdict.
+pub fn json(reports: &[Report]) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    struct All<'a> {
+        verdict: Verdict,
+        targets: &'a [Report],
+    }
+    let verdict = reports.iter().map(|report| report.verdict).max().unwrap_or(Verdict::Unknown);
+    serde_json::to_string_pretty(&All { verdict, targets: reports })
+}
+
+pub(super) fn millis(took: Duration) -> String {
+    let ms = took.as_secs_f64() * 1e3;
+    if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.0} ms") }
+}
+
+pub(super) fn span(took: Duration) -> String {
+    let seconds = took.as_secs();
+    match seconds {
+        0..120 => format!("{:.1} s", took.as_secs_f64()),
+        _ => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
+}
+
+pub(super) fn day(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at)
+        .map_or_else(|_| "a day out of range".to_owned(), |at| at.strftime("%F").to_string())
+}

@@ -1,0 +1,228 @@
+//! The command line: flags, their environment twins, and usage errors with the right exit code.
+//!
+//! Knows what may be said, and nothing of what is then done.
+
+mod listen;
+mod usage;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::duration;
+use crate::target::Secret;
+pub use listen::{ListenAddress, TelemetryPath};
+pub use usage::Usage;
+
+/// Keeps a live, proven line to every PostgreSQL database you name, and tells the truth about it.
+#[derive(Debug, Clone, Parser, PartialEq, Eq)]
+#[command(name = "pgtether", version, disable_help_subcommand = true, args_conflicts_with_subcommands = true)]
+#[command(
+    after_help = "Without a command it runs. With no configuration file, DATABASE_URL names the one database."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Subcommand, PartialEq, Eq)]
+pub enum Command {
+    /// Supervise the databases and serve /metrics and /health (the default).
+    Run(RunArgs),
+    /// Examine targets once, phase by phase, with a remedy for what fails; exits as Nagios plugins do.
+    Check(CheckArgs),
+    /// Show the effective configuration, or the schema of the file.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Supervise a throw-away PostgreSQL, started from the binaries installed here.
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Clone, Args, PartialEq, Eq)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Check the configuration and exit.
+    #[arg(long = "config.check")]
+    pub config_check: bool,
+    #[command(flatten)]
+    pub web: WebArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+#[derive(Debug, Clone, Args, PartialEq, Eq)]
+pub struct CheckArgs {
+    /// Names of configured targets, or connection strings; all configured targets if none is given.
+    #[arg(value_name = "TARGET | URL", value_parser = subject)]
+    pub subjects: Vec<Subject>,
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+    /// Hold the session idle for that long, such as 10m, and tell whether it survived.
+    #[arg(long, value_name = "DURATION", value_parser = watch)]
+    pub watch: Option<Duration>,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+#[derive(Debug, Clone, Subcommand, PartialEq, Eq)]
+pub enum ConfigCommand {
+    /// Print the effective configuration, every default filled in and every secret left out.
+    Show(ConfigFile),
+    /// Print the JSON Schema of the configuration file.
+    Schema,
+}
+
+#[derive(Debug, Clone, Args, PartialEq, Eq)]
+pub struct DemoArgs {
+    /// Kill sessions, restart and hang the server on a schedule.
+    #[arg(long)]
+    pub chaos: bool,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+#[derive(Debug, Clone, Args, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// Configuration file [default: config.yaml, if it is here].
+    #[arg(id = "config.file", long = "config.file", value_name = "FILE", env = "PGTETHER_CONFIG_FILE")]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args, PartialEq, Eq)]
+pub struct WebArgs {
+    /// Address to serve on; `:PORT` is all addresses, IPv6 too. May be repeated, or hold several with commas between.
+    #[arg(
+        id = "web.listen-address",
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        env = "PGTETHER_WEB_LISTEN_ADDRESS",
+        value_delimiter = ',',
+        default_value = ":10432"
+    )]
+    pub listen_addresses: Vec<ListenAddress>,
+    /// Path of the metrics.
+    #[arg(
+        id = "web.telemetry-path",
+        long = "web.telemetry-path",
+        value_name = "PATH",
+        env = "PGTETHER_WEB_TELEMETRY_PATH",
+        default_value = "/metrics"
+    )]
+    pub telemetry_path: TelemetryPath,
+    /// Let POST /-/reload reload the configuration.
+    #[arg(long = "web.enable-lifecycle", env = "PGTETHER_WEB_ENABLE_LIFECYCLE")]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new())]
+    pub enable_lifecycle: bool,
+    #[command(flatten)]
+    later: Later,
+}
+
+/// Refused, not unknown: whoever asks for TLS or for a separate port must not be served without.
+#[derive(Debug, Clone, Args, PartialEq, Eq)]
+struct Later {
+    #[arg(
+        id = "web.config.file",
+        long = "web.config.file",
+        value_name = "FILE",
+        env = "PGTETHER_WEB_CONFIG_FILE",
+        hide = true,
+        value_parser = later
+    )]
+    web_config_file: Option<String>,
+    #[arg(
+        id = "web.health-listen-address",
+        long = "web.health-listen-address",
+        value_name = "ADDRESS",
+        env = "PGTETHER_WEB_HEALTH_LISTEN_ADDRESS",
+        hide = true,
+        value_parser = later
+    )]
+    health_listen_address: Option<String>,
+}
+
+#[derive(Debug, Clone, Args, PartialEq, Eq)]
+pub struct LogArgs {
+    /// Log events of this level and above.
+    #[arg(id = "log.level", long = "log.level", value_name = "LEVEL", env = "PGTETHER_LOG_LEVEL")]
+    #[arg(value_enum, default_value_t)]
+    pub level: LogLevel,
+    /// How to write log events.
+    #[arg(id = "log.format", long = "log.format", value_name = "FORMAT", env = "PGTETHER_LOG_FORMAT")]
+    #[arg(value_enum, default_value_t)]
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogLevel {
+    Debug,
+    #[default]
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    #[default]
+    Logfmt,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+/// What `check` examines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A target of the configuration.
+    Target(String),
+    /// A connection string.
+    Url(Secret),
+}
+
+/// Reads the process's arguments, the program's name first. `Err` is also the way of `--help` and `--version`.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match Cli::try_parse_from(&args) {
+        Ok(Cli { command: Some(command), .. }) => Ok(command),
+        Ok(Cli { command: None, run }) => Ok(Command::Run(run)),
+        Err(error) => Err(usage::explain(&error, &args)),
+    }
+}
+
+/// Connection strings have a scheme or a `keyword=value`; names of targets cannot.
+fn subject(text: &str) -> Result<Subject, String> {
+    if text.contains("://") || text.contains('=') {
+        Ok(Subject::Url(Secret::new(text)))
+    } else {
+        Ok(Subject::Target(text.to_owned()))
+    }
+}
+
+fn watch(text: &str) -> Result<Duration, String> {
+    match duration::parse(text) {
+        Ok(Duration::ZERO) => Err("must be more than zero".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(bad) => Err(bad.to_string()),
+    }
+}
+
+fn later(_: &str) -> Result<String, String> {
+    Err("this version does not have it yet: remove the flag or the environment variable".to_owned())
+}

@@ -1,0 +1,177 @@
+use super::*;
+
+fn words(words: &str) -> Result<Command, Usage> {
+    parse(std::iter::once("pgtether").chain(words.split_whitespace()).map(OsString::from))
+}
+
+fn run(args: &str) -> RunArgs {
+    match words(args) {
+        Ok(Command::Run(run)) => run,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(args: &str) -> (u8, String) {
+    let usage = words(args).expect_err(args);
+    (usage.code, usage.text)
+}
+
+#[test]
+fn without_a_command_it_runs_with_defaults() {
+    let args = run("");
+    assert_eq!(args, run("run"));
+    assert_eq!((args.config.file, args.config_check), (None, false));
+    assert_eq!(args.web.listen_addresses, [ListenAddress::All { port: 10432 }]);
+    assert_eq!(args.web.telemetry_path.as_str(), "/metrics");
+    assert!(!args.web.enable_lifecycle);
+    assert_eq!((args.log.level, args.log.format), (LogLevel::Info, LogFormat::Logfmt));
+}
+
+#[test]
+fn every_flag_of_run_is_taken_with_and_without_the_command() {
+    let flags = "--config.file=/etc/p.yaml --config.check --web.listen-address=:1,127.0.0.1:2 --web.listen-address=[::1]:3 \
+                 --web.telemetry-path=/m --web.enable-lifecycle --log.level=debug --log.format=json";
+    let args = run(flags);
+    assert_eq!(args, run(&format!("run {flags}")));
+    let addresses: Vec<_> = args.web.listen_addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, [":1", "127.0.0.1:2", "[::1]:3"]);
+    assert_eq!(args.config.file, Some("/etc/p.yaml".into()));
+    assert!(args.config_check && args.web.enable_lifecycle);
+    assert_eq!((args.log.level, args.log.format), (LogLevel::Debug, LogFormat::Json));
+}
+
+#[test]
+fn every_dotted_flag_has_an_environment_twin_by_rule() {
+    let command = <Cli as clap::CommandFactory>::command();
+    for command in std::iter::once(&command).chain(command.get_subcommands()) {
+        for arg in command.get_arguments() {
+            let long = arg.get_long().unwrap_or_default();
+            if !long.contains('.') || long == "config.check" {
+                continue;
+            }
+            let twin = format!("PGTETHER_{}", long.to_uppercase().replace(['.', '-'], "_"));
+            assert_eq!(arg.get_env(), Some(std::ffi::OsStr::new(&twin)), "{long}");
+        }
+    }
+    <Cli as clap::CommandFactory>::command().debug_assert();
+}
+
+#[test]
+fn check_takes_names_and_connection_strings_and_hides_these() {
+    let Ok(Command::Check(args)) = words(
+        "check primary postgresql://app:hunter2@h/d host=h --output=json --watch=1m30s --config.file=x",
+    ) else {
+        panic!("check")
+    };
+    assert_eq!(
+        args.subjects,
+        [
+            Subject::Target("primary".into()),
+            Subject::Url(Secret::new("postgresql://app:hunter2@h/d")),
+            Subject::Url(Secret::new("host=h")),
+        ]
+    );
+    assert!(!format!("{args:?}").contains("hunter2"));
+    assert_eq!((args.output, args.watch), (Output::Json, Some(Duration::from_secs(90))));
+    assert_eq!(words("config schema"), Ok(Command::Config(ConfigCommand::Schema)));
+    assert!(matches!(words("config show --config.file=x"), Ok(Command::Config(ConfigCommand::Show(_)))));
+    assert!(matches!(words("demo --chaos"), Ok(Command::Demo(DemoArgs { chaos: true, .. }))));
+}
+
+#[test]
+fn unusable_flags_exit_64_and_those_of_check_3() {
+    for args in [
+        "--frob",
+        "run --frob",
+        "chekc",
+        "config",
+        "config shwo",
+        "demo now",
+        "help",
+        "--log.level=loud",
+        "run primary",
+    ] {
+        assert_eq!(refused(args).0, 64, "{args}");
+    }
+    for args in [
+        "check --frob",
+        "check --watch=10",
+        "check --watch=0s",
+        "check --output=xml",
+        "--log.level=info check",
+    ] {
+        assert_eq!(refused(args).0, 3, "{args}");
+    }
+    assert!(refused("check --watch=10").1.contains("has no unit: write 30s or 200ms"));
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for args in ["--help", "-h", "run --help", "check --help", "demo -h"] {
+        assert_eq!(refused(args).0, 0, "{args}");
+    }
+    let (code, text) = refused("--version");
+    let first = format!("pgtether, version {}\n", env!("CARGO_PKG_VERSION"));
+    assert!(code == 0 && text.starts_with(&first), "{text}");
+}
+
+#[test]
+fn what_comes_later_is_refused_and_not_ignored() {
+    for flag in ["--web.config.file", "--web.health-listen-address"] {
+        let (code, text) = refused(&format!("{flag}=x"));
+        assert!(code == 64 && text.contains(flag) && text.contains("does not have it yet"), "{text}");
+    }
+}
+
+#[test]
+fn a_connection_string_in_the_wrong_place_is_not_repeated() {
+    for args in [
+        "run postgresql://app:hunter2@h/d",
+        "postgresql://app:hunter2@h/d",
+        "--log.level=postgresql://app:hunter2@h/d",
+        "--url=postgresql://app:hunter2@h/d",
+        "check --watch postgresql://app:hunter2@h/d",
+        "config password=hunter2",
+        "--web.listen-address=:1,app:hunter2@h",
+    ] {
+        let (_, text) = refused(args);
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn listen_addresses_are_read_or_the_remedy_is_told() {
+    for (text, address) in [
+        (":0", ListenAddress::All { port: 0 }),
+        ("0.0.0.0:80", ListenAddress::Ip(([0, 0, 0, 0], 80).into())),
+        ("localhost:80", ListenAddress::Name { host: "localhost".into(), port: 80 }),
+    ] {
+        assert_eq!(text.parse(), Ok(address.clone()));
+        assert_eq!(address.to_string(), text);
+    }
+    for (text, message) in [
+        ("", "it is empty: write :10432 for all addresses, or 127.0.0.1:10432"),
+        ("9090", "it has no colon: write :9090 for all addresses"),
+        ("localhost", "it has no port: write it as :10432, 127.0.0.1:10432 or [::1]:10432"),
+        ("127.0.0.1", "it has no port: write 127.0.0.1:10432"),
+        ("::1", "it has no port: write [::1]:10432"),
+        ("2001:db8::1:99999", "an IPv6 address is written in brackets: [::1]:10432"),
+        (":70000", "its port is not a number from 0 to 65535"),
+        (":+80", "its port is not a number from 0 to 65535"),
+        ("http://localhost:80", "it is not host:port: write :10432, 127.0.0.1:10432 or [::1]:10432"),
+        ("[::1", "it is not host:port: write :10432, 127.0.0.1:10432 or [::1]:10432"),
+    ] {
+        assert_eq!(text.parse::<ListenAddress>(), Err(message.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn the_path_of_the_metrics_is_plain_and_free() {
+    for path in ["/metrics", "/m/etrics", "/healthy-metrics"] {
+        assert!(path.parse::<TelemetryPath>().is_ok(), "{path}");
+    }
+    for path in ["", "metrics", "/", "/health", "/health/x", "/-/reload", "/api/v1", "/a b", "/a?b", "/livez"]
+    {
+        assert!(path.parse::<TelemetryPath>().is_err(), "{path}");
+    }
+}

@@ -1,0 +1,68 @@
+//! What to print, and how to exit, where the arguments are not a command: help, the version, or an error.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use clap::error::{ContextValue, ErrorKind};
+
+/// Arguments that cannot be used; as sysexits.h has it.
+const EX_USAGE: u8 = 64;
+/// Nagios's UNKNOWN, which `check` speaks.
+const UNKNOWN: u8 = 3;
+
+/// A text, whether it was asked for, and the exit code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    pub text: String,
+    /// 0 for `--help` and `--version`, whose text belongs on standard output.
+    pub code: u8,
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> Usage {
+    match error.kind() {
+        ErrorKind::DisplayHelp => Usage { text: error.to_string(), code: 0 },
+        ErrorKind::DisplayVersion => Usage { text: version(), code: 0 },
+        _ => Usage { text: without_secrets(error), code: if is_check(args) { UNKNOWN } else { EX_USAGE } },
+    }
+}
+
+/// As Prometheus's exporters print it.
+fn version() -> String {
+    format!(
+        "pgtether, version {}\n  platform:  {}/{}\n  features:  tls ({})\n",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+        openssl::version::version(),
+    )
+}
+
+fn is_check(args: &[OsString]) -> bool {
+    args.iter().skip(1).find(|arg| !arg.to_string_lossy().starts_with('-')).is_some_and(|arg| arg == "check")
+}
+
+/// clap quotes what it does not understand, and that may be a connection string in the wrong place.
+fn without_secrets(error: &clap::Error) -> String {
+    let mut text = error.to_string();
+    for (_, value) in error.context() {
+        let ContextValue::String(value) = value else {
+            continue;
+        };
+        let value = value.trim_matches('\'');
+        if ["://", "@", "pass", "="].iter().any(|sign| value.contains(sign)) && !is_flag(value) {
+            text = text.replace(value, "<redacted>");
+        }
+    }
+    text
+}
+
+/// As clap names its own flags: `--watch <DURATION>`.
+fn is_flag(text: &str) -> bool {
+    text.starts_with("--") && !text.contains('=')
+}

@@ -1,0 +1,194 @@
+//! Makes a [`Config`] of the file's keys: what is required is there, names are unique, connection strings are
+//! understood, values fit together.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::expand::Env;
+use super::file::{Document, FleetKeys, Keys, TargetKeys};
+use super::names::{Name, Service, Url};
+use super::problems::{Problem, Problems};
+use super::read::{At, Read, Reader};
+use super::{Config, rules, tree};
+use crate::target::{Secret, Source, Target, TargetName, Tuning, conninfo};
+
+pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Result<Config, Problems> {
+    let (root, wrong) = tree::parse(text);
+    let mut reader = Reader::new(origin, env);
+    for wrong in wrong {
+        reader.wrong_yaml(wrong);
+    }
+    let document = match &root {
+        Some(node) if !node.is_null() => Document::read(&At::root(node), &mut reader),
+        _ if reader.problems.is_empty() => {
+            return Err(Problems::whole(origin, "is empty: name at least one target under `targets`"));
+        }
+        _ => None,
+    };
+    let Some(document) = document else {
+        return Err(Problems::new(reader.problems));
+    };
+    let mut assembly = Assembly::new(reader, folder, &document);
+    let items = document.targets.iter().flat_map(|items| items.0.iter().enumerate());
+    for (i, keys) in items.filter_map(|(i, item)| Some((i, item.as_ref()?))) {
+        assembly.target(&format!("targets[{i}]"), keys);
+    }
+    let spoken_of = assembly.reader.problems.iter().any(|p| p.path.starts_with("targets"));
+    if assembly.targets.is_empty() && !spoken_of {
+        assembly.error("targets", "names no target: write at least one, `- name: …` with its `url: …`");
+    }
+    assembly.finish(&document)
+}
+
+pub fn from_url(origin: &str, name: &str, url: &str) -> Result<Config, Problems> {
+    let keys = TargetKeys {
+        name: TargetName::new(name).map(Name),
+        url: Some(Url::Whole(Secret::new(url.trim()))),
+        ..TargetKeys::default()
+    };
+    let document = Document::default();
+    let reader = Reader::new(origin, &|_| None);
+    let mut assembly = Assembly::new(reader, Path::new(""), &document);
+    assembly.target("", &keys);
+    assembly.finish(&document)
+}
+
+struct Assembly<'a> {
+    reader: Reader<'a>,
+    folder: &'a Path,
+    service: String,
+    defaults: Keys,
+    /// What a target without keys of its own gets.
+    tuning: Tuning,
+    /// Where each name was first used.
+    names: HashMap<TargetName, String>,
+    targets: Vec<Arc<Target>>,
+    warnings: Vec<Problem>,
+}
+
+impl<'a> Assembly<'a> {
+    fn new(reader: Reader<'a>, folder: &'a Path, document: &Document) -> Self {
+        let service = document.service.as_ref().map_or(Service::DEFAULT, |s| &s.0);
+        let defaults = document.defaults.clone().unwrap_or_default();
+        let mut tuning = Tuning::default();
+        defaults.apply(&mut tuning);
+        let mut assembly = Assembly {
+            reader,
+            folder,
+            service: service.to_owned(),
+            defaults,
+            tuning,
+            names: HashMap::new(),
+            targets: Vec::new(),
+            warnings: Vec::new(),
+        };
+        for (key, message) in rules::contradictions(&assembly.defaults, &assembly.tuning) {
+            assembly.error(&tree::join("defaults", key), message);
+        }
+        assembly
+    }
+
+    fn finish(self, document: &Document) -> Result<Config, Problems> {
+        if !self.reader.problems.is_empty() {
+            return Err(Problems::new(self.reader.problems));
+        }
+        let fleet = document.fleet.as_ref().map(FleetKeys::fleet).unwrap_or_default();
+        Ok(Config { service: self.service, fleet, targets: self.targets, warnings: self.warnings })
+    }
+
+    fn error(&mut self, path: &str, message: impl Into<String>) {
+        let problem = self.reader.at_path(path, message);
+        self.reader.problems.push(problem);
+    }
+
+    fn warn(&mut self, path: &str, message: impl Into<String>) {
+        let problem = self.reader.at_path(path, message);
+        self.warnings.push(problem);
+    }
+
+    fn target(&mut self, path: &str, keys: &TargetKeys) {
+        let name = self.name(path, keys);
+        let source = self.source(path, keys);
+        let mut tuning = self.tuning.clone();
+        keys.keys.apply(&mut tuning);
+        for (key, message) in rules::contradictions(&keys.keys, &tuning) {
+            self.error(&tree::join(path, key), message);
+        }
+        let (Some(name), Some(source)) = (name, source) else {
+            return;
+        };
+        let password_file = keys.keys.password_file.as_ref().or(self.defaults.password_file.as_ref());
+        let target = Target {
+            name,
+            password_file: password_file.map(|file| self.folder.join(&file.0)),
+            source,
+            service: self.service.clone(),
+            own_timings: keys.keys.timings(),
+            idle_policy_unset: keys.keys.idle_policy.is_none() && self.defaults.idle_policy.is_none(),
+            tuning: Arc::new(tuning),
+        };
+        for (key, message) in rules::advice(&keys.keys, &target) {
+            self.warn(&tree::join(path, key), message);
+        }
+        self.targets.push(Arc::new(target));
+    }
+
+    fn name(&mut self, path: &str, keys: &TargetKeys) -> Option<TargetName> {
+        let at = tree::join(path, "name");
+        let Some(name) = keys.name.as_ref().map(|name| &name.0) else {
+            // A name that was refused has its problem already.
+            if !self.reader.names(&at) {
+                self.error(path, "has no name: write `name: …`");
+            }
+            return None;
+        };
+        if let Some(first) = self.names.get(name) {
+            let message = format!("\"{name}\" is already the name of {first}: names must differ");
+            self.error(&at, message);
+            return None;
+        }
+        self.names.insert(name.clone(), path.to_owned());
+        Some(name.clone())
+    }
+
+    fn source(&mut self, path: &str, keys: &TargetKeys) -> Option<Source> {
+        let (url, file) = (tree::join(path, "url"), tree::join(path, "url_file"));
+        match (&keys.url, &keys.url_file) {
+            (Some(_), Some(_)) => {
+                self.error(&file, "url is there too: take one of them");
+                None
+            }
+            (None, Some(file)) => Some(Source::File(self.folder.join(&file.0))),
+            (None, None) => {
+                if !self.reader.names(&url) && !self.reader.names(&file) {
+                    self.error(path, "does not say where to connect: write `url: …` or `url_file: …`");
+                }
+                None
+            }
+            (Some(text), None) => self.endpoint(if path.is_empty() { "" } else { &url }, text),
+        }
+    }
+
+    fn endpoint(&mut self, path: &str, url: &Url) -> Option<Source> {
+        let text = match url {
+            // It was a text in the file, or an argument: always UTF-8.
+            Url::Whole(secret) => std::str::from_utf8(secret.expose()).unwrap_or_default(),
+            Url::Described(_) => "",
+        };
+        match conninfo::parse(text) {
+            Ok(parsed) => {
+                for note in parsed.notes {
+                    self.warn(path, note.message);
+                }
+                Some(Source::Inline(Arc::new(parsed.endpoint)))
+            }
+            Err(problems) => {
+                for problem in problems {
+                    self.error(path, problem.message);
+                }
+                None
+            }
+        }
+    }
+}

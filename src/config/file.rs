@@ -1,0 +1,135 @@
+//! The strict mirror of the file: its keys, their limits and, as documentation comments, what they mean. The schema is
+//! made of these types, and nothing else knows a key's name.
+
+use super::names::{File, Name, Service, Url};
+use super::read::{Items, mapping};
+use super::values::{DAY, Flag, HOUR, IdlePolicyWord, MINUTE, RoleWord, SECOND, Share, Span, Switch, Whole};
+
+mapping! {
+    /// Configuration of pgtether: which PostgreSQL databases to hold a line to, and how.
+    pub struct Document {
+        /// Name of the service that depends on these databases: `service` in /health, and the application_name of the sessions unless the connection string names one.
+        service: Service,
+        /// The storm guard: limits over all targets of this process.
+        fleet: FleetKeys,
+        /// What targets share: any key of a target but name, url and url_file. A target's own key beats it.
+        defaults: Keys,
+        /// The databases to hold a line to.
+        targets: Items<TargetKeys>,
+    }
+}
+
+mapping! {
+    /// The storm guard: limits over all targets of this process.
+    pub struct FleetKeys {
+        /// Logins under way at the same time; a quarter of it for each host and port.
+        logins_in_flight: Whole<1, 10_000>,
+        /// Connection attempts in a second, over all hosts.
+        connects_per_second: Whole<1, 10_000>,
+        /// Connection attempts in a second, for each host and port.
+        connects_per_host_per_second: Whole<1, 10_000>,
+    }
+}
+
+mapping! {
+    /// One database: its name, where it is (url or url_file), and how it is treated.
+    #[schemars(extend("required" = ["name"], "oneOf" = [{ "required": ["url"] }, { "required": ["url_file"] }]))]
+    pub struct TargetKeys [flatten keys: Keys] {
+        /// Name of the target in metrics, logs and paths.
+        name: Name,
+        /// Connection string as libpq reads it: postgresql://user:password@host:5432/database?sslmode=require, or host=... user=... dbname=...
+        url: Url,
+        /// File that holds the connection string, read again at every attempt. A relative path starts at the folder of this file.
+        url_file: File,
+    }
+}
+
+mapping! {
+    /// How a target is treated.
+    pub struct Keys {
+        /// File that holds the password, read again at every attempt and, while credentials are rejected, each second. Beats a password in the connection string.
+        password_file: File,
+        /// Whether the failure of this target fails /health; false only degrades it.
+        required: Flag,
+        /// keep_awake pings so that the database never goes idle; let_sleep sends nothing, so that a database that scales to zero may.
+        idle_policy: IdlePolicyWord,
+        /// Deadline for connecting and logging in together; several addresses share it.
+        connect_timeout: Span<100, {10 * MINUTE}>,
+        /// TCP keepalives, or off.
+        keepalives: Switch<KeepaliveKeys>,
+        /// How long sent data may stay unacknowledged before the kernel gives up the connection; off leaves it to the system.
+        tcp_user_timeout: Switch<Span<100, DAY>>,
+        /// How a session is proven between logins.
+        ping: PingKeys,
+        /// How a fresh login is proven: a new session is opened, pinged, swapped in, and the old one closed.
+        refresh: RefreshKeys,
+        /// The waits after failed logins.
+        backoff: BackoffKeys,
+        /// The circuit breaker: after failures in a row no login is tried for a while.
+        breaker: BreakerKeys,
+        /// Under let_sleep: prove a login that often, knowing that it wakes the database.
+        wake_every: Switch<Span<SECOND, {30 * DAY}>>,
+        /// Deadline of the first attempt after sleep.
+        wake_timeout: Span<SECOND, {10 * MINUTE}>,
+        /// Under let_sleep: close the idle session after that long, where holding a socket keeps the database awake (Aurora).
+        close_idle_after: Switch<Span<SECOND, DAY>>,
+        /// The role that the server must have.
+        role: RoleWord,
+    }
+}
+
+mapping! {
+    /// TCP keepalives.
+    pub struct KeepaliveKeys {
+        /// Quiet time before the first probe; the kernel takes a little more than 9 hours at the most.
+        idle: Span<SECOND, {9 * HOUR}, SECOND>,
+        /// Time between probes.
+        interval: Span<SECOND, {9 * HOUR}, SECOND>,
+        /// Unanswered probes before the connection is given up.
+        count: Whole<1, 127>,
+    }
+}
+
+mapping! {
+    /// How a session is proven between logins.
+    pub struct PingKeys {
+        /// Time between pings.
+        interval: Span<SECOND, DAY>,
+        /// Time for an answer; then the target is down.
+        timeout: Span<10, {10 * MINUTE}>,
+    }
+}
+
+mapping! {
+    /// How a fresh login is proven.
+    pub struct RefreshKeys {
+        /// Time between refreshes, or off.
+        every: Switch<Span<SECOND, {7 * DAY}>>,
+        /// Share of it that is left out at random, so that targets do not refresh in step; it only shortens.
+        jitter: Share,
+        /// Whether the new session is opened before the old one is closed; false where the role has a CONNECTION LIMIT of 1.
+        overlap: Flag,
+    }
+}
+
+mapping! {
+    /// The waits after failed logins.
+    pub struct BackoffKeys {
+        /// Least wait; the upper bound doubles from here.
+        initial: Span<10, {10 * MINUTE}>,
+        /// Greatest wait.
+        max: Span<10, HOUR>,
+    }
+}
+
+mapping! {
+    /// The circuit breaker.
+    pub struct BreakerKeys {
+        /// Failed attempts in a row that open it.
+        consecutive_failures: Whole<1, 1_000>,
+        /// How long it stays open the first time; doubles each time after.
+        open_for: Span<100, HOUR>,
+        /// How long it stays open at the most.
+        max_open_for: Span<100, DAY>,
+    }
+}

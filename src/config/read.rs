@@ -1,0 +1,274 @@
+//! From the tree to typed values, collecting every mistake on the way. [`mapping!`] declares a mapping once: its struct,
+//! its reader, its known keys and, by derive, its schema and its text.
+
+use std::collections::HashMap;
+
+use super::expand::{self, Env, Expanded};
+use super::problems::{Mark, Problem};
+use super::suggest::{self, Known};
+use super::tree::{self, Kind, Node};
+
+/// A value that can be read from a node.
+pub trait Read: Sized {
+    /// Whether `key:` with nothing behind it is as good as no key.
+    const NULL_IS_ABSENT: bool = false;
+
+    /// The value, or `None` after telling `reader` why not.
+    fn read(at: &At<'_>, reader: &mut Reader<'_>) -> Option<Self>;
+
+    /// The keys inside, for suggestions.
+    fn keys() -> Vec<&'static str> {
+        Vec::new()
+    }
+}
+
+/// A mapping with known keys; [`mapping!`] implements it.
+pub trait Mapping: Sized {
+    fn known() -> Vec<Known>;
+    fn take(fields: &Fields<'_>, reader: &mut Reader<'_>) -> Self;
+}
+
+impl<T: Mapping> Read for T {
+    const NULL_IS_ABSENT: bool = true;
+
+    fn read(at: &At<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        let fields = Fields::of(at, &T::known(), reader)?;
+        Some(T::take(&fields, reader))
+    }
+
+    fn keys() -> Vec<&'static str> {
+        T::known().into_iter().map(|(key, _)| key).collect()
+    }
+}
+
+/// The entries of a list. `None` is one that could not be read: it keeps its place, so that the others keep their paths.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
+pub struct Items<T>(#[schemars(with = "Vec<T>")] pub Vec<Option<T>>);
+
+impl<T: Read> Read for Items<T> {
+    const NULL_IS_ABSENT: bool = true;
+
+    fn read(at: &At<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        let Kind::List(nodes) = &at.node.kind else {
+            reader.expected(at, "a list (lines that begin with `- `)");
+            return None;
+        };
+        let mut items = Vec::with_capacity(nodes.len());
+        for (i, node) in nodes.iter().enumerate() {
+            let path = format!("{}[{i}]", at.path);
+            reader.marks.insert(path.clone(), node.at);
+            items.push(T::read(&At { path, node }, reader));
+        }
+        Some(Items(items))
+    }
+}
+
+/// A node and the path that leads to it.
+pub struct At<'a> {
+    pub path: String,
+    pub node: &'a Node,
+}
+
+impl<'a> At<'a> {
+    pub fn root(node: &'a Node) -> Self {
+        At { path: String::new(), node }
+    }
+}
+
+/// What is read with, and what was found wrong.
+pub struct Reader<'a> {
+    origin: &'a str,
+    env: Env<'a>,
+    /// Where each path stands that the file names.
+    marks: HashMap<String, Mark>,
+    pub problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(origin: &'a str, env: Env<'a>) -> Self {
+        Reader { origin, env, marks: HashMap::new(), problems: Vec::new() }
+    }
+
+    pub fn wrong(&mut self, at: &At<'_>, message: impl Into<String>) {
+        self.push(at.node.at, at.path.clone(), message.into());
+    }
+
+    /// A problem on the level of YAML.
+    pub fn wrong_yaml(&mut self, wrong: tree::Wrong) {
+        self.push(wrong.at, wrong.path, wrong.message);
+    }
+
+    fn push(&mut self, at: Mark, path: String, message: String) {
+        self.problems.push(Problem { origin: self.origin.to_owned(), at: Some(at), path, message });
+    }
+
+    fn expected(&mut self, at: &At<'_>, expected: &str) {
+        self.wrong(at, format!("expected {expected}, found {}", at.node.describe()));
+    }
+
+    /// A problem at a path, wherever that is: the nearest part of it that the file names.
+    pub fn at_path(&self, path: &str, message: impl Into<String>) -> Problem {
+        let mut known = path;
+        let at = loop {
+            if let Some(mark) = self.marks.get(known) {
+                break Some(*mark);
+            }
+            match known.rfind(['.', '[']) {
+                Some(end) => known = &known[..end],
+                None => break None,
+            }
+        };
+        Problem { origin: self.origin.to_owned(), at, path: path.to_owned(), message: message.into() }
+    }
+
+    /// Whether the file names this path, with a good value or a bad one.
+    pub fn names(&self, path: &str) -> bool {
+        self.marks.contains_key(path)
+    }
+
+    /// The expanded text of a single value that is not empty.
+    pub fn text(&mut self, at: &At<'_>, expected: &str) -> Option<Text> {
+        let Kind::Scalar { text, plain } = &at.node.kind else {
+            self.expected(at, expected);
+            return None;
+        };
+        if at.node.is_null() {
+            self.wrong(at, format!("has no value: expected {expected}"));
+            return None;
+        }
+        match expand::expand(text, self.env) {
+            Ok(Expanded { text, names }) if text.trim().is_empty() => {
+                let because = match names.as_slice() {
+                    [] => String::new(),
+                    names => format!(", for {} is set to nothing", names.join(", ")),
+                };
+                self.wrong(at, format!("is empty{because}: expected {expected}"));
+                None
+            }
+            Ok(Expanded { text, names }) => Some(Text { plain: *plain || !names.is_empty(), text, names }),
+            Err(messages) => {
+                for message in messages {
+                    self.wrong(at, message);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// A single value after expansion. It may be a secret: there is no Debug.
+pub struct Text {
+    text: String,
+    /// Not quoted, or it came from the environment, where there are no quotes: may be a number or boolean.
+    plain: bool,
+    names: Vec<String>,
+}
+
+impl Text {
+    /// Without the blanks and line ends around it, which variables and block texts often bring along.
+    pub fn trimmed(&self) -> &str {
+        self.text.trim()
+    }
+
+    /// For what must not be a text.
+    pub fn unquoted(&self) -> Result<(), String> {
+        if self.plain {
+            return Ok(());
+        }
+        Err(format!("{} is a text: remove the quotes", self.shown()))
+    }
+
+    /// The value in a message, unless it may hold a secret: what came from the environment is named by its variables.
+    pub fn shown(&self) -> String {
+        match self.names.as_slice() {
+            [] => quoted(&self.text),
+            names => format!("the value of {}", names.join(", ")),
+        }
+    }
+}
+
+/// Quotes a short text; one that looks like more than a word may be a misplaced connection string or password.
+pub fn quoted(text: &str) -> String {
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let harmless = |c: char| word(c) || " .+,:/%".contains(c);
+    let secretive = text.contains("://") || text.to_ascii_lowercase().contains("pass");
+    let short = text.chars().count() <= 40;
+    if short && (text.chars().all(word) || text.chars().all(harmless) && !secretive) {
+        format!("\"{text}\"")
+    } else {
+        "this text (not shown, it may hold a secret)".to_owned()
+    }
+}
+
+/// The entries of one mapping, all of them known.
+pub struct Fields<'a> {
+    at: &'a At<'a>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(at: &'a At<'a>, known: &[Known], reader: &mut Reader<'_>) -> Option<Self> {
+        let Kind::Map(entries) = &at.node.kind else {
+            reader.expected(at, "a mapping (lines of `key: value`)");
+            return None;
+        };
+        for entry in entries {
+            let path = tree::join_foreign(&at.path, &entry.key);
+            if known.iter().any(|(key, _)| *key == entry.key) {
+                // A value on its own line would be found less easily than its key.
+                let single = matches!(entry.value.kind, Kind::Scalar { .. });
+                let mark = if single { entry.value.at } else { entry.at };
+                reader.marks.insert(path, mark);
+            } else {
+                reader.push(entry.at, path, suggest::unknown(&entry.key, known));
+            }
+        }
+        Some(Fields { at })
+    }
+
+    pub fn take<T: Read>(&self, key: &str, reader: &mut Reader<'_>) -> Option<T> {
+        let Kind::Map(entries) = &self.at.node.kind else {
+            return None;
+        };
+        let node = &entries.iter().find(|e| e.key == key)?.value;
+        if T::NULL_IS_ABSENT && node.is_null() {
+            return None;
+        }
+        let path = tree::join(&self.at.path, key);
+        T::read(&At { path, node }, reader)
+    }
+}
+
+/// Declares a mapping of the file. Every key is optional here: what is required is checked where it is used. `flatten`
+/// takes in the keys of another mapping.
+macro_rules! mapping {
+    ($(#[$meta:meta])* pub struct $name:ident $([flatten $flat:ident: $of:ty])? {
+        $($(#[$doc:meta])* $field:ident: $type:ty,)*
+    }) => {
+        #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, schemars::JsonSchema)]
+        $(#[$meta])*
+        #[schemars(deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,)*
+            $(#[serde(flatten)] pub $flat: $of,)?
+        }
+
+        impl $crate::config::read::Mapping for $name {
+            fn known() -> Vec<$crate::config::suggest::Known> {
+                use $crate::config::read::Read;
+                [vec![$((stringify!($field), <$type>::keys()),)*], $(<$of>::known())?].concat()
+            }
+
+            fn take(
+                fields: &$crate::config::read::Fields<'_>,
+                reader: &mut $crate::config::read::Reader<'_>,
+            ) -> Self {
+                $name {
+                    $($field: fields.take(stringify!($field), reader),)*
+                    $($flat: <$of>::take(fields, reader),)?
+                }
+            }
+        }
+    };
+}
+pub(super) use mapping;

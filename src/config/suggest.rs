@@ -1,0 +1,43 @@
+//! Unknown keys, and what was probably meant.
+
+use super::read::quoted;
+
+/// A key, and the keys inside of it if it is a mapping.
+pub type Known = (&'static str, Vec<&'static str>);
+
+/// What people write who know other tools.
+const HABITS: &[(&str, &str)] = &[
+    ("dsn", "`url`"),
+    ("uri", "`url`"),
+    ("database_url", "`url`"),
+    ("connection_string", "`url`"),
+    ("data_source_name", "`url`"),
+    ("password", "`password_file`, or put it into `url`"),
+    ("host", "`url`: postgresql://user@host:5432/database"),
+    ("database", "`targets`, or `url` inside of a target"),
+    ("databases", "`targets`"),
+    ("<<", "`defaults` for what targets share; merge keys are not supported"),
+];
+
+/// What to say of a key that is not among `known`.
+pub fn unknown(key: &str, known: &[Known]) -> String {
+    if let Some((habit, instead)) = HABITS.iter().find(|(habit, _)| habit.eq_ignore_ascii_case(key)) {
+        return format!("unknown key \"{habit}\"; use {instead}");
+    }
+    let shown = quoted(key);
+    let nested =
+        known.iter().flat_map(|(outer, inner)| inner.iter().map(move |key| format!("{outer}.{key}")));
+    let all = known.iter().map(|(key, _)| (*key).to_owned()).chain(nested);
+    let plain = |key: &str| key.to_ascii_lowercase().replace(['.', '-'], "_");
+    let nearest = all
+        .map(|name| (strsim::damerau_levenshtein(&plain(&name), &plain(key)), name))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, name)| key.len() <= 40 && *distance <= name.len() / 3);
+    match nearest {
+        Some((_, name)) => format!("unknown key {shown}; did you mean `{name}`?"),
+        None => {
+            let names: Vec<_> = known.iter().map(|(key, _)| *key).collect();
+            format!("unknown key {shown}; known here: {}", names.join(", "))
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Chaos: a schedule of faults, done to the demo's server one after the other, each announced before and measured
+//! after. What is measured comes from the board, as everything that people see.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::postgres::Shutdown;
+use super::{NAME, SERVICE, Server, Trouble, say};
+use crate::reason::Reason;
+use crate::status::board::Board;
+use crate::status::{Moment, State, TargetStatus, View};
+
+/// One fault of the schedule.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    pub fault: Fault,
+    /// How long it lasts; zero for what is over at once.
+    pub lasts: Duration,
+    /// Told before it happens.
+    pub announcement: &'static str,
+}
+
+/// What can be done to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// An administrator ends our session.
+    Terminate,
+    /// The role's password changes; `password_file` learns of it when the fault ends.
+    Password,
+    /// The process behind our session is killed: the server resets all sessions and recovers.
+    Crash,
+    /// All the server's processes stop where they are; its sockets stay open.
+    Hang,
+    Restart,
+    /// The role may hold no session.
+    Capacity,
+    /// The server is stopped, without a goodbye.
+    Outage,
+}
+
+/// All of it, in order; then from the start.
+pub const SCHEDULE: [Step; 7] = [
+    step(Fault::Terminate, 0, "an administrator ends our session"),
+    step(Fault::Password, 4, "the password changes, and only 4 s later our password_file does"),
+    step(Fault::Crash, 0, "the process behind our session is killed, and the server recovers"),
+    step(Fault::Hang, 6, "the server hangs for 6 s: sockets open, no answers"),
+    step(Fault::Restart, 0, "the server restarts"),
+    step(Fault::Capacity, 3, "for 3 s there is no slot for us"),
+    step(Fault::Outage, 12, "the server is shut down at once, for 12 s"),
+];
+
+/// The pause before a fault: long enough to look at the page.
+const CALM: Duration = Duration::from_secs(8);
+/// How long the line may take to be up before the first fault, and to come back after each.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const fn step(fault: Fault, seconds: u64, announcement: &'static str) -> Step {
+    Step { fault, lasts: Duration::from_secs(seconds), announcement }
+}
+
+/// Goes through the schedule until something breaks that should not.
+pub(crate) async fn play(board: &Board, server: &Server) -> Trouble {
+    match rounds(board, server).await {
+        Err(trouble) => trouble,
+        Ok(never) => match never {},
+    }
+}
+
+async fn rounds(board: &Board, server: &Server) -> Result<Infallible, Trouble> {
+    loop {
+        for (at, step) in SCHEDULE.iter().enumerate() {
+            calm(board).await?;
+            say(format_args!("chaos {}/{}  {}", at + 1, SCHEDULE.len(), step.announcement));
+            let told = inflict(board, server, step).await?;
+            say(format_args!("           {told}"));
+        }
+    }
+}
+
+/// Waits for the line to be up, and then for a while.
+async fn calm(board: &Board) -> Result<(), Trouble> {
+    let up = async {
+        while board.get(NAME).is_none_or(|slot| slot.borrow().state() != State::Up) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, up)
+        .await
+        .map_err(|_| Trouble::new(format!("the line is not up after {} s", PATIENCE.as_secs())))?;
+    sleep(CALM).await;
+    Ok(())
+}
+
+/// Does one fault and follows what becomes of the line.
+async fn inflict(board: &Board, server: &Server, step: &Step) -> Result<String, Trouble> {
+    let mut seen = subscribe(board)?;
+    let backend = seen.borrow_and_update().session.as_ref().and_then(|s| s.backend_pid);
+    let begun = Moment::now();
+    let mut course = Course::new(begun);
+    let mut fault = pin!(async {
+        let undo = step.fault.begin(server, backend).await?;
+        sleep(step.lasts).await;
+        undo.run(server).await?;
+        Ok(Moment::now())
+    });
+    let mut ended = None;
+    let mut deadline = pin!(sleep_until(Instant::now() + step.lasts + PATIENCE));
+    while !(course.is_over() && ended.is_some()) {
+        tokio::select! {
+            done = &mut fault, if ended.is_none() => ended = Some(done?),
+            changed = seen.changed() => match changed {
+                Ok(()) => course.see(&Sight::of(&seen.borrow_and_update())),
+                // The target's task was replaced: its slot is a new one.
+                Err(_) => seen = subscribe(board)?,
+            },
+            () = &mut deadline => break,
+        }
+    }
+    Ok(course.told(ended.unwrap_or(begun)))
+}
+
+fn subscribe(board: &Board) -> Result<watch::Receiver<TargetStatus>, Trouble> {
+    board
+        .get(NAME)
+        .map(|slot| slot.subscribe())
+        .ok_or_else(|| Trouble::new("the target is gone from the board"))
+}
+
+/// What ends a fault.
+enum Undo {
+    Nothing,
+    Resume,
+    Start,
+    TellPassword(String),
+    LiftLimit,
+}
+
+impl Fault {
+    async fn begin(self, server: &Server, backend: Option<i32>) -> Result<Undo, Trouble> {
+        match self {
+            Fault::Terminate => {
+                server.sql(&[&terminate()]).await?;
+                Ok(Undo::Nothing)
+            }
+            Fault::Password => {
+                let password = server.change_password().await?;
+                server.sql(&[&terminate()]).await?;
+                Ok(Undo::TellPassword(password))
+            }
+            Fault::Crash => {
+                let backend = backend.ok_or_else(|| Trouble::new("the line has no session to kill"))?;
+                server.act(move |cluster| cluster.kill_backend(backend)).await?;
+                Ok(Undo::Nothing)
+            }
+            Fault::Hang => {
+                server
+                    .act(|cluster| {
+                        cluster.pause();
+                        Ok(())
+                    })
+                    .await?;
+                Ok(Undo::Resume)
+            }
+            Fault::Restart => {
+                server.act(|cluster| cluster.restart(Shutdown::Fast)).await?;
+                Ok(Undo::Nothing)
+            }
+            Fault::Capacity => {
+                let limit = format!("ALTER ROLE {NAME} CONNECTION LIMIT 0");
+                server.sql(&[&limit, &terminate()]).await?;
+                Ok(Undo::LiftLimit)
+            }
+            Fault::Outage => {
+                server.act(|cluster| cluster.stop(Shutdown::Immediate)).await?;
+                Ok(Undo::Start)
+            }
+        }
+    }
+}
+
+impl Undo {
+    async fn run(self, server: &Server) -> Result<(), Trouble> {
+        match self {
+            Undo::Nothing => Ok(()),
+            Undo::Resume => {
+                server
+                    .act(|cluster| {
+                        cluster.resume();
+                        Ok(())
+                    })
+                    .await
+            }
+            Undo::Start => server.act(|cluster| cluster.start()).await,
+            Undo::TellPassword(password) => server.tell_password(password).await,
+            Undo::LiftLimit => server.sql(&[&format!("ALTER ROLE {NAME} CONNECTION LIMIT -1")]).await,
+        }
+    }
+}
+
+fn terminate() -> String {
+    format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{SERVICE}'")
+}
+
+/// What a snapshot says of a fault's course.
+struct Sight {
+    state: State,
+    since: Moment,
+    reason: Option<Reason>,
+}
+
+impl Sight {
+    fn of(status: &TargetStatus) -> Sight {
+        Sight { state: status.state(), since: status.since, reason: View::new(status, status.since).reason() }
+    }
+}
+
+/// How the line fared since the fault began.
+#[derive(Debug)]
+struct Course {
+    begun: Moment,
+    /// When the line was found down, and why, in the order of appearance.
+    noticed: Option<Moment>,
+    reasons: Vec<Reason>,
+    back: Option<Moment>,
+}
+
+impl Course {
+    fn new(begun: Moment) -> Course {
+        Course { begun, noticed: None, reasons: Vec::new(), back: None }
+    }
+
+    fn is_over(&self) -> bool {
+        self.back.is_some()
+    }
+
+    fn see(&mut self, sight: &Sight) {
+        match sight.state {
+            State::Down => {
+                self.noticed.get_or_insert(sight.since);
+                self.back = None;
+                if let Some(reason) = sight.reason
+                    && !self.reasons.contains(&reason)
+                {
+                    self.reasons.push(reason);
+                }
+            }
+            // Up since after the fault: it was down meanwhile, seen or not.
+            State::Up if sight.since.mono > self.begun.mono => {
+                self.back.get_or_insert(sight.since);
+            }
+            State::Up | State::Starting | State::Degraded | State::Sleeping => {}
+        }
+    }
+
+    /// One line: when it was noticed, why, and when the line was back, counted from the end of a fault that lasted.
+    fn told(&self, ended: Moment) -> String {
+        let reasons: Vec<&str> = self.reasons.iter().map(|r| r.as_str()).collect();
+        let noticed = match self.noticed {
+            Some(at) => {
+                format!("noticed after {} ({}), ", length(at.since(self.begun)), reasons.join(", then "))
+            }
+            None => String::new(),
+        };
+        match self.back {
+            Some(back) if back.mono > ended.mono => {
+                format!("{noticed}back {} after it was over", length(back.since(ended)))
+            }
+            Some(back) => format!("{noticed}back after {}", length(back.since(self.begun))),
+            None if self.noticed.is_some() => format!("{noticed}not back yet"),
+            None => "not noticed".to_owned(),
+        }
+    }
+}
+
+/// A duration as people say it.
+fn length(duration: Duration) -> String {
+    let ms = duration.as_secs_f64() * 1e3;
+    match ms {
+        ms if ms < 10.0 => format!("{ms:.1} ms"),
+        ms if ms < 1000.0 => format!("{ms:.0} ms"),
+        ms => format!("{:.1} s", ms / 1e3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(begun: Moment, ms: u64) -> Moment {
+        begun.after(Duration::from_millis(ms))
+    }
+
+    fn sight(state: State, since: Moment, reason: Option<Reason>) -> Sight {
+        Sight { state, since, reason }
+    }
+
+    #[test]
+    fn a_short_fault_is_told_from_its_beginning() {
+        let begun = Moment::now();
+        let mut course = Course::new(begun);
+        course.see(&sight(State::Down, at(begun, 2), Some(Reason::Shutdown)));
+        assert!(!course.is_over());
+        course.see(&sight(State::Up, at(begun, 43), None));
+        assert!(course.is_over());
+        let told = course.told(at(begun, 60));
+        assert_eq!(told, "noticed after 2.0 ms (shutdown), back after 43 ms");
+    }
+
+    #[test]
+    fn a_long_fault_is_told_from_its_end_with_each_reason_once() {
+        let begun = Moment::now();
+        let mut course = Course::new(begun);
+        for reason in [Reason::Closed, Reason::Refused, Reason::Refused, Reason::StartingUp] {
+            course.see(&sight(State::Down, at(begun, 15), Some(reason)));
+        }
+        course.see(&sight(State::Up, at(begun, 12_800), None));
+        let told = course.told(at(begun, 12_000));
+        assert_eq!(
+            told,
+            "noticed after 15 ms (closed, then refused, then starting_up), back 800 ms after it was over"
+        );
+    }
+
+    #[test]
+    fn a_line_that_stays_up_or_down_is_not_called_back() {
+        let begun = Moment::now();
+        let before = begun;
+        let mut course = Course::new(at(begun, 1000));
+        course.see(&sight(State::Up, before, None));
+        assert!(!course.is_over());
+        assert_eq!(course.told(at(begun, 2000)), "not noticed");
+        course.see(&sight(State::Down, at(begun, 2500), Some(Reason::Timeout)));
+        assert_eq!(course.told(at(begun, 3000)), "noticed after 1.5 s (timeout), not back yet");
+    }
+
+    #[test]
+    fn a_loss_too_short_to_be_seen_is_still_told() {
+        let begun = Moment::now();
+        let mut course = Course::new(begun);
+        course.see(&sight(State::Up, at(begun, 9), None));
+        assert_eq!(course.told(at(begun, 20)), "back after 9.0 ms");
+    }
+
+    #[test]
+    fn a_line_that_falls_again_is_not_back() {
+        let begun = Moment::now();
+        let mut course = Course::new(begun);
+        course.see(&sight(State::Down, at(begun, 1), Some(Reason::Crash)));
+        course.see(&sight(State::Up, at(begun, 2), None));
+        course.see(&sight(State::Down, at(begun, 3), Some(Reason::StartingUp)));
+        assert!(!course.is_over());
+    }
+
+    #[test]
+    fn each_fault_is_on_the_schedule_once_and_says_how_long_it_lasts() {
+        for (at, step) in SCHEDULE.iter().enumerate() {
+            let others = &SCHEDULE[at + 1..];
+            assert!(!others.iter().any(|s| s.fault == step.fault), "{:?} twice", step.fault);
+            let seconds = step.lasts.as_secs();
+            let told = step.announcement.contains(&format!("{seconds} s"));
+            assert_eq!(told, seconds > 0, "{}", step.announcement);
+        }
+    }
+}

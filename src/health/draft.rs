@@ -1,0 +1,123 @@
+//! The same facts as `application/health+json`: draft-inadarei-api-health-check-06.
+//!
+//! A check's key is `component:measurement` and its value a list with one element a target: names are values, never
+//! keys, because walkers of JSON split keys at dots.
+
+use serde::Serialize;
+use serde_json::Number;
+
+use super::{Judged, Speaker, Status, rfc3339, rounded};
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Document<'a> {
+    status: &'static str,
+    release_id: &'a str,
+    service_id: &'a str,
+    description: &'static str,
+    /// Only where it is not `pass`: a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<String>,
+    checks: Checks<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Checks<'a> {
+    #[serde(rename = "database:connections")]
+    connections: Vec<Connection<'a>>,
+    #[serde(rename = "database:responseTime")]
+    response_time: Vec<Check<'a>>,
+}
+
+/// What every check says.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Check<'a> {
+    component_id: &'a str,
+    component_type: &'static str,
+    observed_value: Number,
+    observed_unit: &'static str,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    /// Only where it is not `pass`: the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'static str>,
+}
+
+/// A check, and the keys that the draft lets us add.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Connection<'a> {
+    #[serde(flatten)]
+    check: Check<'a>,
+    state: &'static str,
+    since: Option<String>,
+    age_seconds: Option<f64>,
+    reconnects: u64,
+    success_rate: Option<f64>,
+    breaker: &'static str,
+    next_attempt: Option<String>,
+}
+
+pub(super) fn document<'a>(speaker: Speaker<'a>, status: Status, targets: &[Judged<'a>]) -> Document<'a> {
+    let unwell = targets.iter().filter(|judged| judged.status != Status::Healthy).count();
+    Document {
+        status: word(status),
+        release_id: speaker.version,
+        service_id: speaker.service,
+        description: "Proven lines to PostgreSQL databases",
+        output: (status != Status::Healthy)
+            .then(|| format!("{unwell} of {} targets: {}", targets.len(), status.as_str())),
+        checks: Checks {
+            connections: targets.iter().map(connection).collect(),
+            response_time: targets.iter().filter_map(response_time).collect(),
+        },
+    }
+}
+
+/// `pass` and `warn` go with 200, `fail` with 503.
+const fn word(status: Status) -> &'static str {
+    match status {
+        Status::Healthy => "pass",
+        Status::Degraded => "warn",
+        Status::Starting | Status::Failing => "fail",
+    }
+}
+
+fn connection<'a>(judged: &Judged<'a>) -> Connection<'a> {
+    let view = judged.view;
+    let status = view.status;
+    let held = u8::from(status.held().is_some()).into();
+    Connection {
+        check: check(judged, held, "connections"),
+        state: view.state().as_str(),
+        since: rfc3339(view.since().wall),
+        age_seconds: view.connection_age().map(|age| rounded(age.as_secs_f64())),
+        reconnects: status.counters.reconnects,
+        success_rate: status.recent.rate().map(rounded),
+        breaker: status.breaker.state().as_str(),
+        next_attempt: view.next_attempt().and_then(|at| rfc3339(at.wall)),
+    }
+}
+
+/// The last answered ping; no check before the first.
+fn response_time<'a>(judged: &Judged<'a>) -> Option<Check<'a>> {
+    let took = judged.view.status.last_ping?;
+    let took = Number::from_f64(rounded(took.as_secs_f64() * 1000.0))?;
+    Some(check(judged, took, "ms"))
+}
+
+fn check<'a>(judged: &Judged<'a>, observed_value: Number, observed_unit: &'static str) -> Check<'a> {
+    let view = judged.view;
+    let reason = view.reason().map_or(view.state().as_str(), |reason| reason.as_str());
+    Check {
+        component_id: view.status.name.as_str(),
+        component_type: "datastore",
+        observed_value,
+        observed_unit,
+        status: word(judged.status),
+        time: view.status.last_check.and_then(|at| rfc3339(at.wall)),
+        output: (judged.status != Status::Healthy).then_some(reason),
+    }
+}

@@ -1,0 +1,83 @@
+//! The document that was there from the beginning, with additions. Keys stand in the order of the fields.
+
+use serde::Serialize;
+
+use super::{Judged, Reach, Speaker, Status, rfc3339, rounded};
+use crate::status::{View, epoch_seconds};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Document<'a> {
+    status: &'static str,
+    service: &'a str,
+    database: Database,
+    version: &'a str,
+    targets: Vec<Target<'a>>,
+}
+
+/// Speaks for the worst target that counts.
+#[derive(Debug, Serialize)]
+struct Database {
+    status: &'static str,
+    /// The last good check, as seconds since 1970.
+    timestamp: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Target<'a> {
+    name: &'a str,
+    status: &'static str,
+    state: &'static str,
+    since: Option<String>,
+    age_seconds: Option<f64>,
+    reconnects: u64,
+    ping_ms: Option<f64>,
+    success_rate: Option<f64>,
+    breaker: &'static str,
+    reason: Option<&'static str>,
+    next_attempt: Option<String>,
+}
+
+pub(super) fn document<'a>(
+    speaker: Speaker<'a>,
+    status: Status,
+    targets: &[Judged<'a>],
+    spoken_for: &[&View<'_>],
+) -> Document<'a> {
+    Document {
+        status: status.as_str(),
+        service: speaker.service,
+        database: database(spoken_for),
+        version: speaker.version,
+        targets: targets.iter().map(|judged| target(judged.view)).collect(),
+    }
+}
+
+/// The worst one; of several equally bad, the one whose last good check is the oldest.
+fn database(spoken_for: &[&View<'_>]) -> Database {
+    let reach = |view: &View<'_>| Reach::of(view.state());
+    let worst = spoken_for.iter().max_by(|a, b| {
+        let oldest_last = |view: &View<'_>| view.status.last_success.map(|at| at.mono);
+        reach(a).cmp(&reach(b)).then(oldest_last(b).cmp(&oldest_last(a)))
+    });
+    Database {
+        status: worst.map_or(Reach::Unreachable, |view| reach(view)).as_str(),
+        timestamp: worst.and_then(|view| view.status.last_success).map(|at| epoch_seconds(at.wall)),
+    }
+}
+
+fn target<'a>(view: &View<'a>) -> Target<'a> {
+    let status = view.status;
+    Target {
+        name: status.name.as_str(),
+        status: Reach::of(view.state()).as_str(),
+        state: view.state().as_str(),
+        since: rfc3339(view.since().wall),
+        age_seconds: view.connection_age().map(|age| rounded(age.as_secs_f64())),
+        reconnects: status.counters.reconnects,
+        ping_ms: status.last_ping.map(|took| rounded(took.as_secs_f64() * 1000.0)),
+        success_rate: status.recent.rate().map(rounded),
+        breaker: status.breaker.state().as_str(),
+        reason: view.reason().map(|reason| reason.as_str()),
+        next_attempt: view.next_attempt().and_then(|at| rfc3339(at.wall)),
+    }
+}

@@ -1,0 +1,253 @@
+//! `/api/v1/targets`: what the status page reads, everything of a view.
+
+use serde::Serialize;
+
+use super::App;
+use crate::health::{Reach, Status, rfc3339};
+use crate::reason::Reason;
+use crate::status::{Attempt, Because, Failure, Moment, Purpose, View};
+use crate::target::Role;
+
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    service: &'a str,
+    version: &'a str,
+    now: Option<String>,
+    status: &'static str,
+    targets: Vec<Target<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Target<'a> {
+    name: &'a str,
+    /// What it means for `/health`.
+    health: &'static str,
+    status: &'static str,
+    state: &'static str,
+    since: Option<String>,
+    reason: Option<&'static str>,
+    remedy: Option<&'static str>,
+    required: bool,
+    idle_policy: &'static str,
+    /// The role that is asked for.
+    role: &'static str,
+    place: Option<Place<'a>>,
+    session: Option<Session<'a>>,
+    attempt: Doing,
+    breaker: &'static str,
+    consecutive_failures: u64,
+    last_failure: Option<LastFailure<'a>>,
+    last_success: Option<String>,
+    last_check: Option<String>,
+    last_login: Option<String>,
+    success_rate: Option<f64>,
+    ping_ms: Option<f64>,
+    /// The last pings, newest last; null where one failed.
+    pings_ms: Vec<Option<f64>>,
+    /// Of the last successful attempt.
+    phases: Vec<PhaseTime>,
+    ping_interval_seconds: Option<f64>,
+    refresh_interval_seconds: Option<f64>,
+    observed_idle_timeout_seconds: Option<f64>,
+    counters: Counters,
+}
+
+#[derive(Debug, Serialize)]
+struct Place<'a> {
+    host: &'a str,
+    port: u16,
+    database: &'a str,
+    provider: &'static str,
+    /// The address that the last knock reached.
+    address: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Session<'a> {
+    age_seconds: Option<f64>,
+    server_version: &'a str,
+    tls_version: Option<&'a str>,
+    certificate_expiry: Option<String>,
+    pooler: Option<&'static str>,
+}
+
+/// What is done about the next session.
+#[derive(Debug, Serialize)]
+#[serde(tag = "doing", rename_all = "snake_case")]
+enum Doing {
+    Nothing,
+    Waiting { purpose: &'static str, because: &'static str, until: Option<String>, knock: Option<String> },
+    Knocking { purpose: &'static str, since: Option<String> },
+    LoggingIn { purpose: &'static str, since: Option<String> },
+}
+
+#[derive(Debug, Serialize)]
+struct LastFailure<'a> {
+    at: Option<String>,
+    reason: &'static str,
+    remedy: &'static str,
+    detail: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct PhaseTime {
+    phase: &'static str,
+    ms: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Counters {
+    attempts: u64,
+    connections: u64,
+    failures: u64,
+    reconnects: u64,
+    disconnects: u64,
+    refreshes: u64,
+    refresh_failures: u64,
+    knocks: u64,
+    pings: u64,
+    ping_failures: u64,
+    throttled: u64,
+    address_changes: u64,
+    restarts: u64,
+}
+
+/// All targets, sorted by name.
+pub(super) fn render(app: &App, now: Moment) -> serde_json::Result<Vec<u8>> {
+    let service = app.daemon.service();
+    app.board.look(now, |views| {
+        serde_json::to_vec(&Document {
+            service: &service,
+            version: app.web.version,
+            now: rfc3339(now.wall),
+            status: Status::overall(views).as_str(),
+            targets: views.iter().map(target).collect(),
+        })
+    })
+}
+
+fn target<'a>(view: &View<'a>) -> Target<'a> {
+    let status = view.status;
+    let tuning = &status.tuning;
+    let reason = view.reason();
+    let at = |moment: Option<Moment>| moment.and_then(|moment| rfc3339(moment.wall));
+    Target {
+        name: status.name.as_str(),
+        health: Status::of(view, tuning.required).as_str(),
+        status: Reach::of(view.state()).as_str(),
+        state: view.state().as_str(),
+        since: rfc3339(view.since().wall),
+        reason: reason.map(Reason::as_str),
+        remedy: reason.map(Reason::remedy),
+        required: tuning.required,
+        idle_policy: tuning.idle_policy.as_str(),
+        role: Role::as_str(tuning.role),
+        place: place(view),
+        session: session(view),
+        attempt: doing(&status.attempt),
+        breaker: status.breaker.state().as_str(),
+        consecutive_failures: status.consecutive_failures,
+        last_failure: status.last_failure.as_ref().map(last_failure),
+        last_success: at(status.last_success),
+        last_check: at(status.last_check),
+        last_login: at(status.last_login),
+        success_rate: status.recent.rate(),
+        ping_ms: status.last_ping.map(|took| ms(took.as_secs_f64())),
+        pings_ms: status.pings.iter().map(|took| Some(ms(took?.into()))).collect(),
+        phases: phases(view),
+        ping_interval_seconds: status.ping_every.map(|every| every.as_secs_f64()),
+        refresh_interval_seconds: status.refresh_every.map(|every| every.as_secs_f64()),
+        observed_idle_timeout_seconds: status.idle_limit.map(|limit| limit.as_secs_f64()),
+        counters: counters(view),
+    }
+}
+
+fn place<'a>(view: &View<'a>) -> Option<Place<'a>> {
+    let place = view.status.place.as_ref()?;
+    Some(Place {
+        host: &place.host,
+        port: place.port,
+        database: &place.database,
+        provider: place.provider.as_str(),
+        address: view.status.peer.map(|peer| peer.to_string()),
+    })
+}
+
+fn session<'a>(view: &View<'a>) -> Option<Session<'a>> {
+    let session = view.status.session.as_ref()?;
+    Some(Session {
+        age_seconds: view.connection_age().map(|age| age.as_secs_f64()),
+        server_version: &session.server_version,
+        tls_version: session.tls_version.as_deref(),
+        certificate_expiry: session.certificate_expiry.and_then(rfc3339),
+        pooler: session.pooler,
+    })
+}
+
+fn doing(attempt: &Attempt) -> Doing {
+    match attempt {
+        Attempt::None => Doing::Nothing,
+        Attempt::Waiting { until, knock, purpose, because } => Doing::Waiting {
+            purpose: named(*purpose),
+            because: Because::as_str(*because),
+            until: rfc3339(until.wall),
+            knock: knock.and_then(|knock| rfc3339(knock.wall)),
+        },
+        Attempt::Knocking { since, purpose, .. } => {
+            Doing::Knocking { purpose: named(*purpose), since: rfc3339(since.wall) }
+        }
+        Attempt::LoggingIn { since, purpose } => {
+            Doing::LoggingIn { purpose: named(*purpose), since: rfc3339(since.wall) }
+        }
+    }
+}
+
+const fn named(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::First => "first",
+        Purpose::Reconnect => "reconnect",
+        Purpose::Refresh => "refresh",
+        Purpose::Wake => "wake",
+        Purpose::Prove => "prove",
+        Purpose::Confirm => "confirm",
+    }
+}
+
+fn last_failure(failure: &Failure) -> LastFailure<'_> {
+    LastFailure {
+        at: rfc3339(failure.at.wall),
+        reason: failure.reason.as_str(),
+        remedy: failure.reason.remedy(),
+        detail: &failure.detail,
+    }
+}
+
+fn phases(view: &View<'_>) -> Vec<PhaseTime> {
+    let phases = view.status.last_phases;
+    let named = phases.iter().flat_map(|phases| phases.named());
+    named.map(|(phase, took)| PhaseTime { phase: phase.as_str(), ms: ms(took.as_secs_f64()) }).collect()
+}
+
+fn counters(view: &View<'_>) -> Counters {
+    let counters = &view.status.counters;
+    Counters {
+        attempts: counters.attempts,
+        connections: counters.connections,
+        failures: counters.failures.total(),
+        reconnects: counters.reconnects,
+        disconnects: counters.disconnects.total(),
+        refreshes: counters.refreshes,
+        refresh_failures: counters.refresh_failures,
+        knocks: counters.knocks,
+        pings: counters.pings,
+        ping_failures: counters.ping_failures.total(),
+        throttled: counters.throttled,
+        address_changes: counters.address_changes,
+        restarts: counters.restarts,
+    }
+}
+
+/// Milliseconds, to the microsecond.
+fn ms(seconds: f64) -> f64 {
+    (seconds * 1_000_000.0).round() / 1000.0
+}

@@ -1,0 +1,274 @@
+//! Who is connected, what each is doing, how long it may, and who goes when there is no room.
+//!
+//! hyper's own timer cannot tell a client that never spoke from one that rests between two scrapes, so the socket is
+//! watched here: bytes and answers move a connection from phase to phase, and each phase has its limit.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
+
+use super::probe;
+
+/// How long and how many. The defaults are what runs; tests are less patient.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For the first byte of a new connection: who has nothing to say holds a place that others need.
+    pub first_byte: Duration,
+    /// For a request's head, once it has begun: slow loris.
+    pub head: Duration,
+    /// Between two requests: longer than any scrape interval in use, so that Prometheus keeps its connection.
+    pub idle: Duration,
+    /// For making an answer: `/probe`'s longest, and some.
+    pub answer: Duration,
+    /// For taking an answer: a client that does not read holds memory.
+    pub write: Duration,
+    /// At that many the one that has waited longest for its client goes, so that a scrape is never refused.
+    pub connections: usize,
+    /// For requests in flight when the process ends.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            first_byte: Duration::from_secs(10),
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(300),
+            answer: probe::LONGEST + Duration::from_secs(10),
+            write: Duration::from_secs(60),
+            connections: 512,
+            drain: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Not a byte has come yet.
+    New,
+    /// A request's head has begun.
+    Reading,
+    /// The answer is being made.
+    Answering,
+    /// The answer is on its way.
+    Writing,
+    /// Between two requests.
+    Idle,
+}
+
+impl Phase {
+    /// Whether it is the client's turn, and nothing is lost if it goes.
+    const fn may_go(self) -> bool {
+        matches!(self, Phase::New | Phase::Reading | Phase::Idle)
+    }
+}
+
+/// What a connection is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Stay,
+    /// Finish what is in flight, take no further request.
+    Finish,
+    Leave,
+}
+
+/// All connections of the process.
+#[derive(Debug)]
+pub(super) struct Connections {
+    limits: Limits,
+    admitted: Mutex<Admitted>,
+    /// One has gone, or has become idle.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Admitted {
+    next: u64,
+    records: HashMap<u64, Arc<Record>>,
+}
+
+impl Connections {
+    pub(super) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Connections { limits, admitted: Mutex::default(), changed: Notify::new() })
+    }
+
+    /// A place, made by sending away the longest waiting one if need be. Waits only while all others are being
+    /// answered, each of which has its limit.
+    pub(super) async fn admit(self: &Arc<Self>) -> Place {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(place) = self.try_admit() {
+                return place;
+            }
+            changed.await;
+        }
+    }
+
+    fn try_admit(self: &Arc<Self>) -> Option<Place> {
+        let mut admitted = lock(&self.admitted);
+        if admitted.records.len() >= self.limits.connections && !admitted.send_one_away() {
+            return None;
+        }
+        let id = admitted.next;
+        admitted.next += 1;
+        let (record, orders) = Record::new(Instant::now());
+        let record = Arc::new(record);
+        admitted.records.insert(id, record.clone());
+        Some(Place { connections: self.clone(), id, record, orders })
+    }
+
+    /// Sends the longest waiting one away, which frees a descriptor.
+    pub(super) fn make_room(&self) -> bool {
+        lock(&self.admitted).send_one_away()
+    }
+
+    /// Lets answers in flight finish within the limit, sends the others away, and tells how many were cut off.
+    pub(super) async fn drain(&self) -> usize {
+        for record in lock(&self.admitted).records.values() {
+            record.order.send_replace(if record.state().phase.may_go() {
+                Order::Leave
+            } else {
+                Order::Finish
+            });
+        }
+        let _ = timeout(self.limits.drain, self.emptied()).await;
+        let cut_off: Vec<_> = lock(&self.admitted).records.drain().collect();
+        for (_, record) in &cut_off {
+            record.order.send_replace(Order::Leave);
+        }
+        cut_off.len()
+    }
+
+    async fn emptied(&self) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if lock(&self.admitted).records.is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Admitted {
+    fn send_one_away(&mut self) -> bool {
+        let states = self.records.iter().map(|(id, record)| (*id, record.state()));
+        let longest = states.filter(|(_, state)| state.phase.may_go()).min_by_key(|(_, state)| state.since);
+        let gone = longest.and_then(|(id, _)| self.records.remove(&id));
+        if let Some(record) = &gone {
+            record.order.send_replace(Order::Leave);
+        }
+        gone.is_some()
+    }
+}
+
+/// A connection's place; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    connections: Arc<Connections>,
+    id: u64,
+    record: Arc<Record>,
+    orders: watch::Receiver<Order>,
+}
+
+impl Place {
+    /// Every order since the place was taken.
+    pub(super) fn orders(&self) -> watch::Receiver<Order> {
+        self.orders.clone()
+    }
+
+    /// When the phase that the connection is in has lasted too long.
+    pub(super) fn deadline(&self) -> Instant {
+        let State { phase, since } = self.record.state();
+        let limits = &self.connections.limits;
+        since
+            + match phase {
+                Phase::New => limits.first_byte,
+                Phase::Reading => limits.head,
+                Phase::Answering => limits.answer,
+                Phase::Writing => limits.write,
+                Phase::Idle => limits.idle,
+            }
+    }
+
+    /// A request was read whole and is being answered.
+    pub(super) fn asked(&self) {
+        self.record.go(Phase::Answering);
+    }
+
+    /// The answer is made.
+    pub(super) fn answered(&self) {
+        self.record.go(Phase::Writing);
+    }
+
+    /// All that was written has gone out.
+    pub(super) fn flushed(&self) {
+        if self.record.go_from(&[Phase::Writing], Phase::Idle) {
+            self.connections.changed.notify_waiters();
+        }
+    }
+
+    /// Bytes have come.
+    pub(super) fn received(&self) {
+        self.record.go_from(&[Phase::New, Phase::Idle], Phase::Reading);
+    }
+
+    /// Bytes are about to go: hyper itself answers what it cannot read, before anybody was asked.
+    pub(super) fn sending(&self) {
+        self.record.go_from(&[Phase::Reading, Phase::Idle], Phase::Writing);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.connections.admitted).records.remove(&self.id);
+        self.connections.changed.notify_waiters();
+    }
+}
+
+#[derive(Debug)]
+struct Record {
+    state: Mutex<State>,
+    order: watch::Sender<Order>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    phase: Phase,
+    since: Instant,
+}
+
+impl Record {
+    fn new(now: Instant) -> (Self, watch::Receiver<Order>) {
+        let (order, orders) = watch::channel(Order::Stay);
+        let state = Mutex::new(State { phase: Phase::New, since: now });
+        (Record { state, order }, orders)
+    }
+
+    fn state(&self) -> State {
+        *lock(&self.state)
+    }
+
+    fn go(&self, phase: Phase) {
+        *lock(&self.state) = State { phase, since: Instant::now() };
+    }
+
+    fn go_from(&self, from: &[Phase], phase: Phase) -> bool {
+        let due = from.contains(&self.state().phase);
+        if due {
+            self.go(phase);
+        }
+        due
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

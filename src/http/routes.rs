@@ -1,0 +1,246 @@
+//! Which path means what.
+
+use std::io::Write;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body;
+use hyper::header::{self, HeaderMap};
+use hyper::{Method, Request, StatusCode};
+use tokio::time::timeout;
+
+use super::negotiate::{vocabulary, wants_gzip};
+use super::probes::{LIVEZ, Probe, READYZ};
+use super::reply::{HTML, JSON, Reply, With, json, reply, text};
+use super::{App, Scope, api, page, probe};
+use crate::health::{self, Speaker};
+use crate::metrics::{self, Handler};
+use crate::status::{Moment, View};
+
+/// A reload has no body; what clients send beside it is read up to here.
+const BODY_LIMIT: usize = 4 * 1024;
+/// For that body to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// For reading files anew.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A body below this fits in one packet anyway.
+const GZIP_FROM: usize = 1024;
+/// Compressing more than this would hold up the pings: it goes to another thread.
+const GZIP_ELSEWHERE_FROM: usize = 128 * 1024;
+
+/// A path that means something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route<'a> {
+    Page,
+    Metrics,
+    Probe,
+    Health(Option<&'a str>),
+    Livez(Option<&'a str>),
+    Readyz(Option<&'a str>),
+    Healthy,
+    Ready,
+    Reload,
+    Targets,
+}
+
+impl<'a> Route<'a> {
+    fn of(path: &'a str, telemetry_path: &str, scope: Scope) -> Option<Self> {
+        let under = |root: &str| path.strip_prefix(root)?.strip_prefix('/');
+        let route = match path {
+            "/health" => Route::Health(None),
+            "/livez" => Route::Livez(None),
+            "/readyz" => Route::Readyz(None),
+            _ if path == telemetry_path => Route::Metrics,
+            "/" => Route::Page,
+            "/probe" => Route::Probe,
+            "/-/healthy" => Route::Healthy,
+            "/-/ready" => Route::Ready,
+            "/-/reload" => Route::Reload,
+            "/api/v1/targets" => Route::Targets,
+            _ => under("/health")
+                .map(|name| Route::Health(Some(name)))
+                .or_else(|| under("/livez").map(|name| Route::Livez(Some(name))))
+                .or_else(|| under("/readyz").map(|name| Route::Readyz(Some(name))))?,
+        };
+        let for_probes = matches!(route, Route::Health(_) | Route::Livez(_) | Route::Readyz(_));
+        (scope == Scope::All || for_probes).then_some(route)
+    }
+
+    fn handler(self) -> Handler {
+        match self {
+            Route::Page => Handler::Page,
+            Route::Metrics => Handler::Metrics,
+            Route::Probe => Handler::Probe,
+            Route::Health(_) => Handler::Health,
+            Route::Livez(_) => Handler::Livez,
+            Route::Readyz(_) => Handler::Readyz,
+            Route::Healthy | Route::Ready | Route::Reload => Handler::Lifecycle,
+            Route::Targets => Handler::Api,
+        }
+    }
+
+    /// The methods that it takes, as `Allow` names them.
+    fn allows(self, method: &Method) -> Result<(), &'static str> {
+        match self {
+            Route::Reload if method == Method::POST => Ok(()),
+            Route::Reload => Err("POST"),
+            _ if method == Method::GET || method == Method::HEAD => Ok(()),
+            _ => Err("GET, HEAD"),
+        }
+    }
+}
+
+/// Answers a request, and counts it. What HEAD must not carry is hyper's to leave out.
+pub(super) async fn answer<B>(app: &App, scope: Scope, request: Request<B>) -> Reply
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (head, body) = request.into_parts();
+    let route = Route::of(head.uri.path(), &app.web.telemetry_path, scope);
+    let reply = match route {
+        None => text(StatusCode::NOT_FOUND, "no such page\n"),
+        Some(route) => match route.allows(&head.method) {
+            Err(allowed) => {
+                text(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed, use {allowed}\n"))
+                    .with(header::ALLOW, allowed)
+            }
+            Ok(()) if route == Route::Reload => reload(app, body).await,
+            Ok(()) => look(app, route, head.uri.query().unwrap_or_default(), &head.headers).await,
+        },
+    };
+    let handler = route.map_or(Handler::Other, Route::handler);
+    app.metrics.request(handler, reply.status().as_u16());
+    reply
+}
+
+async fn look(app: &App, route: Route<'_>, query: &str, headers: &HeaderMap) -> Reply {
+    let now = Moment::now();
+    match route {
+        Route::Page => reply(StatusCode::OK, HTML, page::render(app, now))
+            .with(header::CONTENT_SECURITY_POLICY, page::POLICY)
+            .with(header::REFERRER_POLICY, "no-referrer")
+            .fresh(),
+        Route::Metrics => scrape(app, now, headers).await,
+        Route::Probe => probe::answer(app, query, headers).await,
+        Route::Health(name) => health(app, now, name, headers),
+        Route::Livez(name) => checked(&LIVEZ, app, now, name, query),
+        Route::Readyz(name) => checked(&READYZ, app, now, name, query),
+        Route::Healthy => plainly(LIVEZ.passes(app, now), "pgtether is Healthy.\n"),
+        Route::Ready => plainly(READYZ.passes(app, now), "pgtether is Ready.\n"),
+        Route::Targets => json(StatusCode::OK, JSON, api::render(app, now)),
+        Route::Reload => text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n"),
+    }
+}
+
+async fn scrape(app: &App, now: Moment, headers: &HeaderMap) -> Reply {
+    let last = app.scrape_size.load(Ordering::Relaxed);
+    let mut body = Vec::with_capacity(last + last / 8);
+    let targets = app.board.look(now, |views| {
+        metrics::render(views, &mut body);
+        views.len()
+    });
+    let logins = app.daemon.logins_in_flight();
+    if let Err(error) = app.metrics.render(targets, logins, &mut body) {
+        tracing::error!(%error, "the process's own metrics cannot be written");
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written\n");
+    }
+    app.scrape_size.store(body.len(), Ordering::Relaxed);
+    let zipped = match body.len() {
+        _ if !wants_gzip(headers) => None,
+        ..GZIP_FROM => None,
+        GZIP_FROM..GZIP_ELSEWHERE_FROM => gzip(&body).ok(),
+        GZIP_ELSEWHERE_FROM.. => {
+            let whole = Bytes::from(body);
+            let task = tokio::task::spawn_blocking({
+                let whole = whole.clone();
+                move || gzip(&whole)
+            });
+            let zipped = task.await.ok().and_then(Result::ok);
+            return scraped(zipped, whole);
+        }
+    };
+    scraped(zipped, body.into())
+}
+
+/// The zipped body where there is one, else the whole.
+fn scraped(zipped: Option<Vec<u8>>, whole: Bytes) -> Reply {
+    let ok = |body| reply(StatusCode::OK, metrics::CONTENT_TYPE, body);
+    let reply = match zipped {
+        Some(zipped) => ok(zipped.into()).with(header::CONTENT_ENCODING, "gzip"),
+        None => ok(whole),
+    };
+    reply.with(header::VARY, "Accept-Encoding")
+}
+
+/// Level 1: higher ones cost ten times the CPU for a sixth less.
+fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut zipped = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::fast());
+    zipped.write_all(body)?;
+    zipped.finish()
+}
+
+fn health(app: &App, now: Moment, name: Option<&str>, headers: &HeaderMap) -> Reply {
+    let service = app.daemon.service();
+    let speaker = Speaker { service: &service, version: app.web.version };
+    let vocabulary = vocabulary(headers);
+    let document = match name {
+        None => app.board.look(now, |views| health::of_all(speaker, views, vocabulary)),
+        Some(name) => match app.board.get(name) {
+            Some(slot) => health::of_one(speaker, &View::new(&slot.borrow(), now), vocabulary),
+            None => {
+                let body = br#"{"error":"no such target"}"#.to_vec();
+                return json(StatusCode::NOT_FOUND, JSON, Ok(body)).with(header::VARY, "Accept");
+            }
+        },
+    };
+    let code = document.as_ref().map_or(500, |document| document.status.code());
+    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    json(status, vocabulary.content_type(), document.map(|document| document.body))
+        .with(header::VARY, "Accept")
+}
+
+fn checked(probe: &Probe, app: &App, now: Moment, name: Option<&str>, query: &str) -> Reply {
+    match name {
+        None => probe.all(app, now, query),
+        Some(name) => {
+            probe.one(app, now, name).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "no such check\n"))
+        }
+    }
+}
+
+/// As Prometheus answers `/-/healthy` and `/-/ready`.
+fn plainly(passed: bool, well: &'static str) -> Reply {
+    let reply = match passed {
+        true => text(StatusCode::OK, well),
+        false => text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n"),
+    };
+    reply.fresh()
+}
+
+async fn reload<B>(app: &App, body: B) -> Reply
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if !app.web.enable_lifecycle {
+        return text(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.\n");
+    }
+    match timeout(BODY_TIMEOUT, Limited::new(body, BODY_LIMIT).collect()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "a reload takes no body\n");
+        }
+        Ok(Err(_)) => return text(StatusCode::BAD_REQUEST, "the body broke off\n"),
+        Err(_) => return text(StatusCode::REQUEST_TIMEOUT, "the body took too long\n"),
+    }
+    match timeout(RELOAD_TIMEOUT, app.daemon.reload()).await {
+        Ok(Ok(())) => text(StatusCode::OK, ""),
+        Ok(Err(why)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n")),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "failed to reload config: it took too long\n"),
+    }
+}

@@ -1,0 +1,169 @@
+//! Accepts, converses, drains.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep, sleep_until};
+
+use super::connections::{Connections, Limits, Order, Place};
+use super::socket::Watched;
+use super::{App, Scope, routes};
+
+/// Line and headers of a request; more is answered with 431.
+const HEAD_BYTES: usize = 16 * 1024;
+/// What hyper may hold of a connection's input, and of small answers to pipelined requests.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// After an accept that failed for want of descriptors or memory: the first wait, and the longest.
+const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// A listener, and what it serves.
+#[derive(Debug)]
+pub struct Door<L = TcpListener> {
+    pub listener: L,
+    pub scope: Scope,
+}
+
+/// Serves until `stop` turns true or its sender is gone; then stops accepting, lets what is in flight finish, and
+/// returns how many answers were cut off.
+pub async fn serve<L: Listen>(
+    doors: Vec<Door<L>>,
+    app: Arc<App>,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+) -> usize {
+    let connections = Connections::new(limits);
+    let mut porters = JoinSet::new();
+    for door in doors {
+        porters.spawn(accept(door, app.clone(), connections.clone()));
+    }
+    let _ = stop.wait_for(|stop| *stop).await;
+    porters.shutdown().await;
+    connections.drain().await
+}
+
+/// Where connections come from.
+pub trait Listen: Send + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        let (stream, _) = TcpListener::accept(self).await?;
+        // Answers are whole: waiting to fill a packet only delays them.
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// Runs until its task is ended. Each conversation is a task of its own, which [`Connections`] keeps account of.
+async fn accept<L: Listen>(mut door: Door<L>, app: Arc<App>, connections: Arc<Connections>) {
+    let (first_pause, longest_pause) = ACCEPT_PAUSE;
+    let mut pause = first_pause;
+    loop {
+        match door.listener.accept().await {
+            Ok(stream) => {
+                pause = first_pause;
+                let place = connections.admit().await;
+                tokio::spawn(converse(stream, app.clone(), door.scope, place));
+            }
+            Err(error) if is_the_clients(&error) => {
+                tracing::debug!(%error, "a client left before it was accepted");
+            }
+            Err(error) => {
+                // Once a trouble, not once a try.
+                if pause == first_pause {
+                    tracing::warn!(%error, "cannot accept HTTP connections; closing an idle one, trying again");
+                }
+                connections.make_room();
+                sleep(pause).await;
+                pause = (pause * 2).min(longest_pause);
+            }
+        }
+    }
+}
+
+/// Whether only the connection at hand is the matter.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// One connection, from its first byte to its end; it ends when hyper, the clock or an order says so.
+async fn converse<S>(stream: S, app: Arc<App>, scope: Scope, place: Place)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut orders = place.orders();
+    let place = Arc::new(place);
+    let service = service_fn(|request: Request<Incoming>| {
+        let (app, place) = (app.clone(), place.clone());
+        place.asked();
+        async move {
+            let reply = routes::answer(&app, scope, request).await;
+            place.answered();
+            Ok::<_, Infallible>(reply)
+        }
+    });
+    let io = TokioIo::new(Watched::new(stream, place.clone()));
+    let mut served = pin!(
+        http1::Builder::new()
+            .max_header_size(HEAD_BYTES)
+            .max_buf_size(BUFFER_BYTES)
+            .header_read_timeout(None)
+            .serve_connection(io, service)
+    );
+    let mut alarm = pin!(sleep_until(place.deadline()));
+    loop {
+        let ended = poll_fn(|cx| match served.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => poll_alarm(alarm.as_mut(), &place, cx).map(Ok),
+        });
+        tokio::select! {
+            biased;
+            _ = orders.changed() => match *orders.borrow_and_update() {
+                Order::Finish => served.as_mut().graceful_shutdown(),
+                Order::Stay | Order::Leave => return,
+            },
+            result = ended => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "an HTTP connection broke off");
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// Whether the phase has lasted too long: what polling the connection has done to it is considered.
+fn poll_alarm(mut alarm: Pin<&mut Sleep>, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
+    let deadline = place.deadline();
+    if alarm.deadline() != deadline {
+        alarm.as_mut().reset(deadline);
+    }
+    alarm.poll(cx)
+}

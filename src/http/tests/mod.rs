@@ -1,0 +1,96 @@
+//! What the tests of paths and of the server share: an app whose daemon does as it is told.
+
+mod paths;
+mod sockets;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::*;
+use crate::metrics::ProcessMetrics;
+use crate::status::TargetStatus;
+
+/// A daemon under the test's control.
+#[derive(Debug, Default)]
+struct Scripted {
+    leaving: AtomicBool,
+    /// What a reload fails with.
+    bad_file: Option<String>,
+    reloads: AtomicUsize,
+    /// A proof of `slow` ends when told; of `deaf` never; `missing` does not exist.
+    finish: Notify,
+    proving: Notify,
+    last_patience: std::sync::Mutex<Option<Duration>>,
+}
+
+impl Daemon for Scripted {
+    fn service(&self) -> Arc<str> {
+        "image <editor>".into()
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    fn logins_in_flight(&self) -> usize {
+        3
+    }
+
+    fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> Asked<'a, Option<ProbeOutcome>> {
+        *self.last_patience.lock().unwrap() = Some(deadline - Instant::now());
+        Box::pin(async move {
+            self.proving.notify_one();
+            match target {
+                "missing" => return None,
+                "slow" => self.finish.notified().await,
+                "deaf" => std::future::pending().await,
+                _ => {}
+            }
+            Some(ProbeOutcome::Proven(Phases::default()))
+        })
+    }
+
+    fn reload(&self) -> Asked<'_, Result<(), String>> {
+        self.reloads.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { self.bad_file.clone().map_or(Ok(()), Err) })
+    }
+}
+
+/// What an app is made of, to be changed before it is.
+struct Plan {
+    statuses: Vec<TargetStatus>,
+    daemon: Scripted,
+    telemetry_path: &'static str,
+    enable_lifecycle: bool,
+    started: Moment,
+}
+
+impl Plan {
+    fn new(statuses: Vec<TargetStatus>) -> Self {
+        Plan {
+            statuses,
+            daemon: Scripted::default(),
+            telemetry_path: "/metrics",
+            enable_lifecycle: false,
+            started: Moment::now(),
+        }
+    }
+
+    fn build(self) -> (Arc<App>, Arc<Scripted>) {
+        let board = Board::default();
+        board.replace(self.statuses.into_iter().map(|status| Arc::new(watch::Sender::new(status))).collect());
+        let daemon = Arc::new(self.daemon);
+        let metrics = Arc::new(ProcessMetrics::new("0.1.0", self.started.wall).unwrap());
+        let web = Web {
+            telemetry_path: self.telemetry_path.to_owned(),
+            enable_lifecycle: self.enable_lifecycle,
+            version: "0.1.0",
+        };
+        let app = App::new(board, daemon.clone(), metrics, web, self.started);
+        (Arc::new(app), daemon)
+    }
+}

@@ -1,0 +1,173 @@
+//! The process's own instruments, kept by the `prometheus` crate: no target's, no statics, owned by whoever runs.
+
+use std::time::SystemTime;
+
+use prometheus::core::Collector;
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Encoder, Gauge, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+use crate::status::epoch_seconds;
+
+/// Who answered a request: the closed set of `handler`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Handler {
+    Page,
+    Metrics,
+    Probe,
+    Health,
+    Livez,
+    Readyz,
+    /// `/-/healthy`, `/-/ready` and `/-/reload`.
+    Lifecycle,
+    Api,
+    /// No path of ours.
+    Other,
+}
+
+impl Handler {
+    pub const ALL: [Handler; 9] = [
+        Handler::Page,
+        Handler::Metrics,
+        Handler::Probe,
+        Handler::Health,
+        Handler::Livez,
+        Handler::Readyz,
+        Handler::Lifecycle,
+        Handler::Api,
+        Handler::Other,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Handler::Page => "page",
+            Handler::Metrics => "metrics",
+            Handler::Probe => "probe",
+            Handler::Health => "health",
+            Handler::Livez => "livez",
+            Handler::Readyz => "readyz",
+            Handler::Lifecycle => "lifecycle",
+            Handler::Api => "api",
+            Handler::Other => "other",
+        }
+    }
+
+    /// The code it answers with when all is well: that series is there from the start.
+    const fn usual_code(self) -> u16 {
+        match self {
+            Handler::Other => 404,
+            _ => 200,
+        }
+    }
+}
+
+/// The instruments.
+#[derive(Debug)]
+pub struct ProcessMetrics {
+    registry: Registry,
+    targets: IntGauge,
+    logins_in_flight: IntGauge,
+    reload_successful: IntGauge,
+    reload_success_at: Gauge,
+    requests: IntCounterVec,
+}
+
+impl ProcessMetrics {
+    /// For a process whose configuration was loaded at `loaded_at`.
+    ///
+    /// # Errors
+    /// Two instruments of one name or a malformed one: a bug that every start would show.
+    pub fn new(version: &str, loaded_at: SystemTime) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let built = Opts::new("pgtether_build_info", "The build that runs, by its labels; always 1.");
+        let built = built
+            .const_label("version", version)
+            .const_label("revision", option_env!("PGTETHER_REVISION").unwrap_or("unknown"));
+        keep(&registry, IntGauge::with_opts(built)?)?.set(1);
+        let metrics = ProcessMetrics {
+            targets: whole(&registry, "pgtether_targets", "Targets that are configured.")?,
+            logins_in_flight: whole(
+                &registry,
+                "pgtether_logins_in_flight",
+                "Logins under way over all targets, which fleet.logins_in_flight limits.",
+            )?,
+            reload_successful: whole(
+                &registry,
+                "pgtether_config_last_reload_successful",
+                "Whether the configuration was taken when it was last read: 1, or 0 where the one before goes on.",
+            )?,
+            reload_success_at: keep(
+                &registry,
+                Gauge::new(
+                    "pgtether_config_last_reload_success_timestamp_seconds",
+                    "When a configuration was last taken.",
+                )?,
+            )?,
+            requests: keep(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "pgtether_http_requests_total",
+                        "HTTP requests answered, by handler and status code.",
+                    ),
+                    &["handler", "code"],
+                )?,
+            )?,
+            registry,
+        };
+        // The collector reads /proc, so the crate has it on Linux alone.
+        #[cfg(target_os = "linux")]
+        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        for handler in Handler::ALL {
+            metrics.counter(handler, handler.usual_code());
+        }
+        metrics.reload_succeeded(loaded_at);
+        Ok(metrics)
+    }
+
+    /// A configuration was taken.
+    pub fn reload_succeeded(&self, at: SystemTime) {
+        self.reload_successful.set(1);
+        self.reload_success_at.set(epoch_seconds(at));
+    }
+
+    /// A configuration was refused; the one before goes on.
+    pub fn reload_failed(&self) {
+        self.reload_successful.set(0);
+    }
+
+    /// A request was answered.
+    pub fn request(&self, handler: Handler, code: u16) {
+        self.counter(handler, code).inc();
+    }
+
+    /// Appends the instruments to `out`; `targets` and `logins_in_flight` are as of now.
+    pub fn render(
+        &self,
+        targets: usize,
+        logins_in_flight: usize,
+        out: &mut Vec<u8>,
+    ) -> prometheus::Result<()> {
+        self.targets.set(as_gauge(targets));
+        self.logins_in_flight.set(as_gauge(logins_in_flight));
+        TextEncoder::new().encode(&self.registry.gather(), out)
+    }
+
+    fn counter(&self, handler: Handler, code: u16) -> prometheus::IntCounter {
+        let code = itoa::Buffer::new().format(code).to_owned();
+        self.requests.with_label_values(&[handler.as_str(), &code])
+    }
+}
+
+fn as_gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn whole(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    keep(registry, IntGauge::new(name, help)?)
+}
+
+fn keep<C: Collector + Clone + 'static>(registry: &Registry, instrument: C) -> prometheus::Result<C> {
+    registry.register(Box::new(instrument.clone()))?;
+    Ok(instrument)
+}

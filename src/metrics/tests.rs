@@ -1,0 +1,213 @@
+//! `prometheus::TextEncoder` is the oracle: what the table gives it must come out in the same bytes.
+
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Encoder, TextEncoder};
+
+use super::*;
+use crate::status::TargetStatus;
+use crate::status::sample::{lost, moment, random, starting, up};
+
+/// Builds what the crate's encoder takes.
+struct Proto<'a> {
+    kind: Kind,
+    target: &'a str,
+    metrics: Vec<Metric>,
+}
+
+impl Proto<'_> {
+    fn push(&mut self, labels: Labels<'_>, fill: impl FnOnce(&mut Metric)) {
+        let pair = |(name, value): &(&str, &str)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        };
+        let target = [("target", self.target)];
+        let mut metric = Metric::from_label(target.iter().chain(labels).map(pair).collect());
+        fill(&mut metric);
+        self.metrics.push(metric);
+    }
+}
+
+impl Sink for Proto<'_> {
+    fn whole(&mut self, labels: Labels<'_>, value: u64) {
+        self.real(labels, value as f64);
+    }
+
+    fn real(&mut self, labels: Labels<'_>, value: f64) {
+        let kind = self.kind;
+        self.push(labels, |metric| match kind {
+            Kind::Counter => {
+                let mut counter = Counter::default();
+                counter.set_value(value);
+                metric.set_counter(counter);
+            }
+            Kind::Gauge => {
+                let mut gauge = Gauge::default();
+                gauge.set_value(value);
+                metric.set_gauge(gauge);
+            }
+            Kind::Histogram => panic!("a histogram has no single value"),
+        });
+    }
+
+    fn histogram(&mut self, bounds: &[f64], counts: &[u64], count: u64, sum: f64) {
+        assert_eq!(self.kind, Kind::Histogram);
+        let mut cumulated = 0;
+        let bucket = |(bound, count): (&f64, &u64)| {
+            cumulated += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(cumulated);
+            bucket
+        };
+        let buckets = bounds.iter().zip(counts).map(bucket).collect();
+        self.push(&[], |metric| {
+            let mut histogram = Histogram::default();
+            histogram.set_bucket(buckets);
+            histogram.set_sample_count(count);
+            histogram.set_sample_sum(sum);
+            metric.set_histogram(histogram);
+        });
+    }
+}
+
+fn proto(views: &[View<'_>]) -> Vec<MetricFamily> {
+    let family = |family: &Family| {
+        let mut metrics = Vec::new();
+        for view in views {
+            let mut sink =
+                Proto { kind: family.kind, target: view.status.name.as_str(), metrics: Vec::new() };
+            (family.read)(view, &mut sink);
+            metrics.append(&mut sink.metrics);
+        }
+        let mut built = MetricFamily::default();
+        built.set_name(family.name.to_owned());
+        built.set_help(family.help.to_owned());
+        built.set_field_type(match family.kind {
+            Kind::Gauge => MetricType::GAUGE,
+            Kind::Counter => MetricType::COUNTER,
+            Kind::Histogram => MetricType::HISTOGRAM,
+        });
+        built.set_metric(metrics);
+        built
+    };
+    let mut families: Vec<_> = FAMILIES.iter().map(family).collect();
+    families.retain(|family| !family.get_metric().is_empty());
+    families
+}
+
+fn text(statuses: &[TargetStatus], now: crate::status::Moment) -> String {
+    let views: Vec<_> = statuses.iter().map(|status| View::new(status, now)).collect();
+    let mut out = Vec::new();
+    render(&views, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn the_crates_own_encoder_gives_the_same_bytes() {
+    let now = moment();
+    for seed in 0..300 {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let count = dice.usize(..4);
+        let statuses: Vec<_> = (0..count).map(|n| random(&mut dice, &format!("t-{n}"), now)).collect();
+        let views: Vec<_> = statuses.iter().map(|status| View::new(status, now)).collect();
+        let mut expected = Vec::new();
+        TextEncoder::new().encode(&proto(&views), &mut expected).unwrap();
+        assert_eq!(text(&statuses, now), String::from_utf8(expected).unwrap(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_scrape_reads_as_it_always_did() {
+    let now = moment();
+    let statuses = [lost("archive", now, 0.5), up("primary", now)];
+    let scrape = text(&statuses, now);
+    assert_eq!(scrape, include_str!("golden.txt"), "{scrape}");
+}
+
+#[test]
+fn a_target_that_was_never_tried_has_every_counter_at_zero_and_no_gauge_without_a_value() {
+    let now = moment();
+    let scrape = text(&[starting("new", now)], now);
+    for family in FAMILIES.iter().filter(|family| family.kind == Kind::Counter) {
+        let samples: Vec<_> =
+            scrape.lines().filter(|line| line.starts_with(&format!("{}{{", family.name))).collect();
+        assert!(!samples.is_empty(), "{} is missing", family.name);
+        assert!(samples.iter().all(|line| line.ends_with(" 0")), "{samples:?}");
+    }
+    for absent in
+        ["connection_age_seconds", "last_success_", "next_attempt_", "session_info", "last_connect_phase"]
+    {
+        assert!(!scrape.contains(&format!("pgtether_{absent}")), "{absent} is there");
+    }
+    assert!(scrape.contains("pgtether_connect_duration_seconds_count{target=\"new\"} 0\n"));
+}
+
+#[test]
+fn reasons_are_exported_only_where_they_can_happen() {
+    let now = moment();
+    let scrape = text(&[starting("new", now)], now);
+    let count = |family: &str| scrape.matches(&format!("pgtether_{family}{{target=\"new\",reason=")).count();
+    use crate::reason::Reason;
+    assert_eq!(count("connect_failures_total"), Reason::CONNECT.len());
+    assert_eq!(count("disconnects_total"), Reason::DISCONNECT.len());
+    assert_eq!(count("ping_failures_total"), Reason::PING.len());
+}
+
+#[test]
+fn a_stalled_target_is_down_whatever_its_snapshot_says() {
+    let now = moment();
+    let late = now.after(View::GRACE + std::time::Duration::from_secs(1));
+    let statuses = [up("primary", now)];
+    let well = text(&statuses, now);
+    assert!(well.contains("pgtether_up{target=\"primary\"} 1\n"), "{well}");
+    let stalled = text(&statuses, late);
+    assert!(stalled.contains("pgtether_up{target=\"primary\"} 0\n"));
+    assert!(stalled.contains("pgtether_target_state{target=\"primary\",state=\"down\"} 1\n"));
+    assert!(stalled.contains("pgtether_target_state{target=\"primary\",state=\"up\"} 0\n"));
+}
+
+#[test]
+fn the_table_keeps_the_rules_of_naming() {
+    let mut seen = std::collections::BTreeSet::new();
+    for Family { name, help, kind, .. } in FAMILIES {
+        assert!(seen.insert(name), "{name} is there twice");
+        assert!(name.starts_with("pgtether_") && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+        assert!(help.ends_with('.') || help.contains(';') || help.contains(':'), "{name}: {help}");
+    }
+}
+
+#[test]
+fn a_refused_configuration_leaves_the_time_of_the_last_good_one() {
+    let metrics = ProcessMetrics::new("1.2.3", moment().wall).unwrap();
+    let scrape = || {
+        let mut out = Vec::new();
+        metrics.render(3, 2, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let first = scrape();
+    for line in [
+        "pgtether_build_info{revision=\"",
+        "version=\"1.2.3\"} 1\n",
+        "pgtether_targets 3\n",
+        "pgtether_logins_in_flight 2\n",
+        "pgtether_config_last_reload_successful 1\n",
+        "pgtether_config_last_reload_success_timestamp_seconds 1790000000.123\n",
+        "pgtether_http_requests_total{code=\"200\",handler=\"metrics\"} 0\n",
+        "process_resident_memory_bytes ",
+    ] {
+        assert!(first.contains(line), "{line} is not in {first}");
+    }
+    metrics.reload_failed();
+    metrics.request(Handler::Health, 503);
+    let second = scrape();
+    for line in [
+        "pgtether_config_last_reload_successful 0\n",
+        "pgtether_config_last_reload_success_timestamp_seconds 1790000000.123\n",
+        "pgtether_http_requests_total{code=\"503\",handler=\"health\"} 1\n",
+    ] {
+        assert!(second.contains(line), "{line} is not in {second}");
+    }
+}

@@ -1,0 +1,451 @@
+use proptest::prelude::*;
+
+use super::*;
+use Class::{Local, Permanent, Starting, Transient};
+use Phase::{Connect, Idle, Ping, Prepare, Resolve, Startup};
+
+fn said(phase: Phase, sqlstate: &str, message: &str) -> Verdict {
+    let (sqlstate, message) = (sqlstate.to_owned(), message.to_owned());
+    judge(&Facts::new(phase, Cause::Server { sqlstate, message }))
+}
+
+/// Asserts each row: phase, SQLSTATE, message, and what they mean.
+fn assert_rows(rows: &[(Phase, &str, &str, Reason, Class)]) {
+    for (phase, sqlstate, message, reason, class) in rows {
+        let found = said(*phase, sqlstate, message);
+        assert_eq!((found.reason, found.class), (*reason, *class), "{phase:?} {sqlstate} {message}");
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_servers_own_codes_mean_what_postgresql_says() {
+    assert_rows(&[
+        (Idle, "57P01", "terminating connection due to administrator command", Reason::Shutdown, Transient),
+        (Ping, "57P01", "Abbruch der Verbindung", Reason::Shutdown, Transient),
+        (Idle, "57P02", "terminating connection because of crash", Reason::Crash, Transient),
+        (Startup, "57P03", "the database system is starting up", Reason::StartingUp, Starting),
+        (Startup, "57P03", "the database system is in recovery mode", Reason::StartingUp, Starting),
+        (Startup, "57P03", "the database system is not yet accepting connections", Reason::StartingUp, Starting),
+        (Startup, "57P03", "the database system is shutting down", Reason::Shutdown, Starting),
+        (Idle, "57P04", "database was dropped", Reason::DatabaseMissing, Permanent),
+        (Idle, "57P05", "terminating connection due to idle-session timeout", Reason::IdleTimeout, Transient),
+        (Ping, "25P03", "idle in transaction session timeout", Reason::QueryFailed, Transient),
+        (Ping, "25P04", "terminating connection due to transaction timeout", Reason::QueryFailed, Transient),
+        (Idle, "25P03", "idle in transaction session timeout", Reason::Other, Transient),
+        (Ping, "57014", "canceling statement due to statement timeout", Reason::QueryFailed, Transient),
+        (Startup, "57014", "canceling authentication due to timeout", Reason::Timeout, Transient),
+        (Startup, "53300", "sorry, too many clients already", Reason::Capacity, Class::Capacity),
+        (Startup, "53300", "remaining connection slots are reserved for roles", Reason::Capacity, Class::Capacity),
+        (Startup, "53300", "too many connections for role \"app\"", Reason::Capacity, Class::Capacity),
+        (Ping, "53100", "could not extend file", Reason::Capacity, Class::Capacity),
+        (Ping, "53200", "out of memory", Reason::Capacity, Class::Capacity),
+        (Startup, "53400", "configuration limit exceeded", Reason::Config, Permanent),
+        (Startup, "28P01", "password authentication failed for user \"app\"", Reason::Auth, Permanent),
+        (Startup, "28000", "role \"app\" does not exist", Reason::Auth, Permanent),
+        (Startup, "28000", "role \"app\" is not permitted to log in", Reason::Auth, Permanent),
+        (Startup, "28000", "PAM authentication failed for user \"app\"", Reason::Auth, Permanent),
+        (Startup, "3D000", "database \"app\" does not exist", Reason::DatabaseMissing, Permanent),
+        (Startup, "42501", "permission denied for database \"app\"", Reason::Auth, Permanent),
+        (Startup, "55000", "database \"app\" is not currently accepting connections", Reason::Blocked, Permanent),
+        (Startup, "42704", "unrecognized configuration parameter \"nope\"", Reason::Config, Permanent),
+        (Startup, "22023", "invalid value for parameter \"client_encoding\"", Reason::Config, Permanent),
+        (Startup, "0A000", "unsupported frontend protocol", Reason::Config, Permanent),
+        (Startup, "3F000", "no schema has been selected", Reason::Config, Permanent),
+        (Ping, "3F000", "no schema has been selected", Reason::QueryFailed, Permanent),
+        (Ping, "42501", "permission denied for function pg_is_in_recovery", Reason::QueryFailed, Permanent),
+        (Ping, "42704", "type does not exist", Reason::QueryFailed, Permanent),
+        (Ping, "42P01", "relation does not exist", Reason::QueryFailed, Permanent),
+        (Ping, "42601", "syntax error", Reason::QueryFailed, Permanent),
+        (Ping, "25006", "cannot execute INSERT in a read-only transaction", Reason::WrongRole, Transient),
+        (Ping, "40001", "could not serialize access", Reason::QueryFailed, Transient),
+        (Ping, "40P01", "deadlock detected", Reason::QueryFailed, Transient),
+        (Ping, "55P03", "canceling statement due to lock timeout", Reason::QueryFailed, Transient),
+        (Ping, "58030", "could not read block", Reason::QueryFailed, Transient),
+        (Ping, "XX001", "invalid page in block", Reason::QueryFailed, Transient),
+        (Startup, "58030", "could not open file", Reason::Other, Transient),
+        (Startup, "XX000", "cache lookup failed", Reason::Other, Transient),
+        (Ping, "XX000", "cache lookup failed", Reason::QueryFailed, Transient),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn transport_codes_are_the_word_of_something_in_between() {
+    assert_rows(&[
+        (Ping, "08000", "connection exception", Reason::Pooler, Transient),
+        (Startup, "08001", "unable to establish connection", Reason::Pooler, Transient),
+        (Ping, "08003", "connection does not exist", Reason::Pooler, Transient),
+        (Ping, "08006", "server closed the connection unexpectedly", Reason::Pooler, Transient),
+        (Startup, "08004", "connection rejected", Reason::Blocked, Permanent),
+        (Startup, "08P01", "invalid length of startup packet", Reason::Protocol, Transient),
+    ]);
+}
+
+#[test]
+fn a_rejection_by_pg_hba_is_about_tls_where_the_connection_had_none() {
+    let entry = "no pg_hba.conf entry for host \"10.0.0.1\", user \"app\", database \"app\"";
+    let rejects = "pg_hba.conf rejects connection for host \"10.0.0.1\", user \"app\", database \"app\"";
+    assert_rows(&[
+        (Startup, "28000", &format!("{entry}, no encryption"), Reason::Tls, Permanent),
+        (Startup, "28000", &format!("{entry}, SSL off"), Reason::Tls, Permanent),
+        (Startup, "28000", &format!("{rejects}, no encryption"), Reason::Tls, Permanent),
+        (Startup, "28000", &format!("{entry}, SSL encryption"), Reason::Auth, Permanent),
+        (Startup, "28000", &format!("{rejects}, SSL on"), Reason::Auth, Permanent),
+        (Startup, "28000", entry, Reason::Auth, Permanent),
+        (Startup, "08P01", entry, Reason::Auth, Permanent),
+        (Startup, "08P01", rejects, Reason::Auth, Permanent),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn neons_proxy_says_it_in_words() {
+    const CAPACITY: (Reason, Class) = (Reason::Capacity, Class::Capacity);
+    const POOLER: (Reason, Class) = (Reason::Pooler, Transient);
+    const QUOTA: (Reason, Class) = (Reason::Quota, Permanent);
+    const BLOCKED: (Reason, Class) = (Reason::Blocked, Permanent);
+    const MISSING: (Reason, Class) = (Reason::DatabaseMissing, Permanent);
+    let rows = [
+        ("Control plane request failed: endpoint is disabled", BLOCKED),
+        ("Control plane request failed: endpoint cannot be found", MISSING),
+        ("Control plane request failed: endpoint is temporarily unavailable. Check your quotas", QUOTA),
+        ("Your account or project has exceeded the compute time quota. Upgrade your plan.", QUOTA),
+        ("Disk quota exceeded", QUOTA),
+        ("RUNNING_OPERATIONS", POOLER),
+        ("CONCURRENCY_LIMIT_REACHED", POOLER),
+        ("LOCK_ALREADY_TAKEN", POOLER),
+        ("ENDPOINT_IDLE", POOLER),
+        ("PROJECT_UNDER_MAINTENANCE", POOLER),
+        ("RATE_LIMIT_EXCEEDED", CAPACITY),
+        ("ACTIVE_TIME_QUOTA_EXCEEDED", QUOTA),
+        ("COMPUTE_TIME_QUOTA_EXCEEDED", QUOTA),
+        ("WRITTEN_DATA_QUOTA_EXCEEDED", QUOTA),
+        ("DATA_TRANSFER_QUOTA_EXCEEDED", QUOTA),
+        ("LOGICAL_SIZE_QUOTA_EXCEEDED", QUOTA),
+        ("NON_PRIMARY_BRANCH_COMPUTE_TIME_EXCEEDED", QUOTA),
+        ("ACTIVE_ENDPOINTS_LIMIT_EXCEEDED", QUOTA),
+        ("ENDPOINT_NOT_FOUND", MISSING),
+        ("BRANCH_NOT_FOUND", MISSING),
+        ("ENDPOINT_DISABLED", BLOCKED),
+        ("ROLE_PROTECTED", (Reason::Auth, Permanent)),
+        ("Control plane request failed", POOLER),
+        ("Couldn't connect to compute node", POOLER),
+        ("Endpoint ID is not specified.", (Reason::Config, Permanent)),
+        ("connection is insecure (try using `sslmode=require`)", (Reason::Tls, Permanent)),
+        ("This IP address 10.0.0.1 is not allowed to connect to this endpoint.", BLOCKED),
+        ("This connection is trying to access this endpoint from a blocked network.", BLOCKED),
+        ("Too many connections to this endpoint. Please try again later.", CAPACITY),
+        ("Too many connections attempts", CAPACITY),
+        ("password authentication failed for user 'app'", (Reason::Auth, Permanent)),
+        ("Authentication timed out", (Reason::Timeout, Transient)),
+    ];
+    for (message, (reason, class)) in rows {
+        assert_rows(&[(Startup, "XX000", message, reason, class)]);
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn pgbouncer_says_it_in_words() {
+    assert_rows(&[
+        (Startup, "08P01", "no more connections allowed (max_client_conn)", Reason::Capacity, Class::Capacity),
+        (Startup, "08P01", "client connections exceeded (max_db_client_connections)", Reason::Capacity, Class::Capacity),
+        (Ping, "08P01", "query_wait_timeout", Reason::Capacity, Class::Capacity),
+        (Startup, "08P01", "bouncer resources exhaustion", Reason::Capacity, Class::Capacity),
+        (Startup, "08P01", "pgbouncer cannot connect to server", Reason::Pooler, Transient),
+        (Ping, "08P01", "server conn crashed?", Reason::Pooler, Transient),
+        (Ping, "08P01", "server lifetime over", Reason::Pooler, Transient),
+        (Ping, "08P01", "server DNS lookup failed", Reason::Pooler, Transient),
+        (Ping, "08P01", "connect timeout", Reason::Pooler, Transient),
+        (Idle, "08P01", "database removed", Reason::Pooler, Transient),
+        (Startup, "08P01", "client_login_timeout (server down)", Reason::Pooler, Transient),
+        (Startup, "08P01", "client_login_timeout", Reason::Timeout, Transient),
+        (Idle, "08P01", "client_idle_timeout", Reason::IdleTimeout, Transient),
+        (Idle, "08P01", "pooler is shutting down", Reason::Shutdown, Transient),
+        (Startup, "08P01", "no such database: app", Reason::DatabaseMissing, Permanent),
+        (Startup, "3D000", "no such database: app", Reason::DatabaseMissing, Permanent),
+        (Startup, "08P01", "no such user: app", Reason::Auth, Permanent),
+        (Startup, "08P01", "password authentication failed", Reason::Auth, Permanent),
+        (Startup, "08P01", "SASL authentication failed", Reason::Auth, Permanent),
+        (Startup, "08P01", "login rejected", Reason::Auth, Permanent),
+        (Startup, "08P01", "SSL required", Reason::Tls, Permanent),
+        (Startup, "08P01", "TLS client certificate required", Reason::Tls, Permanent),
+        (Startup, "08P01", "unsupported startup parameter: search_path", Reason::Config, Permanent),
+        (Ping, "08P01", "query_timeout", Reason::QueryFailed, Transient),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn pgbouncers_cached_error_is_judged_by_itself_and_asked_again_after_fifteen_seconds() {
+    let rows = [
+        ("cached error: connect failed", Reason::Pooler, Transient),
+        ("cached error: server conn crashed?", Reason::Pooler, Transient),
+        ("cached error: password authentication failed for user \"app\"", Reason::Auth, Permanent),
+        ("cached error: database \"app\" does not exist", Reason::DatabaseMissing, Permanent),
+        ("cached error: role \"app\" does not exist", Reason::Auth, Permanent),
+        ("cached error: the database system is starting up", Reason::StartingUp, Starting),
+        ("cached error: the database system is not accepting connections", Reason::StartingUp, Starting),
+        ("cached error: the database system is shutting down", Reason::Shutdown, Starting),
+        ("cached error: sorry, too many clients already", Reason::Capacity, Class::Capacity),
+        ("cached error: nobody ever heard of this", Reason::Pooler, Transient),
+        ("cached error: server login has been failing, cached error: ", Reason::Pooler, Transient),
+        ("try again later", Reason::Pooler, Transient),
+    ];
+    for (error, reason, class) in rows {
+        let message = format!("server login has been failing, {error} (server_login_retry)");
+        for (phase, sqlstate) in [(Startup, "08P01"), (Ping, "08P01"), (Ping, "08006")] {
+            let at_least = Duration::from_secs(15);
+            let expected = Verdict {
+                reason,
+                class,
+                at_least,
+            };
+            assert_eq!(said(phase, sqlstate, &message), expected, "{message}");
+        }
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn supavisors_bracketed_codes_beat_every_sqlstate() {
+    let rows = [
+        ("(EMAXCONN) max client connections reached, limit: 200", Reason::Capacity, Class::Capacity, 0),
+        ("(EMAXCONNSESSION) max clients reached in session mode", Reason::Capacity, Class::Capacity, 0),
+        ("(ECHECKOUTTIMEOUT) unable to check out connection from the pool", Reason::Capacity, Class::Capacity, 0),
+        ("(ECIRCUITBREAKER) Unable to establish connection to upstream database", Reason::Pooler, Transient, 30),
+        ("(ECIRCUITBREAKER) new connections are temporarily blocked", Reason::Pooler, Transient, 30),
+        ("(ECIRCUITBREAKER) Too many authentication errors", Reason::Auth, Transient, 120),
+        ("(ECIRCUITBREAKER) Failed to retrieve database credentials", Reason::Pooler, Transient, 120),
+        ("(ENOTFOUND) tenant/user postgres.abc not found", Reason::DatabaseMissing, Permanent, 0),
+        ("(EADDRNOTALLOWED) address not in tenant allow_list: {10, 0, 0, 1}", Reason::Blocked, Permanent, 0),
+        ("(EBANNED) tenant is banned: abuse", Reason::Blocked, Permanent, 0),
+        ("(ESSLREQUIRED) SSL connection is required for user: app", Reason::Tls, Permanent, 0),
+        ("(EDBHANDLEREXITED) DbHandler exited. Check logs for more information", Reason::Pooler, Transient, 0),
+        ("(EPOOLTERMINATING) pool terminating: pool is terminating", Reason::Pooler, Transient, 0),
+        ("(EAUTHQUERY) authentication query failed", Reason::Pooler, Transient, 0),
+        ("(EWORKERNOTFOUND) worker not found", Reason::Pooler, Transient, 0),
+        ("(EAUTHTIMEOUT) timeout while waiting for message", Reason::Timeout, Transient, 0),
+        ("(ENOIDENTIFIER) no tenant identifier provided", Reason::Config, Permanent, 0),
+    ];
+    for (message, reason, class, seconds) in rows {
+        for sqlstate in ["XX000", "08006", "28P01", "53300"] {
+            let at_least = Duration::from_secs(seconds);
+            let expected = Verdict {
+                reason,
+                class,
+                at_least,
+            };
+            assert_eq!(said(Startup, sqlstate, message), expected, "{sqlstate} {message}");
+        }
+    }
+    assert_rows(&[
+        (Startup, "XX000", "Tenant or user not found", Reason::DatabaseMissing, Permanent),
+        (Startup, "XX000", "Max client connections reached", Reason::Capacity, Class::Capacity),
+        (Startup, "XX000", "MaxClientsInSessionMode: max clients reached", Reason::Capacity, Class::Capacity),
+        (Startup, "XX000", "Failed to connect to database: {:error, :timeout}", Reason::Pooler, Transient),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn pgcat_and_pgdog_say_it_in_words() {
+    const FULL: &str = "could not get connection from the pool - TimedOut";
+    const DOWN: &str = "could not get connection from the pool - AllServersDown";
+    const DOG_DOWN: &str = "connection pool for user \"app\" and database \"app\" is down";
+    const WRONG: &str =
+        "password for user \"app\" and database \"app\" is wrong, or the database does not exist";
+    assert_rows(&[
+        (Ping, "58000", FULL, Reason::Capacity, Class::Capacity),
+        (Ping, "58000", DOWN, Reason::Pooler, Transient),
+        (Startup, "58000", "No pool configured for database: app", Reason::DatabaseMissing, Permanent),
+        (Ping, "58000", "checkout timeout", Reason::Capacity, Class::Capacity),
+        (Ping, "58000", "replica checkout timeout", Reason::Capacity, Class::Capacity),
+        (Ping, "58000", "pool is banned", Reason::Pooler, Transient),
+        (Startup, "58000", DOG_DOWN, Reason::Pooler, Transient),
+        (Ping, "58000", "all replicas down", Reason::Pooler, Transient),
+        (Startup, "28000", WRONG, Reason::Auth, Permanent),
+        (Startup, "08004", "only TLS connections are allowed", Reason::Tls, Permanent),
+        (Idle, "57P05", "disconnecting idle client", Reason::IdleTimeout, Transient),
+        (Idle, "57P01", "PgDog is shutting down", Reason::Shutdown, Transient),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_name_in_a_message_decides_nothing_where_the_code_does() {
+    assert_rows(&[
+        (Startup, "3D000", "database \"query_wait_timeout\" does not exist", Reason::DatabaseMissing, Permanent),
+        (Startup, "28P01", "password authentication failed for user \"no such database\"", Reason::Auth, Permanent),
+        (Startup, "53300", "too many connections for role \"quota exceeded\"", Reason::Capacity, Class::Capacity),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn the_operating_systems_errors_mean_what_they_say() {
+    let rows = [
+        (Connect, Errno::ECONNREFUSED, Reason::Refused, Transient),
+        (Connect, Errno::ENOENT, Reason::Refused, Transient),
+        (Connect, Errno::EHOSTUNREACH, Reason::Unreachable, Transient),
+        (Connect, Errno::ENETUNREACH, Reason::Unreachable, Transient),
+        (Connect, Errno::ENETDOWN, Reason::Unreachable, Transient),
+        (Connect, Errno::ETIMEDOUT, Reason::Timeout, Transient),
+        (Idle, Errno::ETIMEDOUT, Reason::Timeout, Transient),
+        (Ping, Errno::ECONNRESET, Reason::Reset, Transient),
+        (Startup, Errno::ECONNABORTED, Reason::Reset, Transient),
+        (Ping, Errno::EPIPE, Reason::Reset, Transient),
+        (Connect, Errno::EAGAIN, Reason::Capacity, Class::Capacity),
+        (Connect, Errno::EADDRNOTAVAIL, Reason::Local, Local),
+        (Connect, Errno::EMFILE, Reason::Local, Local),
+        (Connect, Errno::ENFILE, Reason::Local, Local),
+        (Connect, Errno::ENOBUFS, Reason::Local, Local),
+        (Connect, Errno::ENOMEM, Reason::Local, Local),
+        (Prepare, Errno::EMFILE, Reason::Local, Local),
+        (Connect, Errno::EACCES, Reason::Config, Permanent),
+        (Connect, Errno::EPERM, Reason::Unreachable, Transient),
+        (Connect, Errno::ENOTDIR, Reason::Config, Permanent),
+        (Prepare, Errno::ENOENT, Reason::Config, Permanent),
+        (Prepare, Errno::EISDIR, Reason::Config, Permanent),
+        (Connect, Errno::EIO, Reason::Other, Transient),
+    ];
+    for (phase, errno, reason, class) in rows {
+        let error = io::Error::from_raw_os_error(errno as i32);
+        let os = error.raw_os_error();
+        let found = judge(&Facts::new(
+            phase,
+            Cause::Io {
+                kind: error.kind(),
+                os,
+            },
+        ));
+        assert_eq!((found.reason, found.class), (reason, class), "{phase:?} {errno}");
+    }
+    let eof = Cause::Io {
+        kind: io::ErrorKind::UnexpectedEof,
+        os: None,
+    };
+    assert_eq!(judge(&Facts::new(Idle, eof)), verdict(Reason::Closed, Transient));
+}
+
+#[test]
+#[rustfmt::skip]
+fn what_we_saw_ourselves_needs_no_table() {
+    let message = String::new;
+    let rows = [
+        (Resolve, Cause::Dns { message: message() }, Reason::Dns, Transient),
+        (Idle, Cause::Closed, Reason::Closed, Transient),
+        (Connect, Cause::Timeout, Reason::Timeout, Transient),
+        (Phase::Tls, Cause::TlsRefused, Reason::Tls, Permanent),
+        (Startup, Cause::Protocol { message: message() }, Reason::Protocol, Transient),
+        (Ping, Cause::WrongRole { wanted: message() }, Reason::WrongRole, Transient),
+        (Prepare, Cause::Config { message: message() }, Reason::Config, Permanent),
+        (Connect, Cause::Local { message: message() }, Reason::Local, Local),
+        (Idle, Cause::Internal, Reason::Internal, Local),
+    ];
+    for (phase, cause, reason, class) in rows {
+        assert_eq!(judge(&Facts::new(phase, cause)), verdict(reason, class));
+    }
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_permanent_and_a_handshake_cut_off_is_not() {
+    let rows = [
+        ("certificate verify failed: self-signed certificate", Permanent),
+        ("certificate verify failed: certificate has expired", Permanent),
+        ("certificate verify failed: hostname mismatch", Permanent),
+        ("tlsv1 alert protocol version", Permanent),
+        ("unexpected EOF", Transient),
+        ("Connection reset by peer (os error 104)", Transient),
+    ];
+    for (message, class) in rows {
+        let message = message.to_owned();
+        let found = judge(&Facts::new(Phase::Tls, Cause::Tls { message }));
+        assert_eq!(found, verdict(Reason::Tls, class));
+    }
+}
+
+/// Every row of both tables, as a server would say it.
+fn all_rows() -> Vec<(String, String)> {
+    let by_code = codes::rows().map(|(code, _)| (format!("{code:0<5}"), String::new()));
+    let by_words = texts::messages().map(|message| ("XX000".to_owned(), message));
+    by_code.chain(by_words).collect()
+}
+
+#[test]
+fn each_family_exports_what_its_rows_can_tell() {
+    for (sqlstate, message) in all_rows() {
+        let at_login = said(Startup, &sqlstate, &message).reason;
+        // Nothing is idle before it is logged in.
+        let known = Reason::CONNECT.contains(&at_login) || at_login == Reason::IdleTimeout;
+        assert!(known, "no attempt fails by {at_login}: {sqlstate} {message}");
+        let first_ping = said(Ping, &sqlstate, &message).reason;
+        let known = Reason::CONNECT.contains(&first_ping) || first_ping == Reason::IdleTimeout;
+        assert!(known, "no first ping fails by {first_ping}: {sqlstate} {message}");
+        for phase in [Ping, Idle] {
+            let held = said(phase, &sqlstate, &message).reason;
+            // Settings are refused at the login, and a session of the wrong role lives.
+            let known =
+                Reason::DISCONNECT.contains(&held) || matches!(held, Reason::Config | Reason::WrongRole);
+            assert!(known, "no session is lost by {held}: {sqlstate} {message}");
+        }
+    }
+    // What the server, PgCat and PgDog answer to a ping without ending the session.
+    for (sqlstate, message) in [
+        ("42501", ""),
+        ("57014", ""),
+        ("53200", ""),
+        ("25006", ""),
+        ("58000", "could not get connection from the pool - AllServersDown"),
+        ("58000", "checkout timeout"),
+        ("08P01", "sync without parse"),
+    ] {
+        let reason = said(Ping, sqlstate, message).reason;
+        assert!(Reason::PING.contains(&reason), "no ping fails by {reason}");
+    }
+}
+
+#[test]
+fn a_nested_notice_as_long_as_a_message_may_be_is_judged() {
+    let message = "server login has been failing, cached error: ".repeat(20_000);
+    assert_eq!(said(Startup, "08P01", &message).reason, Reason::Pooler);
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    let rows = prop::sample::select(texts::messages().collect::<Vec<_>>());
+    let notice = Just("server login has been failing, cached error: ".to_owned());
+    let parts = prop_oneof![rows, notice, any::<String>()];
+    prop::collection::vec(parts, 0..4).prop_map(|parts| parts.concat())
+}
+
+fn any_cause() -> impl Strategy<Value = Cause> {
+    let code = prop_oneof!["[0-9A-Z]{5}", "(08|28|42|53|57|58|XX)[0P]0[0-9]", any::<String>()];
+    prop_oneof![
+        8 => (code, any_text()).prop_map(|(sqlstate, message)| Cause::Server { sqlstate, message }),
+        2 => any_text().prop_map(|message| Cause::Tls { message }),
+        2 => any::<i32>().prop_map(|os| {
+            let kind = io::Error::from_raw_os_error(os).kind();
+            Cause::Io { kind, os: Some(os) }
+        }),
+        1 => Just(Cause::Closed),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_a_peer_says_makes_it_panic_or_wait_for_more_than_minutes(
+        cause in any_cause(),
+        phase in prop::sample::select(vec![Prepare, Resolve, Connect, Phase::Tls, Startup, Ping, Idle]),
+    ) {
+        let found = judge(&Facts::new(phase, cause));
+        prop_assert!(found.at_least <= Duration::from_secs(120));
+    }
+
+    /// Servers differ in how they write; case is not what decides.
+    #[test]
+    fn case_decides_nothing(message in any_text()) {
+        let upper = message.to_ascii_uppercase();
+        prop_assert_eq!(said(Startup, "XX000", &message), said(Startup, "XX000", &upper));
+    }
+}

@@ -1,0 +1,68 @@
+//! What HTTP may ask of the rest of the process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::http::{Asked, Daemon, ProbeOutcome};
+use crate::status::board::Board;
+use crate::supervisor::gate::Gate;
+use crate::supervisor::{Answer, Hints, Proof};
+
+/// Somebody waits to hear how the reload went.
+pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
+
+/// The other side of [`Daemon`].
+#[derive(Debug)]
+pub struct Inside {
+    pub service: ArcSwap<String>,
+    pub leaving: AtomicBool,
+    pub gate: Gate,
+    pub board: Board,
+    pub hints: Hints,
+    pub reloads: mpsc::Sender<ReloadRequest>,
+}
+
+impl Daemon for Inside {
+    fn service(&self) -> Arc<str> {
+        self.service.load().as_str().into()
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    fn logins_in_flight(&self) -> usize {
+        self.gate.logins_in_flight()
+    }
+
+    fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> Asked<'a, Option<ProbeOutcome>> {
+        Box::pin(async move {
+            let within = deadline.saturating_duration_since(Instant::now());
+            let proof = self.hints.prove(target, within).await?;
+            Some(match proof {
+                Proof::Ended(Answer::Proven) => {
+                    let slot = self.board.get(target)?;
+                    let phases = slot.borrow().last_phases;
+                    ProbeOutcome::Proven(phases.unwrap_or_default())
+                }
+                Proof::Ended(Answer::Failed(reason)) => ProbeOutcome::Failed(reason),
+                Proof::Ended(Answer::Refused(because)) => ProbeOutcome::Held(because),
+                Proof::Late => ProbeOutcome::TimedOut,
+            })
+        })
+    }
+
+    fn reload(&self) -> Asked<'_, Result<(), String>> {
+        Box::pin(async move {
+            let (request, told) = oneshot::channel();
+            if self.reloads.try_send(request).is_err() {
+                return Err("a reload is under way already, or the process is ending; try again".to_owned());
+            }
+            told.await.unwrap_or_else(|_| Err("the process is ending".to_owned()))
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! Wires board, gate, supervisors and HTTP; applies a new configuration; drains.
+//!
+//! Listeners, signals and the way to read the configuration are given: tests and the demo give their own.
+
+mod daemon;
+mod listen;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
+
+use self::daemon::{Inside, ReloadRequest};
+use crate::config::{Config, Fleet, Problems};
+use crate::connection::Postgres;
+use crate::http::{self, App, Door, Limits, Web};
+use crate::metrics::ProcessMetrics;
+use crate::signals::Signals;
+use crate::status::Moment;
+use crate::status::board::Board;
+use crate::supervisor::Supervisor;
+use crate::supervisor::gate::{self, Gate};
+pub use listen::bind;
+
+/// How long HTTP goes on while `/readyz` already fails, so that a probe can see it before the listener is gone.
+const LINGER: Duration = Duration::from_millis(300);
+/// How long what is in flight over HTTP may take to end.
+const HTTP_DRAIN: Duration = Duration::from_millis(700);
+/// How long the sessions may take to be closed.
+const SESSIONS_DRAIN: Duration = Duration::from_millis(1500);
+/// Wishes to reload that wait; more are told that one is under way.
+const RELOADS: usize = 4;
+
+/// Reads the configuration anew: the same way as at the start.
+pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
+
+/// What a run is made of.
+pub struct Setup {
+    pub config: Config,
+    pub reread: Reread,
+    pub web: Web,
+    pub doors: Vec<Door>,
+    pub signals: Signals,
+    /// Shown the board as soon as there is one: the demo watches it.
+    pub board: Board,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("targets", &self.config.targets.len()).finish_non_exhaustive()
+    }
+}
+
+/// Runs until told to end, then drains. True where everything ended in its time.
+pub async fn run(setup: Setup) -> prometheus::Result<bool> {
+    let Setup { config, reread, web, doors, mut signals, board } = setup;
+    let started = Moment::now();
+    let metrics = Arc::new(ProcessMetrics::new(web.version, started.wall)?);
+    let gate = Gate::new(limits(&config.fleet));
+    let mut supervisor =
+        Supervisor::new(Postgres::default(), gate.clone(), board.clone(), fastrand::Rng::new());
+    let (ask, mut asked) = mpsc::channel::<ReloadRequest>(RELOADS);
+    let inside = Arc::new(Inside {
+        service: ArcSwap::from_pointee(config.service.clone()),
+        leaving: AtomicBool::new(false),
+        gate: gate.clone(),
+        board: board.clone(),
+        hints: supervisor.hints(),
+        reloads: ask,
+    });
+    announce(&config, &doors);
+    supervisor.apply(&config.targets);
+    let app = Arc::new(App::new(board, inside.clone(), metrics.clone(), web, started));
+    let (close, closed) = watch::channel(false);
+    let server = tokio::spawn(http::serve(doors, app, Limits::default(), closed));
+
+    let reload = Reload { reread, gate, metrics, inside: inside.clone() };
+    loop {
+        tokio::select! {
+            biased;
+            _ = signals.shutdown.wait_for(|told| *told) => break,
+            changed = signals.reload.changed() => match changed {
+                Ok(()) => _ = reload.now(&mut supervisor).await,
+                // No more signals can come: the process is ending.
+                Err(_) => break,
+            },
+            Some(request) = asked.recv() => {
+                let outcome = reload.now(&mut supervisor).await;
+                // Whoever asked may have hung up; the configuration is applied all the same.
+                let _ = request.send(outcome);
+            }
+            () = supervisor.tend() => {}
+        }
+    }
+    Ok(drain(&inside, close, server, supervisor).await)
+}
+
+/// Not ready, stop accepting, stop the supervisors; each with its bound.
+async fn drain(
+    inside: &Inside,
+    close: watch::Sender<bool>,
+    server: JoinHandle<usize>,
+    supervisor: Supervisor<Postgres>,
+) -> bool {
+    let begun = Instant::now();
+    inside.leaving.store(true, Ordering::Relaxed);
+    sleep(LINGER).await;
+    close.send_replace(true);
+    let cut = match timeout(HTTP_DRAIN, server).await {
+        Ok(Ok(cut)) => cut,
+        Ok(Err(failure)) => {
+            error!(%failure, "the HTTP server ended by itself");
+            0
+        }
+        Err(_) => 1,
+    };
+    if cut > 0 {
+        warn!(answers = cut, "HTTP answers were cut off");
+    }
+    let stuck = supervisor.drain(SESSIONS_DRAIN).await;
+    for target in &stuck {
+        warn!(%target, within = ?SESSIONS_DRAIN, "the session did not close in time");
+    }
+    info!(took = ?begun.elapsed(), "drained");
+    stuck.is_empty()
+}
+
+/// What a reload touches.
+struct Reload {
+    reread: Reread,
+    gate: Gate,
+    metrics: Arc<ProcessMetrics>,
+    inside: Arc<Inside>,
+}
+
+impl Reload {
+    /// Reads the configuration and applies it; a bad one changes nothing. The error says what is wrong, without secrets.
+    async fn now(&self, supervisor: &mut Supervisor<Postgres>) -> Result<(), String> {
+        let reread = self.reread.clone();
+        // The file is read on a thread that may wait for a disk.
+        let read = tokio::task::spawn_blocking(move || reread()).await;
+        let problems = match read {
+            Ok(Ok(config)) => {
+                warn_of(&config);
+                self.gate.set_limits(limits(&config.fleet));
+                self.inside.service.store(Arc::new(config.service.clone()));
+                supervisor.apply(&config.targets);
+                self.metrics.reload_succeeded(Moment::now().wall);
+                info!(targets = config.targets.len(), "configuration reloaded");
+                return Ok(());
+            }
+            Ok(Err(problems)) => problems.to_string(),
+            Err(failure) => format!("reading the configuration failed: {failure}"),
+        };
+        self.metrics.reload_failed();
+        for problem in problems.lines() {
+            error!(problem, "the new configuration is refused, the old one goes on");
+        }
+        Err(problems)
+    }
+}
+
+fn announce(config: &Config, doors: &[Door]) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        targets = config.targets.len(),
+        service = config.service,
+        "starting"
+    );
+    warn_of(config);
+    for door in doors {
+        match door.listener.local_addr() {
+            Ok(address) => info!(%address, url = %url_of(address), "listening"),
+            Err(error) => warn!(%error, "a listener does not tell its address"),
+        }
+    }
+}
+
+fn warn_of(config: &Config) {
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+}
+
+/// What a person can open: an address that stands for all becomes this host's.
+fn url_of(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://localhost:{}/", address.port())
+    } else {
+        format!("http://{address}/")
+    }
+}
+
+fn limits(fleet: &Fleet) -> gate::Limits {
+    gate::Limits {
+        logins_in_flight: fleet.logins_in_flight,
+        connects_per_second: fleet.connects_per_second,
+        connects_per_host_per_second: fleet.connects_per_host_per_second,
+    }
+}

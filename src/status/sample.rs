@@ -1,0 +1,157 @@
+//! Snapshots for the tests of those who read them.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::*;
+use crate::target::{Breaker as BreakerLimits, IdlePolicy};
+
+/// A moment that reads 2026-09-21T14:13:20.123Z.
+pub fn moment() -> Moment {
+    Moment { mono: Instant::now(), wall: UNIX_EPOCH + Duration::from_millis(1_790_000_000_123) }
+}
+
+/// So long before `now`.
+pub fn ago(now: Moment, seconds: f64) -> Moment {
+    let ago = Duration::from_secs_f64(seconds);
+    Moment { mono: now.mono - ago, wall: now.wall - ago }
+}
+
+/// A target that nothing has happened to.
+pub fn starting(name: &str, now: Moment) -> TargetStatus {
+    let place = Place {
+        host: "db.example.org".to_owned(),
+        port: 5432,
+        database: "orders".to_owned(),
+        provider: Provider::Other,
+    };
+    let name = TargetName::new(name).expect("a well-formed name");
+    TargetStatus::new(name, Arc::new(Tuning::default()), Some(place), now)
+}
+
+/// A session since 93.25 s, pinged a second ago.
+pub fn up(name: &str, now: Moment) -> TargetStatus {
+    let mut status = starting(name, now);
+    let opened = ago(now, 93.25);
+    status.line = Line::Live(held(opened, ago(now, 1.0)));
+    status.since = opened;
+    status.tried = true;
+    status.session = Some(SessionFacts {
+        server_version: "15.18 (Debian 15.18-0+deb12u1)".to_owned(),
+        tls_version: Some("TLSv1.3".to_owned()),
+        certificate_expiry: Some(now.wall + Duration::from_secs(86_400)),
+        ..SessionFacts::default()
+    });
+    status.last_success = Some(ago(now, 1.0));
+    status.last_check = Some(ago(now, 1.0));
+    status.last_login = Some(opened);
+    status.last_ping = Some(Duration::from_micros(412));
+    status.last_phases = Some(Phases {
+        resolve: Duration::from_micros(150),
+        connect: Duration::from_micros(50),
+        tls: Some(Duration::from_micros(2900)),
+        startup: Duration::from_micros(3100),
+        ping: Duration::from_micros(412),
+    });
+    status.ping_every = Some(Duration::from_secs(30));
+    status.refresh_every = Some(Duration::from_secs(240));
+    status.recent.push(true);
+    status.pings.push(Some(Duration::from_micros(412)));
+    let counters = &mut status.counters;
+    counters.attempts = 1;
+    counters.connections = 1;
+    counters.knocks = 1;
+    counters.pings = 4;
+    for micros in [400, 412, 700, 9_000_000] {
+        let took = Duration::from_micros(micros);
+        counters.ping_seconds.observe(&histogram::PING, took);
+    }
+    let took = Duration::from_micros(6612);
+    counters.connect_seconds.observe(&histogram::CONNECT, took);
+    status
+}
+
+/// Lost so long ago; the first attempt to reconnect has not ended.
+pub fn lost(name: &str, now: Moment, seconds: f64) -> TargetStatus {
+    let mut status = up(name, now);
+    let at = ago(now, seconds);
+    status.line = Line::Lost { at, reason: Reason::Shutdown };
+    status.since = at;
+    status.session = None;
+    status.counters.disconnects.add(Reason::Shutdown);
+    status
+}
+
+pub fn asleep(name: &str, now: Moment) -> TargetStatus {
+    let mut status = up(name, now);
+    status.line = Line::Asleep { since: ago(now, 60.0), idle_for: Duration::from_secs(300) };
+    status.since = ago(now, 60.0);
+    status.session = None;
+    status
+}
+
+/// `status` with other tuning.
+pub fn tuned(mut status: TargetStatus, change: impl FnOnce(&mut Tuning)) -> TargetStatus {
+    let mut tuning = Tuning::clone(&status.tuning);
+    change(&mut tuning);
+    status.tuning = Arc::new(tuning);
+    status
+}
+
+pub fn held(since: Moment, heard_at: Moment) -> Held {
+    Held { since, unbroken_since: since, heard_at, ping: Ok(()), login: Ok(()), role: Ok(()) }
+}
+
+/// Anything, whether or not it makes sense.
+pub fn random(dice: &mut fastrand::Rng, name: &str, now: Moment) -> TargetStatus {
+    let mut status = match dice.u8(..4) {
+        0 => starting(name, now),
+        1 => up(name, now),
+        2 => lost(name, now, dice.f64() * 5.0),
+        _ => asleep(name, now),
+    };
+    status.place = status.place.filter(|_| dice.u8(..8) > 0);
+    if let Some(place) = &mut status.place {
+        let letters = ['a', '"', '\\', 'é', '{', '}', ',', '=', '\n', '🐘'];
+        place.database = (0..dice.usize(..6)).map(|_| letters[dice.usize(..letters.len())]).collect();
+    }
+    status = tuned(status, |tuning| {
+        tuning.required = dice.bool();
+        tuning.idle_policy = if dice.bool() { IdlePolicy::LetSleep } else { IdlePolicy::KeepAwake };
+    });
+    let span = |dice: &mut fastrand::Rng| {
+        let exponent = dice.u32(..18);
+        dice.bool().then(|| Duration::from_nanos(dice.u64(..10_u64.pow(exponent) + 1)))
+    };
+    status.idle_limit = span(dice);
+    status.ping_every = span(dice);
+    status.refresh_every = span(dice);
+    status.last_check = span(dice).map(|wait| now.after(wait));
+    status.consecutive_failures = dice.u64(..1 << 53);
+    status.counters.throttle_wait = span(dice).unwrap_or_default();
+    status.counters.attempts = dice.u64(..1 << 53);
+    for _ in 0..dice.usize(..40) {
+        if let Some(took) = span(dice) {
+            status.counters.ping_seconds.observe(&histogram::PING, took);
+            status.counters.wake_seconds.observe(&histogram::WAKE, took);
+        }
+        if let Some(reason) = dice.choice(Reason::CONNECT) {
+            status.counters.failures.add(*reason);
+        }
+        status.counters.breaker_transitions[dice.usize(..3)] += 1;
+    }
+    let limits = BreakerLimits { consecutive_failures: 1, ..status.tuning.breaker };
+    if dice.bool() {
+        status.breaker.failed(now.mono, &limits);
+    }
+    if dice.bool() {
+        status.breaker.admit();
+    }
+    status.attempt = Attempt::Waiting {
+        until: now.after(span(dice).unwrap_or_default()),
+        knock: None,
+        purpose: Purpose::Reconnect,
+        because: Because::Backoff,
+    };
+    status
+}
