@@ -56,6 +56,11 @@ impl Tap {
         self.slot().scanner.ask();
     }
 
+    /// The server's last error is dealt with.
+    pub fn forget_error(&self) {
+        self.slot().scanner.forget_error();
+    }
+
     pub fn saw<T>(&self, look: impl FnOnce(&Saw) -> T) -> T {
         look(self.slot().scanner.saw())
     }
