@@ -16,8 +16,8 @@ use crate::target::{Endpoint, Role, SessionAttrs, SocketTuning, SslMode};
 /// An accepted socket, not logged in yet, and the addresses that were not tried.
 #[derive(Debug)]
 pub struct Door {
-    pub arrival: Arrival,
-    pub route: Route,
+    pub(super) arrival: Arrival,
+    pub(super) route: Route,
 }
 
 /// Everything that the attempts of one login have in common.

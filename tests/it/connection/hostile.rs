@@ -325,3 +325,14 @@ async fn bytes_that_were_tampered_with_end_in_facts_and_never_in_a_panic() {
         server.played().await;
     }
 }
+
+#[tokio::test]
+async fn a_goodbye_is_said_and_waits_until_the_server_is_gone() {
+    let lingers = SendSlowly(vec![0; 10], Duration::from_millis(20));
+    let server = Scripted::start(logged_in(vec![Read(b'X', ""), lingers, Close])).await;
+    let held = session(&server.url()).await;
+    let began = Instant::now();
+    held.close().await;
+    assert!(began.elapsed() >= Duration::from_millis(150), "{:?}", began.elapsed());
+    server.played().await;
+}
