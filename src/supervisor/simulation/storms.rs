@@ -36,7 +36,8 @@ async fn half_a_fleet_on_a_dead_address_leaves_the_other_half_in_peace() {
     sim.run(s(60)).await;
     assert_within_limits(&sim);
     let dead = sim.world.times("dead", Saw::Knock);
-    let late: Vec<_> = gaps(&dead)[2..].to_vec();
+    // At first nobody knows that it is dead, and as many knock as may at the same time.
+    let late = &gaps(&dead)[4..];
     assert!(late.iter().all(|gap| (ms(800)..=ms(1100)).contains(gap)), "one knock a second: {late:?}");
     assert_eq!(sim.world.times("dead", Saw::Login), []);
     assert_eq!((sim.count("live", State::Up), sim.count("dead", State::Down)), (500, 500));
