@@ -9,6 +9,7 @@
 mod certs;
 mod cluster;
 mod connection;
+mod demo;
 mod process;
 mod scrape;
 mod scripted;
