@@ -13,3 +13,4 @@ mod process;
 mod scrape;
 mod scripted;
 mod servers;
+mod supervise;
