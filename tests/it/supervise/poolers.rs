@@ -6,7 +6,7 @@ use pgtether::demo::postgres::Shutdown;
 
 use super::{DB, SOON, ahead, await_down, await_state, config, total, up, value};
 use crate::process::Daemon;
-use crate::servers::{PgBouncer, PoolMode, postgres15};
+use crate::servers::{Admin, PgBouncer, PoolMode, postgres15};
 
 #[tokio::test]
 async fn the_line_is_held_pinged_and_refreshed_through_pgbouncer_in_both_modes() {
@@ -27,14 +27,29 @@ async fn the_line_is_held_pinged_and_refreshed_through_pgbouncer_in_both_modes()
 }
 
 #[tokio::test]
-async fn a_pooler_whose_server_is_gone_is_asked_again_only_when_it_would_try_itself() {
+async fn a_pooler_that_gives_up_on_its_dead_server_is_named_as_the_cause() {
     let mut cluster = postgres15();
-    let bouncer = PgBouncer::start(&cluster, PoolMode::Transaction, &[]);
+    let bouncer = PgBouncer::start(&cluster, PoolMode::Transaction, &["client_login_timeout = 1"]);
     cluster.stop(Shutdown::Immediate).unwrap();
     let daemon = Daemon::start(&config(&bouncer.url("postgres"), &[]));
-    await_down(&daemon, Duration::from_secs(20), "pooler").await;
+    await_down(&daemon, SOON, "pooler").await;
+    assert!(daemon.log().contains("server down"), "what the pooler said is told:\n{}", daemon.log());
+}
+
+#[tokio::test]
+async fn a_pooler_whose_logins_have_been_failing_is_asked_again_only_when_it_would_try_itself() {
+    let cluster = postgres15();
+    let bouncer = PgBouncer::start(&cluster, PoolMode::Transaction, &[]);
+    // PgBouncer goes on with the password that it was given, and remembers that its login failed.
+    Admin::of(&cluster).await.query("ALTER ROLE postgres PASSWORD 'changed'").await;
+    let first = tokio_postgres::connect(&bouncer.url("postgres"), tokio_postgres::NoTls).await;
+    assert!(first.is_err(), "{}", bouncer.log());
+
+    let daemon = Daemon::start(&config(&bouncer.url("postgres"), &[]));
+    await_down(&daemon, SOON, "pooler").await;
+    assert!(daemon.log().contains("server login has been failing"), "{}", daemon.log());
     let next = ahead(value(&daemon, "pgtether_next_attempt_timestamp_seconds").await);
-    assert!((10.0..=31.0).contains(&next), "the next login is {next} s away\n{}", bouncer.log());
+    assert!((12.0..=31.0).contains(&next), "the next login is {next} s away\n{}", bouncer.log());
     assert_eq!(total(&daemon.metrics().await, "pgtether_knocks_total"), 1.0, "{}", bouncer.log());
 }
 
