@@ -3,6 +3,8 @@
 //! [`Connector`] is what the supervisor acts through; [`Postgres`] is the real one, tests script their own. Knows
 //! nothing of waiting, retrying, targets beside its own, metrics or HTTP.
 
+mod attempt;
+mod blocking;
 mod facts;
 mod files;
 mod hello;

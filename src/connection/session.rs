@@ -73,8 +73,13 @@ impl PgSession {
         PgSession { client: Arc::new(client), connection, tap, ping: None, ended: None, attrs, password }
     }
 
-    pub fn tap(&self) -> &Tap {
-        &self.tap
+    /// What each later ping demands. A preference is served by the choice; a standby that is promoted meanwhile
+    /// is no failure.
+    pub fn hold_to(&mut self, attrs: SessionAttrs) {
+        self.attrs = match attrs {
+            SessionAttrs::PreferStandby => SessionAttrs::Any,
+            other => other,
+        };
     }
 
     /// Takes the stream back, with what the login said on it. Not possible, and the session lives on, while a ping is

@@ -67,7 +67,10 @@ impl Tap {
     /// Nothing is outstanding: the server waits for a query, and no part of a message has been read.
     pub fn at_rest(&self) -> bool {
         let slot = self.slot();
-        slot.ended.is_none() && slot.scanner.saw().ready && slot.scanner.between_messages()
+        slot.ended.is_none()
+            && slot.scanner.saw().error.is_none()
+            && slot.scanner.saw().ready
+            && slot.scanner.between_messages()
     }
 
     /// Takes the real stream; the handle is an empty shell from then on.

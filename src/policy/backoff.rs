@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use super::FOREVER;
+
 /// Full jitter above a floor: `initial + U(0, min(max, initial·2ⁿ) − initial)`. `n` counts the failures before this
 /// one; `dice` is in 0..1.
 pub fn full_jitter(initial: Duration, max: Duration, n: u32, dice: f64) -> Duration {
+    let (initial, max) = (initial.min(FOREVER), max.min(FOREVER));
     let ceiling = initial.saturating_mul(2u32.saturating_pow(n)).min(max).max(initial);
     initial + (ceiling - initial).mul_f64(dice.clamp(0.0, 1.0))
 }

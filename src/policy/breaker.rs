@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::later;
+
 /// When it opens and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -86,11 +88,11 @@ impl Breaker {
             Breaker::Closed { failures } if failures + 1 < limits.consecutive_failures => {
                 Breaker::Closed { failures: failures + 1 }
             }
-            Breaker::Closed { .. } => Breaker::Open { until: now + limits.open_for, trips: 1 },
+            Breaker::Closed { .. } => Breaker::Open { until: later(now, limits.open_for), trips: 1 },
             Breaker::HalfOpen { trips, .. } => {
                 let doubled = limits.open_for.saturating_mul(2u32.saturating_pow(trips));
                 let open_for = doubled.min(limits.max_open_for.max(limits.open_for));
-                Breaker::Open { until: now + open_for, trips: trips.saturating_add(1) }
+                Breaker::Open { until: later(now, open_for), trips: trips.saturating_add(1) }
             }
             open @ Breaker::Open { .. } => open,
         };

@@ -4,3 +4,13 @@ pub mod backoff;
 pub mod breaker;
 pub mod guard;
 pub mod idle;
+
+use std::time::{Duration, Instant};
+
+/// Longer than any process runs; clocks can still count that far.
+pub const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// That much later, where plain addition would panic on settings that are absurdly long.
+pub fn later(at: Instant, wait: Duration) -> Instant {
+    at + wait.min(FOREVER)
+}

@@ -17,6 +17,7 @@ pub use view::{State, View};
 
 use crate::connection::SessionFacts;
 use crate::policy::breaker::{self, Breaker};
+use crate::policy::{FOREVER, later};
 use crate::reason::{Phase, Reason};
 use crate::target::{Endpoint, Host, Provider, TargetName, Tuning};
 use histogram::Histogram;
@@ -36,7 +37,7 @@ impl Moment {
     }
 
     pub fn after(self, wait: Duration) -> Self {
-        Moment { mono: self.mono + wait, wall: self.wall + wait }
+        Moment { mono: later(self.mono, wait), wall: self.wall + wait.min(FOREVER) }
     }
 
     /// How long ago `earlier` was; zero if it lies ahead.

@@ -2,17 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Answer, CALM, Dial, Step};
+use super::{Action, Answer, Dial, Step};
 use crate::connection::{KnockTimes, Login};
 use crate::policy::backoff;
 use crate::policy::breaker::{Breaker, State};
-use crate::reason::{Class, Facts, Reason, Verdict, table};
+use crate::reason::{Facts, Reason};
 use crate::status::{Attempt, Because, Failure, Held, Line, Moment, Phases, Purpose, histogram};
 
-/// How long a server may say that it is starting before that counts as a failure.
-const STARTING_FOR: Duration = Duration::from_secs(60);
-/// A full server is never asked again sooner than this.
-const CAPACITY_FLOOR: Duration = Duration::from_secs(5);
 /// `/probe` asks a target at most that often.
 const PROVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -47,8 +43,7 @@ impl Step<'_> {
             self.s.counters.address_changes += 1;
         }
         self.s.peer = times.peer;
-        self.s.last_phases =
-            Some(Phases { resolve: times.resolve, connect: times.connect, ..Phases::default() });
+        self.m.knock = times;
         if purpose == Purpose::Confirm {
             self.s.attempt = Attempt::None;
             self.actions.push(Action::HangUp);
@@ -63,11 +58,22 @@ impl Step<'_> {
             self.s.attempt = Attempt::LoggingIn { since, purpose };
             self.actions.push(Action::Login);
         } else {
-            // CONNECTION LIMIT 1: the old session must go before the new one logs in.
             self.s.attempt = Attempt::Knocking { since, purpose, early: None };
-            self.close();
-            self.s.line = Line::Closing;
+            self.make_room();
         }
+    }
+
+    /// CONNECTION LIMIT 1: the old session must go before the new one logs in.
+    fn make_room(&mut self) {
+        self.m.unbroken_before_gap = match &self.s.line {
+            Line::Live(held) => Some(held.unbroken_since),
+            _ => {
+                self.s.counters.disconnects.add(Reason::Timeout);
+                None
+            }
+        };
+        self.close();
+        self.s.line = Line::Closing;
     }
 
     pub(super) fn logged_in(&mut self, login: Login) {
@@ -76,14 +82,16 @@ impl Step<'_> {
         };
         self.s.attempt = Attempt::None;
         self.count_login(&login, purpose);
+        // A planned gap breaks nothing: what was healthy before it still is.
         let unbroken_since = match &self.s.line {
-            Line::Live(held) => held.unbroken_since,
-            // A planned gap: what was healthy before it still is.
-            Line::Closing => self.m.unbroken_since.unwrap_or(self.now),
-            _ => self.now,
+            Line::Live(held) => Some(held.unbroken_since),
+            Line::Closing => self.m.unbroken_before_gap.take(),
+            _ => None,
         };
         match self.s.line {
-            Line::Live(_) | Line::Closing => self.s.counters.refreshes += 1,
+            Line::Live(_) => self.s.counters.refreshes += 1,
+            Line::Closing if unbroken_since.is_some() => self.s.counters.refreshes += 1,
+            Line::Closing => self.s.counters.reconnects += 1,
             Line::Suspect { .. } => {
                 self.s.counters.disconnects.add(Reason::Timeout);
                 self.s.counters.reconnects += 1;
@@ -100,7 +108,7 @@ impl Step<'_> {
         self.s.session = Some(login.facts);
         self.s.line = Line::Live(Held {
             since: self.now,
-            unbroken_since,
+            unbroken_since: unbroken_since.unwrap_or(self.now),
             heard_at: self.now,
             ping: Ok(()),
             login: Ok(()),
@@ -113,8 +121,8 @@ impl Step<'_> {
     fn count_login(&mut self, login: &Login, purpose: Purpose) {
         self.breaker(Breaker::succeeded);
         (self.m.slow_n, self.m.starting_since) = (0, None);
-        let knock = self.s.last_phases.unwrap_or_default();
-        let phases = Phases { tls: login.tls, startup: login.startup, ping: login.ping, ..knock };
+        let (resolve, connect) = (self.m.knock.resolve, self.m.knock.connect);
+        let phases = Phases { resolve, connect, tls: login.tls, startup: login.startup, ping: login.ping };
         let s = &mut *self.s;
         s.last_phases = Some(phases);
         s.counters.connections += 1;
@@ -144,12 +152,11 @@ impl Step<'_> {
             self.dialled(dial);
             self.s.counters.knocks += u64::from(!dial.shared && facts.before_the_server());
         }
-        let verdict = table::judge(&facts);
+        let verdict = self.judge(&facts);
         self.note(verdict.reason, &facts);
-        // The next knock is counted from the real one, so that targets that share it keep its pace.
-        let age = self.now.mono.saturating_duration_since(at);
-        let next_knock = backoff::next_knock((self.dice)()).saturating_sub(age);
-        let knock = facts.before_the_server().then(|| self.now.after(next_knock));
+        // A knock ahead of its time is followed by others whatever came of it: nobody has taken the socket yet.
+        let free = facts.before_the_server() || early.is_some();
+        let knock = free.then(|| self.next_knock(at));
         if let Some((until, because)) = early {
             self.s.attempt = Attempt::Waiting { until, knock, purpose, because };
             return self.answer(Answer::Failed(verdict.reason));
@@ -160,128 +167,62 @@ impl Step<'_> {
             self.count_failure(&verdict, purpose);
         }
         let (until, because) = self.wait(&verdict);
+        let until = knock.filter(|knock| knock.mono > until.mono).unwrap_or(until);
         let purpose = self.next_purpose();
         self.s.attempt = Attempt::Waiting { until, knock, purpose, because };
         self.ended(Answer::Failed(verdict.reason));
     }
 
-    fn count_failure(&mut self, verdict: &Verdict, purpose: Purpose) {
-        let reason = verdict.reason.within(Reason::CONNECT);
-        self.s.counters.failures.add(reason);
-        self.s.consecutive_failures += 1;
-        self.s.recent.push(false);
-        self.s.tried = true;
-        match &mut self.s.line {
-            Line::Live(held) => {
-                if held.login.is_ok() && self.now.since(held.unbroken_since) >= CALM {
-                    self.m.n = 0;
-                }
-                held.login = Err(reason);
-                self.s.counters.refresh_failures += 1;
-            }
-            Line::Suspect { held, .. } => held.login = Err(reason),
-            Line::Closing => {
-                self.s.counters.refresh_failures += 1;
-                self.s.line = Line::Lost { at: self.now, reason };
-            }
-            Line::Never | Line::Asleep { .. } => self.s.line = Line::Lost { at: self.now, reason },
-            Line::Lost { .. } => {}
-        }
-        let (now, limits) = (self.now.mono, self.s.tuning.breaker);
-        let starting = verdict.class == Class::Starting && self.starting_for(now) < STARTING_FOR;
-        let counts =
-            !starting && verdict.class != Class::Local && !matches!(purpose, Purpose::Prove | Purpose::Wake);
-        self.breaker(|b| if counts { b.failed(now, &limits) } else { b.undecided() });
-    }
-
-    /// Since how long the server says that it is starting; begins to count with the first call.
-    fn starting_for(&mut self, now: Instant) -> Duration {
-        now.saturating_duration_since(*self.m.starting_since.get_or_insert(now))
-    }
-
-    /// One wait, the later of backoff and breaker.
-    fn wait(&mut self, verdict: &Verdict) -> (Moment, Because) {
-        let settings = self.s.tuning.backoff;
-        let now = self.now.mono;
-        let starting = verdict.class == Class::Starting && self.starting_for(now) < STARTING_FOR;
-        if verdict.class != Class::Starting {
-            self.m.starting_since = None;
-        }
-        if starting && verdict.at_least.is_zero() {
-            return (self.now.after(backoff::next_knock((self.dice)())), Because::StartingUp);
-        }
-        let dice = (self.dice)();
-        let (own, because) = match verdict.class {
-            Class::Permanent => (backoff::slow_lane(self.m.slow_n, dice), Because::SlowLane),
-            Class::Capacity => {
-                (backoff::full_jitter(CAPACITY_FLOOR, settings.max, self.m.n, dice), Because::Capacity)
-            }
-            Class::Transient | Class::Starting | Class::Local => {
-                (backoff::full_jitter(settings.initial, settings.max, self.m.n, dice), Because::Backoff)
-            }
-        };
-        match verdict.class {
-            Class::Permanent => self.m.slow_n = self.m.slow_n.saturating_add(1),
-            _ => (self.m.n, self.m.slow_n) = (self.m.n.saturating_add(1), 0),
-        }
-        let breaker =
-            self.s.breaker.opens_at().map(|at| (at.saturating_duration_since(now), Because::Breaker));
-        let asked = (verdict.at_least, Because::Asked);
-        let mut longest = (own, because);
-        for other in [Some(asked), breaker.filter(|_| because != Because::SlowLane)].into_iter().flatten() {
-            if other.0 > longest.0 {
-                longest = other;
-            }
-        }
-        (self.now.after(longest.0), longest.1)
-    }
-
-    /// The wait after a loss that leaves no attempt under way.
-    pub(super) fn reconnect(&mut self, calm: bool) {
-        if calm {
-            self.m.n = 0;
-        }
-        match &mut self.s.attempt {
-            Attempt::None if calm && self.s.breaker.state() == State::Closed => {
-                self.begin(Purpose::Reconnect)
-            }
-            Attempt::None => {
-                let verdict =
-                    Verdict { reason: Reason::Other, class: Class::Transient, at_least: Duration::ZERO };
-                let (until, because) = self.wait(&verdict);
-                self.s.attempt =
-                    Attempt::Waiting { until, knock: None, purpose: Purpose::Reconnect, because };
-            }
-            Attempt::Waiting { purpose, .. }
-            | Attempt::Knocking { purpose, .. }
-            | Attempt::LoggingIn { purpose, .. } => {
-                if *purpose == Purpose::Refresh {
-                    *purpose = Purpose::Reconnect;
-                }
-            }
-        }
+    /// Counted from the real knock, so that targets that share it keep its pace.
+    fn next_knock(&mut self, failed_at: Instant) -> Moment {
+        let age = self.now.mono.saturating_duration_since(failed_at);
+        self.now.after(backoff::next_knock((self.dice)()).saturating_sub(age))
     }
 
     pub(super) fn secret_changed(&mut self) {
-        if let Attempt::Waiting { purpose, .. } = self.s.attempt {
-            self.begin(purpose);
+        match self.s.attempt {
+            Attempt::Waiting { purpose, .. } => self.begin(purpose),
+            _ => self.wanted(),
+        }
+    }
+
+    /// Somebody needs the session: the database is woken.
+    pub(super) fn wanted(&mut self) {
+        let asleep = matches!((&self.s.line, &self.s.attempt), (Line::Asleep { .. }, Attempt::None));
+        if asleep && !self.m.closing {
+            self.begin(Purpose::Wake);
         }
     }
 
     pub(super) fn prove(&mut self) {
         self.m.proving = true;
-        let purpose = if matches!(self.s.line, Line::Asleep { .. }) { Purpose::Wake } else { Purpose::Prove };
-        match (&self.s.attempt, self.m.last_end) {
-            (Attempt::Knocking { .. } | Attempt::LoggingIn { .. }, _) => {}
-            (Attempt::Waiting { because: Because::SlowLane, .. }, _) => {
-                self.answer(Answer::Refused(Because::SlowLane));
-            }
-            _ if self.s.breaker.state() != State::Closed => self.answer(Answer::Refused(Because::Breaker)),
-            (_, Some((at, last))) if self.now.mono.saturating_duration_since(at) < PROVE_EVERY => {
-                self.answer(last);
-            }
-            _ if self.m.closing => self.answer(Answer::Proven),
-            _ => self.begin(purpose),
+        let held_by = match &self.s.attempt {
+            // It joins the attempt under way and is told its end.
+            Attempt::Knocking { .. } | Attempt::LoggingIn { .. } => return,
+            Attempt::Waiting {
+                because: because @ (Because::SlowLane | Because::Capacity | Because::Asked),
+                ..
+            } => Some(*because),
+            _ if self.s.breaker.state() != State::Closed => Some(Because::Breaker),
+            Attempt::Waiting { .. } | Attempt::None => None,
+        };
+        let just_now =
+            |(at, _): &(Instant, Answer)| self.now.mono.saturating_duration_since(*at) < PROVE_EVERY;
+        match (held_by, self.m.last_end.filter(just_now)) {
+            (Some(because), _) => self.answer(Answer::Refused(because)),
+            (None, Some((_, last))) => self.answer(last),
+            // The session that is being closed goes first.
+            (None, None) if self.m.closing => {}
+            (None, None) if matches!(self.s.line, Line::Asleep { .. }) => self.begin(Purpose::Wake),
+            (None, None) => self.begin(Purpose::Prove),
+        }
+    }
+
+    /// Nothing is in the way of a proof any more.
+    pub(super) fn prove_at_last(&mut self) {
+        let free = matches!(self.s.attempt, Attempt::None) && !self.m.closing;
+        if self.m.proving && free && !self.m.stopping {
+            self.prove();
         }
     }
 

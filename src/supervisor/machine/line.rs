@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Action, CALM, Step};
-use crate::policy::backoff;
+use crate::policy::{FOREVER, backoff, later};
 use crate::reason::{Cause, Facts, Reason, table};
 use crate::status::{Attempt, Failure, Held, Line, Moment, Purpose, histogram};
 use crate::target::{Provider, Role};
@@ -63,7 +63,7 @@ impl Step<'_> {
             }
         };
         self.s.line = Line::Live(Held { heard_at: self.now, ..held });
-        self.m.next_ping = self.s.ping_every.map(|every| (asked_at.mono + every).max(self.now.mono));
+        self.m.next_ping = self.s.ping_every.map(|every| later(asked_at.mono, every).max(self.now.mono));
         self.m.close_idle_at = self.close_idle_at();
         match &mut self.s.line {
             Line::Live(held) => Some(held),
@@ -91,7 +91,7 @@ impl Step<'_> {
         let Line::Live(held) = std::mem::replace(&mut self.s.line, Line::Closing) else {
             return;
         };
-        let calm = self.now.since(held.unbroken_since) >= CALM;
+        let calm = self.was_calm(&held);
         self.s.line = Line::Suspect { held, asked_at };
         self.s.counters.ping_failures.add(Reason::Timeout);
         self.s.pings.push(None);
@@ -113,18 +113,27 @@ impl Step<'_> {
         self.m.close_idle_at = None;
         self.s.session = None;
         self.s.line = Line::Lost { at: self.now, reason };
+        let calm = self.was_calm(&held);
         let idle_free = idle_for.is_some() && matches!(self.s.attempt, Attempt::None);
         if self.lets_sleep() && idle_free {
             if facts.sqlstate() == Some("57P05") {
                 return self.slept();
             }
             if matches!(reason, Reason::Shutdown | Reason::Closed | Reason::Reset | Reason::IdleTimeout) {
-                self.m.idle_for = idle_for.unwrap_or_default();
                 return self.begin(Purpose::Confirm);
             }
         }
         self.s.counters.disconnects.add(reason);
-        self.reconnect(self.now.since(held.unbroken_since) >= CALM);
+        self.reconnect(calm);
+    }
+
+    /// Whether this line was whole for a minute: earlier failures are then forgotten.
+    pub(super) fn was_calm(&mut self, held: &Held) -> bool {
+        let calm = self.now.since(held.unbroken_since) >= CALM;
+        if calm {
+            self.m.n = 0;
+        }
+        calm
     }
 
     /// What a loss means: idle time and what was learned are context that the facts lack. Teaches the learner.
@@ -158,7 +167,9 @@ impl Step<'_> {
 
     /// Holding the socket keeps this database awake: we close it ourselves.
     pub(super) fn close_to_sleep(&mut self) {
-        let idle_for = self.s.held().map(|held| self.now.since(held.heard_at)).unwrap_or_default();
+        let Some(held) = self.s.held().cloned() else { return };
+        self.was_calm(&held);
+        let idle_for = self.now.since(held.heard_at);
         self.close();
         self.s.line = Line::Asleep { since: self.now, idle_for };
         self.schedule();
@@ -178,6 +189,18 @@ impl Step<'_> {
         if fits { Ok(()) } else { Err(Reason::WrongRole) }
     }
 
+    /// Another role is asked for: only the server can tell whether it has it.
+    pub(super) fn judge_role_anew(&mut self) {
+        self.m.role_n = 0;
+        match &mut self.s.line {
+            Line::Live(held) | Line::Suspect { held, .. } if self.s.tuning.role == Role::Any => {
+                held.role = Ok(());
+            }
+            Line::Live(_) if self.m.asked_at.is_none() => self.ask(),
+            _ => {}
+        }
+    }
+
     /// How often to ping and refresh: what is configured, kept below the other side's idle limit.
     pub(super) fn rhythm(&mut self) {
         let (awake, now) = (!self.lets_sleep(), self.now.mono);
@@ -193,27 +216,27 @@ impl Step<'_> {
         let heard_at = self.s.held().map(|held| held.heard_at.mono);
         let jitter = 1.0 - self.s.tuning.refresh.jitter * (self.dice)();
         let proof_every = match self.s.refresh_every {
-            Some(every) => Some(every.mul_f64(jitter)),
+            Some(every) => Some(every.min(FOREVER).mul_f64(jitter)),
             None if self.lets_sleep() => self.s.tuning.wake_every,
             None => None,
         };
         self.m.refresh_at =
-            proof_every.zip(self.s.last_login).map(|(every, login)| (login.mono + every).max(now));
+            proof_every.zip(self.s.last_login).map(|(every, login)| later(login.mono, every).max(now));
         if matches!(&self.s.line, Line::Live(held) if held.role.is_err()) {
             let settings = self.s.tuning.backoff;
             let wait = backoff::full_jitter(settings.initial, settings.max, self.m.role_n, (self.dice)());
-            let soon = now + wait;
+            let soon = later(now, wait);
             self.m.refresh_at = Some(self.m.refresh_at.map_or(soon, |at| at.min(soon)));
         }
         self.m.next_ping = match self.m.asked_at {
             Some(_) => None,
-            None => self.s.ping_every.zip(heard_at).map(|(every, heard)| (heard + every).max(now)),
+            None => self.s.ping_every.zip(heard_at).map(|(every, heard)| later(heard, every).max(now)),
         };
         self.m.close_idle_at = self.close_idle_at();
     }
 
     fn close_idle_at(&self) -> Option<std::time::Instant> {
         let after = self.s.tuning.close_idle_after.filter(|_| self.lets_sleep())?;
-        self.s.held().map(|held| held.heard_at.mono + after)
+        self.s.held().map(|held| later(held.heard_at.mono, after))
     }
 }

@@ -4,7 +4,9 @@
 //! turns what happens into an [`Event`], and carries out the [`Action`]s. [`Machine::on`] is the only way in.
 
 mod attempt;
+mod event;
 mod line;
+mod patience;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -13,93 +15,18 @@ mod walk;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::connection::{KnockTimes, Login};
+pub use self::event::{Action, Answer, Dial, Event};
+use crate::connection::KnockTimes;
 use crate::policy::breaker::Breaker;
 use crate::policy::idle::Learner;
-use crate::reason::{Facts, Reason};
-use crate::status::{Attempt, Because, Line, Moment, Place, Purpose, TargetStatus};
-use crate::target::{IdlePolicy, Role, Tuning};
+use crate::policy::later;
+use crate::status::{Attempt, Because, Line, Moment, Purpose, TargetStatus};
+use crate::target::{IdlePolicy, Tuning};
 
 /// The loop runs at least this often, so that one that has stopped is noticed whatever it was waiting for.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A line that was whole for this long is reconnected at once, and forgets earlier failures.
 const CALM: Duration = Duration::from_secs(60);
-
-/// What happens.
-#[derive(Debug, Clone)]
-pub enum Event {
-    Started,
-    /// `due` has come.
-    Timer,
-    /// The knock was let in.
-    Knocked {
-        dial: Dial,
-        times: KnockTimes,
-    },
-    LoggedIn(Box<Login>),
-    /// The attempt ended: at the knock if `dial` is there, else at the login.
-    Failed {
-        facts: Facts,
-        at: Instant,
-        dial: Option<Dial>,
-    },
-    Pong {
-        took: Duration,
-        role: Role,
-    },
-    PingFailed(Facts),
-    Lost(Facts),
-    /// The session that was being closed is gone.
-    Closed,
-    SecretChanged,
-    Tuned(Arc<Tuning>),
-    /// Somebody needs the session: the pool.
-    Wanted,
-    /// `/probe` asks for a login now.
-    Prove,
-    Stop,
-}
-
-/// What the gate tells of a knock.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Dial {
-    /// Another target of the same address knocked, and this is its answer.
-    pub shared: bool,
-    /// How long the storm guard held it back.
-    pub waited: Duration,
-    pub place: Option<Place>,
-}
-
-/// What the driver does about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Pass the gate, resolve, connect.
-    Knock {
-        purpose: Purpose,
-    },
-    /// Log in on the socket that was let in.
-    Login,
-    /// Drop the attempt, wherever it is.
-    HangUp,
-    Ping,
-    /// The attempt's session becomes the line; a line that is there is closed behind it.
-    Adopt,
-    /// Close the line.
-    Close,
-    /// Tell whoever asked for a proof.
-    Answer(Answer),
-    /// Everything is closed: the task ends.
-    Stopped,
-}
-
-/// What `/probe` is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    Proven,
-    Failed(Reason),
-    /// Not tried: the wait that holds it.
-    Refused(Because),
-}
 
 /// What a target remembers beside its snapshot.
 #[derive(Debug, Clone, Default)]
@@ -118,8 +45,10 @@ pub struct Machine {
     had_session: bool,
     /// How long the session that was lost last had been idle.
     idle_for: Duration,
-    /// Since when the line was whole before a planned gap.
-    unbroken_since: Option<Moment>,
+    /// Since when the line was whole before the gap that a refresh without overlap makes.
+    unbroken_before_gap: Option<Moment>,
+    /// What the last knock cost.
+    knock: KnockTimes,
     /// When the ping under way was asked.
     asked_at: Option<Moment>,
     next_ping: Option<Instant>,
@@ -146,6 +75,7 @@ impl Machine {
         let before = status.state();
         let mut step = Step { m: self, s: status, now, dice, actions: Vec::new() };
         step.take(event);
+        step.prove_at_last();
         let actions = step.actions;
         if status.state() != before {
             status.since = now;
@@ -165,16 +95,16 @@ impl Machine {
             _ => None,
         };
         let ping = match self.asked_at {
-            Some(asked) if live => Some(asked.mono + status.tuning.ping.timeout),
+            Some(asked) if live => Some(later(asked.mono, status.tuning.ping.timeout)),
             Some(_) => None,
             None => self.next_ping.filter(|_| live),
         };
         [
-            Some(now.mono + HEARTBEAT),
+            Some(later(now.mono, HEARTBEAT)),
             attempt,
             ping,
             self.refresh_at.filter(|_| free && rested),
-            self.close_idle_at.filter(|_| free && live),
+            self.close_idle_at.filter(|_| free && live && self.asked_at.is_none()),
         ]
         .into_iter()
         .flatten()
@@ -249,19 +179,16 @@ impl Step<'_> {
     fn tuned(&mut self, tuning: Arc<Tuning>) {
         let woken =
             self.s.tuning.idle_policy == IdlePolicy::LetSleep && tuning.idle_policy == IdlePolicy::KeepAwake;
+        let other_role = self.s.tuning.role != tuning.role;
         self.s.tuning = tuning;
-        self.rhythm();
+        if other_role {
+            self.judge_role_anew();
+        }
         self.schedule();
         match self.s.attempt {
             Attempt::Waiting { purpose, because: Because::SlowLane, .. } => self.begin(purpose),
             Attempt::None if woken && matches!(self.s.line, Line::Asleep { .. }) => self.begin(Purpose::Wake),
             _ => {}
-        }
-    }
-
-    fn wanted(&mut self) {
-        if matches!((&self.s.line, &self.s.attempt), (Line::Asleep { .. }, Attempt::None)) {
-            self.begin(Purpose::Wake);
         }
     }
 
@@ -297,7 +224,6 @@ impl Step<'_> {
     fn close(&mut self) {
         self.m.closing = true;
         self.m.asked_at = None;
-        self.m.unbroken_since = self.s.held().map(|held| held.unbroken_since);
         self.s.session = None;
         self.actions.push(Action::Close);
     }

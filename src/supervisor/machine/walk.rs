@@ -7,11 +7,11 @@ use std::collections::{HashMap, VecDeque};
 use std::time::SystemTime;
 
 use super::*;
-use crate::connection::SessionFacts;
+use crate::connection::{KnockTimes, Login, SessionFacts};
 use crate::policy::breaker;
-use crate::reason::{Cause, Phase};
+use crate::reason::{Cause, Facts, Phase};
 use crate::status::State;
-use crate::target::{Refresh, TargetName};
+use crate::target::{Refresh, Role, TargetName};
 
 /// The driver's slot for an attempt, without what is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,14 +120,16 @@ impl World {
         if self.closing {
             events.push(Event::Closed);
         }
-        if matches!(self.status.attempt, Attempt::Waiting { because: Because::SlowLane, .. }) {
+        let slow = matches!(self.status.attempt, Attempt::Waiting { because: Because::SlowLane, .. });
+        if slow || matches!(self.status.line, Line::Asleep { .. }) {
             events.push(Event::SecretChanged);
         }
         events
     }
 
     fn happen(&mut self, event: Event) {
-        if matches!(event, Event::Timer) {
+        let timer = matches!(event, Event::Timer);
+        if timer {
             let wait = self.status.due.saturating_duration_since(self.now.mono);
             self.now = self.now.after(wait);
         } else {
@@ -143,7 +145,10 @@ impl World {
             _ => {}
         }
         let dice = self.dice;
-        for action in self.machine.on(event, self.now, &mut || dice, &mut self.status) {
+        let actions = self.machine.on(event, self.now, &mut || dice, &mut self.status);
+        let spins = timer && actions.is_empty() && self.status.due <= self.now.mono;
+        assert!(!spins, "the loop would spin in {}", self.key());
+        for action in actions {
             self.act(action);
         }
         self.check();
@@ -198,6 +203,11 @@ impl World {
             );
             assert!(planned, "two sessions only in a refresh: {:?}", status.attempt);
         }
+        if matches!(status.attempt, Attempt::None) && !self.machine.stopping {
+            let closed = matches!(status.breaker, Breaker::Closed { .. });
+            assert!(closed, "an open breaker has an attempt that waits for it");
+            assert!(!self.machine.proving || self.closing, "who asked for a proof is not forgotten");
+        }
         let latest = self.now.mono + HEARTBEAT;
         assert!(status.due <= latest, "the loop always says when it runs next");
         self.check_counters();
@@ -221,13 +231,14 @@ impl World {
     /// Coarse enough to come to an end, fine enough to keep decisions apart.
     fn key(&self) -> Key {
         let (m, s) = (&self.machine, &self.status);
-        let age = |since: Moment| self.now.since(since).as_secs() / 10;
+        let calm = |held: &crate::status::Held| self.now.since(held.unbroken_since) >= CALM;
         let line = match &s.line {
             Line::Live(h) => {
-                format!("live {} {:?} {:?} {:?}", age(h.unbroken_since).min(7), h.ping, h.login, h.role)
+                let ill = (h.ping.is_err(), h.login.is_err(), h.role.is_err());
+                format!("live {} {ill:?}", calm(h))
             }
             Line::Suspect { held, .. } => {
-                format!("suspect {:?} {}", held.login, age(held.unbroken_since).min(7))
+                format!("suspect {} {}", held.login.is_err(), calm(held))
             }
             Line::Lost { .. } => "lost".into(),
             Line::Asleep { .. } => "asleep".into(),
@@ -245,7 +256,7 @@ impl World {
             Breaker::Closed { failures } => failures,
             other => 100 * (other.state() as u32),
         };
-        let starting = m.starting_since.map(|at| self.now.mono.duration_since(at).as_secs() / 20);
+        let starting = m.starting_since.map(|at| self.now.mono.duration_since(at).as_secs() / 30);
         let known = m.learner.limit(self.now.mono).is_some();
         format!(
             "{line}|{attempt}|{breaker}|{starting:?}|{} {} {} {} {}|{} {} {}|{known}",

@@ -301,3 +301,23 @@ async fn a_refused_login_is_not_carried_to_the_next_host() {
     assert!(began.elapsed() < Duration::from_secs(5));
     first.played().await;
 }
+
+#[tokio::test]
+async fn bytes_that_were_tampered_with_end_in_facts_and_never_in_a_panic() {
+    let mut dice = fastrand::Rng::with_seed(20_261_123);
+    for round in 0..200 {
+        let mut bytes = [say::welcome(), say::pong()].concat();
+        for _ in 0..dice.usize(1..6) {
+            let at = dice.usize(..bytes.len());
+            bytes[at] = dice.u8(..);
+        }
+        let server = Scripted::start(vec![Accept, ReadStartup(vec![]), Flood(bytes), Close]).await;
+        // Some changes do no harm; what counts is that there is an end, and in time.
+        let began = Instant::now();
+        if let Ok((mut held, _)) = open(&server.url()).await {
+            lost(&mut held).await;
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "round {round}");
+        server.played().await;
+    }
+}

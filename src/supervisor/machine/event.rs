@@ -1,0 +1,85 @@
+//! The machine's words: what happens, and what is to be done about it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::connection::{KnockTimes, Login};
+use crate::reason::{Facts, Reason};
+use crate::status::{Because, Place, Purpose};
+use crate::target::{Role, Tuning};
+
+/// What happens.
+#[derive(Debug, Clone)]
+pub enum Event {
+    Started,
+    /// `due` has come.
+    Timer,
+    /// The knock was let in.
+    Knocked {
+        dial: Dial,
+        times: KnockTimes,
+    },
+    LoggedIn(Box<Login>),
+    /// The attempt ended: at the knock if `dial` is there, else at the login.
+    Failed {
+        facts: Facts,
+        at: Instant,
+        dial: Option<Dial>,
+    },
+    Pong {
+        took: Duration,
+        role: Role,
+    },
+    PingFailed(Facts),
+    Lost(Facts),
+    /// The session that was being closed is gone.
+    Closed,
+    SecretChanged,
+    Tuned(Arc<Tuning>),
+    /// Somebody needs the session: the pool.
+    Wanted,
+    /// `/probe` asks for a login now.
+    Prove,
+    Stop,
+}
+
+/// What the gate tells of a knock.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dial {
+    /// Another target of the same address knocked, and this is its answer.
+    pub shared: bool,
+    /// How long the storm guard held it back.
+    pub waited: Duration,
+    pub place: Option<Place>,
+}
+
+/// What the driver does about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Pass the gate, resolve, connect.
+    Knock {
+        purpose: Purpose,
+    },
+    /// Log in on the socket that was let in.
+    Login,
+    /// Drop the attempt, wherever it is.
+    HangUp,
+    Ping,
+    /// The attempt's session becomes the line; a line that is there is closed behind it.
+    Adopt,
+    /// Close the line.
+    Close,
+    /// Tell whoever asked for a proof.
+    Answer(Answer),
+    /// Everything is closed: the task ends.
+    Stopped,
+}
+
+/// What `/probe` is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Proven,
+    Failed(Reason),
+    /// Not tried: the wait that holds it.
+    Refused(Because),
+}

@@ -1,0 +1,181 @@
+//! Databases that may sleep.
+
+use super::*;
+
+fn sleepy() -> Tuning {
+    Tuning { idle_policy: IdlePolicy::LetSleep, ..Tuning::default() }
+}
+
+fn idle_session_timeout() -> Cause {
+    server("57P05", "terminating connection due to idle-session timeout")
+}
+
+fn shut_down() -> Cause {
+    server("57P01", "terminating connection due to administrator command")
+}
+
+fn asleep(tuning: Tuning) -> Rig {
+    let mut rig = Rig::new(tuning, Server::Up);
+    rig.run(s(300));
+    rig.lose(idle_session_timeout());
+    assert_eq!(rig.shows(), (State::Sleeping, None));
+    rig
+}
+
+#[test]
+fn after_the_first_ping_nothing_is_sent() {
+    let mut rig = Rig::new(sleepy(), Server::Up);
+    let begin = rig.diary.len();
+    rig.run(s(3_600));
+    assert_eq!(rig.diary[begin..], []);
+    assert_eq!((rig.status.ping_every, rig.status.refresh_every), (None, None));
+    assert_eq!(rig.shows(), (State::Up, None));
+}
+
+#[test]
+fn a_close_that_says_idle_timeout_is_sleep_at_once_and_teaches_the_limit() {
+    let mut rig = Rig::new(sleepy(), Server::Up);
+    rig.run(s(3));
+    assert_eq!(rig.lose(idle_session_timeout()), [], "no knock, no login");
+    assert_eq!(rig.shows(), (State::Sleeping, None));
+    assert!(rig.view().state().is_up());
+    assert_eq!(rig.status.idle_limit, Some(s(3)));
+    assert!(matches!(rig.status.line, Line::Asleep { idle_for, .. } if idle_for == s(3)));
+    rig.run(s(86_000));
+    assert_eq!(rig.knocks().len(), 1, "left in peace");
+    assert_eq!(rig.status.counters.reconnects, 0);
+}
+
+#[test]
+fn an_idle_close_followed_by_a_knock_that_is_let_in_is_sleep() {
+    for cause in [shut_down(), Cause::Closed, io(ErrorKind::ConnectionReset)] {
+        let mut rig = Rig::new(sleepy(), Server::Up);
+        rig.run(s(300));
+        let logins = rig.logins().len();
+        assert_eq!(rig.lose(cause), [Action::Knock { purpose: Purpose::Confirm }]);
+        assert_eq!(rig.diary.last().map(|(_, action)| *action), Some(Action::HangUp));
+        assert_eq!(rig.shows(), (State::Sleeping, None));
+        assert_eq!(rig.logins().len(), logins, "a knock wakes nobody");
+        assert_eq!(rig.status.counters.disconnects.get(Reason::IdleTimeout), 1);
+        assert_eq!((rig.status.counters.attempts, rig.status.counters.knocks), (1, 2));
+    }
+}
+
+#[test]
+fn an_idle_close_followed_by_a_knock_that_is_refused_is_down() {
+    let mut rig = Rig::new(sleepy(), Server::Up);
+    rig.run(s(300));
+    rig.server = Server::Refuses;
+    rig.lose(shut_down());
+    assert_eq!(rig.shows(), (State::Down, Some(Reason::Refused)));
+    assert_eq!(rig.status.counters.disconnects.get(Reason::Shutdown), 1);
+    rig.run(s(60));
+    assert!(rig.knocks().len() >= 60);
+    rig.server = Server::Up;
+    rig.run(s(1));
+    assert_eq!(rig.shows(), (State::Up, None));
+    assert_eq!(rig.status.counters.reconnects, 1);
+}
+
+#[test]
+fn a_crash_is_no_sleep() {
+    let mut rig = Rig::new(sleepy(), Server::Up);
+    rig.run(s(300));
+    let crash = server("57P02", "terminating connection because of crash of another server process");
+    assert_eq!(rig.lose(crash), [Action::Knock { purpose: Purpose::Reconnect }]);
+    assert_eq!(rig.status.counters.disconnects.get(Reason::Crash), 1);
+}
+
+#[test]
+fn under_keep_awake_an_idle_close_is_a_loss() {
+    let mut rig = Rig::up();
+    rig.run(s(70));
+    assert_eq!(rig.lose(idle_session_timeout()), [Action::Knock { purpose: Purpose::Reconnect }]);
+}
+
+#[test]
+fn a_sleeping_database_is_woken_by_whoever_needs_it() {
+    let mut rig = asleep(sleepy());
+    rig.run(s(1_000));
+    assert_eq!(rig.on(Event::Wanted), [Action::Knock { purpose: Purpose::Wake }]);
+    assert_eq!(rig.shows(), (State::Up, None));
+    assert_eq!(rig.on(Event::Wanted), [], "it is awake");
+    let counters = &rig.status.counters;
+    assert_eq!((counters.wake_seconds.count, counters.reconnects, counters.refreshes), (1, 0, 0));
+}
+
+#[test]
+fn a_changed_secret_wakes_a_sleeping_database_to_be_proven() {
+    let mut rig = asleep(sleepy());
+    assert_eq!(rig.on(Event::SecretChanged), [Action::Knock { purpose: Purpose::Wake }]);
+    assert_eq!(rig.shows(), (State::Up, None));
+}
+
+#[test]
+fn wake_every_proves_a_login_that_often() {
+    let mut rig = asleep(Tuning { wake_every: Some(s(3_600)), ..sleepy() });
+    for _ in 0..3 {
+        rig.run(s(3_590));
+        rig.lose(idle_session_timeout());
+    }
+    assert_eq!(rig.status.counters.wake_seconds.count, 3, "{:?}", rig.logins());
+    assert!(gaps(&rig.logins()).iter().all(|gap| *gap == s(3_600)), "{:?}", rig.logins());
+}
+
+#[test]
+fn a_live_session_under_let_sleep_is_refreshed_by_wake_every_too() {
+    let mut rig = Rig::new(Tuning { wake_every: Some(s(600)), ..sleepy() }, Server::Up);
+    rig.run(s(601));
+    assert_eq!((rig.logins().len(), rig.status.counters.refreshes), (2, 1));
+}
+
+#[test]
+fn the_first_failure_of_a_wake_is_kept_out_of_the_breaker_and_the_second_counts() {
+    let mut rig = asleep(sleepy());
+    rig.server = Server::Rejects(Cause::Timeout);
+    rig.on(Event::Wanted);
+    assert_eq!(rig.shows(), (State::Down, Some(Reason::Timeout)));
+    assert_eq!(rig.status.breaker, Breaker::Closed { failures: 0 });
+    rig.run(ms(200));
+    assert_eq!(rig.status.breaker, Breaker::Closed { failures: 1 });
+    assert_eq!(rig.status.counters.failures.get(Reason::Timeout), 2);
+}
+
+#[test]
+fn five_minutes_of_health_before_a_sleep_forget_earlier_failures() {
+    let mut rig = Rig::new(sleepy(), Server::Rejects(Cause::Timeout));
+    rig.run(s(3));
+    rig.server = Server::Up;
+    rig.run(s(300));
+    rig.lose(shut_down());
+    rig.server = Server::Rejects(Cause::Timeout);
+    rig.on(Event::Wanted);
+    assert_eq!(rig.waits(), (ms(200), Because::Backoff));
+}
+
+#[test]
+fn close_idle_after_closes_the_session_and_sleeps() {
+    let mut rig = Rig::new(Tuning { close_idle_after: Some(s(40)), ..sleepy() }, Server::Up);
+    rig.run(s(39));
+    assert!(rig.line);
+    rig.run(s(1));
+    assert_eq!(rig.diary.last(), Some(&(s(40), Action::Close)));
+    assert_eq!(rig.shows(), (State::Sleeping, None));
+    assert_eq!(rig.status.counters.disconnects.total(), 0, "a planned close is no loss");
+    rig.run(s(3_600));
+    assert_eq!(rig.knocks().len(), 1);
+}
+
+#[test]
+fn what_is_closed_while_a_proof_is_under_way_is_no_sleep() {
+    let mut rig = Rig::new(sleepy(), Server::Up);
+    rig.run(s(100));
+    rig.server = Server::Silent;
+    rig.on(Event::Prove);
+    rig.lose(shut_down());
+    assert_eq!(rig.shows(), (State::Down, Some(Reason::Shutdown)));
+    rig.on(knocked());
+    rig.on(logged_in(Role::Primary));
+    assert_eq!(rig.shows(), (State::Up, None));
+    assert_eq!(rig.status.counters.reconnects, 1);
+}
