@@ -9,8 +9,11 @@
 mod certs;
 mod cluster;
 mod connection;
+mod drain;
 mod process;
+mod reload;
 mod scrape;
 mod scripted;
 mod servers;
 mod supervise;
+mod web;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use pgtether::demo::postgres::Shutdown;
 
 use super::{DB, SOON, ahead, await_down, await_state, config, total, up, value};
-use crate::process::Daemon;
-use crate::servers::{Admin, PgBouncer, PoolMode, postgres15};
+use crate::process::{Daemon, wait_until};
+use crate::servers::{PgBouncer, PoolMode, postgres15};
 
 #[tokio::test]
 async fn the_line_is_held_pinged_and_refreshed_through_pgbouncer_in_both_modes() {
@@ -38,12 +38,20 @@ async fn a_pooler_that_gives_up_on_its_dead_server_is_named_as_the_cause() {
 
 #[tokio::test]
 async fn a_pooler_whose_logins_have_been_failing_is_asked_again_only_when_it_would_try_itself() {
-    let cluster = postgres15();
+    let mut cluster = postgres15();
     let bouncer = PgBouncer::start(&cluster, PoolMode::Transaction, &[]);
-    // PgBouncer goes on with the password that it was given, and remembers that its login failed.
-    Admin::of(&cluster).await.query("ALTER ROLE postgres PASSWORD 'changed'").await;
-    let first = tokio_postgres::connect(&bouncer.url("postgres"), tokio_postgres::NoTls).await;
-    assert!(first.is_err(), "{}", bouncer.log());
+    let (client, connection) =
+        tokio_postgres::connect(&bouncer.url("postgres"), tokio_postgres::NoTls).await.unwrap();
+    let _connection = tokio::spawn(connection);
+    client.simple_query("SELECT 1").await.unwrap();
+    cluster.stop(Shutdown::Immediate).unwrap();
+    // A query makes PgBouncer notice; it waits there for the server.
+    let _query = tokio::spawn(async move { client.simple_query("SELECT 1").await });
+    let noticed = async || match bouncer.log() {
+        log if log.contains("connect failed") => Ok(()),
+        log => Err(log),
+    };
+    wait_until(SOON, "PgBouncer's failed connect", noticed).await;
 
     let daemon = Daemon::start(&config(&bouncer.url("postgres"), &[]));
     await_down(&daemon, SOON, "pooler").await;
