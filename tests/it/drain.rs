@@ -8,7 +8,7 @@ use pgtether::demo::postgres::free_port;
 
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, postgres15};
-use crate::supervise::{SERVICE, config, up};
+use crate::supervise::{SERVICE, await_log, config, up};
 
 const LIMIT: Duration = Duration::from_secs(3);
 
@@ -24,7 +24,7 @@ async fn a_drained_daemon_was_not_ready_first_exits_0_and_leaves_no_session() {
         daemon.signal(signal);
         let told = Instant::now();
         let ready = async || match daemon.get("/readyz").await {
-            answer if answer.status == 503 => Ok(answer.text()),
+            answer if answer.status == 500 => Ok(answer.text()),
             answer => Err(answer.text()),
         };
         let said = wait_until(LIMIT, "not ready", ready).await;
@@ -52,8 +52,7 @@ async fn a_second_signal_ends_it_at_once() {
     // The server that hangs holds the drain up for as long as that may take.
     cluster.pause();
     daemon.signal(Signal::SIGTERM);
-    let told = async || if daemon.log().contains("draining") { Ok(()) } else { Err(daemon.log()) };
-    wait_until(LIMIT, "the drain's begin", told).await;
+    await_log(&daemon, "draining").await;
     daemon.signal(Signal::SIGTERM);
     let again = Instant::now();
     let ended = daemon.exited(LIMIT).await;

@@ -9,7 +9,7 @@ use pgtether::demo::postgres::{Cluster, free_port};
 use crate::process::{Daemon, wait_until};
 use crate::scrape::Metrics;
 use crate::servers::{Admin, postgres15};
-use crate::supervise::{SERVICE, SOON, targets};
+use crate::supervise::{SERVICE, SOON, await_log, targets};
 
 const OK: &str = "pgtether_config_last_reload_successful";
 const AT: &str = "pgtether_config_last_reload_success_timestamp_seconds";
@@ -197,7 +197,7 @@ async fn a_bad_file_changes_nothing_and_says_where_it_is_wrong() {
         _ => Err(daemon.log()),
     };
     wait_until(SOON, "three problems in the log", refused).await;
-    assert!(daemon.log().contains(&format!("{file}:5:")), "{}", daemon.log());
+    await_log(&daemon, &format!("{file}:5:")).await;
 
     let after = daemon.metrics().await;
     assert_eq!(after.get(OK, &[]), Some(0.0));

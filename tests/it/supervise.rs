@@ -69,6 +69,15 @@ pub async fn await_down(daemon: &Daemon, limit: Duration, reason: &str) -> serde
     .await
 }
 
+/// Waits for the log to hold this: it comes by a pipe, and may be behind what HTTP tells.
+pub async fn await_log(daemon: &Daemon, wanted: &str) {
+    let told = async || match daemon.log() {
+        log if log.contains(wanted) => Ok(()),
+        log => Err(log),
+    };
+    wait_until(SOON, wanted, told).await;
+}
+
 /// The sum over a family's labels, of the target `db`.
 pub fn total(metrics: &Metrics, name: &str) -> f64 {
     metrics.all(name, DB).iter().map(|sample| sample.value).sum()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pgtether::demo::postgres::{Cluster, Setup};
 
 use super::{
-    DB, SERVICE, SOON, ahead, await_down, await_state, by_reason, config, count, targets, total, up, value,
+    DB, SERVICE, SOON, ahead, await_down, await_log, await_state, by_reason, config, count, targets, total, up, value,
 };
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, Version, postgres, postgres15};
@@ -44,7 +44,8 @@ async fn a_wrong_password_costs_one_login_and_the_right_one_is_tried_at_once() {
     assert!(took < Duration::from_secs(2), "up {took:?} after the password was there");
     let metrics = daemon.metrics().await;
     assert_eq!(by_reason(&metrics, "pgtether_connect_failures_total", "auth"), 1.0);
-    assert!(daemon.log().contains("password_file"), "the remedy is in the log:\n{}", daemon.log());
+    // The remedy.
+    await_log(&daemon, "password_file").await;
 }
 
 #[tokio::test]

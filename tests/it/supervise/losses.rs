@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pgtether::demo::postgres::{Setup, Shutdown};
 
 use super::{
-    DB, SERVICE, SOON, assert_attempts_add_up, await_down, await_state, by_reason, config, count, total, up,
+    DB, SERVICE, SOON, assert_attempts_add_up, await_down, await_log, await_state, by_reason, config, count, total, up,
     value,
 };
 use crate::servers::{Admin, Version, postgres, postgres15};
@@ -34,6 +34,7 @@ async fn a_terminated_session_is_counted_once_and_replaced_within_a_second() {
         let second = admin.pids(SERVICE).await;
         assert_eq!(second.len(), 1);
         assert_ne!(first, second);
+        await_log(&daemon, "from=down to=up").await;
         let log = daemon.log();
         assert_eq!((count(&log, "to=down"), count(&log, "to=up")), (1, 2), "one line a change:\n{log}");
         assert!(log.contains("reason=shutdown"), "{log}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pgtether::demo::postgres::Shutdown;
 
-use super::{DB, SOON, ahead, await_down, await_state, config, total, up, value};
+use super::{DB, SOON, ahead, await_down, await_log, await_state, config, total, up, value};
 use crate::process::{Daemon, wait_until};
 use crate::servers::{PgBouncer, PoolMode, postgres15};
 
@@ -33,7 +33,7 @@ async fn a_pooler_that_gives_up_on_its_dead_server_is_named_as_the_cause() {
     cluster.stop(Shutdown::Immediate).unwrap();
     let daemon = Daemon::start(&config(&bouncer.url("postgres"), &[]));
     await_down(&daemon, SOON, "pooler").await;
-    assert!(daemon.log().contains("server down"), "what the pooler said is told:\n{}", daemon.log());
+    await_log(&daemon, "server down").await;
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_pooler_whose_logins_have_been_failing_is_asked_again_only_when_it_wou
 
     let daemon = Daemon::start(&config(&bouncer.url("postgres"), &[]));
     await_down(&daemon, SOON, "pooler").await;
-    assert!(daemon.log().contains("server login has been failing"), "{}", daemon.log());
+    await_log(&daemon, "server login has been failing").await;
     let next = ahead(value(&daemon, "pgtether_next_attempt_timestamp_seconds").await);
     assert!((12.0..=31.0).contains(&next), "the next login is {next} s away\n{}", bouncer.log());
     assert_eq!(total(&daemon.metrics().await, "pgtether_knocks_total"), 1.0, "{}", bouncer.log());
