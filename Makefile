@@ -17,13 +17,14 @@ chaos: demo ## The same, while the server is killed, restarted, hung and locked 
 test: ## Passes everything that has to hold: format, lints, docs, all tests against real servers.
 	@tests/tools.sh build lint test
 	$(MAKE) lint
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-fail-fast
 
+# Module docs are for those who read the code: they may name what is private.
 lint: ## Format, clippy and rustdoc, warnings as errors.
 	@tests/tools.sh build lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc --locked --no-deps --document-private-items
 
 tools: ## Installs all that building and testing need.
 	@tests/tools.sh

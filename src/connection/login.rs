@@ -16,8 +16,8 @@ use crate::target::{Endpoint, Role, SessionAttrs, SocketTuning, SslMode};
 /// An accepted socket, not logged in yet, and the addresses that were not tried.
 #[derive(Debug)]
 pub struct Door {
-    pub arrival: Arrival,
-    pub route: Route,
+    pub(super) arrival: Arrival,
+    pub(super) route: Route,
 }
 
 /// Everything that the attempts of one login have in common.
@@ -127,9 +127,11 @@ fn ways(mode: SslMode, address: &Address) -> (Ask, Option<Ask>) {
 /// Whether the other way may fare better. A rejected password (28P01) would be rejected again, and counted.
 fn refused_this_way(ask: Ask, facts: &Facts) -> bool {
     let by_the_rules = facts.sqlstate() == Some("28000");
+    // A server that says why (it is full), or that hangs, would do so again.
+    let is_final = matches!(facts.cause, Cause::Server { .. } | Cause::Timeout);
     match ask {
         Ask::Plain => by_the_rules,
-        Ask::Offer => by_the_rules || (facts.phase == Phase::Tls && facts.cause != Cause::Timeout),
+        Ask::Offer => by_the_rules || (facts.phase == Phase::Tls && !is_final),
         Ask::Demand => false,
     }
 }
@@ -183,6 +185,7 @@ mod tests {
         assert!(refused_this_way(Ask::Offer, &handshake));
         assert!(!refused_this_way(Ask::Demand, &handshake));
         assert!(!refused_this_way(Ask::Offer, &Facts::new(Phase::Tls, Cause::Timeout)));
+        assert!(!refused_this_way(Ask::Offer, &facts(Phase::Tls, "53300")));
     }
 
     #[test]

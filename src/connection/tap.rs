@@ -18,11 +18,11 @@ use super::facts;
 use super::scanner::{Saw, Scanner, Violation};
 use crate::reason::Cause;
 
-/// What carries bytes: a socket, or TLS on one.
-pub trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Bytes for T {}
+/// What carries bytes both ways: a socket, or TLS on one.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
-pub type Stream = Box<dyn Bytes>;
+pub type Stream = Box<dyn Duplex>;
 
 /// The handle; its clones share the slot.
 #[derive(Clone)]
@@ -54,6 +54,11 @@ impl Tap {
     /// A question is about to be asked.
     pub fn ask(&self) {
         self.slot().scanner.ask();
+    }
+
+    /// The server's last error is dealt with.
+    pub fn forget_error(&self) {
+        self.slot().scanner.forget_error();
     }
 
     pub fn saw<T>(&self, look: impl FnOnce(&Saw) -> T) -> T {

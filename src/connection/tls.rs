@@ -39,8 +39,8 @@ pub struct Connectors {
     built: Mutex<HashMap<u64, (TlsConnector, Instant)>>,
 }
 
-/// A stream under TLS.
-pub struct Secured {
+/// A stream under TLS, and what the handshake told.
+pub struct Handshake {
     pub stream: Stream,
     /// The hash of the server's certificate, for SCRAM's channel binding.
     pub end_point: Option<Vec<u8>>,
@@ -101,7 +101,7 @@ pub async fn handshake(
     socket: Stream,
     host: &str,
     tls: &Tls,
-) -> Result<Secured, Cause> {
+) -> Result<Handshake, Cause> {
     let connector = tokio_native_tls::TlsConnector::from(connector);
     let mut stream = connector.connect(host, Eavesdrop::new(socket)).await.map_err(|e| tls_cause(&e))?;
     let session = stream.get_mut();
@@ -114,7 +114,7 @@ pub async fn handshake(
         });
     }
     let certificate = session.peer_certificate().ok().flatten();
-    Ok(Secured {
+    Ok(Handshake {
         end_point: session.tls_server_end_point().ok().flatten(),
         version: session.get_mut().get_mut().version(),
         expiry: certificate.and_then(|leaf| expiry(&leaf)),

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Answer, Command};
+use super::{Answer, Wish};
 use crate::target::TargetName;
 
-type Senders = HashMap<TargetName, mpsc::Sender<Command>>;
+type Senders = HashMap<TargetName, mpsc::Sender<Wish>>;
 
 /// Hands hints to targets' tasks; clones share one list, which the supervisor replaces.
 #[derive(Debug, Clone, Default)]
@@ -30,10 +30,10 @@ impl Hints {
 
     /// Asks for a login now and waits for its end. `None` where there is no such target.
     pub async fn prove(&self, name: &str, within: Duration) -> Option<Proof> {
-        let commands = self.sender(name)?;
+        let wishes = self.sender(name)?;
         let (answer, told) = oneshot::channel();
-        let asked = async {
-            commands.send(Command::Prove(answer)).await.ok()?;
+        let asked = async move {
+            wishes.send(Wish::Prove(answer)).await.ok()?;
             told.await.ok()
         };
         match tokio::time::timeout(within, asked).await {
@@ -45,14 +45,14 @@ impl Hints {
 
     /// Somebody needs this target's session. False where there is no such target.
     pub fn want(&self, name: &str) -> bool {
-        self.sender(name).is_some_and(|commands| {
+        self.sender(name).is_some_and(|wishes| {
             // A full queue means that the task is about to look at it anyway.
-            let _ = commands.try_send(Command::Want);
+            let _ = wishes.try_send(Wish::Want);
             true
         })
     }
 
-    fn sender(&self, name: &str) -> Option<mpsc::Sender<Command>> {
+    fn sender(&self, name: &str) -> Option<mpsc::Sender<Wish>> {
         let name = TargetName::new(name)?;
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
     }

@@ -7,30 +7,34 @@ pub mod driver;
 pub mod gate;
 mod hints;
 pub mod machine;
+#[cfg(test)]
+mod simulation;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 use tracing::{debug, error};
 
 use crate::connection::Connector;
 use crate::reason::{Cause, Facts, Phase, Reason};
 use crate::status::board::{Board, Slot};
-use crate::status::{Attempt, Failure, Line, Moment, Place, TargetStatus};
+use crate::status::{Attempt, Because, Failure, Line, Moment, Place, Purpose, TargetStatus};
 use crate::target::{Source, Target, TargetName};
-pub use driver::Command;
-use driver::Driver;
+use driver::{Driver, Wish};
 use gate::Gate;
 pub use hints::{Hints, Proof};
 pub use machine::Answer;
 
-/// A task that ended by itself is started again after that long.
+/// A task that ended by itself is started again after that long; twice as long if it falls again soon.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
-/// Commands that wait for a target's task; more are refused, never queued without end.
-const COMMANDS: usize = 16;
+/// The longest of these pauses, and how long a task must run for them to begin anew.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Wishes that wait for a target's task; whoever has more waits beside the queue.
+const WISHES: usize = 16;
 
 /// All targets' tasks.
 pub struct Supervisor<C: Connector> {
@@ -46,17 +50,22 @@ pub struct Supervisor<C: Connector> {
 
 /// One target's task, as the supervisor knows it.
 struct Running {
-    target: Arc<Target>,
     slot: Slot,
-    commands: mpsc::Sender<Command>,
+    wishes: mpsc::Sender<Wish>,
     then: Then,
+    /// The end of its pause.
+    begins: Instant,
+    /// How often in a row it ended by itself soon after its start.
+    falls: u32,
 }
 
-/// What follows when the task ends.
+/// What follows when the task ends. Only the first holds the task's orders: to leave it is to tell the task to stop.
 enum Then {
-    /// It should not have: restart it.
-    Restart,
-    /// The same name at another endpoint.
+    /// It should not have ended: it is restarted.
+    Restart {
+        orders: watch::Sender<Arc<Target>>,
+    },
+    /// The same name, at another endpoint or added again.
     Replace(Arc<Target>),
     Forget,
 }
@@ -89,16 +98,19 @@ impl<C: Connector> Supervisor<C> {
     /// Makes `targets` the list: unchanged ones keep session and counters, changed timings apply live, a changed
     /// endpoint gets a new session, removed ones are closed and leave the board.
     pub fn apply(&mut self, targets: &[Arc<Target>]) {
+        let wanted: HashSet<_> = targets.iter().map(|target| &target.name).collect();
         for (name, running) in &mut self.running {
-            if !targets.iter().any(|target| target.name == *name) {
+            if !wanted.contains(name) {
                 running.then = Then::Forget;
-                running.ask(Command::Stop);
             }
         }
         for target in targets {
             match self.running.get_mut(&target.name) {
                 Some(running) => running.change(target),
-                None => self.start(target.clone(), None, Duration::ZERO),
+                None => {
+                    let slot = Arc::new(watch::Sender::new(fresh(target)));
+                    self.start(target.clone(), slot, 0);
+                }
             }
         }
         self.publish();
@@ -109,25 +121,26 @@ impl<C: Connector> Supervisor<C> {
         let Some(ended) = self.tasks.join_next_with_id().await else {
             return std::future::pending().await;
         };
-        let (id, panicked) = match &ended {
-            Ok((id, ())) => (*id, None),
+        let (id, failure) = match ended {
+            Ok((id, ())) => (id, None),
             Err(failure) => (failure.id(), Some(failure)),
         };
-        let Some(name) = self.names.remove(&id) else {
-            return;
-        };
-        let Some(running) = self.running.remove(&name) else {
+        let Some((name, running)) = self.names.remove(&id).and_then(|name| self.running.remove_entry(&name))
+        else {
             return;
         };
         match running.then {
-            Then::Restart => {
-                error!(target = %name, cause = ?panicked, "the target's task ended by itself; restarting it");
-                fell(&running.slot);
-                self.start(running.target, Some(running.slot), RESTART_AFTER);
+            Then::Restart { orders } => {
+                let soon = running.begins.elapsed() < LONGEST_PAUSE;
+                let falls = if soon { running.falls.saturating_add(1) } else { 1 };
+                tell_fall(&name, failure.as_ref(), pause(falls));
+                fell(&running.slot, pause(falls));
+                let target = orders.borrow().clone();
+                self.start(target, running.slot, falls);
             }
             Then::Replace(target) => {
                 renew(&running.slot, &target);
-                self.start(target, Some(running.slot), Duration::ZERO);
+                self.start(target, running.slot, 0);
             }
             Then::Forget => debug!(target = %name, "supervision ended"),
         }
@@ -136,7 +149,7 @@ impl<C: Connector> Supervisor<C> {
 
     /// Stops all tasks and waits for them; names those that did not end in time.
     pub async fn drain(mut self, within: Duration) -> Vec<TargetName> {
-        // A task that nobody can command any more stops.
+        // To drop a task's orders is to tell it to stop.
         self.running.clear();
         self.hints.replace(HashMap::new());
         let ended = async {
@@ -145,66 +158,57 @@ impl<C: Connector> Supervisor<C> {
                 self.names.remove(&id);
             }
         };
-        let in_time = tokio::time::timeout(within, ended).await;
-        let mut stuck: Vec<_> = if in_time.is_ok() { Vec::new() } else { self.names.into_values().collect() };
+        // In time or not, what is left tells.
+        let _ = tokio::time::timeout(within, ended).await;
+        let mut stuck: Vec<_> = self.names.into_values().collect();
         stuck.sort();
         stuck
     }
 
-    fn start(&mut self, target: Arc<Target>, slot: Option<Slot>, after: Duration) {
-        let slot = slot.unwrap_or_else(|| {
-            let status =
-                TargetStatus::new(target.name.clone(), target.tuning.clone(), place(&target), Moment::now());
-            Arc::new(watch::Sender::new(status))
-        });
-        let (commands, inbox) = mpsc::channel(COMMANDS);
-        let driver = Driver::new(
-            self.connector.clone(),
-            self.gate.clone(),
-            target.clone(),
-            slot.clone(),
-            inbox,
-            self.dice.fork(),
-        );
-        let task = self.tasks.spawn(async move {
-            tokio::time::sleep(after).await;
-            driver.run().await;
-        });
+    /// Starts the target's task, after a pause where it fell before.
+    fn start(&mut self, target: Arc<Target>, slot: Slot, falls: u32) {
+        let (orders, told) = watch::channel(target.clone());
+        let (wishes, heard) = mpsc::channel(WISHES);
+        let (connector, gate) = (self.connector.clone(), self.gate.clone());
+        let driver = Driver::new(connector, gate, slot.clone(), told, heard, self.dice.fork());
+        let task = self.tasks.spawn(driver.run(pause(falls)));
         self.names.insert(task.id(), target.name.clone());
-        let name = target.name.clone();
-        self.running.insert(name, Running { target, slot, commands, then: Then::Restart });
+        let then = Then::Restart { orders };
+        let begins = Instant::now() + pause(falls);
+        let running = Running { slot, wishes, then, begins, falls };
+        self.running.insert(target.name.clone(), running);
     }
 
     /// Shows the present list on the board, and to those who give hints.
     fn publish(&self) {
         let shown = || self.running.iter().filter(|(_, running)| !matches!(running.then, Then::Forget));
         self.board.replace(shown().map(|(_, running)| running.slot.clone()).collect());
-        self.hints.replace(shown().map(|(name, running)| (name.clone(), running.commands.clone())).collect());
+        self.hints.replace(shown().map(|(name, running)| (name.clone(), running.wishes.clone())).collect());
     }
 }
 
 impl Running {
     fn change(&mut self, target: &Arc<Target>) {
-        if !same_endpoint(&self.target, target) {
-            self.then = Then::Replace(target.clone());
-            self.ask(Command::Stop);
-        } else if matches!(self.then, Then::Restart) {
-            if self.target != *target {
-                self.ask(Command::Tune(target.clone()));
+        if let Then::Restart { orders } = &self.then {
+            let same_place = same_endpoint(&orders.borrow(), target);
+            if same_place {
+                orders.send_if_modified(|known| {
+                    let changed = known != target;
+                    known.clone_from(target);
+                    changed
+                });
+                return;
             }
-        } else {
-            // It was on its way out and comes back: a new task, when the old one has ended.
-            self.then = Then::Replace(target.clone());
         }
-        self.target = target.clone();
+        self.then = Then::Replace(target.clone());
     }
+}
 
-    fn ask(&self, command: Command) {
-        if let Err(mpsc::error::TrySendError::Full(command)) = self.commands.try_send(command) {
-            // The task is behind; the command waits beside the queue and is delivered in order of arrival there.
-            let commands = self.commands.clone();
-            tokio::spawn(async move { commands.send(command).await.ok() });
-        }
+/// How long a task that fell so many times in a row pauses before it begins.
+fn pause(falls: u32) -> Duration {
+    match falls.checked_sub(1) {
+        None => Duration::ZERO,
+        Some(before) => RESTART_AFTER.saturating_mul(2u32.saturating_pow(before)).min(LONGEST_PAUSE),
     }
 }
 
@@ -213,40 +217,59 @@ fn same_endpoint(a: &Target, b: &Target) -> bool {
     a.source == b.source && a.password_file == b.password_file && a.service == b.service
 }
 
-fn place(target: &Target) -> Option<Place> {
-    match &target.source {
+/// A target that nothing has happened to.
+fn fresh(target: &Target) -> TargetStatus {
+    let place = match &target.source {
         Source::Inline(endpoint) => Some(Place::of(endpoint)),
         Source::File(_) => None,
-    }
+    };
+    TargetStatus::new(target.name.clone(), target.tuning.clone(), place, Moment::now())
 }
 
-/// The task is gone and took the session with it.
-fn fell(slot: &Slot) {
+fn tell_fall(target: &TargetName, failure: Option<&JoinError>, restart_in: Duration) {
+    let cause = failure.map_or_else(|| "it returned".to_owned(), JoinError::to_string);
+    let remedy = Reason::Internal.remedy();
+    error!(%target, cause, ?restart_in, remedy, "the target's task ended by itself, its session is lost");
+}
+
+/// The task is gone and took session and attempt with it.
+fn fell(slot: &Slot, pause: Duration) {
     slot.send_modify(|status| {
         let now = Moment::now();
-        let facts = Facts::new(Phase::Idle, Cause::Internal);
         if status.held().is_some() {
             status.counters.disconnects.add(Reason::Internal);
-        } else if matches!(status.attempt, Attempt::Knocking { early: None, .. } | Attempt::LoggingIn { .. })
-        {
-            status.counters.failures.add(Reason::Internal);
         }
-        status.last_failure = Some(Failure { at: now, reason: Reason::Internal, detail: facts.to_string() });
+        match status.attempt {
+            Attempt::Knocking { early: Some(_), .. }
+            | Attempt::Knocking { purpose: Purpose::Confirm, .. }
+            | Attempt::Waiting { .. }
+            | Attempt::None => {}
+            Attempt::Knocking { early: None, .. } | Attempt::LoggingIn { .. } => {
+                status.counters.failures.add(Reason::Internal);
+                status.consecutive_failures += 1;
+                status.recent.push(false);
+                status.tried = true;
+            }
+        }
+        let detail = Facts::new(Phase::Idle, Cause::Internal).to_string();
+        status.last_failure = Some(Failure { at: now, reason: Reason::Internal, detail });
         status.counters.restarts += 1;
+        if status.state().is_up() {
+            status.since = now;
+        }
         status.line = Line::Lost { at: now, reason: Reason::Internal };
-        status.attempt = Attempt::None;
+        let until = now.after(pause);
+        let (purpose, because) = (Purpose::Reconnect, Because::Backoff);
+        status.attempt = Attempt::Waiting { until, knock: None, purpose, because };
         status.session = None;
-        status.since = now;
-        status.due = now.mono + RESTART_AFTER;
+        status.due = until.mono;
     });
 }
 
 /// The same name, another endpoint: a new session and a fresh breaker, the counters go on.
 fn renew(slot: &Slot, target: &Target) {
     slot.send_modify(|status| {
-        let fresh =
-            TargetStatus::new(target.name.clone(), target.tuning.clone(), place(target), Moment::now());
         let counters = std::mem::take(&mut status.counters);
-        *status = TargetStatus { counters, ..fresh };
+        *status = TargetStatus { counters, ..fresh(target) };
     });
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use hyper::Method;
 use pgtether::demo::postgres::{Cluster, Setup, free_port};
 
+use crate::certs::{Authority, with_tls};
 use crate::process::{Daemon, request, wait_until};
 use crate::servers::{Version, postgres};
 use crate::supervise::{SOON, targets};
@@ -32,10 +33,11 @@ const PAGES: &[(&str, u16)] = &[
     ("/favicon.ico", 404),
 ];
 
-/// One target in each state.
+/// One target in each state, by TLS where there is a session.
 pub async fn in_every_state() -> (Cluster, Daemon) {
+    let authority = Authority::new("pages");
     let setup = Setup::default().set("idle_session_timeout", "1s");
-    let cluster = postgres(Version::V15, setup);
+    let cluster = postgres(Version::V15, with_tls(setup, &authority, &authority.server()));
     let url = format!("url: {}", cluster.superuser_url());
     let dead = format!("url: postgresql://app@127.0.0.1:{}/db", free_port().unwrap());
     let config = targets(&[

@@ -4,10 +4,11 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Future_;
 use crate::connection::{Connector, Fingerprint, KnockTimes, Login, Prepared};
+use crate::policy::FOREVER;
 use crate::reason::{Cause, Facts, Phase};
 use crate::status::{Place, Purpose};
 use crate::supervisor::gate::{Gate, Lane, Permit};
@@ -16,6 +17,9 @@ use crate::target::Target;
 
 /// How much later than the connection's own deadline the driver cuts an attempt off: the net under the net.
 const SLACK: Duration = Duration::from_secs(1);
+
+/// How long the target's files may take, over the connection's own bound.
+const FILES: Duration = Duration::from_secs(15);
 
 /// Where the attempt is.
 pub enum Slot<C: Connector> {
@@ -141,18 +145,25 @@ async fn prepare<C: Connector>(
     lane: Lane,
     wake: Option<Duration>,
 ) -> Started<C> {
-    match connector.prepare(target.clone()).await {
-        Ok(prepared) => {
+    let read = async {
+        match connector.prepare(target.clone()).await {
+            Ok(prepared) => Ok(prepared),
+            Err(facts) => Err((facts, connector.fingerprint(target).await)),
+        }
+    };
+    let (facts, used) = match timeout(FILES, read).await {
+        Ok(Ok(prepared)) => {
             let used = prepared.fingerprint;
-            Started { used, knock: Box::pin(knock(connector, gate, prepared, lane, wake)) }
+            return Started { used, knock: Box::pin(knock(connector, gate, prepared, lane, wake)) };
         }
-        Err(facts) => {
-            let used = connector.fingerprint(target).await;
-            let outcome = Err((facts, Instant::now()));
-            let dial = Dial::default();
-            Started { used, knock: Box::pin(async { Knocked { dial, outcome } }) }
+        Ok(Err(failed)) => failed,
+        Err(_) => {
+            let message = format!("the files that the target names could not be read within {FILES:?}");
+            (Facts::new(Phase::Prepare, Cause::Config { message }), Fingerprint::default())
         }
-    }
+    };
+    let outcome = Err((facts, Instant::now()));
+    Started { used, knock: Box::pin(async { Knocked { dial: Dial::default(), outcome } }) }
 }
 
 async fn knock<C: Connector>(
@@ -166,7 +177,7 @@ async fn knock<C: Connector>(
     let place = Some(Place::of(&prepared.endpoint));
     let budget = wake.unwrap_or(prepared.sockets.connect_timeout);
     let dial = |admitted: Instant| {
-        let deadline = admitted + budget;
+        let deadline = admitted + budget.min(FOREVER);
         let knock = connector.knock(prepared.clone(), deadline);
         async move {
             let outcome = timeout_at(deadline + SLACK, knock).await;

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::{Level, debug, event, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::reason::Reason;
-use crate::status::{Moment, State, TargetStatus, View};
+use crate::status::{Attempt, Line, Moment, Purpose, State, TargetStatus, View};
 use crate::supervisor::machine::Event;
 use crate::target::TargetName;
 
@@ -15,20 +15,16 @@ const REASON_EVERY: Duration = Duration::from_secs(60);
 /// What was last told of a target.
 #[derive(Debug, Default)]
 pub struct Transitions {
-    told: Option<(Instant, Option<Reason>)>,
+    told: Option<Told>,
 }
 
-/// How it was before a step.
-#[derive(Debug)]
-pub struct Before {
+#[derive(Debug, Clone, Copy)]
+struct Told {
     state: State,
+    reason: Option<Reason>,
+    /// Since when the state is what it is.
     since: Moment,
-}
-
-impl Before {
-    pub fn of(status: &TargetStatus) -> Self {
-        Before { state: status.state(), since: status.since }
-    }
+    at: Instant,
 }
 
 impl Transitions {
@@ -60,47 +56,92 @@ impl Transitions {
     }
 
     /// One line when the state changed, or when the same trouble has another cause.
-    pub fn after(&mut self, before: &Before, status: &TargetStatus, now: Moment) {
+    pub fn after(&mut self, status: &TargetStatus, now: Moment) {
         let view = View::new(status, now);
-        let (to, reason) = (status.state(), view.reason());
-        let changed = to != before.state;
-        let other_cause = reason.is_some()
-            && self.told.is_some_and(|(at, told)| {
-                told != reason && now.mono.saturating_duration_since(at) >= REASON_EVERY
-            });
-        if !changed && !other_cause || matches!(status.line, crate::status::Line::Closing) {
+        let (state, reason) = (status.state(), view.reason());
+        let latest = Told { state, reason, since: now, at: now.mono };
+        // What a task finds at its start has been told, or is nothing to tell.
+        let told = *self.told.get_or_insert(Told { since: status.since, ..latest });
+        if is_passing(status) {
             return;
         }
-        self.told = Some((now.mono, reason));
-        let after = round(now.since(before.since));
-        let (target, from) = (&status.name, before.state.as_str());
-        let reconnects = status.counters.reconnects;
-        let Some(reason) = reason else {
-            let age = status.last_phases.map(|phases| round(phases.total()));
-            info!(%target, from, to = to.as_str(), ?after, login = ?age, reconnects, "{}", words(to));
-            return;
-        };
-        let detail = status.last_failure.as_ref().map(|failure| failure.detail.as_str()).unwrap_or_default();
-        let remedy = reason.remedy();
-        if to.is_up() {
-            event!(Level::WARN, %target, from, to = to.as_str(), %reason, ?after, detail, remedy, "{}", words(to));
-        } else {
-            warn!(%target, from, to = to.as_str(), %reason, ?after, detail, remedy, "{}", words(to));
+        if state != told.state {
+            tell_change(&view, &told);
+            self.told = Some(latest);
+        } else if reason != told.reason && now.mono.saturating_duration_since(told.at) >= REASON_EVERY {
+            if let Some(reason) = reason {
+                tell_trouble(&view, &told, reason);
+            }
+            self.told = Some(Told { since: told.since, ..latest });
         }
     }
 }
 
-const fn words(to: State) -> &'static str {
-    match to {
-        State::Starting => "no attempt has ended yet",
-        State::Up => "the line is up",
-        State::Degraded => "the line holds, but something is wrong with it",
-        State::Sleeping => "the database sleeps",
-        State::Down => "the line is down",
+/// Gaps that we make ourselves, and a close that may turn out to be sleep: what follows is told.
+fn is_passing(status: &TargetStatus) -> bool {
+    let asks_whether_it_sleeps =
+        matches!(status.attempt, Attempt::Knocking { purpose: Purpose::Confirm, .. });
+    asks_whether_it_sleeps || matches!(status.line, Line::Closing)
+}
+
+fn tell_change(view: &View<'_>, told: &Told) {
+    let status = view.status;
+    if let Some(reason) = view.reason() {
+        return tell_trouble(view, told, reason);
+    }
+    let (from, to) = (told.state.as_str(), status.state().as_str());
+    let (target, after) = (&status.name, human(view.now.since(told.since)));
+    match status.state() {
+        State::Up => {
+            let login = status.last_phases.map(|phases| human(phases.total()));
+            info!(%target, from, to, after, login, "{}", good_news(told.state));
+        }
+        State::Sleeping => info!(%target, from, to, after, "the database went to sleep"),
+        State::Starting | State::Degraded | State::Down => {
+            info!(%target, from, to, after, "the state changed")
+        }
     }
 }
 
-/// To the millisecond: an operator compares, a nanosecond only distracts.
-fn round(took: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+/// A database is lost, or something is wrong with the line to it.
+fn tell_trouble(view: &View<'_>, told: &Told, reason: Reason) {
+    let status = view.status;
+    let (target, from, to) = (&status.name, told.state.as_str(), status.state().as_str());
+    let after = human(view.now.since(told.since));
+    let detail = status.last_failure.as_ref().filter(|failure| failure.reason == reason);
+    let detail = detail.map(|failure| failure.detail.as_str());
+    let retry_in = view.next_attempt().map(|at| human(at.since(view.now)));
+    let words = bad_news(told.state, status.state());
+    warn!(%target, from, to, %reason, after, detail, retry_in, remedy = reason.remedy(), "{words}");
+}
+
+const fn good_news(from: State) -> &'static str {
+    match from {
+        State::Starting => "the database is connected",
+        State::Down => "the database is back",
+        State::Degraded | State::Up => "the line is whole again",
+        State::Sleeping => "the database is awake",
+    }
+}
+
+const fn bad_news(from: State, to: State) -> &'static str {
+    match (from, to) {
+        (State::Down, State::Down) => "the database is still down, now for another reason",
+        (State::Starting, State::Down) => "the database cannot be reached",
+        (State::Sleeping, State::Down) => "the sleeping database could not be woken",
+        (_, State::Down) => "the database is lost",
+        (State::Degraded, _) => "the line is still degraded, now for another reason",
+        (State::Down, _) => "the database is back, but something is wrong with the line",
+        _ => "the session holds, but something is wrong with the line",
+    }
+}
+
+/// As a person would say it: milliseconds matter below a minute, seconds above.
+fn human(took: Duration) -> String {
+    let exact = if took < Duration::from_secs(60) {
+        Duration::from_millis(took.as_millis().try_into().unwrap_or(u64::MAX))
+    } else {
+        Duration::from_secs(took.as_secs())
+    };
+    jiff::SignedDuration::try_from(exact).map_or_else(|_| format!("{exact:?}"), |took| format!("{took:#}"))
 }

@@ -11,32 +11,32 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::attempt::{Happened, Slot as AttemptSlot};
 use super::gate::Gate;
 use super::machine::{Action, Answer, Event, Machine};
 use crate::connection::{Connector, Fingerprint, Session, SessionEvent};
 use crate::status::board::Slot;
-use crate::status::{Attempt, Because, Moment, Purpose, TargetStatus};
-use crate::target::{Role, Target};
+use crate::status::{Attempt, Because, Line, Moment, Purpose, TargetStatus};
+use crate::target::{Role, RootCerts, Source, Target};
 
 type Future_<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// While credentials are rejected their files are read that often.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
-/// What others ask of a target's task.
+/// How much later than the session's own bound the driver gives up a goodbye: the net under the net.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// What others wish of a target's task.
 #[derive(Debug)]
-pub enum Command {
-    /// The same endpoint, treated differently.
-    Tune(Arc<Target>),
+pub enum Wish {
     /// Somebody needs the session: wake it.
     Want,
     /// Prove a login and say how it went.
     Prove(oneshot::Sender<Answer>),
-    Stop,
 }
 
 /// One target's task.
@@ -45,7 +45,9 @@ pub struct Driver<C: Connector> {
     gate: Gate,
     target: Arc<Target>,
     slot: Slot,
-    commands: mpsc::Receiver<Command>,
+    /// The target as it is wanted now. When its other end is dropped, that is the order to stop.
+    orders: watch::Receiver<Arc<Target>>,
+    wishes: mpsc::Receiver<Wish>,
     machine: Machine,
     dice: fastrand::Rng,
     line: Option<C::Session>,
@@ -70,17 +72,19 @@ impl<C: Connector> Driver<C> {
     pub fn new(
         connector: C,
         gate: Gate,
-        target: Arc<Target>,
         slot: Slot,
-        commands: mpsc::Receiver<Command>,
+        orders: watch::Receiver<Arc<Target>>,
+        wishes: mpsc::Receiver<Wish>,
         dice: fastrand::Rng,
     ) -> Self {
+        let target = orders.borrow().clone();
         Driver {
             connector,
             gate,
             target,
             slot,
-            commands,
+            orders,
+            wishes,
             machine: Machine::default(),
             dice,
             line: None,
@@ -94,8 +98,15 @@ impl<C: Connector> Driver<C> {
         }
     }
 
-    /// Runs until [`Command::Stop`] has closed everything.
-    pub async fn run(mut self) {
+    /// Begins after `pause`, and runs until it is told to stop and has closed everything.
+    pub async fn run(mut self, pause: Duration) {
+        tokio::select! {
+            biased;
+            () = told_to_stop(&mut self.orders) => return,
+            () = sleep(pause) => {}
+        }
+        self.target = self.orders.borrow_and_update().clone();
+        self.slot.send_modify(|status| status.tuning = self.target.tuning.clone());
         let mut event = Event::Started;
         while !self.step(event) {
             event = self.next().await;
@@ -108,20 +119,21 @@ impl<C: Connector> Driver<C> {
         loop {
             tokio::select! {
                 biased;
-                command = self.commands.recv(), if !self.stopping => match command {
-                    Some(Command::Tune(target)) => {
-                        self.target = target;
+                order = self.orders.changed(), if !self.stopping => match order {
+                    Ok(()) => {
+                        self.target = self.orders.borrow_and_update().clone();
                         return Event::Tuned(self.target.tuning.clone());
                     }
-                    Some(Command::Want) => return Event::Wanted,
-                    Some(Command::Prove(answer)) => {
-                        self.proving.push(answer);
-                        return Event::Prove;
-                    }
-                    // The supervisor dropped its end: that is a stop, too.
-                    Some(Command::Stop) | None => {
+                    Err(_) => {
                         self.stopping = true;
                         return Event::Stop;
+                    }
+                },
+                Some(wish) = self.wishes.recv(), if !self.stopping => match wish {
+                    Wish::Want => return Event::Wanted,
+                    Wish::Prove(answer) => {
+                        self.proving.push(answer);
+                        return Event::Prove;
                     }
                 },
                 event = line_event(&mut self.line) => match event {
@@ -156,9 +168,8 @@ impl<C: Connector> Driver<C> {
         let mut actions = Vec::new();
         log.event(&self.target.name, &event);
         self.slot.send_modify(|status| {
-            let before = log::Before::of(status);
             actions = machine.on(event, now, &mut || dice.f64(), status);
-            log.after(&before, status, now);
+            log.after(status, now);
         });
         let mut stopped = false;
         for action in actions {
@@ -208,11 +219,9 @@ impl<C: Connector> Driver<C> {
         if let Some(old) = self.line.take() {
             let before = self.closing.take();
             self.closing = Some(Box::pin(async move {
-                let goodbye = old.close();
-                match before {
-                    Some(before) => _ = tokio::join!(before, goodbye),
-                    None => goodbye.await,
-                }
+                let goodbye = timeout(GOODBYE, old.close());
+                // Whether it ended in time or was dropped: the socket is closed.
+                let _ = tokio::join!(or_at_once(before), goodbye);
             }));
         }
     }
@@ -221,7 +230,7 @@ impl<C: Connector> Driver<C> {
         self.target.tuning.role
     }
 
-    /// Watches the secret files for as long as only another secret can help.
+    /// Watches the secret files for as long as only another secret can help, or would be left unproven.
     fn watch_secrets(&mut self) {
         let helps = {
             let status = self.slot.borrow();
@@ -230,8 +239,12 @@ impl<C: Connector> Driver<C> {
         if helps && self.watch.is_none() {
             let (connector, target, used) = (self.connector.clone(), self.target.clone(), self.used);
             self.watch = Some(Box::pin(async move {
-                while connector.fingerprint(target.clone()).await == used {
+                loop {
+                    // First of all: files that never hold still must not make us try without pause.
                     sleep(WATCH_EVERY).await;
+                    if connector.fingerprint(target.clone()).await != used {
+                        return;
+                    }
                 }
             }));
         } else if !helps {
@@ -241,11 +254,22 @@ impl<C: Connector> Driver<C> {
 }
 
 fn waits_for_secret(status: &TargetStatus) -> bool {
-    matches!(status.attempt, Attempt::Waiting { because: Because::SlowLane, .. })
+    let rejected = matches!(status.attempt, Attempt::Waiting { because: Because::SlowLane, .. });
+    rejected || matches!((&status.line, &status.attempt), (Line::Asleep { .. }, Attempt::None))
 }
 
 fn has_files(target: &Target) -> bool {
-    target.password_file.is_some() || matches!(target.source, crate::target::Source::File(_))
+    let in_string = match &target.source {
+        Source::File(_) => true,
+        Source::Inline(endpoint) => {
+            endpoint.tls.identity.is_some() || matches!(endpoint.tls.roots, RootCerts::File(_))
+        }
+    };
+    in_string || target.password_file.is_some()
+}
+
+async fn told_to_stop(orders: &mut watch::Receiver<Arc<Target>>) {
+    while orders.changed().await.is_ok() {}
 }
 
 async fn line_event<S: Session>(line: &mut Option<S>) -> SessionEvent {
@@ -259,5 +283,11 @@ async fn or_never(slot: &mut Option<Future_<()>>) {
     match slot {
         Some(future) => future.await,
         None => pending().await,
+    }
+}
+
+async fn or_at_once(slot: Option<Future_<()>>) {
+    if let Some(future) = slot {
+        future.await;
     }
 }

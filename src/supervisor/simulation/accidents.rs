@@ -1,0 +1,185 @@
+//! Bugs, floods of wishes, the end; and what the log says.
+
+use futures_util::future::join_all;
+
+use super::hints::Proof;
+use super::*;
+use crate::supervisor::Answer;
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_panics_is_restarted_after_a_second_and_disturbs_nobody() {
+    let mut sim = Sim::new(&[("bad", Mood::Breaks), ("good", Mood::Up)]);
+    sim.supervisor
+        .apply(&[target("bad", "bad", Tuning::default()), target("good", "good", Tuning::default())]);
+    sim.run(ms(500)).await;
+    assert_eq!(sim.shows("bad"), (State::Down, Some(Reason::Internal)));
+    assert_eq!(sim.state("good"), State::Up);
+    let told = sim.log.take();
+    let errors = told.iter().filter(|line| line.starts_with("ERROR")).count();
+    assert_eq!(errors, 1, "{told:#?}");
+    sim.world.set("bad", Mood::Up);
+    sim.run(ms(600)).await;
+    assert_eq!(sim.state("bad"), State::Up);
+    let counters = sim.status("bad").counters;
+    assert_eq!((counters.restarts, counters.attempts, counters.connections), (1, 2, 1));
+    assert_eq!(counters.failures.get(Reason::Internal), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_under_a_refresh_loses_the_session_and_keeps_the_books() {
+    let refresh = Refresh { every: Some(s(10)), jitter: 0.0, overlap: true };
+    let mut sim = Sim::one(Tuning { refresh, ..Tuning::default() }).await;
+    sim.run(s(5)).await;
+    sim.world.set("db", Mood::Breaks);
+    sim.run(s(5)).await;
+    let counters = sim.status("one").counters;
+    assert_eq!(counters.disconnects.get(Reason::Internal), 1);
+    assert_eq!(counters.attempts, counters.connections + counters.failures.total());
+    assert_eq!(sim.world.sessions(), 0);
+    sim.world.set("db", Mood::Up);
+    sim.run(s(2)).await;
+    assert_eq!((sim.state("one"), sim.status("one").counters.reconnects), (State::Up, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_falls_again_and_again_pauses_longer_and_is_not_called_stalled() {
+    let mut sim = Sim::new(&[("bad", Mood::Breaks)]);
+    sim.supervisor.apply(&[target("bad", "bad", Tuning::default())]);
+    for _ in 0..600 {
+        sim.run(s(1)).await;
+        assert_eq!(sim.shows("bad"), (State::Down, Some(Reason::Internal)));
+    }
+    let restarts = sim.status("bad").counters.restarts;
+    assert!((12..=16).contains(&restarts), "{restarts}");
+    sim.supervisor.apply(&[]);
+    sim.run(ms(10)).await;
+    assert_eq!(sim.supervisor.tasks.len(), 0, "a pause is no reason to linger");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_probe_of_a_flood_is_answered_by_the_one_login() {
+    let mut sim = Sim::one(Tuning::default()).await;
+    sim.run(s(10)).await;
+    sim.world.forget();
+    let hints = sim.supervisor.hints();
+    let probes = join_all((0..500).map(|_| hints.prove("one", s(5))));
+    tokio::pin!(probes);
+    let answers = tokio::select! {
+        answers = &mut probes => answers,
+        () = async { loop { sim.supervisor.tend().await } } => unreachable!("tending never ends"),
+    };
+    assert_eq!(answers, vec![Some(Proof::Ended(Answer::Proven)); 500]);
+    assert_eq!(sim.world.times("db", Saw::Login).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_of_a_hung_server_is_late_and_the_next_one_is_not_confused() {
+    let mut sim = Sim::one(Tuning::default()).await;
+    sim.run(s(2)).await;
+    sim.world.set("db", Mood::Hung);
+    let hints = sim.supervisor.hints();
+    assert_eq!(hints.prove("one", s(2)).await, Some(Proof::Late));
+    sim.world.set("db", Mood::Up);
+    sim.run(s(2)).await;
+    assert_eq!(hints.prove("one", s(2)).await, Some(Proof::Ended(Answer::Proven)));
+    assert_eq!(hints.prove("nobody", s(2)).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_wishes_neither_delays_the_drain_nor_a_reload() {
+    let mut sim = Sim::one(Tuning::default()).await;
+    sim.run(s(2)).await;
+    sim.world.set("db", Mood::Hung);
+    let hints = sim.supervisor.hints();
+    let flood =
+        tokio::spawn(async move { join_all((0..100).map(|_| hints.prove("one", s(3_600)))).await.len() });
+    sim.run(s(1)).await;
+    let begun = Instant::now();
+    assert_eq!(sim.supervisor.drain(s(10)).await, []);
+    assert!(begun.elapsed() < s(1), "{:?}", begun.elapsed());
+    assert_eq!(flood.await.expect("the flood ends"), 100, "and nobody is left waiting");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_closes_every_session_within_its_time() {
+    let mut sim = Sim::new(&[("db", Mood::Up), ("dead", Mood::Refuses), ("hole", Mood::BlackHole)]);
+    let all = [targets("t", "db", 200), targets("d", "dead", 50), targets("h", "hole", 50)].concat();
+    sim.supervisor.apply(&all);
+    sim.run(s(90)).await;
+    assert_eq!(sim.world.sessions(), 200);
+    let begun = Instant::now();
+    assert_eq!(sim.supervisor.drain(s(2)).await, []);
+    assert!(begun.elapsed() < ms(100));
+    assert_eq!((sim.world.sessions(), sim.world.times("db", Saw::Goodbye).len()), (0, 200));
+    assert_eq!(sim.gate.logins_in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_names_those_who_do_not_end_in_time() {
+    let mut sim = Sim::new(&[("db", Mood::Up), ("clings", Mood::Clings)]);
+    sim.supervisor.apply(&[
+        target("good", "db", Tuning::default()),
+        target("stuck-b", "clings", Tuning::default()),
+        target("stuck-a", "clings", Tuning::default()),
+    ]);
+    sim.run(s(5)).await;
+    let begun = Instant::now();
+    let stuck = sim.supervisor.drain(s(2)).await;
+    assert_eq!(stuck.iter().map(TargetName::as_str).collect::<Vec<_>>(), ["stuck-a", "stuck-b"]);
+    assert!(begun.elapsed() <= ms(2_010));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_two_lines_that_an_operator_can_act_on() {
+    let mut sim = Sim::one(Tuning::default()).await;
+    assert_eq!(sim.log.take().len(), 1, "connected");
+    sim.run(s(100)).await;
+    sim.world.set("db", Mood::Refuses);
+    sim.world.end_sessions("db");
+    sim.run(s(3_600)).await;
+    let outage = sim.log.take();
+    assert!(outage.len() <= 2, "{outage:#?}");
+    for words in
+        ["WARN", "target=one", "from=\"up\"", "to=\"down\"", "reason=shutdown", "after=\"1m 40s\"", "remedy="]
+    {
+        assert!(outage[0].contains(words), "{words} is not in {}", outage[0]);
+    }
+    assert!(outage[1].contains("reason=refused"), "{outage:#?}");
+    sim.world.set("db", Mood::Up);
+    sim.run(s(2)).await;
+    let back = sim.log.take();
+    assert_eq!(back.len(), 1);
+    for words in ["INFO", "from=\"down\"", "to=\"up\"", "after=\"1h", "the database is back"] {
+        assert!(back[0].contains(words), "{words} is not in {}", back[0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn planned_gaps_and_sleep_are_no_outage_in_the_log() {
+    let refresh = Refresh { every: Some(s(10)), jitter: 0.0, overlap: false };
+    let mut sim = Sim::one(Tuning { refresh, ..Tuning::default() }).await;
+    sim.log.take();
+    sim.run(s(100)).await;
+    assert_eq!(sim.log.take(), Vec::<String>::new());
+    assert!(sim.status("one").counters.refreshes >= 9);
+    let idle_policy = crate::target::IdlePolicy::LetSleep;
+    let mut sim = Sim::one(Tuning { idle_policy, ..Tuning::default() }).await;
+    sim.log.take();
+    sim.run(s(300)).await;
+    sim.world.end_sessions("db");
+    sim.run(s(1)).await;
+    let told = sim.log.take();
+    assert!(told.len() == 1 && told[0].starts_with("INFO"), "{told:#?}");
+    assert_eq!(sim.state("one"), State::Sleeping);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_line_of_the_log_holds_a_password() {
+    let mut sim = Sim::new(&[("db", Mood::Rejects), ("bad", Mood::Breaks), ("dead", Mood::Refuses)]);
+    let on = |name, host| target(name, host, Tuning::default());
+    sim.supervisor.apply(&[on("a", "db"), on("b", "bad"), on("c", "dead")]);
+    sim.run(s(60)).await;
+    let told = sim.log.take();
+    assert!(told.len() >= 3);
+    assert!(told.iter().all(|line| !line.contains("secret ") && !line.contains("password=")), "{told:#?}");
+}

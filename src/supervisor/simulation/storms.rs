@@ -1,0 +1,183 @@
+//! Many targets at once: the guard holds, and everybody comes back.
+
+use super::*;
+
+/// The limits of the guard, as the servers see them.
+fn assert_within_limits(sim: &Sim) {
+    let limits = Limits::default();
+    let notes = sim.world.notes();
+    let all = most_in_a_second(&knocks(&notes));
+    assert!(all <= limits.connects_per_second as usize, "{all} connects in a second");
+    let mut hosts: Vec<_> = notes.iter().map(|note| note.host.as_str()).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    for host in hosts {
+        let most = most_in_a_second(&sim.world.times(host, Saw::Knock));
+        assert!(
+            most <= limits.connects_per_host_per_second as usize,
+            "{most} connects in a second at {host}"
+        );
+    }
+    assert!(sim.world.most_logins() <= limits.logins_in_flight as usize);
+}
+
+fn gaps(times: &[Instant]) -> Vec<Duration> {
+    times.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_fleet_on_a_dead_address_leaves_the_other_half_in_peace() {
+    let mut sim = Sim::new(&[("dead", Mood::Refuses), ("live", Mood::Up)]);
+    let all = [targets("dead", "dead", 500), targets("live", "live", 500)].concat();
+    sim.supervisor.apply(&all);
+    sim.run(s(60)).await;
+    assert_eq!((sim.count("live", State::Up), sim.count("dead", State::Down)), (500, 500));
+    sim.log.take();
+    sim.run(s(60)).await;
+    assert_within_limits(&sim);
+    let dead = sim.world.times("dead", Saw::Knock);
+    // At first nobody knows that it is dead, and as many knock as may at the same time.
+    let late = &gaps(&dead)[4..];
+    assert!(late.iter().all(|gap| (ms(800)..=ms(1100)).contains(gap)), "one knock a second: {late:?}");
+    assert_eq!(sim.world.times("dead", Saw::Login), []);
+    assert_eq!((sim.count("live", State::Up), sim.count("dead", State::Down)), (500, 500));
+    let knocks: u64 = sim.board.slots().iter().map(|slot| slot.borrow().counters.knocks).sum();
+    let seen = sim.world.notes().iter().filter(|note| note.saw == Saw::Knock).count() as u64;
+    assert_eq!(knocks, seen, "each knock is counted once, by who knocked");
+    let told = sim.log.take();
+    assert!(told.len() < 20, "{told:#?}");
+    assert_pings_on_time(&sim);
+}
+
+/// Between the pings of a live session lie 30 s.
+fn assert_pings_on_time(sim: &Sim) {
+    let mut last = std::collections::HashMap::new();
+    for note in sim.world.notes().into_iter().filter(|note| note.saw == Saw::Ping) {
+        if let Some(before) = last.insert(note.target.clone(), note.at) {
+            let gap = note.at - before;
+            assert!((s(30)..s(30) + ms(50)).contains(&gap), "{} was pinged after {gap:?}", note.target);
+        }
+    }
+    assert_eq!(last.len(), 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_of_everybodys_server_brings_everybody_back_without_a_storm() {
+    let mut sim = Sim::new(&[("db", Mood::Up)]);
+    sim.supervisor.apply(&targets("t", "db", 500));
+    sim.run(s(180)).await;
+    assert_eq!(sim.count("t", State::Up), 500);
+    sim.world.forget();
+    sim.world.set("db", Mood::Refuses);
+    sim.world.end_sessions("db");
+    sim.run(s(45)).await;
+    assert_eq!(sim.count("t", State::Down), 500);
+    let dark = sim.world.times("db", Saw::Knock).len();
+    assert!(dark <= 75, "one address, one knock a second: {dark}");
+    sim.world.set("db", Mood::Starting);
+    sim.run(s(5)).await;
+    sim.world.set("db", Mood::Up);
+    sim.run(s(1)).await;
+    assert!(sim.count("t", State::Up) >= 1, "the first is back within the second");
+    sim.run(s(69)).await;
+    assert_eq!(sim.count("t", State::Up), 500);
+    assert_within_limits(&sim);
+    for slot in sim.board.slots().iter() {
+        let status = slot.borrow();
+        assert_eq!((status.counters.reconnects, status.counters.disconnects.total()), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_target_is_back_within_a_second_of_the_server() {
+    let mut sim = Sim::one(Tuning::default()).await;
+    sim.run(s(100)).await;
+    sim.world.set("db", Mood::Refuses);
+    sim.world.end_sessions("db");
+    sim.run(s(45)).await;
+    assert_eq!(sim.shows("one"), (State::Down, Some(Reason::Refused)));
+    sim.world.set("db", Mood::Up);
+    sim.run(ms(1020)).await;
+    assert_eq!(sim.state("one"), State::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_of_hung_servers_is_down_in_time_and_back_at_the_thaw() {
+    let mut sim = Sim::new(&[("db", Mood::Up), ("other", Mood::Up)]);
+    sim.supervisor.apply(&[targets("t", "db", 100), targets("o", "other", 100)].concat());
+    sim.run(s(150)).await;
+    sim.world.set("db", Mood::Hung);
+    sim.run(s(36)).await;
+    assert_eq!(sim.count("t", State::Down), 100, "ping interval and timeout are over");
+    sim.run(s(24)).await;
+    assert_eq!(sim.count("o", State::Up), 100, "the others notice nothing");
+    assert_eq!(sim.board.overdue(Moment::now()), Vec::<String>::new());
+    sim.world.set("db", Mood::Up);
+    sim.run(ms(100)).await;
+    assert_eq!(sim.count("t", State::Down), 0, "by the late answer");
+    sim.run(s(60)).await;
+    assert_eq!(sim.count("t", State::Up), 100);
+    assert_within_limits(&sim);
+    let lost: u64 = sim.board.slots().iter().map(|slot| slot.borrow().counters.disconnects.total()).sum();
+    assert_eq!(lost, 0, "every session survived");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_black_hole_is_knocked_at_one_after_the_other_and_starves_nobody() {
+    let mut sim = Sim::new(&[("hole", Mood::BlackHole), ("db", Mood::Up)]);
+    sim.supervisor.apply(&[targets("hole", "hole", 100), targets("t", "db", 100)].concat());
+    sim.run(s(120)).await;
+    assert_eq!((sim.count("hole", State::Down), sim.count("t", State::Up)), (100, 100));
+    assert_eq!(sim.shows("hole042"), (State::Down, Some(Reason::Timeout)));
+    let gaps = gaps(&sim.world.times("hole", Saw::Knock));
+    let later = &gaps[gaps.len() - 5..];
+    assert!(later.iter().all(|gap| (ms(10_800)..ms(12_100)).contains(gap)), "{later:?}");
+    assert_within_limits(&sim);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_is_tried_four_times_in_two_minutes_at_the_most() {
+    let mut sim = Sim::new(&[("db", Mood::Rejects)]);
+    let with_file = Target {
+        password_file: Some("/run/secrets/pw".into()),
+        ..Target::clone(&target("one", "db", Tuning::default()))
+    };
+    sim.supervisor.apply(&[Arc::new(with_file)]);
+    sim.run(s(120)).await;
+    let logins = sim.world.times("db", Saw::Login).len();
+    assert!((2..=4).contains(&logins), "{logins}");
+    assert_eq!(sim.shows("one"), (State::Down, Some(Reason::Auth)));
+    sim.world.set("db", Mood::Up);
+    sim.world.change_secret();
+    sim.run(s(2)).await;
+    assert_eq!(sim.state("one"), State::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_never_holds_still_makes_no_storm() {
+    let mut sim = Sim::new(&[("db", Mood::Rejects)]);
+    let with_file = Target {
+        password_file: Some("/run/secrets/pw".into()),
+        ..Target::clone(&target("one", "db", Tuning::default()))
+    };
+    sim.supervisor.apply(&[Arc::new(with_file)]);
+    for _ in 0..600 {
+        sim.world.change_secret();
+        sim.run(ms(100)).await;
+    }
+    let logins = sim.world.times("db", Saw::Login);
+    assert!(most_in_a_second(&logins) <= 1, "{}", logins.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn refreshes_hold_two_sessions_for_moments_and_never_three() {
+    let refresh = Refresh { every: Some(s(2)), jitter: 0.1, overlap: true };
+    let mut sim = Sim::one(Tuning { refresh, ..Tuning::default() }).await;
+    for _ in 0..6_000 {
+        sim.run(ms(10)).await;
+        assert_eq!(sim.state("one"), State::Up);
+    }
+    let status = sim.status("one");
+    assert!(status.counters.refreshes >= 29);
+    assert_eq!((status.counters.reconnects, sim.world.most_sessions("one")), (0, 2));
+}
