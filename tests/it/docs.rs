@@ -61,7 +61,10 @@ async fn the_metrics_table_names_what_a_scrape_has_and_nothing_else() {
     let (said, seen) = (names(&documented), names(&exported));
     let missing: Vec<_> = seen.difference(&said).collect();
     let invented: Vec<_> = said.difference(&seen).collect();
-    assert!(missing.is_empty() && invented.is_empty(), "not in README: {missing:?}; only there: {invented:?}");
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "not in README: {missing:?}; only there: {invented:?}"
+    );
     for (name, family) in exported {
         assert_eq!(documented[&name], family, "{name}");
     }
@@ -125,9 +128,8 @@ async fn the_health_document_in_readme_has_the_keys_of_a_live_one() {
     let (_cluster, daemon) = in_every_state().await;
     let live = daemon.get("/health").await.json();
     let shown: serde_json::Value = serde_json::from_str(&blocks("json")[0]).unwrap();
-    let keys = |value: &serde_json::Value| -> Vec<String> {
-        value.as_object().unwrap().keys().cloned().collect()
-    };
+    let keys =
+        |value: &serde_json::Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
     assert_eq!(keys(&shown), keys(&live));
     assert_eq!(keys(&shown["database"]), keys(&live["database"]));
     assert_eq!(keys(&shown["targets"][0]), keys(&live["targets"][0]));

@@ -252,7 +252,8 @@ async fn nothing_that_the_commands_say_holds_a_password() {
     };
     let good = write("good.yaml", &every_failure(&cluster, &parrot, folder.path()));
     let bad = write("bad.yaml", &bad_file());
-    let from_env = write("env.yaml", "targets: [{name: \"${SECRET}\", url: \"${SECRET}\", role: \"${SECRET}\"}]\n");
+    let from_env =
+        write("env.yaml", "targets: [{name: \"${SECRET}\", url: \"${SECRET}\", role: \"${SECRET}\"}]\n");
     let broken = format!("postgresql://app:{RIGHT}@host/db");
     let url = format!("postgresql://app:{}@127.0.0.1:{}/postgres", encoded(RIGHT), cluster.port());
     let wrong = format!("postgresql://app:{PLAIN}@127.0.0.1:{}/postgres", cluster.port());

@@ -118,7 +118,9 @@ async fn metrics_health_and_api_tell_the_same() {
         let before = daemon.metrics().await;
         let health = daemon.get("/health").await.json();
         let api = daemon.get("/api/v1/targets").await.json();
-        if daemon.metrics().await.all("pgtether_target_state", &[]) != before.all("pgtether_target_state", &[]) {
+        if daemon.metrics().await.all("pgtether_target_state", &[])
+            != before.all("pgtether_target_state", &[])
+        {
             return Err("the states changed meanwhile".to_owned());
         }
         Ok((before, health, api))

@@ -59,9 +59,11 @@ async fn a_failure_is_critical_with_its_reason_and_remedy() {
     let dead = format!("postgresql://app@127.0.0.1:{}/db", free_port().unwrap());
     let wrong = cluster.url("postgres", "wrong", "postgres");
     let missing = cluster.url("postgres", cluster.password(), "nowhere");
-    for (url, step, reason) in
-        [(&dead, "connect", "refused"), (&wrong, "startup", "auth"), (&missing, "startup", "database_missing")]
-    {
+    for (url, step, reason) in [
+        (&dead, "connect", "refused"),
+        (&wrong, "startup", "auth"),
+        (&missing, "startup", "database_missing"),
+    ] {
         let ended = pgtether(&["check", "--output=json", url]);
         assert_eq!(ended.code, 2, "{ended:?}");
         let report = &json(&ended)["targets"][0];
@@ -69,7 +71,11 @@ async fn a_failure_is_critical_with_its_reason_and_remedy() {
         assert_eq!((&last["name"], &last["reason"]), (&step.into(), &reason.into()), "{report}");
         let text = pgtether(&["check", url]);
         assert_eq!(text.code, 2);
-        assert!(text.out.contains(reason) && text.out.contains(last["remedy"].as_str().unwrap()), "{}", text.out);
+        assert!(
+            text.out.contains(reason) && text.out.contains(last["remedy"].as_str().unwrap()),
+            "{}",
+            text.out
+        );
     }
 }
 
