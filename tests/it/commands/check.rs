@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use pgtether::demo::postgres::{Setup, free_port};
 use serde_json::Value;
 
-use super::{Ended, file, pgtether};
+use super::{Ended, file, pgtether, within};
 use crate::certs::{Authority, with_tls};
-use crate::process::run;
 use crate::servers::{Admin, PgBouncer, PoolMode, Version, postgres, postgres15};
 use crate::supervise::{config, targets};
 
@@ -175,7 +174,8 @@ async fn a_wrong_role_is_a_warning() {
 async fn a_database_url_alone_is_examined() {
     let cluster = postgres15();
     let url = cluster.superuser_url();
-    let ended: Ended = run(&["check"], &[("DATABASE_URL", &url)]).into();
+    let folder = tempfile::tempdir().unwrap();
+    let ended = within(folder.path(), &["check"], &[("DATABASE_URL", &url)]);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.out.contains("default"), "{}", ended.out);
 }
