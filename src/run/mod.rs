@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use self::daemon::{Inside, ReloadRequest};
-use crate::config::{Config, Fleet, Problems};
+use crate::config::{Config, Problems};
 use crate::connection::Postgres;
 use crate::http::{self, App, Door, Limits, Web};
 use crate::metrics::ProcessMetrics;
@@ -26,7 +26,7 @@ use crate::signals::Signals;
 use crate::status::Moment;
 use crate::status::board::Board;
 use crate::supervisor::Supervisor;
-use crate::supervisor::gate::{self, Gate};
+use crate::supervisor::gate::Gate;
 pub use listen::bind;
 
 /// How long HTTP goes on while `/readyz` already fails, so that a probe can see it before the listener is gone.
@@ -63,7 +63,7 @@ pub async fn run(setup: Setup) -> prometheus::Result<bool> {
     let Setup { config, reread, web, doors, mut signals, board } = setup;
     let started = Moment::now();
     let metrics = Arc::new(ProcessMetrics::new(web.version, started.wall)?);
-    let gate = Gate::new(limits(&config.fleet));
+    let gate = Gate::new(config.fleet);
     let mut supervisor =
         Supervisor::new(Postgres::default(), gate.clone(), board.clone(), fastrand::Rng::new());
     let (ask, mut asked) = mpsc::channel::<ReloadRequest>(RELOADS);
@@ -149,7 +149,7 @@ impl Reload {
         let problems = match read {
             Ok(Ok(config)) => {
                 warn_of(&config);
-                self.gate.set_limits(limits(&config.fleet));
+                self.gate.set_limits(config.fleet);
                 self.inside.service.store(Arc::new(config.service.clone()));
                 supervisor.apply(&config.targets);
                 self.metrics.reload_succeeded(Moment::now().wall);
@@ -195,13 +195,5 @@ fn url_of(address: SocketAddr) -> String {
         format!("http://localhost:{}/", address.port())
     } else {
         format!("http://{address}/")
-    }
-}
-
-fn limits(fleet: &Fleet) -> gate::Limits {
-    gate::Limits {
-        logins_in_flight: fleet.logins_in_flight,
-        connects_per_second: fleet.connects_per_second,
-        connects_per_host_per_second: fleet.connects_per_host_per_second,
     }
 }
