@@ -103,7 +103,7 @@ fn play(args: DemoArgs) -> Done {
         let doors = vec![Door { listener, scope: Scope::All }];
         serve(config, Arc::new(move || read(&file)), web, doors, stage.board).await
     }))?;
-    ended.unwrap_or_else(|trouble| Err(failed("the demo cannot go on", trouble)))
+    ended.unwrap_or_else(|error| Err(failed("the demo cannot go on", error)))
 }
 
 /// Examines the targets side by side and prints them in order.
