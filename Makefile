@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Both install what they need and say so first.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos test lint tools release clean
+.PHONY: help demo chaos test lint figures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -17,13 +17,18 @@ chaos: demo ## The same, while the server is killed, restarted, hung and locked 
 test: ## Passes everything that has to hold: format, lints, docs, all tests against real servers.
 	@tests/tools.sh build lint test
 	$(MAKE) lint
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-fail-fast
 
+# Module docs are for those who read the code: they may name what is private.
 lint: ## Format, clippy and rustdoc, warnings as errors.
 	@tests/tools.sh build lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc --locked --no-deps --document-private-items
+
+figures: ## Measures what README's figures say, in a quarter of an hour; ONLY=hang,fleet for some, QUICK=1 for a trial.
+	@tests/tools.sh build test figures
+	$(CARGO) bench --locked --bench figures -- $(if $(ONLY),--only=$(ONLY)) $(if $(QUICK),--quick)
 
 tools: ## Installs all that building and testing need.
 	@tests/tools.sh

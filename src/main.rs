@@ -16,7 +16,6 @@ use pgtether::status::board::Board;
 use pgtether::target::Target;
 use pgtether::{demo, logging, signals};
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 
 /// Flags or a configuration that cannot be used; as sysexits.h has it.
 const EX_USAGE: u8 = 64;
@@ -65,7 +64,7 @@ fn supervise(args: &RunArgs) -> Done {
     if args.config_check {
         return print(&checked(&config));
     }
-    runtime()?.block_on(async {
+    turn(async {
         let mut doors = Vec::new();
         for address in &args.web.listen_addresses {
             let listener =
@@ -75,7 +74,7 @@ fn supervise(args: &RunArgs) -> Done {
         let file = args.config.clone();
         let web = web(&args.web);
         serve(config, Arc::new(move || read(&file)), web, doors, Board::default()).await
-    })
+    })?
 }
 
 async fn serve(config: Config, reread: Reread, web: Web, doors: Vec<Door>, board: Board) -> Done {
@@ -97,14 +96,14 @@ fn web(args: &WebArgs) -> Web {
 fn play(args: DemoArgs) -> Done {
     logging::start(&args.log).map_err(|error| failed("the log cannot start", error))?;
     let web = Web { enable_lifecycle: true, ..Web::default() };
-    let ended = runtime()?.block_on(demo::run(args.chaos, |stage| async move {
+    let ended = turn(demo::run(args.chaos, |stage| async move {
         let file = ConfigFile { file: Some(stage.config) };
         let config = read(&file).map_err(|problems| unusable(&problems))?;
         let listener =
             TcpListener::from_std(stage.listener).map_err(|error| failed("cannot listen", error))?;
         let doors = vec![Door { listener, scope: Scope::All }];
         serve(config, Arc::new(move || read(&file)), web, doors, stage.board).await
-    }));
+    }))?;
     ended.unwrap_or_else(|trouble| Err(failed("the demo cannot go on", trouble)))
 }
 
@@ -113,14 +112,14 @@ fn doctor(args: CheckArgs) -> Done {
     let unknown = |text: String| Exit { code: Verdict::Unknown.exit_code(), text };
     logging::start(&args.log).map_err(|error| unknown(error.to_string()))?;
     let targets = subjects(&args).map_err(unknown)?;
-    let runtime = runtime().map_err(|exit| unknown(exit.text))?;
-    let reports: Vec<Report> = runtime.block_on(async {
+    let reports: Result<Vec<Report>, Exit> = turn(async {
         let connector = Postgres::default();
         let examined = targets.into_iter().map(|target| check::examine(&connector, target, args.watch));
         futures_util::future::join_all(examined).await
     });
+    let reports = reports.map_err(|exit| unknown(exit.text))?;
     let text = match args.output {
-        Output::Text => reports.iter().map(check::text).collect::<Vec<_>>().join("\n"),
+        Output::Text => check::text(&reports),
         Output::Json => check::json(&reports).map_err(|error| unknown(error.to_string()))? + "\n",
     };
     print(&text)?;
@@ -172,9 +171,13 @@ fn read(file: &ConfigFile) -> Result<Config, Problems> {
 }
 
 /// One thread: measured, a second one costs 10 to 40 % more a ping, and scrapes are not what it would help.
-fn runtime() -> Result<Runtime, Exit> {
+fn turn<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| failed("the runtime cannot start", error))
+    let runtime = runtime.map_err(|error| failed("the runtime cannot start", error))?;
+    let done = runtime.block_on(work);
+    // A resolver that hangs cannot be cancelled, and must not keep us.
+    runtime.shutdown_background();
+    Ok(done)
 }
 
 fn print(text: &str) -> Done {

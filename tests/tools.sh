@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building, testing and the demo need and this machine lacks, and says so before it does.
-# Usage: tests/tools.sh PART...   Parts: build postgres test
+# Usage: tests/tools.sh PART...   Parts: build lint postgres test figures
 # With nothing to install it takes a moment and prints nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -56,6 +56,10 @@ part_test() {
   postgres_15_from_debian || true
 }
 
+part_figures() {
+  have prometheus-postgres-exporter || want prometheus-postgres-exporter "what a scrape is compared with"
+}
+
 # Whether PostgreSQL 15 is there, or will be, as a Debian package.
 postgres_15_from_debian() {
   [ -x /usr/lib/postgresql/15/bin/postgres ] && return
@@ -109,7 +113,7 @@ if [ ! -e "$cluster" ]; then
 fi
 # What is not there yet must not start at the next boot either.
 fresh=()
-for unit in postgresql pgbouncer prometheus; do
+for unit in postgresql pgbouncer prometheus prometheus-postgres-exporter; do
   [ -e "/lib/systemd/system/$unit.service" ] || fresh+=("$unit")
 done
 log=$(mktemp)
@@ -156,8 +160,8 @@ install_npm_postgres() { # major version
 [ "$#" -gt 0 ] || set -- build lint postgres test
 for part in "$@"; do
   case "$part" in
-    build | lint | postgres | test) "part_$part" ;;
-    *) die "unknown part $part; parts: build lint postgres test" ;;
+    build | lint | postgres | test | figures) "part_$part" ;;
+    *) die "unknown part $part; parts: build lint postgres test figures" ;;
   esac
 done
 install_debian_packages

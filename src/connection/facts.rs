@@ -181,12 +181,12 @@ fn lower_hex(encoded: &str) -> String {
 
 /// One line, no control characters, of bounded length.
 fn tidy(text: &str) -> String {
-    let mut out: String =
-        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TEXT).collect();
-    if text.trim().chars().nth(MAX_TEXT).is_some() {
-        out.push('…');
+    let line = text.replace(char::is_control, " ");
+    let line = line.trim();
+    match line.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
     }
-    out
 }
 
 /// tokio-postgres keeps the cause out of its own text.
@@ -199,4 +199,70 @@ fn spelled_out(error: &tokio_postgres::Error) -> String {
         next = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn errors_of_our_own_machine_are_told_from_the_networks() {
+        for local in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM, Errno::EADDRNOTAVAIL] {
+            let cause = io_cause(&io::Error::from_raw_os_error(local as i32));
+            assert!(matches!(cause, Cause::Local { .. }), "{local}: {cause:?}");
+        }
+        for remote in [Errno::ECONNREFUSED, Errno::ECONNRESET, Errno::ETIMEDOUT, Errno::EHOSTUNREACH] {
+            let cause = io_cause(&io::Error::from_raw_os_error(remote as i32));
+            assert!(matches!(cause, Cause::Io { os: Some(os), .. } if os == remote as i32), "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn the_failure_that_got_furthest_tells_most() {
+        let failed = |phase, cause| Facts::new(phase, cause);
+        let refused = failed(Phase::Connect, Cause::Closed);
+        let unresolved = failed(Phase::Resolve, Cause::Timeout);
+        let role = failed(Phase::Startup, Cause::WrongRole { wanted: "primary".into() });
+        let hung = failed(Phase::Ping, Cause::Timeout);
+        assert_eq!(more_telling(None, unresolved.clone()), unresolved);
+        assert_eq!(more_telling(Some(refused.clone()), unresolved), refused);
+        assert_eq!(more_telling(Some(role.clone()), hung), role);
+        let later = failed(Phase::Connect, Cause::Timeout);
+        assert_eq!(more_telling(Some(refused), later.clone()), later);
+    }
+
+    #[test]
+    fn a_sqlstate_that_is_none_is_not_passed_on() {
+        let said = Words { sqlstate: "my password".into(), message: "so\r\nwhat\u{7}".into(), fatal: true };
+        let expected = Cause::Server { sqlstate: "XX000".into(), message: "so  what".into() };
+        assert_eq!(server(said, None), expected);
+    }
+
+    #[test]
+    fn a_password_at_the_cut_is_gone_before_the_cut() {
+        let text = format!("{}sesame-open", "x".repeat(MAX_TEXT - 3));
+        let shown = scrub(&text, Some(&Secret::new("sesame-open")));
+        assert!(shown.ends_with("x<re…"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_spelling_of_a_password_survives(
+            password in "\\PC{1,30}",
+            before in "\\PC{0,40}",
+            after in "\\PC{0,40}",
+        ) {
+            // A password inside of the mark itself can't be told from it.
+            prop_assume!(!"<redacted>".contains(&password));
+            let secret = Secret::new(password.as_bytes());
+            let encoded = percent_encode(password.as_bytes(), NON_ALPHANUMERIC).to_string();
+            let base64 = encode_block(password.as_bytes());
+            for spelling in [&password, &encoded, &lower_hex(&encoded), &base64] {
+                let shown = scrub(&format!("{before} {spelling} {after}"), Some(&secret));
+                prop_assert!(!shown.contains(password.as_str()), "{shown:?}");
+            }
+        }
+    }
 }

@@ -8,26 +8,24 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
+use super::blocking::Blocking;
 use super::facts::{config, io_cause, more_telling};
 use super::tap::Stream;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{Endpoint, Host, LoadBalance, SocketTuning};
 
-/// A call of getaddrinfo can't be ended from outside and may take half a minute: so many may hang at once.
+/// A resolver that does not answer keeps a call for half a minute.
 const RESOLVING_AT_ONCE: usize = 64;
 
 /// Asks the system's resolver off the runtime's thread; nothing is cached here.
 #[derive(Debug, Clone)]
-pub struct Resolver(Arc<Semaphore>);
+pub struct Resolver(Blocking);
 
 /// The addresses that are left to try.
 #[derive(Debug)]
@@ -67,30 +65,33 @@ enum Stop {
     At { host: usize, address: Address, resolve: Duration },
 }
 
+impl Address {
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Tcp(address) => Some(*address),
+            Address::Unix(_) => None,
+        }
+    }
+}
+
 impl Default for Resolver {
     fn default() -> Self {
-        Resolver(Arc::new(Semaphore::new(RESOLVING_AT_ONCE)))
+        Resolver(Blocking::new(RESOLVING_AT_ONCE))
     }
 }
 
 impl Resolver {
     async fn addresses(&self, name: String, port: u16) -> Result<Vec<SocketAddr>, Cause> {
-        let slot = Arc::clone(&self.0).acquire_owned().await.map_err(|_| Cause::Internal)?;
-        let call = move || {
-            // Given back when the call really ends, not when we stop waiting for it.
-            let _slot = slot;
-            (name.as_str(), port).to_socket_addrs().map(Vec::from_iter)
-        };
-        match spawn_blocking(call).await {
-            Ok(Ok(found)) if found.is_empty() => {
+        let ask = move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+        match self.0.run(ask).await? {
+            Ok(found) if found.is_empty() => {
                 Err(Cause::Dns { message: "the name has no address".to_owned() })
             }
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(error)) => Err(match io_cause(&error) {
+            Ok(found) => Ok(found),
+            Err(error) => Err(match io_cause(&error) {
                 local @ Cause::Local { .. } => local,
                 _ => Cause::Dns { message: error.to_string() },
             }),
-            Err(_) => Err(Cause::Internal),
         }
     }
 }
@@ -169,7 +170,7 @@ pub async fn connect(address: &Address, tuning: &SocketTuning, until: Instant) -
     let opened = timeout_at(until, async {
         Ok::<Stream, Cause>(match address {
             Address::Tcp(address) => Box::new(connect_tcp(*address, tuning).await?),
-            Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(unix_cause)?),
+            Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(|e| io_cause(&e))?),
         })
     });
     opened.await.unwrap_or(Err(Cause::Timeout)).map_err(|cause| Facts::new(Phase::Connect, cause))
@@ -234,9 +235,112 @@ fn socket_path(dir: &std::path::Path, port: u16) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
-fn unix_cause(error: io::Error) -> Cause {
-    if error.kind() == io::ErrorKind::InvalidInput {
-        return config(format!("the path of the Unix socket cannot be used: {error}"));
+#[cfg(test)]
+mod tests {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
+    use std::path::Path;
+
+    use super::*;
+    use crate::target::{Keepalives, conninfo};
+
+    const LIMIT: Duration = Duration::from_secs(10);
+    const PLAIN: SocketTuning =
+        SocketTuning { connect_timeout: LIMIT, keepalives: None, tcp_user_timeout: None };
+
+    fn route(url: &str) -> Route {
+        Route::new(&conninfo::parse(url).unwrap().endpoint, PLAIN, Resolver::default())
     }
-    io_cause(&error)
+
+    async fn dial(tuning: &SocketTuning) -> TcpStream {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        connect_tcp(listener.local_addr().unwrap(), tuning).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_sockets_options_are_really_set() {
+        let (idle, interval) = (Duration::from_secs(11), Duration::from_secs(7));
+        let tuning = SocketTuning {
+            keepalives: Some(Keepalives { idle, interval, count: 4 }),
+            tcp_user_timeout: Some(Duration::from_millis(12_345)),
+            ..PLAIN
+        };
+        let stream = dial(&tuning).await;
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), idle);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), interval);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(12_345)));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_asked_for_is_left_alone() {
+        let stream = dial(&PLAIN).await;
+        let socket = SockRef::from(&stream);
+        assert!(!socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn values_beyond_the_systems_range_are_brought_into_it() {
+        for (long, count) in [(Duration::from_millis(1), 0), (Duration::from_secs(u64::MAX), u32::MAX)] {
+            let tuning = SocketTuning {
+                keepalives: Some(Keepalives { idle: long, interval: long, count }),
+                tcp_user_timeout: Some(long),
+                ..PLAIN
+            };
+            dial(&tuning).await;
+        }
+    }
+
+    #[test]
+    fn sockets_have_libpqs_names() {
+        assert_eq!(socket_path(Path::new("/run/pg"), 5433), Path::new("/run/pg/.s.PGSQL.5433"));
+        assert_eq!(socket_path(Path::new("@pg"), 1), Path::new("\0pg/.s.PGSQL.1"));
+    }
+
+    #[tokio::test]
+    async fn an_abstract_socket_is_found() {
+        let name = format!("pgtether-test-{}", fastrand::u64(..));
+        let address = UnixAddress::from_abstract_name(format!("{name}/.s.PGSQL.5432")).unwrap();
+        let _listener = UnixListener::bind_addr(&address).unwrap();
+        let arrival = route(&format!("host=@{name} user=u")).next(Instant::now() + LIMIT).await.unwrap();
+        assert_eq!(arrival.address.peer(), None);
+    }
+
+    #[tokio::test]
+    async fn hosts_that_are_left_share_the_time_that_is_left() {
+        let route = route("postgresql://u@10.0.0.1,10.0.0.2,10.0.0.3/d");
+        let deadline = Instant::now() + Duration::from_secs(8);
+        for (present, seconds) in [(0, 8.0 / 3.0), (1, 2.0)] {
+            let share = route.share(deadline, present) - Instant::now();
+            assert!((share.as_secs_f64() - seconds).abs() < 0.2, "{share:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_deadline_that_has_passed_nothing_is_left_to_share() {
+        let past = Instant::now() - Duration::from_secs(1);
+        for route in [route("postgresql://u@10.0.0.1/d"), route("postgresql://u@10.0.0.1,10.0.0.2/d")] {
+            assert!(route.share(past, 0) <= Instant::now());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_skipped_host_takes_its_other_addresses_along() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut route = route(&format!("postgresql://u@127.0.0.1:{port},127.0.0.1:{port}/d"));
+        let first = route.next(Instant::now() + LIMIT).await.unwrap();
+        route.stops.push_front(Stop::At {
+            host: first.host,
+            address: first.address.clone(),
+            resolve: Duration::ZERO,
+        });
+        route.skip(first.host);
+        let second = route.next(Instant::now() + LIMIT).await.unwrap();
+        assert_eq!((first.host, second.host), (0, 1));
+        assert!(route.is_empty());
+    }
 }

@@ -1,30 +1,23 @@
-//! From an accepted socket to a proven session: TLS as `sslmode` says, startup, first ping; on to the next host
-//! where `target_session_attrs` asks for another server.
+//! From an accepted socket to a proven session: the ways that `sslmode` allows, and on to the next host where this
+//! one does not fit. What happens on one socket is an [`Attempt`]'s.
 
-use std::time::Duration;
+use tokio::time::Instant;
 
-use tokio::time::{Instant, timeout_at};
-use tokio_postgres::config::{
-    ChannelBinding as Binding, Config, SslMode as Ssl, SslNegotiation as Negotiation,
-};
-
-use super::facts::{cause, more_telling};
+use super::Login;
+use super::attempt::{Ask, Attempt};
+use super::blocking::Blocking;
+use super::facts::more_telling;
 use super::knock::{Address, Arrival, Resolver, Route, connect};
-use super::session::{Outcome, PgSession};
-use super::standing::{Question, wanted};
-use super::tap::{AlreadyNegotiated, Stream, Tap};
-use super::tls::{self, Connectors};
-use super::{Login, Session, SessionFacts};
+use super::session::PgSession;
+use super::tls::Connectors;
 use crate::reason::{Cause, Facts, Phase};
-use crate::target::{
-    ChannelBinding, Endpoint, Host, Role, SessionAttrs, SocketTuning, SslMode, SslNegotiation,
-};
+use crate::target::{Endpoint, Role, SessionAttrs, SocketTuning, SslMode};
 
 /// An accepted socket, not logged in yet, and the addresses that were not tried.
 #[derive(Debug)]
 pub struct Door {
-    pub arrival: Arrival,
-    pub route: Route,
+    pub(super) arrival: Arrival,
+    pub(super) route: Route,
 }
 
 /// Everything that the attempts of one login have in common.
@@ -33,26 +26,11 @@ pub struct Entry<'a> {
     pub sockets: &'a SocketTuning,
     pub connectors: &'a Connectors,
     pub resolver: &'a Resolver,
+    pub calls: &'a Blocking,
     /// `application_name` where the connection string names none.
     pub service: &'a str,
     pub role: Role,
     pub deadline: Instant,
-}
-
-/// How TLS is asked for on one socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ask {
-    Plain,
-    /// TLS if the server has it.
-    Offer,
-    Demand,
-}
-
-struct Secured {
-    tap: Tap,
-    took: Option<Duration>,
-    version: Option<String>,
-    expiry: Option<std::time::SystemTime>,
 }
 
 impl Entry<'_> {
@@ -118,7 +96,8 @@ impl Entry<'_> {
     ) -> Result<(PgSession, Login), Facts> {
         let Arrival { socket, host, address, .. } = arrival;
         let (first, second) = ways(self.endpoint.tls.mode, &address);
-        let facts = match self.attempt(attrs, socket, host, &address, first, until).await {
+        let way = |ask| Attempt { entry: self, attrs, host, address: &address, ask, until };
+        let facts = match way(first).run(socket).await {
             Ok(entered) => return Ok(entered),
             Err(facts) => facts,
         };
@@ -128,132 +107,9 @@ impl Entry<'_> {
         let Ok(socket) = connect(&address, self.sockets, until).await else {
             return Err(facts);
         };
-        match self.attempt(attrs, socket, host, &address, second, until).await {
+        match way(second).run(socket).await {
             Err(Facts { cause: Cause::TlsRefused, .. }) => Err(facts),
             other => other,
-        }
-    }
-
-    async fn attempt(
-        &self,
-        attrs: SessionAttrs,
-        socket: Stream,
-        host: usize,
-        address: &Address,
-        ask: Ask,
-        until: Instant,
-    ) -> Result<(PgSession, Login), Facts> {
-        let secured = self.secure(socket, host, address, ask, until).await?;
-        let began = Instant::now();
-        let mut session = self.startup(&secured.tap, attrs, until).await?;
-        let startup = began.elapsed();
-        let answer = timeout_at(until, async {
-            session.ask(Question::for_role(self.role, attrs));
-            session.outcome().await
-        });
-        let (ping, role) = match answer.await {
-            Ok(Outcome::Answered { took, answer }) => (took, answer.role()),
-            Ok(Outcome::Failed(Facts { cause: Cause::WrongRole { .. }, .. })) => {
-                session.close().await;
-                let wanted = wanted(attrs).to_owned();
-                return Err(Facts::new(Phase::Startup, Cause::WrongRole { wanted }));
-            }
-            Ok(Outcome::Failed(facts)) => {
-                session.close().await;
-                return Err(facts);
-            }
-            Ok(Outcome::Lost(facts)) => return Err(facts),
-            Err(_) => return Err(Facts::new(Phase::Ping, Cause::Timeout)),
-        };
-        let login = Login { tls: secured.took, startup, ping, facts: facts_of(&secured, address), role };
-        Ok((session, login))
-    }
-
-    /// TLS, where asked for and had.
-    async fn secure(
-        &self,
-        mut socket: Stream,
-        host: usize,
-        address: &Address,
-        ask: Ask,
-        until: Instant,
-    ) -> Result<Secured, Facts> {
-        let plain = |socket| Secured { tap: Tap::new(socket, None), took: None, version: None, expiry: None };
-        if ask == Ask::Plain {
-            return Ok(plain(socket));
-        }
-        let tls = &self.endpoint.tls;
-        let connector = timeout_at(until, self.connectors.get(tls))
-            .await
-            .unwrap_or(Err(Cause::Timeout))
-            .map_err(|cause| Facts::new(Phase::Prepare, cause))?;
-        let began = Instant::now();
-        let negotiate = async {
-            if tls.negotiation == SslNegotiation::Postgres
-                && !tls::request(&mut socket, self.endpoint.password.as_ref()).await?
-            {
-                return match ask {
-                    Ask::Demand => Err(Cause::TlsRefused),
-                    Ask::Offer | Ask::Plain => Ok(plain(socket)),
-                };
-            }
-            let under = tls::handshake(connector, socket, &self.verified_name(host, address), tls).await?;
-            Ok(Secured {
-                tap: Tap::new(under.stream, under.end_point),
-                took: Some(began.elapsed()),
-                version: under.version,
-                expiry: under.expiry,
-            })
-        };
-        timeout_at(until, negotiate)
-            .await
-            .unwrap_or(Err(Cause::Timeout))
-            .map_err(|cause| Facts::new(Phase::Tls, cause))
-    }
-
-    async fn startup(&self, tap: &Tap, attrs: SessionAttrs, until: Instant) -> Result<PgSession, Facts> {
-        let config = self.config();
-        let password = self.endpoint.password.as_ref();
-        let joined = timeout_at(until, config.connect_raw(tap.clone(), AlreadyNegotiated)).await;
-        let failed = |cause| Facts::new(Phase::Startup, cause);
-        let (client, connection) = joined
-            .map_err(|_| failed(Cause::Timeout))?
-            .map_err(|error| failed(cause(tap, &error, password)))?;
-        Ok(PgSession::new(client, connection, tap.clone(), attrs, password.cloned()))
-    }
-
-    fn config(&self) -> Config {
-        let endpoint = self.endpoint;
-        let mut config = Config::new();
-        config
-            .user(&endpoint.user)
-            .dbname(&endpoint.database)
-            .application_name(endpoint.application_name.as_deref().unwrap_or(self.service))
-            // Makes tokio-postgres take our stream as its TLS stream, whatever it is.
-            .ssl_mode(Ssl::Require)
-            .ssl_negotiation(Negotiation::Direct)
-            .channel_binding(match endpoint.channel_binding {
-                ChannelBinding::Disable => Binding::Disable,
-                ChannelBinding::Prefer => Binding::Prefer,
-                ChannelBinding::Require => Binding::Require,
-            });
-        if let Some(options) = &endpoint.options {
-            config.options(options);
-        }
-        if let Some(password) = &endpoint.password {
-            config.password(password.expose());
-        }
-        config
-    }
-
-    /// What the certificate must name: the host as written, without the dot that roots it; else the address.
-    fn verified_name(&self, host: usize, address: &Address) -> String {
-        match (self.endpoint.hosts.get(host), address) {
-            (Some(Host::Tcp { name, .. }), _) if !name.is_empty() => {
-                name.strip_suffix('.').unwrap_or(name).to_owned()
-            }
-            (_, Address::Tcp(address)) => address.ip().to_string(),
-            (_, Address::Unix(path)) => path.display().to_string(),
         }
     }
 }
@@ -271,9 +127,11 @@ fn ways(mode: SslMode, address: &Address) -> (Ask, Option<Ask>) {
 /// Whether the other way may fare better. A rejected password (28P01) would be rejected again, and counted.
 fn refused_this_way(ask: Ask, facts: &Facts) -> bool {
     let by_the_rules = facts.sqlstate() == Some("28000");
+    // A server that says why (it is full), or that hangs, would do so again.
+    let is_final = matches!(facts.cause, Cause::Server { .. } | Cause::Timeout);
     match ask {
         Ask::Plain => by_the_rules,
-        Ask::Offer => by_the_rules || (facts.phase == Phase::Tls && facts.cause != Cause::Timeout),
+        Ask::Offer => by_the_rules || (facts.phase == Phase::Tls && !is_final),
         Ask::Demand => false,
     }
 }
@@ -291,35 +149,52 @@ fn speaks_for_the_host(facts: &Facts) -> bool {
     matches!(facts.cause, Cause::WrongRole { .. } | Cause::Server { .. })
 }
 
-fn facts_of(secured: &Secured, address: &Address) -> SessionFacts {
-    secured.tap.saw(|saw| {
-        let server_version = saw.parameters.get("server_version").cloned().unwrap_or_default();
-        let backend_pid = saw.key.map(|(id, _)| id);
-        SessionFacts {
-            pooler: pooler(&server_version, backend_pid),
-            server_version,
-            tls_version: secured.version.clone(),
-            certificate_expiry: secured.expiry,
-            peer: match address {
-                Address::Tcp(address) => Some(*address),
-                Address::Unix(_) => None,
-            },
-            backend_pid,
-        }
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A pooler shows itself by its version, or by a process id that no process has: the kernel's limit is 2²².
-fn pooler(server_version: &str, backend_pid: Option<i32>) -> Option<&'static str> {
-    const PID_MAX_LIMIT: i32 = 1 << 22;
-    let version = server_version.to_ascii_lowercase();
-    match () {
-        () if version.contains("bouncer") => Some("pgbouncer"),
-        () if version.contains("pgcat") => Some("pgcat"),
-        () if version.contains("pgdog") => Some("pgdog"),
-        () if version.contains("supavisor") => Some("supavisor"),
-        () if version.contains("odyssey") => Some("odyssey"),
-        () if backend_pid.is_some_and(|pid| !(1..=PID_MAX_LIMIT).contains(&pid)) => Some("unknown"),
-        () => None,
+    fn facts(phase: Phase, sqlstate: &str) -> Facts {
+        Facts::new(phase, Cause::Server { sqlstate: sqlstate.into(), message: String::new() })
+    }
+
+    #[test]
+    fn only_the_weak_modes_know_a_second_way_and_unix_sockets_know_no_tls() {
+        let tcp = Address::Tcp(([127, 0, 0, 1], 5432).into());
+        let unix = Address::Unix("/run/x".into());
+        for (mode, expected) in [
+            (SslMode::Disable, (Ask::Plain, None)),
+            (SslMode::Allow, (Ask::Plain, Some(Ask::Demand))),
+            (SslMode::Prefer, (Ask::Offer, Some(Ask::Plain))),
+            (SslMode::Require, (Ask::Demand, None)),
+            (SslMode::VerifyCa, (Ask::Demand, None)),
+            (SslMode::VerifyFull, (Ask::Demand, None)),
+        ] {
+            assert_eq!(ways(mode, &tcp), expected);
+            assert_eq!(ways(mode, &unix), (Ask::Plain, None));
+        }
+    }
+
+    #[test]
+    fn the_second_way_is_not_for_what_would_fail_there_too() {
+        for ask in [Ask::Plain, Ask::Offer] {
+            assert!(refused_this_way(ask, &facts(Phase::Startup, "28000")));
+            assert!(!refused_this_way(ask, &facts(Phase::Startup, "28P01")));
+            assert!(!refused_this_way(ask, &facts(Phase::Startup, "53300")));
+        }
+        let handshake = Facts::new(Phase::Tls, Cause::Tls { message: "no common version".into() });
+        assert!(refused_this_way(Ask::Offer, &handshake));
+        assert!(!refused_this_way(Ask::Demand, &handshake));
+        assert!(!refused_this_way(Ask::Offer, &Facts::new(Phase::Tls, Cause::Timeout)));
+        assert!(!refused_this_way(Ask::Offer, &facts(Phase::Tls, "53300")));
+    }
+
+    #[test]
+    fn a_search_goes_on_past_servers_that_are_not_there_for_us() {
+        assert!(!ends_the_search(&facts(Phase::Startup, "57P03")));
+        assert!(!ends_the_search(&Facts::new(Phase::Startup, Cause::Timeout)));
+        for sqlstate in ["28P01", "3D000", "53300"] {
+            assert!(ends_the_search(&facts(Phase::Startup, sqlstate)), "{sqlstate}");
+        }
+        assert!(ends_the_search(&Facts::new(Phase::Tls, Cause::TlsRefused)));
     }
 }

@@ -2,7 +2,16 @@
 //!
 //! [`Connector`] is what the supervisor acts through; [`Postgres`] is the real one, tests script their own. Knows
 //! nothing of waiting, retrying, targets beside its own, metrics or HTTP.
+//!
+//! ```text
+//! postgres   files, then the way below          session    event, ping, close, into_raw
+//! knock      names, addresses, sockets          tap        the stream under tokio-postgres
+//! login      which host, which way of sslmode   scanner    what the server says, and how much
+//! attempt    one socket: TLS, startup, ping     facts      what happened, free of secrets
+//! ```
 
+mod attempt;
+mod blocking;
 mod facts;
 mod files;
 mod hello;
@@ -25,6 +34,7 @@ use tokio::time::Instant;
 pub use login::Door;
 pub use postgres::Postgres;
 pub use session::{PgSession, Raw};
+pub use tap::{Duplex, Stream};
 
 use crate::reason::Facts;
 use crate::target::{Endpoint, Role, SocketTuning, Target};

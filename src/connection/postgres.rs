@@ -6,29 +6,32 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
+use super::blocking::Blocking;
 use super::files::{Certificates, Contents};
-use super::knock::{Address, Resolver, Route};
+use super::knock::{Resolver, Route};
 use super::login::{Door, Entry};
 use super::session::PgSession;
 use super::tls::Connectors;
 use super::{Connector, Fingerprint, KnockTimes, Login, Prepared};
 use crate::reason::{Cause, Facts, Phase};
-use crate::target::{Endpoint, SslMode, Target};
+use crate::target::{Endpoint, Host, SslMode, Target};
 
-/// Files on a network may hang.
+/// Files on a network disk may hang.
+const CALLS_AT_ONCE: usize = 32;
+/// And are given up after that long.
 const READING: Duration = Duration::from_secs(5);
 
 /// Opens sessions with real servers. Clones share everything.
 #[derive(Clone, Default)]
 pub struct Postgres(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
     connectors: Connectors,
     resolver: Resolver,
+    /// For files and for building connectors.
+    calls: Blocking,
     /// Keyed by chance at each start, so that a fingerprint tells nothing outside of this process.
     hasher: RandomState,
 }
@@ -39,42 +42,41 @@ impl Postgres {
     }
 }
 
+impl Default for Shared {
+    fn default() -> Self {
+        Shared {
+            connectors: Connectors::default(),
+            resolver: Resolver::default(),
+            calls: Blocking::new(CALLS_AT_ONCE),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
 impl Shared {
     /// Files, then the TLS connector: what is wrong with them is known before any server is bothered.
     async fn prepare(&self, target: Arc<Target>) -> Result<Prepared, Cause> {
-        let about = Arc::clone(&target);
-        let (contents, endpoint) = spawn_blocking(move || {
-            let contents = Contents::read(&about);
-            let endpoint = contents.endpoint(&about);
-            (contents, endpoint)
-        })
-        .await
-        .map_err(|_| Cause::Internal)?;
+        let (endpoint, fingerprint) = self.read(Arc::clone(&target)).await?;
         let endpoint = endpoint?;
-        if endpoint.tls.mode != SslMode::Disable {
-            self.connectors.get(&endpoint.tls).await?;
+        let over_tcp = endpoint.hosts.iter().any(|host| matches!(host, Host::Tcp { .. }));
+        if over_tcp && endpoint.tls.mode != SslMode::Disable {
+            self.connectors.get(&endpoint.tls, &self.calls).await?;
         }
-        let fingerprint = self.hash(contents, Some(endpoint.clone())).await;
         Ok(Prepared { sockets: target.socket_tuning(&endpoint), endpoint: Arc::new(endpoint), fingerprint })
     }
 
-    async fn fingerprint(&self, target: Arc<Target>) -> Option<Fingerprint> {
+    /// The connection string, and the hash of all that was read for it.
+    async fn read(&self, target: Arc<Target>) -> Result<(Result<Endpoint, Cause>, Fingerprint), Cause> {
+        let hasher = self.hasher.clone();
         let read = move || {
             let contents = Contents::read(&target);
-            let endpoint = contents.endpoint(&target).ok();
-            (contents, endpoint)
+            let endpoint = contents.endpoint(&target);
+            let certificates =
+                endpoint.as_ref().ok().and_then(|endpoint| Certificates::read(&endpoint.tls).ok());
+            let fingerprint = Fingerprint(hasher.hash_one((contents.bytes(), certificates)));
+            (endpoint, fingerprint)
         };
-        let (contents, endpoint) = spawn_blocking(read).await.ok()?;
-        Some(self.hash(contents, endpoint).await)
-    }
-
-    async fn hash(&self, contents: Contents, endpoint: Option<Endpoint>) -> Fingerprint {
-        let hasher = self.hasher.clone();
-        let hash = move || {
-            let certificates = endpoint.and_then(|endpoint| Certificates::read(&endpoint.tls).ok());
-            Fingerprint(hasher.hash_one((contents.bytes(), certificates)))
-        };
-        spawn_blocking(hash).await.unwrap_or_default()
+        self.calls.run(read).await
     }
 }
 
@@ -97,8 +99,12 @@ impl Connector for Postgres {
     fn fingerprint(&self, target: Arc<Target>) -> impl Future<Output = Fingerprint> + Send + 'static {
         let shared = Arc::clone(&self.0);
         async move {
-            let read = timeout(READING, shared.fingerprint(target)).await;
-            read.ok().flatten().unwrap_or_default()
+            let read = timeout(READING, shared.read(target)).await;
+            // What cannot be read in time counts as a change: the attempt that follows will say what is wrong.
+            read.map_or_else(
+                |_| Fingerprint::default(),
+                |read| read.map(|(_, hash)| hash).unwrap_or_default(),
+            )
         }
     }
 
@@ -114,10 +120,7 @@ impl Connector for Postgres {
             let times = KnockTimes {
                 resolve: arrival.resolve,
                 connect: arrival.connect,
-                peer: match arrival.address {
-                    Address::Tcp(address) => Some(address),
-                    Address::Unix(_) => None,
-                },
+                peer: arrival.address.peer(),
             };
             Ok((Door { arrival, route }, times))
         }
@@ -138,6 +141,7 @@ impl Connector for Postgres {
                 sockets: &prepared.sockets,
                 connectors: &shared.connectors,
                 resolver: &shared.resolver,
+                calls: &shared.calls,
                 service: &target.service,
                 role: target.tuning.role,
                 deadline,

@@ -73,8 +73,12 @@ impl Scanner {
     /// A question is about to be asked: a new allowance, and old errors are history.
     pub fn ask(&mut self) {
         self.spent = 0;
-        self.saw.error = None;
         self.saw.ready = false;
+        self.forget_error();
+    }
+
+    pub fn forget_error(&mut self) {
+        self.saw.error = None;
     }
 
     /// Nothing of a message is outstanding: the next byte starts a new one.

@@ -31,7 +31,7 @@ pub struct PgSession {
     tap: Tap,
     ping: Option<Ping>,
     /// The connection has ended, and nobody has been told yet.
-    ended: Option<Cause>,
+    ended: Option<Result<(), tokio_postgres::Error>>,
     /// Checked by each ping where it asks for something.
     attrs: SessionAttrs,
     /// Only to scrub it from what the server says.
@@ -73,8 +73,13 @@ impl PgSession {
         PgSession { client: Arc::new(client), connection, tap, ping: None, ended: None, attrs, password }
     }
 
-    pub fn tap(&self) -> &Tap {
-        &self.tap
+    /// What each later ping demands. A preference is served by the choice; a standby that is promoted meanwhile
+    /// is no failure.
+    pub fn hold_to(&mut self, attrs: SessionAttrs) {
+        self.attrs = match attrs {
+            SessionAttrs::PreferStandby => SessionAttrs::Any,
+            other => other,
+        };
     }
 
     /// Takes the stream back, with what the login said on it. Not possible, and the session lives on, while a ping is
@@ -119,8 +124,8 @@ impl PgSession {
         if let Poll::Ready(outcome) = self.poll_ping(cx) {
             return Poll::Ready(outcome);
         }
-        let cause = self.ended.take().unwrap_or(Cause::Closed);
-        Poll::Ready(self.lost(cause))
+        let end = self.ended.take().unwrap_or(Ok(()));
+        Poll::Ready(self.lost(end))
     }
 
     fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
@@ -135,15 +140,14 @@ impl PgSession {
     /// Ready once the connection has ended.
     fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let ended = match ready!(self.connection.poll_message(cx)) {
+            match ready!(self.connection.poll_message(cx)) {
                 // The tap has noted what a notice says; nobody listens to notifications.
-                Some(Ok(_)) => continue,
-                Some(Err(error)) => facts::cause(&self.tap, &error, self.password.as_ref()),
-                None => Cause::Closed,
-            };
-            self.ended = Some(ended);
-            return Poll::Ready(());
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break self.ended = Some(Err(error)),
+                None => break self.ended = Some(Ok(())),
+            }
         }
+        Poll::Ready(())
     }
 
     fn answered(
@@ -154,7 +158,7 @@ impl PgSession {
     ) -> Outcome {
         let rows = match answer {
             Ok(rows) => rows,
-            Err(error) => return self.refused(&error),
+            Err(error) => return self.refused(error),
         };
         self.ping = None;
         match question.read(&rows) {
@@ -173,20 +177,23 @@ impl PgSession {
     }
 
     /// A fatal error ends the session, and so does an end that needs no error; any other error is the ping's own.
-    fn refused(&mut self, error: &tokio_postgres::Error) -> Outcome {
-        if let Some(ended) = self.ended.take() {
-            return self.lost(ended);
-        }
-        let cause = facts::cause(&self.tap, error, self.password.as_ref());
-        let fatal = self.tap.saw(|saw| saw.error.as_ref().is_none_or(|words| words.fatal));
-        if fatal {
-            return self.lost(cause);
-        }
+    fn refused(&mut self, error: tokio_postgres::Error) -> Outcome {
+        let own = self.tap.saw(|saw| saw.error.clone()).filter(|words| !words.fatal);
+        let Some(words) = own else {
+            let end = self.ended.take().unwrap_or(Err(error));
+            return self.lost(end);
+        };
         self.ping = None;
-        Outcome::Failed(Facts::new(Phase::Ping, cause))
+        // Told now: an end that follows has a reason of its own.
+        self.tap.forget_error();
+        Outcome::Failed(Facts::new(Phase::Ping, facts::server(words, self.password.as_ref())))
     }
 
-    fn lost(&mut self, cause: Cause) -> Outcome {
+    fn lost(&mut self, end: Result<(), tokio_postgres::Error>) -> Outcome {
+        let cause = match end {
+            Ok(()) => Cause::Closed,
+            Err(error) => facts::cause(&self.tap, &error, self.password.as_ref()),
+        };
         let phase = match self.ping.take() {
             Some(_) => Phase::Ping,
             None => Phase::Idle,

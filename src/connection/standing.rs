@@ -95,3 +95,43 @@ fn truth(text: &str) -> Option<bool> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_wish_is_met_by_the_servers_that_libpq_takes_for_it() {
+        let server = |standby, read_only| Answer::Standing { standby, read_only };
+        let writable = server(false, false);
+        let read_only_primary = server(false, true);
+        let standby = server(true, true);
+        for (attrs, expected) in [
+            (SessionAttrs::Any, [true, true, true]),
+            (SessionAttrs::ReadWrite, [true, false, false]),
+            (SessionAttrs::ReadOnly, [false, true, true]),
+            (SessionAttrs::Primary, [true, true, false]),
+            (SessionAttrs::Standby, [false, false, true]),
+            (SessionAttrs::PreferStandby, [false, false, true]),
+        ] {
+            let met = [writable, read_only_primary, standby].map(|answer| fits(attrs, answer));
+            assert_eq!(met, expected, "{attrs:?}");
+        }
+    }
+
+    #[test]
+    fn more_is_asked_only_where_somebody_wants_to_know() {
+        assert_eq!(Question::for_role(Role::Any, SessionAttrs::Any), Question::Alive);
+        assert_eq!(Question::for_role(Role::Standby, SessionAttrs::Any), Question::Standing);
+        assert_eq!(Question::for_role(Role::Any, SessionAttrs::ReadWrite), Question::Standing);
+    }
+
+    #[test]
+    fn only_postgresqls_own_words_are_a_truth() {
+        assert_eq!(
+            [truth("t"), truth("on"), truth("f"), truth("off")].map(Option::unwrap),
+            [true, true, false, false]
+        );
+        assert_eq!(truth("yes"), None);
+    }
+}

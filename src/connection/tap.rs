@@ -18,11 +18,11 @@ use super::facts;
 use super::scanner::{Saw, Scanner, Violation};
 use crate::reason::Cause;
 
-/// What carries bytes: a socket, or TLS on one.
-pub trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Bytes for T {}
+/// What carries bytes both ways: a socket, or TLS on one.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
-pub type Stream = Box<dyn Bytes>;
+pub type Stream = Box<dyn Duplex>;
 
 /// The handle; its clones share the slot.
 #[derive(Clone)]
@@ -56,6 +56,11 @@ impl Tap {
         self.slot().scanner.ask();
     }
 
+    /// The server's last error is dealt with.
+    pub fn forget_error(&self) {
+        self.slot().scanner.forget_error();
+    }
+
     pub fn saw<T>(&self, look: impl FnOnce(&Saw) -> T) -> T {
         look(self.slot().scanner.saw())
     }
@@ -67,7 +72,10 @@ impl Tap {
     /// Nothing is outstanding: the server waits for a query, and no part of a message has been read.
     pub fn at_rest(&self) -> bool {
         let slot = self.slot();
-        slot.ended.is_none() && slot.scanner.saw().ready && slot.scanner.between_messages()
+        slot.ended.is_none()
+            && slot.scanner.saw().error.is_none()
+            && slot.scanner.saw().ready
+            && slot.scanner.between_messages()
     }
 
     /// Takes the real stream; the handle is an empty shell from then on.

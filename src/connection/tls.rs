@@ -13,9 +13,9 @@ use openssl::pkey::PKey;
 use openssl::x509::X509;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
+use super::blocking::Blocking;
 use super::facts::{config, io_cause, server, tls_cause};
 use super::files::Certificates;
 use super::hello::Eavesdrop;
@@ -39,8 +39,8 @@ pub struct Connectors {
     built: Mutex<HashMap<u64, (TlsConnector, Instant)>>,
 }
 
-/// A stream under TLS.
-pub struct Secured {
+/// A stream under TLS, and what the handshake told.
+pub struct Handshake {
     pub stream: Stream,
     /// The hash of the server's certificate, for SCRAM's channel binding.
     pub end_point: Option<Vec<u8>>,
@@ -51,9 +51,9 @@ pub struct Secured {
 
 impl Connectors {
     /// The connector for these settings; the files are read each time, so that a renewed certificate counts at once.
-    pub async fn get(&self, tls: &Tls) -> Result<TlsConnector, Cause> {
+    pub async fn get(&self, tls: &Tls, calls: &Blocking) -> Result<TlsConnector, Cause> {
         let wanted = tls.clone();
-        let files = blocking(move || Certificates::read(&wanted)).await?;
+        let files = calls.run(move || Certificates::read(&wanted)).await??;
         let key = self.hasher.hash_one((tls, &files));
         let mut built = self.built.lock().await;
         built.retain(|_, (_, since)| since.elapsed() < MAX_AGE);
@@ -61,7 +61,7 @@ impl Connectors {
             return Ok(connector.clone());
         }
         let wanted = tls.clone();
-        let connector = blocking(move || build(&wanted, &files)).await?;
+        let connector = calls.run(move || build(&wanted, &files)).await??;
         built.insert(key, (connector.clone(), Instant::now()));
         Ok(connector)
     }
@@ -101,7 +101,7 @@ pub async fn handshake(
     socket: Stream,
     host: &str,
     tls: &Tls,
-) -> Result<Secured, Cause> {
+) -> Result<Handshake, Cause> {
     let connector = tokio_native_tls::TlsConnector::from(connector);
     let mut stream = connector.connect(host, Eavesdrop::new(socket)).await.map_err(|e| tls_cause(&e))?;
     let session = stream.get_mut();
@@ -114,7 +114,7 @@ pub async fn handshake(
         });
     }
     let certificate = session.peer_certificate().ok().flatten();
-    Ok(Secured {
+    Ok(Handshake {
         end_point: session.tls_server_end_point().ok().flatten(),
         version: session.get_mut().get_mut().version(),
         expiry: certificate.and_then(|leaf| expiry(&leaf)),
@@ -131,8 +131,11 @@ fn expiry(certificate: &Certificate) -> Option<SystemTime> {
 
 fn build(tls: &Tls, files: &Certificates) -> Result<TlsConnector, Cause> {
     let mut builder = TlsConnector::builder();
+    let verifies = matches!(tls.mode, SslMode::VerifyCa | SslMode::VerifyFull);
     builder
-        .danger_accept_invalid_certs(!matches!(tls.mode, SslMode::VerifyCa | SslMode::VerifyFull))
+        .danger_accept_invalid_certs(!verifies)
+        // The system's roots take 5 MB: nobody pays for them who does not use them.
+        .disable_built_in_roots(!verifies || files.roots.is_some())
         .danger_accept_invalid_hostnames(tls.mode != SslMode::VerifyFull)
         .use_sni(tls.sni)
         .min_protocol_version(Some(protocol(tls.min_version)))
@@ -155,7 +158,6 @@ fn add_roots(builder: &mut TlsConnectorBuilder, pem: &[u8]) -> Result<(), Cause>
     if roots.is_empty() {
         return Err(config("sslrootcert holds no certificate in PEM form"));
     }
-    builder.disable_built_in_roots(true);
     for root in roots {
         builder.add_root_certificate(root);
     }
@@ -186,8 +188,33 @@ fn protocol(version: TlsVersion) -> Protocol {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Cause> + Send + 'static,
-) -> Result<T, Cause> {
-    spawn_blocking(work).await.unwrap_or(Err(Cause::Internal))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::conninfo;
+
+    fn tls(query: &str) -> Tls {
+        conninfo::parse(&format!("postgresql://u@db.example/d?{query}")).unwrap().endpoint.tls
+    }
+
+    #[tokio::test]
+    async fn one_connector_serves_all_that_want_the_same() {
+        let (connectors, calls) = (Connectors::default(), Blocking::new(4));
+        let wanted = tls("sslmode=require");
+        let all = (0..20).map(|_| connectors.get(&wanted, &calls));
+        let got = futures_util::future::join_all(all).await;
+        assert!(got.iter().all(Result::is_ok));
+        assert_eq!(connectors.built.lock().await.len(), 1);
+        connectors.get(&tls("sslmode=require&sslsni=0"), &calls).await.unwrap();
+        assert_eq!(connectors.built.lock().await.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connector_of_yesterday_is_forgotten() {
+        let (connectors, calls) = (Connectors::default(), Blocking::new(4));
+        connectors.get(&tls("sslmode=require"), &calls).await.unwrap();
+        tokio::time::advance(MAX_AGE).await;
+        connectors.get(&tls("sslmode=require&sslsni=0"), &calls).await.unwrap();
+        assert_eq!(connectors.built.lock().await.len(), 1);
+    }
 }

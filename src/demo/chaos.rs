@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::postgres::Shutdown;
+use super::postgres::{Cluster, Shutdown};
 use super::{NAME, SERVICE, Server, Trouble, say};
 use crate::reason::Reason;
 use crate::status::board::Board;
@@ -54,7 +54,7 @@ pub const SCHEDULE: [Step; 7] = [
 ];
 
 /// The pause before a fault: long enough to look at the page.
-const CALM: Duration = Duration::from_secs(8);
+const CALM: Duration = Duration::from_secs(6);
 /// How long the line may take to be up before the first fault, and to come back after each.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -99,19 +99,17 @@ async fn calm(board: &Board) -> Result<(), Trouble> {
 async fn inflict(board: &Board, server: &Server, step: &Step) -> Result<String, Trouble> {
     let mut seen = subscribe(board)?;
     let backend = seen.borrow_and_update().session.as_ref().and_then(|s| s.backend_pid);
-    let begun = Moment::now();
-    let mut course = Course::new(begun);
+    let mut course = Course::new(Moment::now());
     let mut fault = pin!(async {
-        let undo = step.fault.begin(server, backend).await?;
+        let (begun, undo) = step.fault.begin(server, backend).await?;
         sleep(step.lasts).await;
-        undo.run(server).await?;
-        Ok(Moment::now())
+        Ok((begun, undo.run(server).await?))
     });
-    let mut ended = None;
+    let mut done = None;
     let mut deadline = pin!(sleep_until(Instant::now() + step.lasts + PATIENCE));
-    while !(course.is_over() && ended.is_some()) {
+    while done.is_none() || !course.is_over() {
         tokio::select! {
-            done = &mut fault, if ended.is_none() => ended = Some(done?),
+            ended = &mut fault, if done.is_none() => done = Some(ended?),
             changed = seen.changed() => match changed {
                 Ok(()) => course.see(&Sight::of(&seen.borrow_and_update())),
                 // The target's task was replaced: its slot is a new one.
@@ -120,7 +118,10 @@ async fn inflict(board: &Board, server: &Server, step: &Step) -> Result<String, 
             () = &mut deadline => break,
         }
     }
-    Ok(course.told(ended.unwrap_or(begun)))
+    match done {
+        Some((begun, ended)) => Ok(course.told(begun, ended)),
+        None => Err(Trouble::new(format!("a fault did not end: {}", step.announcement))),
+    }
 }
 
 fn subscribe(board: &Board) -> Result<watch::Receiver<TargetStatus>, Trouble> {
@@ -132,6 +133,7 @@ fn subscribe(board: &Board) -> Result<watch::Receiver<TargetStatus>, Trouble> {
 
 /// What ends a fault.
 enum Undo {
+    /// It is over at once.
     Nothing,
     Resume,
     Start,
@@ -140,64 +142,57 @@ enum Undo {
 }
 
 impl Fault {
-    async fn begin(self, server: &Server, backend: Option<i32>) -> Result<Undo, Trouble> {
-        match self {
-            Fault::Terminate => {
-                server.sql(&[&terminate()]).await?;
-                Ok(Undo::Nothing)
-            }
+    /// Does it; returns when it struck, and what ends it.
+    async fn begin(self, server: &Server, backend: Option<i32>) -> Result<(Moment, Undo), Trouble> {
+        Ok(match self {
+            Fault::Terminate => (server.sql(&[&terminate()]).await?, Undo::Nothing),
             Fault::Password => {
                 let password = server.change_password().await?;
-                server.sql(&[&terminate()]).await?;
-                Ok(Undo::TellPassword(password))
+                (server.sql(&[&terminate()]).await?, Undo::TellPassword(password))
             }
             Fault::Crash => {
                 let backend = backend.ok_or_else(|| Trouble::new("the line has no session to kill"))?;
-                server.act(move |cluster| cluster.kill_backend(backend)).await?;
-                Ok(Undo::Nothing)
+                let killed = server.act(move |cluster| cluster.kill_backend(backend));
+                (killed.await?, Undo::Nothing)
             }
             Fault::Hang => {
-                server
-                    .act(|cluster| {
-                        cluster.pause();
-                        Ok(())
-                    })
-                    .await?;
-                Ok(Undo::Resume)
+                let paused = server.act(|cluster| {
+                    cluster.pause();
+                    Ok(())
+                });
+                (paused.await?, Undo::Resume)
             }
-            Fault::Restart => {
-                server.act(|cluster| cluster.restart(Shutdown::Fast)).await?;
-                Ok(Undo::Nothing)
-            }
+            Fault::Restart => (server.act(|cluster| cluster.stop(Shutdown::Fast)).await?, Undo::Start),
             Fault::Capacity => {
                 let limit = format!("ALTER ROLE {NAME} CONNECTION LIMIT 0");
-                server.sql(&[&limit, &terminate()]).await?;
-                Ok(Undo::LiftLimit)
+                (server.sql(&[&limit, &terminate()]).await?, Undo::LiftLimit)
             }
-            Fault::Outage => {
-                server.act(|cluster| cluster.stop(Shutdown::Immediate)).await?;
-                Ok(Undo::Start)
-            }
-        }
+            Fault::Outage => (server.act(|cluster| cluster.stop(Shutdown::Immediate)).await?, Undo::Start),
+        })
     }
 }
 
 impl Undo {
-    async fn run(self, server: &Server) -> Result<(), Trouble> {
-        match self {
-            Undo::Nothing => Ok(()),
+    /// Ends it; returns when it was over, or `None` where there was nothing to end.
+    async fn run(self, server: &Server) -> Result<Option<Moment>, Trouble> {
+        let over = match self {
+            Undo::Nothing => return Ok(None),
             Undo::Resume => {
-                server
-                    .act(|cluster| {
-                        cluster.resume();
-                        Ok(())
-                    })
-                    .await
+                let resumed = server.act(|cluster| {
+                    cluster.resume();
+                    Ok(())
+                });
+                resumed.await?
             }
-            Undo::Start => server.act(|cluster| cluster.start()).await,
-            Undo::TellPassword(password) => server.tell_password(password).await,
-            Undo::LiftLimit => server.sql(&[&format!("ALTER ROLE {NAME} CONNECTION LIMIT -1")]).await,
-        }
+            Undo::Start => {
+                server.act(Cluster::start).await?;
+                // Over when the server takes sessions, not when it was told to start.
+                Moment::now()
+            }
+            Undo::TellPassword(password) => server.tell_password(password).await?,
+            Undo::LiftLimit => server.sql(&[&format!("ALTER ROLE {NAME} CONNECTION LIMIT -1")]).await?,
+        };
+        Ok(Some(over))
     }
 }
 
@@ -218,10 +213,10 @@ impl Sight {
     }
 }
 
-/// How the line fared since the fault began.
+/// How the line fared since before the fault.
 #[derive(Debug)]
 struct Course {
-    begun: Moment,
+    watched_since: Moment,
     /// When the line was found down, and why, in the order of appearance.
     noticed: Option<Moment>,
     reasons: Vec<Reason>,
@@ -229,8 +224,8 @@ struct Course {
 }
 
 impl Course {
-    fn new(begun: Moment) -> Course {
-        Course { begun, noticed: None, reasons: Vec::new(), back: None }
+    fn new(watched_since: Moment) -> Course {
+        Course { watched_since, noticed: None, reasons: Vec::new(), back: None }
     }
 
     fn is_over(&self) -> bool {
@@ -249,7 +244,7 @@ impl Course {
                 }
             }
             // Up since after the fault: it was down meanwhile, seen or not.
-            State::Up if sight.since.mono > self.begun.mono => {
+            State::Up if sight.since.mono > self.watched_since.mono => {
                 self.back.get_or_insert(sight.since);
             }
             State::Up | State::Starting | State::Degraded | State::Sleeping => {}
@@ -257,22 +252,22 @@ impl Course {
     }
 
     /// One line: when it was noticed, why, and when the line was back, counted from the end of a fault that lasted.
-    fn told(&self, ended: Moment) -> String {
-        let reasons: Vec<&str> = self.reasons.iter().map(|r| r.as_str()).collect();
-        let noticed = match self.noticed {
-            Some(at) => {
-                format!("noticed after {} ({}), ", length(at.since(self.begun)), reasons.join(", then "))
+    fn told(&self, begun: Moment, ended: Option<Moment>) -> String {
+        let noticed = self.noticed.map(|at| {
+            let reasons: Vec<&str> = self.reasons.iter().map(|r| r.as_str()).collect();
+            format!("noticed after {} ({}), ", length(at.since(begun)), reasons.join(", then "))
+        });
+        let back = match (self.back, ended) {
+            (Some(back), Some(ended)) if back.mono > ended.mono => {
+                format!("back {} after it was over", length(back.since(ended)))
             }
-            None => String::new(),
+            // The server took us before it told that it is ready.
+            (Some(_), Some(_)) => "back at once when it was over".to_owned(),
+            (Some(back), None) => format!("back after {}", length(back.since(begun))),
+            (None, _) if noticed.is_some() => "not back yet".to_owned(),
+            (None, _) => "not noticed".to_owned(),
         };
-        match self.back {
-            Some(back) if back.mono > ended.mono => {
-                format!("{noticed}back {} after it was over", length(back.since(ended)))
-            }
-            Some(back) => format!("{noticed}back after {}", length(back.since(self.begun))),
-            None if self.noticed.is_some() => format!("{noticed}not back yet"),
-            None => "not noticed".to_owned(),
-        }
+        noticed.unwrap_or_default() + &back
     }
 }
 
@@ -306,7 +301,7 @@ mod tests {
         assert!(!course.is_over());
         course.see(&sight(State::Up, at(begun, 43), None));
         assert!(course.is_over());
-        let told = course.told(at(begun, 60));
+        let told = course.told(begun, None);
         assert_eq!(told, "noticed after 2.0 ms (shutdown), back after 43 ms");
     }
 
@@ -318,7 +313,7 @@ mod tests {
             course.see(&sight(State::Down, at(begun, 15), Some(reason)));
         }
         course.see(&sight(State::Up, at(begun, 12_800), None));
-        let told = course.told(at(begun, 12_000));
+        let told = course.told(begun, Some(at(begun, 12_000)));
         assert_eq!(
             told,
             "noticed after 15 ms (closed, then refused, then starting_up), back 800 ms after it was over"
@@ -332,9 +327,9 @@ mod tests {
         let mut course = Course::new(at(begun, 1000));
         course.see(&sight(State::Up, before, None));
         assert!(!course.is_over());
-        assert_eq!(course.told(at(begun, 2000)), "not noticed");
+        assert_eq!(course.told(begun, None), "not noticed");
         course.see(&sight(State::Down, at(begun, 2500), Some(Reason::Timeout)));
-        assert_eq!(course.told(at(begun, 3000)), "noticed after 1.5 s (timeout), not back yet");
+        assert_eq!(course.told(at(begun, 1000), None), "noticed after 1.5 s (timeout), not back yet");
     }
 
     #[test]
@@ -342,7 +337,7 @@ mod tests {
         let begun = Moment::now();
         let mut course = Course::new(begun);
         course.see(&sight(State::Up, at(begun, 9), None));
-        assert_eq!(course.told(at(begun, 20)), "back after 9.0 ms");
+        assert_eq!(course.told(begun, None), "back after 9.0 ms");
     }
 
     #[test]

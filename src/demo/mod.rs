@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::status::Moment;
 use crate::status::board::Board;
 use binaries::Binaries;
 use postgres::{Cluster, Setup};
@@ -102,13 +103,13 @@ impl Server {
     }
 
     /// Writes it where the daemon looks for it.
-    pub(crate) async fn tell_password(&self, password: String) -> Result<(), Trouble> {
+    pub(crate) async fn tell_password(&self, password: String) -> Result<Moment, Trouble> {
         let path = self.password_file.clone();
         self.act(move |cluster| cluster.write(&path, &password)).await
     }
 
-    /// Runs statements as the superuser, each by itself.
-    pub(crate) async fn sql(&self, statements: &[&str]) -> Result<(), Trouble> {
+    /// Runs statements as the superuser, each by itself; tells when the last one was sent.
+    pub(crate) async fn sql(&self, statements: &[&str]) -> Result<Moment, Trouble> {
         let failed = |e: tokio_postgres::Error| {
             let why = e.as_db_error().map_or_else(|| e.to_string(), ToString::to_string);
             Trouble::of("the throw-away PostgreSQL refused an order", why)
@@ -117,11 +118,13 @@ impl Server {
             let (client, connection) =
                 tokio_postgres::connect(&self.admin, tokio_postgres::NoTls).await.map_err(failed)?;
             let talk = async {
+                let mut sent = Moment::now();
                 for statement in statements {
+                    sent = Moment::now();
                     client.batch_execute(statement).await.map_err(failed)?;
                 }
                 drop(client);
-                Ok(())
+                Ok(sent)
             };
             let (done, _) = tokio::join!(talk, connection);
             done
@@ -131,13 +134,17 @@ impl Server {
             .unwrap_or_else(|_| Err(Trouble::new("the throw-away PostgreSQL does not answer us")))
     }
 
-    /// Does what blocks to the cluster, beside the daemon's thread.
-    pub(crate) async fn act<T: Send + 'static>(
+    /// Does what blocks to the cluster, beside the daemon's thread; tells when it began.
+    pub(crate) async fn act(
         &self,
-        work: impl FnOnce(&mut Cluster) -> Result<T, Trouble> + Send + 'static,
-    ) -> Result<T, Trouble> {
+        work: impl FnOnce(&mut Cluster) -> Result<(), Trouble> + Send + 'static,
+    ) -> Result<Moment, Trouble> {
         let cluster = Arc::clone(&self.cluster);
-        blocking(move || work(&mut cluster.lock().unwrap_or_else(PoisonError::into_inner))).await
+        let work = move || {
+            let began = Moment::now();
+            work(&mut cluster.lock().unwrap_or_else(PoisonError::into_inner)).map(|()| began)
+        };
+        blocking(work).await
     }
 }
 
@@ -173,7 +180,7 @@ fn config(port: u16, password_file: &Path) -> String {
          \x20   password_file: {}\n\
          \x20   ping: {{interval: 1s, timeout: 1s}}\n\
          \x20   refresh: {{every: 30s}}\n\
-         \x20   backoff: {{initial: 50ms}}\n",
+         \x20   backoff: {{initial: 50ms, max: 1s}}\n",
         serde_json::Value::from(password_file.display().to_string())
     )
 }

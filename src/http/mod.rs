@@ -25,7 +25,7 @@ use std::sync::atomic::AtomicUsize;
 use tokio::time::Instant;
 
 pub use connections::Limits;
-pub use server::{Door, serve};
+pub use server::{Door, Listen, serve};
 
 use crate::metrics::ProcessMetrics;
 use crate::reason::Reason;

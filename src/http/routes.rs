@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use hyper::header::{self, HeaderMap};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 use tokio::time::timeout;
 
@@ -109,8 +110,7 @@ where
                 text(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed, use {allowed}\n"))
                     .with(header::ALLOW, allowed)
             }
-            Ok(()) if route == Route::Reload => reload(app, body).await,
-            Ok(()) => look(app, route, head.uri.query().unwrap_or_default(), &head.headers).await,
+            Ok(()) => serve(app, route, &head, body).await,
         },
     };
     let handler = route.map_or(Handler::Other, Route::handler);
@@ -118,7 +118,12 @@ where
     reply
 }
 
-async fn look(app: &App, route: Route<'_>, query: &str, headers: &HeaderMap) -> Reply {
+async fn serve<B>(app: &App, route: Route<'_>, head: &Parts, body: B) -> Reply
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (query, headers) = (head.uri.query().unwrap_or_default(), &head.headers);
     let now = Moment::now();
     match route {
         Route::Page => reply(StatusCode::OK, HTML, page::render(app, now))
@@ -133,7 +138,7 @@ async fn look(app: &App, route: Route<'_>, query: &str, headers: &HeaderMap) -> 
         Route::Healthy => plainly(LIVEZ.passes(app, now), "pgtether is Healthy.\n"),
         Route::Ready => plainly(READYZ.passes(app, now), "pgtether is Ready.\n"),
         Route::Targets => json(StatusCode::OK, JSON, api::render(app, now)),
-        Route::Reload => text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n"),
+        Route::Reload => reload(app, body).await,
     }
 }
 

@@ -11,10 +11,10 @@ pub(super) fn write(families: &[Family], views: &[View<'_>], out: &mut Vec<u8>) 
     for family in families {
         let start = out.len();
         header(family, out);
-        let mut series = Series { name: family.name, target: &[], bounds: Vec::new(), out };
-        let first = series.out.len();
+        let first = out.len();
+        let mut series = Series::of(family, out);
         for (view, target) in views.iter().zip(&targets) {
-            series.target = target;
+            series.aim_at(target);
             (family.read)(view, &mut series);
         }
         if out.len() == first {
@@ -28,16 +28,27 @@ struct Series<'a> {
     name: &'static str,
     /// `{target="…"`, still open.
     target: &'a [u8],
+    /// Name and target: what each sample begins with.
+    opened: Vec<u8>,
     /// The values of `le`, formatted once a family.
     bounds: Vec<String>,
     out: &'a mut Vec<u8>,
 }
 
-impl Series<'_> {
-    fn start(&mut self, suffix: &str, labels: Labels<'_>) {
-        self.out.extend_from_slice(self.name.as_bytes());
-        self.out.extend_from_slice(suffix.as_bytes());
-        self.out.extend_from_slice(self.target);
+impl<'a> Series<'a> {
+    fn of(family: &Family, out: &'a mut Vec<u8>) -> Self {
+        Series { name: family.name, target: &[], opened: Vec::new(), bounds: Vec::new(), out }
+    }
+
+    fn aim_at(&mut self, target: &'a [u8]) {
+        self.target = target;
+        self.opened.clear();
+        self.opened.extend_from_slice(self.name.as_bytes());
+        self.opened.extend_from_slice(target);
+    }
+
+    fn start(&mut self, labels: Labels<'_>) {
+        self.out.extend_from_slice(&self.opened);
         for (name, value) in labels {
             self.out.push(b',');
             self.out.extend_from_slice(name.as_bytes());
@@ -48,22 +59,27 @@ impl Series<'_> {
         self.out.extend_from_slice(b"} ");
     }
 
+    fn start_with(&mut self, suffix: &str) {
+        self.out.extend_from_slice(self.name.as_bytes());
+        self.out.extend_from_slice(suffix.as_bytes());
+        self.out.extend_from_slice(self.target);
+    }
+
     fn end_whole(&mut self, value: u64) {
-        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        let mut digits = itoa::Buffer::new();
+        self.out.extend_from_slice(digits.format(value).as_bytes());
         self.out.push(b'\n');
     }
 
     fn end_real(&mut self, value: f64) {
-        display(value, self.out);
-        self.out.push(b'\n');
+        // Writing to a Vec cannot fail.
+        let _ = writeln!(self.out, "{value}");
     }
 
     fn bucket(&mut self, bound: usize, count: u64) {
-        let le = self.bounds.get(bound).map_or("+Inf", String::as_str);
-        self.out.extend_from_slice(self.name.as_bytes());
-        self.out.extend_from_slice(b"_bucket");
-        self.out.extend_from_slice(self.target);
+        self.start_with("_bucket");
         self.out.extend_from_slice(b",le=\"");
+        let le = self.bounds.get(bound).map_or("+Inf", String::as_str);
         self.out.extend_from_slice(le.as_bytes());
         self.out.extend_from_slice(b"\"} ");
         self.end_whole(count);
@@ -72,12 +88,12 @@ impl Series<'_> {
 
 impl Sink for Series<'_> {
     fn whole(&mut self, labels: Labels<'_>, value: u64) {
-        self.start("", labels);
+        self.start(labels);
         self.end_whole(value);
     }
 
     fn real(&mut self, labels: Labels<'_>, value: f64) {
-        self.start("", labels);
+        self.start(labels);
         self.end_real(value);
     }
 
@@ -91,9 +107,11 @@ impl Sink for Series<'_> {
             self.bucket(bound, cumulated);
         }
         self.bucket(bounds.len(), count);
-        self.start("_sum", &[]);
+        self.start_with("_sum");
+        self.out.extend_from_slice(b"} ");
         self.end_real(sum);
-        self.start("_count", &[]);
+        self.start_with("_count");
+        self.out.extend_from_slice(b"} ");
         self.end_whole(count);
     }
 }
@@ -117,19 +135,18 @@ fn opening(target: &str) -> Vec<u8> {
     opened
 }
 
-fn display(value: f64, out: &mut Vec<u8>) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{value}");
-}
-
 /// `\`, newline and, in label values, `"` are what the format gives a meaning.
 fn escape(text: &str, quotes: bool, out: &mut Vec<u8>) {
-    for byte in text.bytes() {
-        match byte {
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'"' if quotes => out.extend_from_slice(b"\\\""),
-            other => out.push(other),
-        }
+    let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quotes && *byte == b'"');
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(special) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(match rest[at] {
+            b'\n' => b"\\n",
+            b'"' => b"\\\"",
+            _ => b"\\\\",
+        });
+        rest = &rest[at + 1..];
     }
+    out.extend_from_slice(rest);
 }

@@ -1,4 +1,4 @@
-//! `config.yaml`, `config.schema.json` and the reader say the same.
+//! `config.yaml`, `docs/config.schema.json` and the reader say the same.
 
 use std::collections::BTreeSet;
 
@@ -127,16 +127,16 @@ fn the_reference_tells_the_range_of_every_key_that_has_one() {
 
 #[test]
 fn the_schema_in_the_repository_is_what_config_schema_prints() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config.schema.json");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/config.schema.json");
     let printed = format!("{:#}\n", schema());
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
         fs::write(file, &printed).unwrap();
     }
     assert!(
         fs::read_to_string(file).unwrap() == printed,
-        "write `pgtether config schema` to config.schema.json"
+        "write `pgtether config schema` to docs/config.schema.json"
     );
-    assert!(references()[0].starts_with("# yaml-language-server: $schema=config.schema.json\n"));
+    assert!(references()[0].starts_with("# yaml-language-server: $schema=docs/config.schema.json\n"));
 }
 
 #[test]

@@ -205,15 +205,19 @@ async fn the_name_that_is_sent_in_the_handshake_can_be_left_out() {
 #[tokio::test]
 async fn a_pings_error_is_the_pings_own_and_the_session_lives_on() {
     let failed = [say::error("ERROR", "53200", "out of memory"), say::ready()].concat();
-    let script =
-        vec![Read(b'Q', "SELECT 1"), Send(failed), Read(b'Q', "SELECT 1"), Send(say::pong()), AwaitEnd];
+    let ask = || Read(b'Q', "SELECT 1");
+    let script = vec![ask(), Send(failed.clone()), ask(), Send(say::pong()), ask(), Send(failed), Close];
     let server = Scripted::start(logged_in(script)).await;
     let mut held = session(&server.url()).await;
     held.ping(Role::Any);
     let expected = Cause::Server { sqlstate: "53200".into(), message: "out of memory".into() };
-    assert_eq!(event(&mut held).await, SessionEvent::PingFailed(Facts::new(Phase::Ping, expected)));
+    let failed = SessionEvent::PingFailed(Facts::new(Phase::Ping, expected));
+    assert_eq!(event(&mut held).await, failed);
     pong(&mut held).await;
-    drop(held);
+    held.ping(Role::Any);
+    assert_eq!(event(&mut held).await, failed);
+    let end = Facts::new(Phase::Idle, Cause::Closed);
+    assert_eq!(lost(&mut held).await, end, "the end has a reason of its own");
     server.played().await;
 }
 
@@ -300,4 +304,35 @@ async fn a_refused_login_is_not_carried_to_the_next_host() {
     assert_eq!(sqlstate(&refused(&url).await), "28P01");
     assert!(began.elapsed() < Duration::from_secs(5));
     first.played().await;
+}
+
+#[tokio::test]
+async fn bytes_that_were_tampered_with_end_in_facts_and_never_in_a_panic() {
+    let mut dice = fastrand::Rng::with_seed(20_261_123);
+    for round in 0..200 {
+        let mut bytes = [say::welcome(), say::pong()].concat();
+        for _ in 0..dice.usize(1..6) {
+            let at = dice.usize(..bytes.len());
+            bytes[at] = dice.u8(..);
+        }
+        let server = Scripted::start(vec![Accept, ReadStartup(vec![]), Flood(bytes), Close]).await;
+        // Some changes do no harm; what counts is that there is an end, and in time.
+        let began = Instant::now();
+        if let Ok((mut held, _)) = open(&server.url()).await {
+            lost(&mut held).await;
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "round {round}");
+        server.played().await;
+    }
+}
+
+#[tokio::test]
+async fn a_goodbye_is_said_and_waits_until_the_server_is_gone() {
+    let lingers = SendSlowly(vec![0; 10], Duration::from_millis(20));
+    let server = Scripted::start(logged_in(vec![Read(b'X', ""), lingers, Close])).await;
+    let held = session(&server.url()).await;
+    let began = Instant::now();
+    held.close().await;
+    assert!(began.elapsed() >= Duration::from_millis(150), "{:?}", began.elapsed());
+    server.played().await;
 }

@@ -1,0 +1,201 @@
+//! One attempt on one socket: TLS if asked for, startup, first ping. Knows nothing of other addresses.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::config::{
+    ChannelBinding as Binding, Config, SslMode as Ssl, SslNegotiation as Negotiation,
+};
+
+use super::facts::cause;
+use super::knock::Address;
+use super::login::Entry;
+use super::session::{Outcome, PgSession};
+use super::standing::Question;
+use super::tap::{AlreadyNegotiated, Stream, Tap};
+use super::{Login, Session, SessionFacts, tls};
+use crate::reason::{Cause, Facts, Phase};
+use crate::target::{ChannelBinding, Host, SessionAttrs, SslNegotiation};
+
+/// How TLS is asked for on one socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    Plain,
+    /// TLS if the server has it.
+    Offer,
+    Demand,
+}
+
+/// One try, with all that it needs.
+pub struct Attempt<'a> {
+    pub entry: &'a Entry<'a>,
+    /// What the server must be.
+    pub attrs: SessionAttrs,
+    /// The host's place in the connection string.
+    pub host: usize,
+    pub address: &'a Address,
+    pub ask: Ask,
+    pub until: Instant,
+}
+
+/// A stream that is ready for startup, and what TLS cost and told.
+struct Secured {
+    tap: Tap,
+    took: Option<Duration>,
+    version: Option<String>,
+    expiry: Option<SystemTime>,
+}
+
+impl Attempt<'_> {
+    pub async fn run(self, socket: Stream) -> Result<(PgSession, Login), Facts> {
+        let secured = self.secure(socket).await?;
+        let began = Instant::now();
+        let mut session = self.startup(&secured.tap).await?;
+        let startup = began.elapsed();
+        let answer = timeout_at(self.until, async {
+            session.ask(Question::for_role(self.entry.role, self.attrs));
+            session.outcome().await
+        });
+        let (ping, role) = match answer.await {
+            Ok(Outcome::Answered { took, answer }) => (took, answer.role()),
+            Ok(Outcome::Failed(facts)) => {
+                let _ = timeout_at(self.until, session.close()).await;
+                return Err(match facts.cause {
+                    // A server that does not fit is no server for us: the login failed, not its ping.
+                    wrong @ Cause::WrongRole { .. } => Facts::new(Phase::Startup, wrong),
+                    cause => Facts::new(Phase::Ping, cause),
+                });
+            }
+            Ok(Outcome::Lost(facts)) => return Err(facts),
+            Err(_) => return Err(Facts::new(Phase::Ping, Cause::Timeout)),
+        };
+        session.hold_to(self.attrs);
+        let login = Login { tls: secured.took, startup, ping, facts: self.facts(&secured), role };
+        Ok((session, login))
+    }
+
+    /// TLS, where asked for and had.
+    async fn secure(&self, mut socket: Stream) -> Result<Secured, Facts> {
+        let plain = |socket| Secured { tap: Tap::new(socket, None), took: None, version: None, expiry: None };
+        if self.ask == Ask::Plain {
+            return Ok(plain(socket));
+        }
+        let endpoint = self.entry.endpoint;
+        let tls = &endpoint.tls;
+        let connector = self.entry.connectors.get(tls, self.entry.calls);
+        let connector = within(self.until, Phase::Prepare, connector).await?;
+        let began = Instant::now();
+        let negotiate = async {
+            let ask_first = tls.negotiation == SslNegotiation::Postgres;
+            if ask_first && !tls::request(&mut socket, endpoint.password.as_ref()).await? {
+                return match self.ask {
+                    Ask::Demand => Err(Cause::TlsRefused),
+                    Ask::Offer | Ask::Plain => Ok(plain(socket)),
+                };
+            }
+            let under = tls::handshake(connector, socket, &self.verified_name(), tls).await?;
+            Ok(Secured {
+                tap: Tap::new(under.stream, under.end_point),
+                took: Some(began.elapsed()),
+                version: under.version,
+                expiry: under.expiry,
+            })
+        };
+        within(self.until, Phase::Tls, negotiate).await
+    }
+
+    async fn startup(&self, tap: &Tap) -> Result<PgSession, Facts> {
+        let config = self.config();
+        let password = self.entry.endpoint.password.as_ref();
+        let join = async {
+            let joined = config.connect_raw(tap.clone(), AlreadyNegotiated).await;
+            joined.map_err(|error| cause(tap, &error, password))
+        };
+        let (client, connection) = within(self.until, Phase::Startup, join).await?;
+        Ok(PgSession::new(client, connection, tap.clone(), self.attrs, password.cloned()))
+    }
+
+    fn config(&self) -> Config {
+        let endpoint = self.entry.endpoint;
+        let mut config = Config::new();
+        config
+            .user(&endpoint.user)
+            .dbname(&endpoint.database)
+            .application_name(endpoint.application_name.as_deref().unwrap_or(self.entry.service))
+            // Makes tokio-postgres take our stream as its TLS stream, whatever it is.
+            .ssl_mode(Ssl::Require)
+            .ssl_negotiation(Negotiation::Direct)
+            .channel_binding(match endpoint.channel_binding {
+                ChannelBinding::Disable => Binding::Disable,
+                ChannelBinding::Prefer => Binding::Prefer,
+                ChannelBinding::Require => Binding::Require,
+            });
+        if let Some(options) = &endpoint.options {
+            config.options(options);
+        }
+        if let Some(password) = &endpoint.password {
+            config.password(password.expose());
+        }
+        config
+    }
+
+    /// What the certificate must name: the host as written, without the dot that roots it; else the address.
+    fn verified_name(&self) -> String {
+        match (self.entry.endpoint.hosts.get(self.host), self.address) {
+            (Some(Host::Tcp { name, .. }), _) if !name.is_empty() => {
+                name.strip_suffix('.').unwrap_or(name).to_owned()
+            }
+            (_, Address::Tcp(address)) => address.ip().to_string(),
+            (_, Address::Unix(path)) => path.display().to_string(),
+        }
+    }
+
+    fn facts(&self, secured: &Secured) -> SessionFacts {
+        secured.tap.saw(|saw| {
+            let server_version = saw.parameters.get("server_version").cloned().unwrap_or_default();
+            let backend_pid = saw.key.map(|(id, _)| id);
+            SessionFacts {
+                pooler: pooler(&server_version, backend_pid),
+                server_version,
+                tls_version: secured.version.clone(),
+                certificate_expiry: secured.expiry,
+                peer: self.address.peer(),
+                backend_pid,
+            }
+        })
+    }
+}
+
+async fn within<T>(
+    until: Instant,
+    phase: Phase,
+    work: impl Future<Output = Result<T, Cause>>,
+) -> Result<T, Facts> {
+    let done = timeout_at(until, work).await;
+    done.unwrap_or(Err(Cause::Timeout)).map_err(|cause| Facts::new(phase, cause))
+}
+
+/// A pooler shows itself by its console's version, or by a process id that no process has: the kernel's limit is
+/// 2²², and poolers make up their keys.
+fn pooler(server_version: &str, backend_pid: Option<i32>) -> Option<&'static str> {
+    const PID_MAX_LIMIT: i32 = 1 << 22;
+    if server_version.ends_with("/bouncer") {
+        return Some("pgbouncer");
+    }
+    backend_pid.is_some_and(|pid| !(1..=PID_MAX_LIMIT).contains(&pid)).then_some("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pooler_is_known_by_what_no_server_would_say() {
+        assert_eq!(pooler("15.18 (Debian 15.18-1)", Some(4_194_304)), None);
+        assert_eq!(pooler("15.18", None), None);
+        assert_eq!(pooler("15.18", Some(4_194_305)), Some("unknown"));
+        assert_eq!(pooler("15.18", Some(-7)), Some("unknown"));
+        assert_eq!(pooler("1.18.0/bouncer", Some(-7)), Some("pgbouncer"));
+    }
+}
