@@ -118,7 +118,7 @@ fn doctor(args: CheckArgs) -> Done {
     });
     let reports = reports.map_err(|exit| unknown(exit.text))?;
     let text = match args.output {
-        Output::Text => reports.iter().map(check::text).collect::<Vec<_>>().join("\n"),
+        Output::Text => check::text(&reports),
         Output::Json => check::json(&reports).map_err(|error| unknown(error.to_string()))? + "\n",
     };
     print(&text)?;

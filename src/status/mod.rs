@@ -198,7 +198,7 @@ pub struct TargetStatus {
     pub since: Moment,
     /// The session's own facts, while there is one.
     pub session: Option<SessionFacts>,
-    /// The server's address that the last knock reached.
+    /// The server's address that the last login reached.
     pub peer: Option<SocketAddr>,
     /// Whether an attempt has ended, for better or worse.
     pub tried: bool,
