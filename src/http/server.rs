@@ -57,8 +57,10 @@ pub async fn serve<L: Listen>(
 
 /// Where connections come from.
 pub trait Listen: Send + 'static {
+    /// What it accepts.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
+    /// The next connection. Dropping the future loses none.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
@@ -88,7 +90,7 @@ async fn accept<L: Listen>(mut door: Door<L>, app: Arc<App>, connections: Arc<Co
                 tracing::debug!(%error, "a client left before it was accepted");
             }
             Err(error) => {
-                // Once a trouble, not once a try.
+                // One line for each time that it begins to fail, not for each try.
                 if pause == first_pause {
                     tracing::warn!(%error, "cannot accept HTTP connections; closing an idle one, trying again");
                 }

@@ -97,6 +97,7 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// With nobody in flight.
     pub fn new(limits: Limits) -> Self {
         Guard {
             limits,
