@@ -188,7 +188,7 @@ impl Step<'_> {
         self.schedule();
         match self.s.attempt {
             Attempt::Waiting { purpose, because: Because::SlowLane, .. } => self.begin(purpose),
-            Attempt::None if woken && matches!(self.s.line, Line::Asleep { .. }) => self.begin(Purpose::Wake),
+            _ if woken && self.is_resting() => self.begin(Purpose::Wake),
             _ => {}
         }
     }
