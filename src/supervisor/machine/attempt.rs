@@ -21,6 +21,9 @@ impl Step<'_> {
         if !matches!(purpose, Purpose::Confirm | Purpose::Prove) {
             self.breaker(Breaker::admit);
         }
+        if purpose != Purpose::Confirm {
+            self.m.confirm_at = None;
+        }
         self.s.attempt = Attempt::Knocking { since: self.now, purpose, early: None };
         self.actions.push(Action::Knock { purpose });
     }
@@ -41,7 +44,7 @@ impl Step<'_> {
         if purpose == Purpose::Confirm {
             self.s.attempt = Attempt::None;
             self.actions.push(Action::HangUp);
-            return self.slept();
+            return self.confirmed();
         }
         if early.is_some() {
             self.s.counters.attempts += 1;
@@ -161,7 +164,7 @@ impl Step<'_> {
             return self.answer(Answer::Failed(verdict.reason));
         }
         if purpose == Purpose::Confirm {
-            self.s.counters.disconnects.add(self.lost_reason().within(Reason::DISCONNECT));
+            self.refuted(verdict.reason);
         } else {
             self.count_failure(&verdict, purpose);
         }

@@ -78,6 +78,50 @@ fn an_idle_close_followed_by_a_knock_that_is_refused_is_down() {
 }
 
 #[test]
+fn a_server_that_still_takes_sockets_while_it_shuts_down_is_down_when_it_is_gone() {
+    for takes in [ms(900), s(10)] {
+        let mut rig = Rig::new(sleepy(), Server::Up);
+        rig.run(s(300));
+        rig.lose(shut_down());
+        assert_eq!(rig.shows(), (State::Sleeping, None));
+        rig.run(takes);
+        rig.server = Server::Refuses;
+        rig.run(takes * 2);
+        assert_eq!(rig.shows(), (State::Down, Some(Reason::Refused)), "{takes:?}");
+        assert_eq!(rig.status.counters.disconnects.total(), 1, "one loss");
+        rig.server = Server::Up;
+        rig.run(s(1));
+        assert_eq!((rig.shows(), rig.status.counters.reconnects), ((State::Up, None), 1));
+    }
+}
+
+#[test]
+fn sleep_is_confirmed_ever_more_rarely_for_a_minute_and_then_left_in_peace() {
+    let mut rig = Rig::new(sleepy(), Server::Up);
+    rig.run(s(300));
+    let (logins, attempts) = (rig.logins().len(), rig.status.counters.attempts);
+    rig.lose(shut_down());
+    rig.run(s(86_000));
+    let gaps = gaps(&rig.knocks()[1..]);
+    assert_eq!(gaps.len(), 6, "{gaps:?}");
+    assert!(gaps.windows(2).all(|pair| pair[1] == pair[0] * 2), "{gaps:?}");
+    assert_eq!((rig.logins().len(), rig.status.counters.attempts), (logins, attempts));
+    assert_eq!(rig.shows(), (State::Sleeping, None));
+}
+
+#[test]
+fn whoever_wakes_it_ends_the_doubt() {
+    let mut rig = Rig::new(sleepy(), Server::Up);
+    rig.run(s(300));
+    rig.lose(shut_down());
+    rig.on(Event::Wanted);
+    assert_eq!(rig.shows(), (State::Up, None));
+    let knocks = rig.knocks().len();
+    rig.run(s(600));
+    assert_eq!(rig.knocks().len(), knocks);
+}
+
+#[test]
 fn a_crash_is_no_sleep() {
     let mut rig = Rig::new(sleepy(), Server::Up);
     rig.run(s(300));
