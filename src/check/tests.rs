@@ -20,10 +20,13 @@ enum Scene {
     EndsIdle(Duration, Facts),
 }
 
+/// One login, with what its session then does.
+type Outcome = Result<(Login, Vec<Scene>), Facts>;
+
 /// Plays prepared logins, one after the other.
 #[derive(Debug, Clone, Default)]
 struct Script {
-    logins: Arc<Mutex<VecDeque<Result<(Login, Vec<Scene>), Facts>>>>,
+    logins: Arc<Mutex<VecDeque<Outcome>>>,
     knock: Option<Facts>,
     /// How many sessions said goodbye.
     closed: Arc<Mutex<usize>>,
@@ -44,7 +47,7 @@ impl Script {
         Script::of([Ok((login(), scenes)), Ok((login(), Vec::new()))])
     }
 
-    fn of(logins: impl IntoIterator<Item = Result<(Login, Vec<Scene>), Facts>>) -> Script {
+    fn of(logins: impl IntoIterator<Item = Outcome>) -> Script {
         Script { logins: Arc::new(Mutex::new(logins.into_iter().collect())), ..Script::default() }
     }
 }
