@@ -8,9 +8,16 @@
 
 mod certs;
 mod cluster;
+mod commands;
 mod connection;
 mod demo;
+mod docs;
+mod drain;
 mod process;
+mod reload;
 mod scrape;
 mod scripted;
+mod secrets;
 mod servers;
+mod supervise;
+mod web;

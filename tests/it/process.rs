@@ -91,6 +91,11 @@ impl Daemon {
         Daemon::spawn(folder, &all, env)
     }
 
+    /// Starts it with these arguments alone, in a folder where there is no configuration.
+    pub fn start_bare(args: &[&str], env: &[(&str, &str)]) -> Daemon {
+        Daemon::spawn(tempfile::tempdir().unwrap(), args, env)
+    }
+
     /// Starts `pgtether demo`.
     pub fn start_demo(args: &[&str], env: &[(&str, &str)]) -> Daemon {
         let mut all = vec!["demo"];
@@ -99,7 +104,9 @@ impl Daemon {
     }
 
     fn spawn(folder: TempDir, args: &[&str], env: &[(&str, &str)]) -> Daemon {
-        let mut process = command(args, env).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = command(args, env);
+        command.current_dir(folder.path());
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         collect(process.stdout.take().unwrap(), &log);
         collect(process.stderr.take().unwrap(), &log);

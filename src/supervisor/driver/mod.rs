@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::attempt::{Happened, Slot as AttemptSlot};
-use super::gate::Gate;
+use super::gate::{Gate, Lane};
 use super::machine::{Action, Answer, Event, Machine};
 use crate::connection::{Connector, Fingerprint, Session, SessionEvent};
 use crate::status::board::Slot;
@@ -185,8 +185,8 @@ impl<C: Connector> Driver<C> {
             Action::Knock { purpose } => {
                 let wake = (purpose == Purpose::Wake).then_some(self.target.tuning.wake_timeout);
                 let (connector, gate) = (self.connector.clone(), self.gate.clone());
-                let lane = attempt::lane(purpose);
-                self.attempt = AttemptSlot::knock(connector, gate, self.target.clone(), lane, wake);
+                self.attempt =
+                    AttemptSlot::knock(connector, gate, self.target.clone(), self.lane(purpose), wake);
             }
             Action::Login => self.attempt.login(&self.connector, &self.target),
             Action::HangUp => self.attempt = AttemptSlot::Empty,
@@ -223,6 +223,14 @@ impl<C: Connector> Driver<C> {
                 // Whether it ended in time or was dropped: the socket is closed.
                 let _ = tokio::join!(or_at_once(before), goodbye);
             }));
+        }
+    }
+
+    /// Reconnects go before refreshes.
+    fn lane(&self, purpose: Purpose) -> Lane {
+        match purpose {
+            Purpose::Refresh | Purpose::Prove if self.line.is_some() => Lane::Refresh,
+            _ => Lane::Reconnect,
         }
     }
 

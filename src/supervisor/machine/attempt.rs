@@ -39,12 +39,6 @@ impl Step<'_> {
         };
         self.dialled(&dial);
         self.s.counters.knocks += 1;
-        if let (Some(before), Some(here)) = (self.s.peer, times.peer)
-            && before.ip() != here.ip()
-        {
-            self.s.counters.address_changes += 1;
-        }
-        self.s.peer = times.peer;
         self.m.knock = times;
         if purpose == Purpose::Confirm {
             self.actions.push(Action::HangUp);
@@ -140,7 +134,12 @@ impl Step<'_> {
         (self.m.slow_n, self.m.starting_since) = (0, None);
         let (resolve, connect) = (self.m.knock.resolve, self.m.knock.connect);
         let phases = Phases { resolve, connect, tls: login.tls, startup: login.startup, ping: login.ping };
+        // A login may move on to another host than the one that was knocked at.
+        let peer = login.facts.peer.or(self.m.knock.peer);
+        let moved = self.s.peer.zip(peer).is_some_and(|(before, here)| before.ip() != here.ip());
         let s = &mut *self.s;
+        s.peer = peer;
+        s.counters.address_changes += u64::from(moved);
         s.last_phases = Some(phases);
         s.counters.connections += 1;
         s.counters.connect_seconds.observe(&histogram::CONNECT, phases.total());

@@ -1,0 +1,210 @@
+//! The commands as a person or a script meets them: what they print, where, and how they exit.
+
+mod check;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use pgtether::demo::postgres::free_port;
+
+use crate::process::{Daemon, command, run};
+use crate::servers::postgres15;
+use crate::supervise::{SOON, config, targets};
+
+/// What a command has come to.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        Ended {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+pub fn pgtether(args: &[&str]) -> Ended {
+    run(args, &[]).into()
+}
+
+/// The same, started in another folder.
+fn within(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Ended {
+    let mut command: Command = command(args, env);
+    command.current_dir(folder).output().unwrap().into()
+}
+
+/// A configuration file in a folder of its own, and the flag that names it.
+pub fn file(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = folder.path().join("config.yaml");
+    fs::write(&path, text).unwrap();
+    let flag = format!("--config.file={}", path.display());
+    (folder, flag)
+}
+
+#[test]
+fn the_version_is_told_as_exporters_tell_it() {
+    for flag in ["--version", "-V"] {
+        let ended = pgtether(&[flag]);
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+        assert!(ended.out.starts_with(concat!("pgtether, version ", env!("CARGO_PKG_VERSION"), "\n")));
+    }
+}
+
+#[test]
+fn help_goes_to_standard_output_and_names_each_command() {
+    let ended = pgtether(&["--help"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    for word in
+        ["run", "check", "config", "demo", "--web.listen-address", "PGTETHER_LOG_LEVEL", "DATABASE_URL"]
+    {
+        assert!(ended.out.contains(word), "no {word} in {}", ended.out);
+    }
+}
+
+#[test]
+fn flags_that_are_unusable_are_told_on_standard_error_with_64() {
+    for (args, wanted) in [
+        (&["--web.listen-adress=:1"][..], "--web.listen-address"),
+        (&["--log.level=loud"], "debug"),
+        (&["--web.listen-address=nowhere"], "listen-address"),
+        (&["frobnicate"], "frobnicate"),
+        (&["config"], "show"),
+        (&["--web.config.file=x"], "does not have it yet"),
+    ] {
+        let ended = pgtether(args);
+        assert_eq!((ended.code, ended.out.as_str()), (64, ""), "{args:?}: {ended:?}");
+        assert!(ended.err.contains(wanted), "{args:?}: no {wanted} in {}", ended.err);
+    }
+}
+
+#[test]
+fn without_a_configuration_both_ways_to_go_on_are_named() {
+    let empty = tempfile::tempdir().unwrap();
+    for env in [&[][..], &[("DATABASE_URL", "")]] {
+        let ended = within(empty.path(), &[], env);
+        assert_eq!(ended.code, 64, "{ended:?}");
+        for way in ["DATABASE_URL", "--config.file=FILE"] {
+            assert!(ended.err.contains(way), "no {way} in {}", ended.err);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let ended = pgtether(&["--config.file=/nonexistent/pgtether.yaml"]);
+    assert_eq!(ended.code, 64);
+    assert!(ended.err.contains("/nonexistent/pgtether.yaml"), "{}", ended.err);
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_line_and_path() {
+    let text = "service: x\ntargets:\n  - name: a b\n    url: postgresql://h/d\n    pings: 3\n  - name: two\n    \
+                url: mysql://h/d\n    refresh: {every: 1y}\n";
+    let (folder, flag) = file(text);
+    for args in [&[flag.as_str()][..], &["--config.check", &flag], &["config", "show", &flag]] {
+        let ended = pgtether(args);
+        assert_eq!((ended.code, ended.out.as_str()), (64, ""), "{args:?}: {ended:?}");
+        let path = folder.path().join("config.yaml").display().to_string();
+        for (line, path_in_it) in [
+            (3, "targets[0].name"),
+            (5, "targets[0].pings"),
+            (7, "targets[1].url"),
+            (8, "targets[1].refresh.every"),
+        ] {
+            let told = ended
+                .err
+                .lines()
+                .any(|told| told.starts_with(&format!("{path}:{line}:")) && told.contains(path_in_it));
+            assert!(told, "line {line}, {path_in_it}, is not in:\n{}", ended.err);
+        }
+        assert_eq!(ended.err.lines().count(), 4, "{}", ended.err);
+    }
+}
+
+#[test]
+fn a_good_file_passes_the_check_and_no_server_is_asked() {
+    let (_folder, flag) = file(&config("postgresql://app@nowhere.invalid/db", &[]));
+    let ended = pgtether(&["--config.check", &flag]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert!(ended.out.contains("good"), "{}", ended.out);
+}
+
+#[test]
+fn what_is_shown_is_a_configuration_with_every_default_and_no_password() {
+    let text = config("postgresql://app:sesame@db.example.com/app", &["ping: {interval: 7s}"]);
+    let (_folder, flag) = file(&text);
+    let ended = pgtether(&["config", "show", &flag]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert!(!ended.out.contains("sesame") && ended.out.contains("password=<redacted>"), "{}", ended.out);
+    let shown: serde_yaml::Value = serde_yaml::from_str(&ended.out).unwrap();
+    let target = &shown["targets"][0];
+    assert_eq!(target["ping"]["interval"], "7s");
+    assert_eq!(target["refresh"]["every"], "4m");
+    assert_eq!(shown["fleet"]["logins_in_flight"], 16);
+}
+
+#[test]
+fn the_schema_is_the_one_in_the_repository() {
+    let ended = pgtether(&["config", "schema"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let schema: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    let kept = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/config.schema.json")).unwrap();
+    assert_eq!(schema, serde_json::from_str::<serde_json::Value>(&kept).unwrap());
+}
+
+#[tokio::test]
+async fn a_database_url_alone_supervises_one_target_named_default() {
+    let cluster = postgres15();
+    let url = cluster.superuser_url();
+    let daemon = Daemon::start_bare(&["--web.listen-address=127.0.0.1:0"], &[("DATABASE_URL", &url)]);
+    daemon.await_metric(SOON, "pgtether_up", &[("target", "default")], 1.0).await;
+}
+
+#[tokio::test]
+async fn environment_twins_do_what_their_flags_do() {
+    let dead = format!("postgresql://app@127.0.0.1:{}/db", free_port().unwrap());
+    let env = [
+        ("DATABASE_URL", dead.as_str()),
+        ("PGTETHER_WEB_LISTEN_ADDRESS", "127.0.0.1:0"),
+        ("PGTETHER_WEB_TELEMETRY_PATH", "/figures"),
+        ("PGTETHER_LOG_FORMAT", "json"),
+    ];
+    let daemon = Daemon::start_bare(&[], &env);
+    assert_eq!(daemon.get("/figures").await.status, 200);
+    assert_eq!(daemon.get("/metrics").await.status, 404);
+    for line in daemon.log().lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_a_failed_start_that_names_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (_folder, flag) = file(&config("postgresql://app@nowhere.invalid/db", &[]));
+    let ended = pgtether(&[&flag, &format!("--web.listen-address={address}")]);
+    assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{ended:?}");
+    assert!(ended.err.contains(&address) && ended.err.contains("in use"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn all_its_addresses_are_served_and_told() {
+    let dead = format!("url: postgresql://app@127.0.0.1:{}/db", free_port().unwrap());
+    let (_folder, flag) = file(&targets(&[("db", &[&dead])]));
+    let args = [&flag, "--web.listen-address=127.0.0.1:0", "--web.listen-address=[::1]:0"];
+    let daemon = Daemon::start_bare(&args, &[]);
+    let listening = async || match daemon.log() {
+        log if log.matches("listening").count() == 2 && log.contains("[::1]:") => Ok(()),
+        log => Err(log),
+    };
+    crate::process::wait_until(SOON, "both addresses", listening).await;
+}

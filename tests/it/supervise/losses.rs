@@ -1,0 +1,145 @@
+//! Sessions that are ended, servers that stop or hang.
+
+use std::time::{Duration, Instant};
+
+use pgtether::demo::postgres::{Setup, Shutdown};
+
+use super::{
+    DB, SERVICE, SOON, assert_attempts_add_up, await_down, await_log, await_state, by_reason, config, count,
+    total, up, value,
+};
+use crate::servers::{Admin, Version, postgres, postgres15};
+
+#[tokio::test]
+async fn a_terminated_session_is_counted_once_and_replaced_within_a_second() {
+    for version in Version::ALL {
+        let cluster = postgres(version, Setup::default());
+        let admin = Admin::of(&cluster).await;
+        let daemon = up(&config(&cluster.superuser_url(), &[])).await;
+        let first = admin.pids(SERVICE).await;
+
+        assert_eq!(admin.terminate(SERVICE).await, 1);
+        let ended = Instant::now();
+        daemon.await_metric(SOON, "pgtether_reconnects_total", DB, 1.0).await;
+        let took = ended.elapsed();
+
+        assert!(took < Duration::from_secs(1), "{version:?}: back after {took:?}");
+        let metrics = daemon.metrics().await;
+        assert_eq!(by_reason(&metrics, "pgtether_disconnects_total", "shutdown"), 1.0);
+        assert_eq!(total(&metrics, "pgtether_disconnects_total"), 1.0);
+        assert_eq!(total(&metrics, "pgtether_connections_total"), 2.0);
+        assert_eq!(total(&metrics, "pgtether_connect_failures_total"), 0.0);
+        assert_eq!(metrics.get("pgtether_up", DB), Some(1.0));
+        assert_attempts_add_up(&metrics);
+        let second = admin.pids(SERVICE).await;
+        assert_eq!(second.len(), 1);
+        assert_ne!(first, second);
+        await_log(&daemon, "from=down to=up").await;
+        let log = daemon.log();
+        assert_eq!((count(&log, "to=down"), count(&log, "to=up")), (1, 2), "one line a change:\n{log}");
+        assert!(log.contains("reason=shutdown"), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_server_is_knocked_at_once_a_second_and_is_back_as_soon_as_it_starts() {
+    let mut cluster = postgres15();
+    let daemon = up(&config(&cluster.superuser_url(), &[])).await;
+
+    cluster.stop(Shutdown::Immediate).unwrap();
+    await_state(&daemon, Duration::from_secs(1), "down").await;
+    let health = await_down(&daemon, SOON, "refused").await;
+    assert_eq!(
+        (&health["status"], &health["database"]["status"]),
+        (&"failing".into(), &"unreachable".into())
+    );
+    assert!(!health.to_string().contains("healthy"), "{health}");
+    assert_eq!(daemon.get("/livez").await.status, 200, "a database is no matter of /livez");
+
+    let before = value(&daemon, "pgtether_knocks_total").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let knocks = value(&daemon, "pgtether_knocks_total").await - before;
+    assert!((2.0..=5.0).contains(&knocks), "{knocks} knocks in 3 s");
+    assert_eq!(value(&daemon, "pgtether_up").await, 0.0);
+
+    cluster.start().unwrap();
+    let started = Instant::now();
+    await_state(&daemon, SOON, "up").await;
+    let took = started.elapsed();
+    assert!(took < Duration::from_millis(1500), "up {took:?} after the server");
+    let metrics = daemon.metrics().await;
+    assert_eq!(total(&metrics, "pgtether_reconnects_total"), 1.0);
+    assert_eq!(total(&metrics, "pgtether_disconnects_total"), 1.0);
+    assert!(by_reason(&metrics, "pgtether_connect_failures_total", "refused") >= 1.0);
+    assert_attempts_add_up(&metrics);
+}
+
+#[tokio::test]
+async fn a_hung_server_is_down_by_its_ping_and_up_as_soon_as_it_thaws() {
+    let cluster = postgres15();
+    let daemon = up(&config(&cluster.superuser_url(), &["ping: {interval: 1s, timeout: 200ms}"])).await;
+
+    cluster.pause();
+    let hung = Instant::now();
+    let health = await_down(&daemon, Duration::from_millis(2500), "timeout").await;
+    let took = hung.elapsed();
+    assert!(took < Duration::from_millis(1700), "noticed after {took:?}");
+    assert_eq!(health["database"]["status"], "unreachable");
+    let slowest = slowest_answer(&daemon, 20).await;
+    assert!(slowest < Duration::from_millis(500), "an answer took {slowest:?}");
+    assert_eq!(daemon.get("/livez").await.status, 200);
+
+    cluster.resume();
+    let thawed = Instant::now();
+    await_state(&daemon, SOON, "up").await;
+    let took = thawed.elapsed();
+    assert!(took < Duration::from_secs(1), "up {took:?} after the thaw");
+    let metrics = daemon.metrics().await;
+    assert!(by_reason(&metrics, "pgtether_ping_failures_total", "timeout") >= 1.0);
+    // Either the late answer came first, or the login that was under way: then the hung session counts as lost.
+    let lost = by_reason(&metrics, "pgtether_disconnects_total", "timeout");
+    assert_eq!(total(&metrics, "pgtether_reconnects_total"), lost);
+    assert_attempts_add_up(&metrics);
+}
+
+/// How long the slowest of these many scrapes and health checks took.
+async fn slowest_answer(daemon: &crate::process::Daemon, times: usize) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for _ in 0..times {
+        for path in ["/metrics", "/health"] {
+            let asked = Instant::now();
+            daemon.get(path).await;
+            slowest = slowest.max(asked.elapsed());
+        }
+    }
+    slowest
+}
+
+#[tokio::test]
+async fn a_server_that_is_hung_when_we_start_is_down_and_found_when_it_thaws() {
+    let cluster = postgres15();
+    cluster.pause();
+    let daemon =
+        crate::process::Daemon::start(&config(&cluster.superuser_url(), &["connect_timeout: 500ms"]));
+    await_down(&daemon, SOON, "timeout").await;
+    cluster.resume();
+    await_state(&daemon, SOON, "up").await;
+    assert_eq!(value(&daemon, "pgtether_reconnects_total").await, 0.0, "there was nothing to lose");
+}
+
+#[tokio::test]
+async fn a_crash_of_another_backend_is_told_as_a_crash_and_survived() {
+    let cluster = postgres15();
+    let admin = Admin::of(&cluster).await;
+    let daemon = up(&config(&cluster.superuser_url(), &[])).await;
+    let victim = admin.query("SELECT pg_backend_pid()").await.remove(0);
+
+    cluster.kill_backend(victim.parse().unwrap()).unwrap();
+    daemon.await_metric(SOON, "pgtether_reconnects_total", DB, 1.0).await;
+    let metrics = daemon.metrics().await;
+    assert_eq!(by_reason(&metrics, "pgtether_disconnects_total", "crash"), 1.0);
+    assert_eq!(
+        metrics.get("pgtether_breaker_transitions_total", &[DB, &[("state", "open")]].concat()),
+        Some(0.0)
+    );
+}
