@@ -11,6 +11,7 @@ mod patience;
 mod tests;
 #[cfg(test)]
 mod walk;
+mod wish;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -226,12 +227,6 @@ impl Step<'_> {
         self.m.asked_at = None;
         self.s.session = None;
         self.actions.push(Action::Close);
-    }
-
-    fn answer(&mut self, answer: Answer) {
-        if std::mem::take(&mut self.m.proving) {
-            self.actions.push(Action::Answer(answer));
-        }
     }
 
     /// Changes the breaker and counts the transition.
