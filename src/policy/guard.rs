@@ -302,4 +302,4 @@ impl Traffic {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
