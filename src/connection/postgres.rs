@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::blocking::Blocking;
 use super::files::{Certificates, Contents};
 use super::knock::{Resolver, Route};
-use super::login::{Door, Entry};
+use super::login::{Context, Door};
 use super::session::PgSession;
 use super::tls::Connectors;
 use super::{Connector, Fingerprint, KnockTimes, Login, Prepared};
@@ -146,7 +146,7 @@ impl Connector for Postgres {
         let shared = Arc::clone(&self.0);
         // The states of TLS, startup and ping together are large; the supervisor's slots should not be.
         Box::pin(async move {
-            let entry = Entry {
+            let context = Context {
                 endpoint: &prepared.endpoint,
                 sockets: &prepared.sockets,
                 connectors: &shared.connectors,
@@ -156,7 +156,7 @@ impl Connector for Postgres {
                 role: target.tuning.role,
                 deadline,
             };
-            entry.login(door).await
+            context.login(door).await
         })
     }
 }
