@@ -129,7 +129,7 @@ impl Step<'_> {
 
     fn count_login(&mut self, login: &Login, purpose: Purpose) {
         self.breaker(Breaker::succeeded);
-        (self.m.slow_n, self.m.starting_since) = (0, None);
+        (self.m.n, self.m.slow_n, self.m.starting_since) = (self.m.flaps, 0, None);
         let (resolve, connect) = (self.m.knock.resolve, self.m.knock.connect);
         let phases = Phases { resolve, connect, tls: login.tls, startup: login.startup, ping: login.ping };
         // A login may move on to another host than the one that was knocked at.
