@@ -20,7 +20,7 @@ enum Scene {
     EndsIdle(Duration, Facts),
 }
 
-/// One login, with what its session then does.
+/// How a login ends; its session then plays the scenes.
 type Outcome = Result<(Login, Vec<Scene>), Facts>;
 
 /// Plays prepared logins, one after the other.

@@ -19,7 +19,7 @@ pub use endpoint::{
     Tls, TlsVersion, UrlTimings,
 };
 pub use provider::Provider;
-pub use secret::Secret;
+pub use secret::{REDACTED, Secret};
 pub use tuning::{Backoff, Breaker, IdlePolicy, Keepalives, Ping, Refresh, Role, Tuning};
 
 /// A target's name: `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`, so that it fits in labels, paths and logs as it is.

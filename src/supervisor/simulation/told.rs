@@ -40,7 +40,7 @@ async fn planned_gaps_and_sleep_are_no_outage_in_the_log() {
     sim.log.take();
     sim.run(s(300)).await;
     sim.world.end_sessions("db");
-    sim.run(s(1)).await;
+    sim.run(s(2)).await;
     let told = sim.log.take();
     assert!(told.len() == 1 && told[0].starts_with("INFO"), "{told:#?}");
     assert_eq!(sim.state("one"), State::Sleeping);
