@@ -88,11 +88,8 @@ impl Transitions {
 
 /// Gaps that we make ourselves, and a close that may turn out to be sleep: what follows is told.
 fn is_passing(status: &TargetStatus) -> bool {
-    let asks_whether_it_sleeps = matches!(
-        status.attempt,
-        Attempt::Waiting { purpose: Purpose::Confirm, .. }
-            | Attempt::Knocking { purpose: Purpose::Confirm, .. }
-    );
+    let asks_whether_it_sleeps =
+        matches!(status.attempt, Attempt::Knocking { purpose: Purpose::Confirm, .. });
     asks_whether_it_sleeps || matches!(status.line, Line::Closing)
 }
 

@@ -12,24 +12,17 @@ const PROVE_EVERY: Duration = Duration::from_secs(1);
 impl Step<'_> {
     pub(super) fn secret_changed(&mut self) {
         match self.s.attempt {
-            Attempt::Waiting { purpose, .. } if purpose != Purpose::Confirm => self.begin(purpose),
+            Attempt::Waiting { purpose, .. } => self.begin(purpose),
             _ => self.wanted(),
         }
     }
 
     /// Somebody needs the session: the database is woken.
     pub(super) fn wanted(&mut self) {
-        if self.is_resting() && !self.m.closing {
+        let asleep = matches!((&self.s.line, &self.s.attempt), (Line::Asleep { .. }, Attempt::None));
+        if asleep && !self.m.closing {
             self.begin(Purpose::Wake);
         }
-    }
-
-    /// Asleep, and nothing under way about it.
-    pub(super) fn is_resting(&self) -> bool {
-        let asleep = matches!(self.s.line, Line::Asleep { .. });
-        let idle =
-            matches!(self.s.attempt, Attempt::None | Attempt::Waiting { purpose: Purpose::Confirm, .. });
-        asleep && idle
     }
 
     pub(super) fn prove(&mut self) {
