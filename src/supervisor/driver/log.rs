@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use crate::reason::Reason;
-use crate::status::{Attempt, Line, Moment, Purpose, State, TargetStatus, View};
+use crate::status::{Attempt, Because, Line, Moment, Purpose, State, TargetStatus, View};
 use crate::supervisor::machine::Event;
 use crate::target::TargetName;
 
-/// A reason that changes within the same state is told at most that often.
+/// A reason that changes within the same state is told at most that often, unless only a person can mend it.
 const REASON_EVERY: Duration = Duration::from_secs(60);
 
 /// What was last told of a target.
@@ -25,6 +25,12 @@ struct Told {
     /// Since when the state is what it is.
     since: Moment,
     at: Instant,
+}
+
+impl Told {
+    fn is_old(&self, now: Moment) -> bool {
+        now.mono.saturating_duration_since(self.at) >= REASON_EVERY
+    }
 }
 
 impl Transitions {
@@ -58,7 +64,7 @@ impl Transitions {
     /// One line when the state changed, or when the same trouble has another cause.
     pub fn after(&mut self, status: &TargetStatus, now: Moment) {
         let view = View::new(status, now);
-        let (state, reason) = (status.state(), view.reason());
+        let (state, reason) = (status.state(), status.reason());
         let latest = Told { state, reason, since: now, at: now.mono };
         // What a task finds at its start has been told, or is nothing to tell.
         let told = *self.told.get_or_insert(Told { since: status.since, ..latest });
@@ -68,7 +74,7 @@ impl Transitions {
         if state != told.state {
             tell_change(&view, &told);
             self.told = Some(latest);
-        } else if reason != told.reason && now.mono.saturating_duration_since(told.at) >= REASON_EVERY {
+        } else if reason != told.reason && (needs_a_person(status) || told.is_old(now)) {
             if let Some(reason) = reason {
                 tell_trouble(&view, &told, reason);
             }
@@ -84,9 +90,14 @@ fn is_passing(status: &TargetStatus) -> bool {
     asks_whether_it_sleeps || matches!(status.line, Line::Closing)
 }
 
+/// Whether waiting mends nothing: a person should not read of it a minute later. The slow lane limits how often.
+fn needs_a_person(status: &TargetStatus) -> bool {
+    matches!(status.attempt, Attempt::Waiting { because: Because::SlowLane, .. })
+}
+
 fn tell_change(view: &View<'_>, told: &Told) {
     let status = view.status;
-    if let Some(reason) = view.reason() {
+    if let Some(reason) = status.reason() {
         return tell_trouble(view, told, reason);
     }
     let (from, to) = (told.state.as_str(), status.state().as_str());

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::attempt::{Happened, Slot as AttemptSlot};
@@ -20,12 +21,15 @@ use super::machine::{Action, Answer, Event, Machine};
 use crate::connection::{Connector, Fingerprint, Session, SessionEvent};
 use crate::status::board::Slot;
 use crate::status::{Attempt, Because, Line, Moment, Purpose, TargetStatus};
-use crate::target::{Role, RootCerts, Source, Target};
+use crate::target::{Role, Target};
 
 type Future_<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// While credentials are rejected their files are read that often.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// A clock that rings so late was not listened to: the process was stopped, or got no CPU.
+const LATE: Duration = Duration::from_millis(100);
 
 /// How much later than the session's own bound the driver gives up a goodbye: the net under the net.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -116,6 +120,7 @@ impl<C: Connector> Driver<C> {
     /// Waits for the next thing that happens.
     async fn next(&mut self) -> Event {
         let due = Instant::from_std(self.slot.borrow().due);
+        let mut looked = false;
         loop {
             tokio::select! {
                 biased;
@@ -156,7 +161,15 @@ impl<C: Connector> Driver<C> {
                     self.watch = None;
                     return Event::SecretChanged;
                 },
-                () = sleep_until(due) => return Event::Timer,
+                () = sleep_until(due) => {
+                    if looked || due.elapsed() < LATE {
+                        return Event::Timer;
+                    }
+                    // The answer may have come in time and lie in the socket unseen: the runtime looks there before
+                    // it comes back, and then the answer goes first.
+                    looked = true;
+                    yield_now().await;
+                }
             }
         }
     }
@@ -234,7 +247,7 @@ impl<C: Connector> Driver<C> {
     fn watch_secrets(&mut self) {
         let helps = {
             let status = self.slot.borrow();
-            waits_for_secret(&status) && has_files(&self.target)
+            waits_for_secret(&status) && self.target.has_files()
         };
         if helps && self.watch.is_none() {
             let (connector, target, used) = (self.connector.clone(), self.target.clone(), self.used);
@@ -256,16 +269,6 @@ impl<C: Connector> Driver<C> {
 fn waits_for_secret(status: &TargetStatus) -> bool {
     let rejected = matches!(status.attempt, Attempt::Waiting { because: Because::SlowLane, .. });
     rejected || matches!((&status.line, &status.attempt), (Line::Asleep { .. }, Attempt::None))
-}
-
-fn has_files(target: &Target) -> bool {
-    let in_string = match &target.source {
-        Source::File(_) => true,
-        Source::Inline(endpoint) => {
-            endpoint.tls.identity.is_some() || matches!(endpoint.tls.roots, RootCerts::File(_))
-        }
-    };
-    in_string || target.password_file.is_some()
 }
 
 async fn told_to_stop(orders: &mut watch::Receiver<Arc<Target>>) {
