@@ -7,11 +7,11 @@ mod attempt;
 mod event;
 mod line;
 mod patience;
-mod wish;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod walk;
+mod wish;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
