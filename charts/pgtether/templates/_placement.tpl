@@ -17,7 +17,7 @@ affinity:
 topologySpreadConstraints:
   {{- range . }}
   {{- $own := dict "labelSelector" (dict "matchLabels" (include "pgtether.selectorLabels" $ | fromYaml)) }}
-  - {{ toYaml (merge (deepCopy .) $own) | nindent 4 | trim }}
+  - {{ toYaml (hasKey . "labelSelector" | ternary . (mergeOverwrite (dict) $own .)) | nindent 4 | trim }}
   {{- end }}
 {{- end }}
 {{- with .Values.nodeSelector }}
