@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::blocking::Blocking;
 use super::facts::{config, io_cause, server, tls_cause};
 use super::files::Certificates;
-use super::hello::Eavesdrop;
+use super::hello::Sniffer;
 use super::scanner::words;
 use super::tap::Stream;
 use crate::reason::Cause;
@@ -103,7 +103,7 @@ pub async fn handshake(
     tls: &Tls,
 ) -> Result<Handshake, Cause> {
     let connector = tokio_native_tls::TlsConnector::from(connector);
-    let mut stream = connector.connect(host, Eavesdrop::new(socket)).await.map_err(|e| tls_cause(&e))?;
+    let mut stream = connector.connect(host, Sniffer::new(socket)).await.map_err(|e| tls_cause(&e))?;
     let session = stream.get_mut();
     let spoken = session.negotiated_alpn().ok().flatten();
     if tls.negotiation == SslNegotiation::Direct && spoken.as_deref() != Some(b"postgresql") {
