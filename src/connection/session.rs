@@ -118,12 +118,14 @@ impl PgSession {
         if let Poll::Ready(outcome) = self.poll_ping(cx) {
             return Poll::Ready(outcome);
         }
-        if self.ended.is_none() && self.poll_connection(cx).is_pending() {
-            return Poll::Pending;
-        }
-        // An answer that came before the end is still an answer.
+        let ended = self.ended.is_some() || self.poll_connection(cx).is_ready();
+        // What was just read may hold the answer: told now, not when the caller's clock has had a look. One that came
+        // before the end is still an answer.
         if let Poll::Ready(outcome) = self.poll_ping(cx) {
             return Poll::Ready(outcome);
+        }
+        if !ended {
+            return Poll::Pending;
         }
         let end = self.ended.take().unwrap_or(Ok(()));
         Poll::Ready(self.lost(end))

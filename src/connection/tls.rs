@@ -53,7 +53,10 @@ impl Connectors {
     /// The connector for these settings; the files are read each time, so that a renewed certificate counts at once.
     pub async fn get(&self, tls: &Tls, calls: &Blocking) -> Result<TlsConnector, Cause> {
         let wanted = tls.clone();
-        let files = calls.run(move || Certificates::read(&wanted)).await??;
+        let files = match tls.has_files() {
+            true => calls.run(move || Certificates::read(&wanted)).await??,
+            false => Certificates::default(),
+        };
         let key = self.hasher.hash_one((tls, &files));
         let mut built = self.built.lock().await;
         built.retain(|_, (_, since)| since.elapsed() < MAX_AGE);

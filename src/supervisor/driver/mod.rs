@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::attempt::{Happened, Slot as AttemptSlot};
@@ -22,6 +23,9 @@ use crate::connection::{Connector, Fingerprint, Session, SessionEvent};
 use crate::status::board::Slot;
 use crate::status::{Moment, Purpose};
 use crate::target::Target;
+
+/// A clock that rings so late was not listened to: the process was stopped, or got no CPU.
+const LATE: Duration = Duration::from_millis(100);
 
 /// How much later than the session's own bound the driver gives up a goodbye: the net under the net.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -113,6 +117,7 @@ impl<C: Connector> Driver<C> {
     /// Waits for the next thing that happens.
     async fn next(&mut self) -> Event {
         let due = Instant::from_std(self.slot.borrow().due);
+        let mut looked = false;
         loop {
             tokio::select! {
                 biased;
@@ -153,7 +158,15 @@ impl<C: Connector> Driver<C> {
                     self.watch = None;
                     return Event::SecretChanged;
                 },
-                () = sleep_until(due) => return Event::Timer,
+                () = sleep_until(due) => {
+                    if looked || due.elapsed() < LATE {
+                        return Event::Timer;
+                    }
+                    // The answer may have come in time and lie in the socket unseen: the runtime looks there before
+                    // it comes back, and then the answer goes first.
+                    looked = true;
+                    yield_now().await;
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The half of the machine that looks for the next session: attempts, knocks, waits, breaker.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Action, Answer, Dial, Step};
 use crate::connection::{KnockTimes, Login};
@@ -8,9 +8,6 @@ use crate::policy::backoff;
 use crate::policy::breaker::Breaker;
 use crate::reason::{Facts, Reason};
 use crate::status::{Attempt, Because, Failure, Held, Line, Moment, Phases, Purpose, histogram};
-
-/// How long after a knock that found the database asleep another one has to find it there still.
-const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 impl Step<'_> {
     /// An attempt that counts.
@@ -20,6 +17,9 @@ impl Step<'_> {
         }
         if !matches!(purpose, Purpose::Confirm | Purpose::Prove) {
             self.breaker(Breaker::admit);
+        }
+        if purpose != Purpose::Confirm {
+            self.machine.confirm_at = None;
         }
         self.status.attempt = Attempt::Knocking { since: self.now, purpose, early: None };
         self.actions.push(Action::Knock { purpose });
@@ -39,6 +39,7 @@ impl Step<'_> {
         self.status.counters.knocks += 1;
         self.machine.knock = times;
         if purpose == Purpose::Confirm {
+            self.status.attempt = Attempt::None;
             self.actions.push(Action::HangUp);
             return self.confirmed();
         }
@@ -53,22 +54,6 @@ impl Step<'_> {
         } else {
             self.status.attempt = Attempt::Knocking { since, purpose, early: None };
             self.make_room();
-        }
-    }
-
-    /// A knock says that the database only sleeps. One that shuts down lets knocks in until its very end, so that it is
-    /// asked a second time.
-    fn confirmed(&mut self) {
-        self.status.attempt = Attempt::None;
-        let first_look = !matches!(self.status.line, Line::Asleep { .. });
-        if first_look {
-            self.slept();
-        }
-        // A probe that waits for this is a better look.
-        if first_look && !self.machine.proving {
-            let until = self.now.after(SECOND_LOOK);
-            let (purpose, because) = (Purpose::Confirm, Because::Backoff);
-            self.status.attempt = Attempt::Waiting { until, knock: None, purpose, because };
         }
     }
 
@@ -177,7 +162,7 @@ impl Step<'_> {
             return self.answer(Answer::Failed(verdict.reason));
         }
         if purpose == Purpose::Confirm {
-            self.not_confirmed(verdict.reason);
+            self.refuted(verdict.reason);
         } else {
             self.count_failure(&verdict, purpose);
         }
@@ -186,14 +171,6 @@ impl Step<'_> {
         let purpose = self.next_purpose();
         self.status.attempt = Attempt::Waiting { until, knock, purpose, because };
         self.ended(Answer::Failed(verdict.reason));
-    }
-
-    /// It is no sleep. At the second look the loss was counted already.
-    fn not_confirmed(&mut self, reason: Reason) {
-        match self.status.line {
-            Line::Asleep { .. } => self.status.line = Line::Lost { at: self.now, reason },
-            _ => self.status.counters.disconnects.add(self.lost_reason().within(Reason::DISCONNECT)),
-        }
     }
 
     /// Counted from the real knock, so that targets that share it keep its pace.

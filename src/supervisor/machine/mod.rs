@@ -58,6 +58,9 @@ pub struct Machine {
     next_ping: Option<Instant>,
     refresh_at: Option<Instant>,
     close_idle_at: Option<Instant>,
+    /// When sleep is confirmed by another knock, and how long after the one before: a server that is shutting down
+    /// takes sockets to its end.
+    confirm_at: Option<(Instant, Duration)>,
     /// A session is being closed.
     closing: bool,
     /// How the last attempt ended, for `/probe`.
@@ -93,7 +96,8 @@ impl Machine {
     fn due(&self, now: Moment, status: &TargetStatus) -> Instant {
         let live = matches!(status.line, Line::Live(_));
         let free = matches!(status.attempt, Attempt::None) && !self.closing;
-        let rested = live || matches!(status.line, Line::Asleep { .. });
+        let asleep = matches!(status.line, Line::Asleep { .. });
+        let rested = live || asleep;
         let attempt = match &status.attempt {
             Attempt::Waiting { until, knock, .. } => Some(knock.unwrap_or(*until).mono),
             _ => None,
@@ -109,6 +113,7 @@ impl Machine {
             ping,
             self.refresh_at.filter(|_| free && rested),
             self.close_idle_at.filter(|_| free && live && self.asked_at.is_none()),
+            self.confirm_at.map(|(at, _)| at).filter(|_| free && asleep),
         ]
         .into_iter()
         .flatten()
@@ -160,6 +165,7 @@ impl Step<'_> {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= self.now.mono);
         let free = matches!(self.status.attempt, Attempt::None) && !self.machine.closing;
         let (refresh, close) = (due(self.machine.refresh_at), due(self.machine.close_idle_at));
+        let confirm = due(self.machine.confirm_at.map(|(at, _)| at));
         match &self.status.line {
             Line::Live(_) => match self.machine.asked_at {
                 Some(asked) if self.now.since(asked) >= self.status.tuning.ping.timeout => {
@@ -171,6 +177,7 @@ impl Step<'_> {
                 _ => {}
             },
             Line::Asleep { .. } if refresh && free => self.begin(Purpose::Wake),
+            Line::Asleep { .. } if confirm && free => self.begin(Purpose::Confirm),
             _ => {}
         }
         if let Attempt::Waiting { until, knock, purpose, because } = self.status.attempt {
@@ -194,7 +201,9 @@ impl Step<'_> {
         self.schedule();
         match self.status.attempt {
             Attempt::Waiting { purpose, because: Because::SlowLane, .. } => self.begin(purpose),
-            _ if woken && self.is_resting() => self.begin(Purpose::Wake),
+            Attempt::None if woken && matches!(self.status.line, Line::Asleep { .. }) => {
+                self.begin(Purpose::Wake)
+            }
             _ => {}
         }
     }

@@ -12,24 +12,18 @@ const PROVE_EVERY: Duration = Duration::from_secs(1);
 impl Step<'_> {
     pub(super) fn secret_changed(&mut self) {
         match self.status.attempt {
-            Attempt::Waiting { purpose, .. } if purpose != Purpose::Confirm => self.begin(purpose),
+            Attempt::Waiting { purpose, .. } => self.begin(purpose),
             _ => self.wanted(),
         }
     }
 
     /// Somebody needs the session: the database is woken.
     pub(super) fn wanted(&mut self) {
-        if self.is_resting() && !self.machine.closing {
+        let asleep =
+            matches!((&self.status.line, &self.status.attempt), (Line::Asleep { .. }, Attempt::None));
+        if asleep && !self.machine.closing {
             self.begin(Purpose::Wake);
         }
-    }
-
-    /// Asleep, and nothing under way about it.
-    pub(super) fn is_resting(&self) -> bool {
-        let asleep = matches!(self.status.line, Line::Asleep { .. });
-        let idle =
-            matches!(self.status.attempt, Attempt::None | Attempt::Waiting { purpose: Purpose::Confirm, .. });
-        asleep && idle
     }
 
     pub(super) fn prove(&mut self) {

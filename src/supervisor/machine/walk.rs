@@ -246,7 +246,9 @@ impl World {
                 format!("suspect {} {}", held.login.is_err(), calm(held))
             }
             Line::Lost { .. } => "lost".into(),
-            Line::Asleep { .. } => "asleep".into(),
+            Line::Asleep { .. } => {
+                format!("asleep {:?}", m.confirm_at.map(|(_, waited)| waited.as_secs()))
+            }
             other => format!("{other:?}"),
         };
         let attempt = match &s.attempt {
