@@ -115,7 +115,7 @@ async fn an_idle_session_that_the_server_ends_is_caught_in_the_act() {
     let ended = pgtether(&["check", "--watch=20s", &cluster.superuser_url()]);
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(began.elapsed() < Duration::from_secs(10), "it waits no longer than it must");
-    for wanted in ["idle_timeout", "after 1.0 s", "0.8"] {
+    for wanted in ["idle_timeout", "after 1.", "0.8"] {
         assert!(ended.out.contains(wanted), "no {wanted} in {}", ended.out);
     }
 }
