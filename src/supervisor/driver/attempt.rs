@@ -151,7 +151,7 @@ async fn prepare<C: Connector>(
         Ok(Err(failed)) => failed,
         Err(_) => {
             let message = format!("the files that the target names could not be read within {FILES:?}");
-            (Facts::new(Phase::Prepare, Cause::Config { message }), Fingerprint::default())
+            (Facts::new(Phase::Prepare, Cause::Local { message }), Fingerprint::default())
         }
     };
     let outcome = Err((facts, Instant::now()));

@@ -133,7 +133,7 @@ impl Step<'_> {
     pub(super) fn was_calm(&mut self, held: &Held) -> bool {
         let calm = self.now.since(held.unbroken_since) >= CALM;
         if calm {
-            self.m.n = 0;
+            (self.m.n, self.m.flaps) = (0, 0);
         }
         calm
     }

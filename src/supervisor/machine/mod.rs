@@ -11,6 +11,7 @@ mod patience;
 mod tests;
 #[cfg(test)]
 mod walk;
+mod wish;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,8 +32,11 @@ const CALM: Duration = Duration::from_secs(60);
 /// What a target remembers beside its snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
-    /// Failures and quick losses in a row, for backoff; cleared by a minute of health.
+    /// Failures in a row, for backoff. A login ends the row, but for the flaps.
     n: u32,
+    /// Sessions in a row that were lost before they had been whole for a minute: a login does not end this row, or a
+    /// server that takes logins and drops them would be stormed.
+    flaps: u32,
     /// Permanent failures in a row, for the slow lane.
     slow_n: u32,
     /// Logins in a row that found the wrong role.
@@ -233,12 +237,6 @@ impl Step<'_> {
         self.m.asked_at = None;
         self.s.session = None;
         self.actions.push(Action::Close);
-    }
-
-    fn answer(&mut self, answer: Answer) {
-        if std::mem::take(&mut self.m.proving) {
-            self.actions.push(Action::Answer(answer));
-        }
     }
 
     /// Changes the breaker and counts the transition.

@@ -172,3 +172,37 @@ async fn a_secret_that_changes_while_the_database_sleeps_is_proven() {
     sim.run(s(2)).await;
     assert_eq!((sim.state("one"), sim.world.times("db", Saw::Login).len()), (State::Up, 2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_only_a_person_can_mend_is_told_at_once() {
+    let mut sim = Sim::one(Tuning::default()).await;
+    sim.log.take();
+    sim.world.set("db", Mood::Rejects);
+    sim.world.end_sessions("db");
+    sim.run(s(2)).await;
+    let told = sim.log.take();
+    assert!(told[0].contains("reason=shutdown"), "{told:#?}");
+    assert!(told[1].contains("reason=auth"), "{told:#?}");
+    sim.run(s(3_600)).await;
+    assert_eq!(sim.log.take(), Vec::<String>::new(), "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_was_late_is_not_told_as_stalled_by_itself() {
+    let mut sim = Sim::one(Tuning::default()).await;
+    sim.world.set("db", Mood::Hung);
+    let hints = sim.supervisor.hints();
+    // The ping and the login are both unanswered when nobody looks for 20 s.
+    let asked = async {
+        sim.run(s(28)).await;
+        hints.prove("one", s(60)).await
+    };
+    let late = async {
+        tokio::time::sleep(s(30)).await;
+        tokio::time::advance(s(20)).await;
+    };
+    tokio::join!(asked, late);
+    let told = sim.log.take();
+    assert!(told.iter().any(|line| line.contains("reason=timeout")), "{told:#?}");
+    assert!(!told.iter().any(|line| line.contains("stalled")), "{told:#?}");
+}
