@@ -138,7 +138,7 @@ async fn files_that_hang_fail_the_attempt_in_time_and_stall_nobody() {
         assert_eq!(sim.board.overdue(Moment::now()), Vec::<String>::new());
         sim.run(s(1)).await;
     }
-    assert_eq!(sim.shows("one"), (State::Down, Some(Reason::Config)));
+    assert_eq!(sim.shows("one"), (State::Down, Some(Reason::Local)));
     sim.world.hang_files(false);
     sim.run(s(60)).await;
     assert_eq!(sim.state("one"), State::Up);
