@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::http::{Asked, Daemon, ProbeOutcome};
+use crate::http::{Asked, Daemon, LastRead, ProbeOutcome};
 use crate::status::board::Board;
 use crate::supervisor::gate::Gate;
 use crate::supervisor::{Answer, Hints, Proof};
@@ -24,6 +24,8 @@ pub struct Inside {
     pub board: Board,
     pub hints: Hints,
     pub reloads: mpsc::Sender<ReloadRequest>,
+    pub config: ArcSwap<LastRead>,
+    pub web_config: ArcSwapOption<LastRead>,
 }
 
 impl Daemon for Inside {
@@ -54,6 +56,14 @@ impl Daemon for Inside {
                 Proof::Late => ProbeOutcome::TimedOut,
             })
         })
+    }
+
+    fn config(&self) -> LastRead {
+        LastRead::clone(&self.config.load())
+    }
+
+    fn web_config(&self) -> Option<LastRead> {
+        self.web_config.load_full().map(Arc::unwrap_or_clone)
     }
 
     fn reload(&self) -> Asked<'_, Result<(), String>> {

@@ -4,6 +4,7 @@
 
 mod daemon;
 mod listen;
+mod reload;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,16 +12,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use self::daemon::{Inside, ReloadRequest};
+use self::reload::Reload;
+use crate::config::watch::Watch;
 use crate::config::{Config, Fleet, Problems};
 use crate::connection::Postgres;
-use crate::http::{self, App, Door, Limits, Web};
+use crate::http::web::{Keeper, Rules};
+use crate::http::{self, App, Door, LastRead, Limits, Scope, Web};
 use crate::metrics::ProcessMetrics;
 use crate::signals::Signals;
 use crate::status::Moment;
@@ -45,7 +49,11 @@ pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
 pub struct Setup {
     pub config: Config,
     pub reread: Reread,
+    /// Made before the configuration was read.
+    pub watch: Watch,
     pub web: Web,
+    /// Where `web` has its rules from, if from a file.
+    pub keeper: Option<Keeper>,
     pub doors: Vec<Door>,
     pub signals: Signals,
     /// Shown the board as soon as there is one: the demo watches it.
@@ -60,7 +68,7 @@ impl fmt::Debug for Setup {
 
 /// Runs until told to end, then drains. True where everything ended in its time.
 pub async fn run(setup: Setup) -> prometheus::Result<bool> {
-    let Setup { config, reread, web, doors, mut signals, board } = setup;
+    let Setup { config, reread, watch, web, keeper, doors, mut signals, board } = setup;
     let started = Moment::now();
     let metrics = Arc::new(ProcessMetrics::new(web.version, started.wall)?);
     let gate = Gate::new(limits(&config.fleet));
@@ -74,28 +82,33 @@ pub async fn run(setup: Setup) -> prometheus::Result<bool> {
         board: board.clone(),
         hints: supervisor.hints(),
         reloads: ask,
+        config: ArcSwap::from_pointee(LastRead::Taken { at: started.wall }),
+        web_config: ArcSwapOption::new(
+            keeper.as_ref().map(|_| Arc::new(LastRead::Taken { at: started.wall })),
+        ),
     });
-    announce(&config, &doors);
+    announce(&config, &web.rules.get(), &doors);
     supervisor.apply(&config.targets);
     let app = Arc::new(App::new(board, inside.clone(), metrics.clone(), web, started));
     let (close, closed) = watch::channel(false);
     let server = tokio::spawn(http::serve(doors, app, Limits::default(), closed));
 
-    let reload = Reload { reread, gate, metrics, inside: inside.clone() };
+    let mut reload = Reload { reread, watch, web: keeper, metrics, inside: inside.clone() };
     loop {
         tokio::select! {
             biased;
             _ = signals.shutdown.wait_for(|told| *told) => break,
             changed = signals.reload.changed() => match changed {
-                Ok(()) => _ = reload.now(&mut supervisor).await,
+                Ok(()) => _ = reload.all(&mut supervisor).await,
                 // No more signals can come: the process is ending.
                 Err(_) => break,
             },
             Some(request) = asked.recv() => {
-                let outcome = reload.now(&mut supervisor).await;
+                let outcome = reload.all(&mut supervisor).await;
                 // Whoever asked may have hung up; the configuration is applied all the same.
                 let _ = request.send(outcome);
             }
+            changed = reload.noticed() => reload.follow(changed, &mut supervisor).await,
             () = supervisor.tend() => {}
         }
     }
@@ -132,69 +145,42 @@ async fn drain(
     stuck.is_empty()
 }
 
-/// What a reload touches.
-struct Reload {
-    reread: Reread,
-    gate: Gate,
-    metrics: Arc<ProcessMetrics>,
-    inside: Arc<Inside>,
-}
-
-impl Reload {
-    /// Reads the configuration and applies it; a bad one changes nothing. The error says what is wrong, without secrets.
-    async fn now(&self, supervisor: &mut Supervisor<Postgres>) -> Result<(), String> {
-        let reread = self.reread.clone();
-        // The file is read on a thread that may wait for a disk.
-        let read = tokio::task::spawn_blocking(move || reread()).await;
-        let problems = match read {
-            Ok(Ok(config)) => {
-                warn_of(&config);
-                self.gate.set_limits(limits(&config.fleet));
-                self.inside.service.store(Arc::new(config.service.clone()));
-                supervisor.apply(&config.targets);
-                self.metrics.reload_succeeded(Moment::now().wall);
-                info!(targets = config.targets.len(), "configuration reloaded");
-                return Ok(());
-            }
-            Ok(Err(problems)) => problems.to_string(),
-            Err(failure) => format!("reading the configuration failed: {failure}"),
-        };
-        self.metrics.reload_failed();
-        for problem in problems.lines() {
-            error!(problem, "the new configuration is refused, the old one goes on");
-        }
-        Err(problems)
-    }
-}
-
-fn announce(config: &Config, doors: &[Door]) {
+fn announce(config: &Config, rules: &Rules, doors: &[Door]) {
     info!(
         version = env!("CARGO_PKG_VERSION"),
         targets = config.targets.len(),
         service = config.service,
         "starting"
     );
-    warn_of(config);
+    for warning in config.warnings.iter().chain(rules.warnings()) {
+        warn!("{warning}");
+    }
     for door in doors {
-        match door.listener.local_addr() {
-            Ok(address) => info!(%address, url = %url_of(address), "listening"),
-            Err(error) => warn!(%error, "a listener does not tell its address"),
+        match (door.listener.local_addr(), door.scope) {
+            (Ok(address), Scope::All) => {
+                let scheme = if rules.tls().is_some() { "https" } else { "http" };
+                info!(%address, url = %url_of(scheme, address), "listening");
+            }
+            (Ok(address), Scope::Health) => {
+                info!(%address, url = %url_of("http", address), serves = "health", "listening");
+            }
+            (Err(error), _) => warn!(%error, "a listener does not tell its address"),
         }
     }
-}
-
-fn warn_of(config: &Config) {
-    for warning in &config.warnings {
-        warn!("{warning}");
+    if rules.demand_certificates() && !doors.iter().any(|door| door.scope == Scope::Health) {
+        warn!(
+            "probes of Kubernetes have no client certificate and will fail: give them a port of their own with \
+             --web.health-listen-address"
+        );
     }
 }
 
 /// What a person can open: an address that stands for all becomes this host's.
-fn url_of(address: SocketAddr) -> String {
+fn url_of(scheme: &str, address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
-        format!("http://localhost:{}/", address.port())
+        format!("{scheme}://localhost:{}/", address.port())
     } else {
-        format!("http://{address}/")
+        format!("{scheme}://{address}/")
     }
 }
 

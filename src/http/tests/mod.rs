@@ -54,6 +54,14 @@ impl Daemon for Scripted {
         })
     }
 
+    fn config(&self) -> LastRead {
+        LastRead::Taken { at: SystemTime::UNIX_EPOCH }
+    }
+
+    fn web_config(&self) -> Option<LastRead> {
+        None
+    }
+
     fn reload(&self) -> Asked<'_, Result<(), String>> {
         self.reloads.fetch_add(1, Ordering::Relaxed);
         Box::pin(async { self.bad_file.clone().map_or(Ok(()), Err) })
@@ -67,6 +75,7 @@ struct Plan {
     telemetry_path: &'static str,
     enable_lifecycle: bool,
     started: Moment,
+    rules: web::Live,
 }
 
 impl Plan {
@@ -77,6 +86,7 @@ impl Plan {
             telemetry_path: "/metrics",
             enable_lifecycle: false,
             started: Moment::now(),
+            rules: web::Live::default(),
         }
     }
 
@@ -88,6 +98,7 @@ impl Plan {
         let web = Web {
             telemetry_path: self.telemetry_path.to_owned(),
             enable_lifecycle: self.enable_lifecycle,
+            rules: self.rules,
             version: "0.1.0",
         };
         let app = App::new(board, daemon.clone(), metrics, web, self.started);

@@ -1,0 +1,90 @@
+//! The web config file, in the format of Prometheus' exporter-toolkit: TLS, users, response headers, a rate limit.
+//!
+//! `file` mirrors it, `assemble` makes [`Rules`] of it, [`Keeper`] reads it anew when it changes. Rules are swapped
+//! whole: every connection and every request looks at those in force. Knows nothing of paths but whether probes ask.
+
+mod admit;
+mod assemble;
+mod file;
+mod keeper;
+mod limit;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod users;
+mod words;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hyper::header::{HeaderName, HeaderValue};
+
+pub use keeper::{Keeper, Refused};
+pub use tls::Tls;
+
+pub(super) use admit::Sight;
+
+use crate::config::Problem;
+use limit::RateLimit;
+use users::Users;
+
+/// What the file says, valid. The default asks for nothing.
+#[derive(Debug, Default)]
+pub struct Rules {
+    tls: Option<Tls>,
+    /// `None` where everybody may ask.
+    users: Option<Users>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    rate: Option<RateLimit>,
+    warnings: Vec<Problem>,
+}
+
+impl Rules {
+    pub const fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
+    /// Accepted, but a person should know.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
+    /// Whether nobody gets in without a certificate.
+    pub fn demand_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.client_auth.demands())
+    }
+
+    /// Whether the web port tells some people less than others.
+    fn are_protective(&self) -> bool {
+        self.users.is_some() || self.demand_certificates()
+    }
+
+    /// What these would give up that `before` had.
+    fn gives_up(&self, before: &Rules) -> Option<&'static str> {
+        let auth = |rules: &Rules| rules.tls.as_ref().map(|tls| tls.client_auth).unwrap_or_default();
+        match () {
+            () if before.tls.is_some() && self.tls.is_none() => Some("TLS"),
+            () if before.users.is_some() && self.users.is_none() => Some("all users"),
+            () if auth(before) > auth(self) => Some("the demand for client certificates"),
+            () => None,
+        }
+    }
+}
+
+/// The rules in force, shared by whoever asks for them.
+#[derive(Debug, Clone, Default)]
+pub struct Live(Arc<ArcSwap<Rules>>);
+
+impl Live {
+    pub fn new(rules: Rules) -> Self {
+        Live(Arc::new(ArcSwap::from_pointee(rules)))
+    }
+
+    pub fn get(&self) -> Arc<Rules> {
+        self.0.load_full()
+    }
+
+    fn set(&self, rules: Rules) {
+        self.0.store(Arc::new(rules));
+    }
+}
