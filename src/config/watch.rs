@@ -109,3 +109,51 @@ fn prints(files: &[PathBuf]) -> Vec<Print> {
     };
     files.iter().map(print).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_counts_once_two_looks_agree() {
+        let mut seen = Seen::new('a');
+        // What is looked at, and whether it is a change by then.
+        for (look, changed) in [
+            ('a', false),
+            ('b', false),
+            ('c', false),
+            ('c', true),
+            ('c', false),
+            // It was there for less than a look and its like, and is gone again.
+            ('d', false),
+            ('c', false),
+            ('c', false),
+            ('a', false),
+            ('a', true),
+        ] {
+            assert_eq!(seen.is_settled_change(look), changed, "{look}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_told_from_what_took_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        let look = || prints(&[file.clone(), link.clone()]);
+        let mut looks = vec![look()];
+        fs::write(&file, "one").unwrap();
+        looks.push(look());
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        looks.push(look());
+        let other = folder.path().join("other");
+        fs::write(&other, "two").unwrap();
+        std::os::unix::fs::symlink("other", folder.path().join("turned")).unwrap();
+        fs::rename(folder.path().join("turned"), &link).unwrap();
+        looks.push(look());
+        fs::rename(&other, &file).unwrap();
+        looks.push(look());
+        assert_eq!(look(), look());
+        let kinds = looks.iter().map(|look| format!("{look:?}")).collect::<std::collections::HashSet<_>>();
+        assert_eq!(kinds.len(), looks.len(), "{looks:?}");
+    }
+}

@@ -1,5 +1,6 @@
 //! What the tests of paths and of the server share: an app whose daemon does as it is told.
 
+mod guarded;
 mod paths;
 mod sockets;
 

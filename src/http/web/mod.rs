@@ -9,7 +9,7 @@ mod file;
 mod keeper;
 mod limit;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tls;
 mod users;
 mod words;
@@ -61,13 +61,17 @@ impl Rules {
 
     /// What these would give up that `before` had.
     fn gives_up(&self, before: &Rules) -> Option<&'static str> {
-        let auth = |rules: &Rules| rules.tls.as_ref().map(|tls| tls.client_auth).unwrap_or_default();
-        match () {
-            () if before.tls.is_some() && self.tls.is_none() => Some("TLS"),
-            () if before.users.is_some() && self.users.is_none() => Some("all users"),
-            () if auth(before) > auth(self) => Some("the demand for client certificates"),
-            () => None,
+        match (&before.tls, &self.tls) {
+            (Some(_), None) => return Some("TLS"),
+            (Some(before), Some(now)) if before.client_auth > now.client_auth => {
+                return Some("the demand for client certificates");
+            }
+            (Some(before), Some(now)) if before.is_choosy && !now.is_choosy => {
+                return Some("client_allowed_sans");
+            }
+            (None | Some(_), _) => {}
         }
+        (before.users.is_some() && self.users.is_none()).then_some("all users")
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Parts {
 pub struct Tls {
     acceptor: SslAcceptor,
     pub client_auth: ClientAuth,
+    /// Whether not every client will do whose certificate is good.
+    pub is_choosy: bool,
 }
 
 impl fmt::Debug for Tls {
@@ -76,9 +78,9 @@ impl Tls {
         }
         builder.set_private_key(&parts.key)?;
         builder.check_private_key()?;
-        let client_auth = parts.client_auth;
+        let (client_auth, is_choosy) = (parts.client_auth, !parts.allowed_sans.is_empty());
         set_client_auth(&mut builder, parts)?;
-        Ok(Tls { acceptor: builder.build(), client_auth })
+        Ok(Tls { acceptor: builder.build(), client_auth, is_choosy })
     }
 
     /// Shakes hands. Whoever speaks plain HTTP is told so in the same way. The error is for the log.

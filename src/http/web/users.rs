@@ -48,7 +48,7 @@ pub fn check(hash: &str) -> Result<(), String> {
     };
     match parts.map(|parts| parts.get_cost()) {
         Some(4..=MAX_COST) => Ok(()),
-        Some(cost) => Err(format!("has a cost of {cost}, which takes too long: take 10 to {MAX_COST}")),
+        Some(cost) => Err(format!("has a cost of {cost}: take 10 to {MAX_COST}")),
         None => Err(format!("is not a bcrypt hash ($2y$10$…, 60 characters): {REMEDY}")),
     }
 }
@@ -141,6 +141,22 @@ impl Users {
         hash.update(name);
         hash.update(password.expose());
         hash.finish()
+    }
+}
+
+/// What tests look at.
+#[cfg(test)]
+impl Users {
+    pub fn penalty(&self) -> Duration {
+        PENALTY
+    }
+
+    pub fn decoy_cost(&self) -> u32 {
+        cost(&self.decoy)
+    }
+
+    pub async fn take_turn(&self) -> tokio::sync::OwnedSemaphorePermit {
+        self.turn.clone().acquire_owned().await.unwrap()
     }
 }
 
