@@ -11,12 +11,12 @@ use tokio::time::{Instant, timeout};
 use super::blocking::Blocking;
 use super::files::{Certificates, Contents};
 use super::knock::{Resolver, Route};
-use super::login::{Door, Entry};
+use super::login::{Context, Door};
 use super::session::PgSession;
 use super::tls::Connectors;
 use super::{Connector, Fingerprint, KnockTimes, Login, Prepared};
 use crate::reason::{Cause, Facts, Phase};
-use crate::target::{Endpoint, Host, SslMode, Target};
+use crate::target::{Endpoint, Host, SslMode, Target, Tls};
 
 /// Files on a network disk may hang.
 const CALLS_AT_ONCE: usize = 32;
@@ -59,7 +59,7 @@ impl Shared {
         let (endpoint, fingerprint) = self.read(Arc::clone(&target)).await?;
         let endpoint = endpoint?;
         let over_tcp = endpoint.hosts.iter().any(|host| matches!(host, Host::Tcp { .. }));
-        if over_tcp && endpoint.tls.mode != SslMode::Disable {
+        if over_tcp && wants_tls(&endpoint.tls) {
             self.connectors.get(&endpoint.tls, &self.calls).await?;
         }
         Ok(Prepared { sockets: target.socket_tuning(&endpoint), endpoint: Arc::new(endpoint), fingerprint })
@@ -68,15 +68,26 @@ impl Shared {
     /// The connection string, and the hash of all that was read for it.
     async fn read(&self, target: Arc<Target>) -> Result<(Result<Endpoint, Cause>, Fingerprint), Cause> {
         let hasher = self.hasher.clone();
+        let whose = Arc::clone(&target);
         let read = move || {
-            let contents = Contents::read(&target);
-            let endpoint = contents.endpoint(&target);
+            let contents = Contents::read(&whose);
+            let endpoint = contents.endpoint(&whose);
             let certificates =
                 endpoint.as_ref().ok().and_then(|endpoint| Certificates::read(&endpoint.tls).ok());
             let fingerprint = Fingerprint(hasher.hash_one((contents.bytes(), certificates)));
             (endpoint, fingerprint)
         };
-        self.calls.run(read).await
+        if target.has_files() { self.calls.run_for(&target.name, read).await } else { Ok(read()) }
+    }
+}
+
+/// Whether it makes sense to have a connector ready. Where TLS is only taken if offered, and no file can be wrong, it
+/// is built when the server has offered: OpenSSL at work takes 5 MB that most such servers, on loopback, never need.
+fn wants_tls(tls: &Tls) -> bool {
+    match tls.mode {
+        SslMode::Disable => false,
+        SslMode::Allow | SslMode::Prefer => tls.identity.is_some(),
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => true,
     }
 }
 
@@ -89,7 +100,7 @@ impl Connector for Postgres {
         async move {
             let prepared = timeout(READING, shared.prepare(target)).await;
             prepared
-                .unwrap_or(Err(Cause::Config {
+                .unwrap_or(Err(Cause::Local {
                     message: format!("reading the target's files took longer than {} s", READING.as_secs()),
                 }))
                 .map_err(|cause| Facts::new(Phase::Prepare, cause))
@@ -136,7 +147,7 @@ impl Connector for Postgres {
         let shared = Arc::clone(&self.0);
         // The states of TLS, startup and ping together are large; the supervisor's slots should not be.
         Box::pin(async move {
-            let entry = Entry {
+            let context = Context {
                 endpoint: &prepared.endpoint,
                 sockets: &prepared.sockets,
                 connectors: &shared.connectors,
@@ -146,7 +157,7 @@ impl Connector for Postgres {
                 role: target.tuning.role,
                 deadline,
             };
-            entry.login(door).await
+            context.login(door).await
         })
     }
 }

@@ -214,9 +214,12 @@ impl Place {
         self.record.go(Phase::New);
     }
 
-    /// A request was read whole and is being answered.
-    pub(super) fn asked(&self) {
+    /// A request was read whole and is being answered. True where it came in the wake of another one, without a byte
+    /// to wait for.
+    pub(super) fn asked(&self) -> bool {
+        let pipelined = self.record.state().phase != Phase::Reading;
         self.record.go(Phase::Answering);
+        pipelined
     }
 
     /// The answer is made.

@@ -16,8 +16,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep, sleep_until, timeout_at};
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 
 use super::connections::{Connections, Limits, Order, Place};
 use super::socket::Watched;
@@ -29,6 +29,8 @@ const HEAD_BYTES: usize = 16 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
 /// After an accept that failed for want of descriptors or memory: the first wait, and the longest.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How often that is told.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// A listener, and what it serves.
 #[derive(Debug)]
@@ -77,6 +79,7 @@ impl Listen for TcpListener {
 async fn accept<L: Listen>(mut door: Door<L>, app: Arc<App>, connections: Arc<Connections>) {
     let (first_pause, longest_pause) = ACCEPT_PAUSE;
     let mut pause = first_pause;
+    let mut told: Option<Instant> = None;
     loop {
         match door.listener.accept().await {
             Ok(stream) => {
@@ -88,9 +91,10 @@ async fn accept<L: Listen>(mut door: Door<L>, app: Arc<App>, connections: Arc<Co
                 tracing::debug!(%error, "a client left before it was accepted");
             }
             Err(error) => {
-                // Once a trouble, not once a try.
-                if pause == first_pause {
-                    tracing::warn!(%error, "cannot accept HTTP connections; closing an idle one, trying again");
+                // Once a trouble, not once a try; it comes and goes with every connection that is closed.
+                if told.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
+                    told = Some(Instant::now());
+                    tracing::warn!(%error, "cannot accept HTTP connections; closing idle ones, trying again");
                 }
                 connections.make_room();
                 sleep(pause).await;
@@ -151,8 +155,12 @@ where
     let place = Arc::new(place);
     let service = service_fn(|request: Request<Incoming>| {
         let (app, place) = (app.clone(), place.clone());
-        place.asked();
+        let pipelined = place.asked();
         async move {
+            if pipelined {
+                // Whoever sends many requests at once waits between them: pings and other clients go first.
+                yield_now().await;
+            }
             let reply = routes::answer(&app, scope, request).await;
             place.answered();
             Ok::<_, Infallible>(reply)

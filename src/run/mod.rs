@@ -3,25 +3,25 @@
 //! Listeners, signals and the way to read the configuration are given: tests and the demo give their own.
 
 mod daemon;
+mod descriptors;
 mod listen;
 mod reload;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use self::daemon::{Inside, ReloadRequest};
-use self::reload::Reload;
+use self::daemon::{ReloadRequest, Shared};
+use self::reload::{Reload, Wanted};
 use crate::config::watch::Watch;
-use crate::config::{Config, Fleet, Problems};
+use crate::config::{Config, Problems};
 use crate::connection::Postgres;
 use crate::http::web::{Keeper, Rules};
 use crate::http::{self, App, Door, LastRead, Limits, Scope, Web};
@@ -30,7 +30,7 @@ use crate::signals::Signals;
 use crate::status::Moment;
 use crate::status::board::Board;
 use crate::supervisor::Supervisor;
-use crate::supervisor::gate::{self, Gate};
+use crate::supervisor::gate::Gate;
 pub use listen::bind;
 
 /// How long HTTP goes on while `/readyz` already fails, so that a probe can see it before the listener is gone.
@@ -71,59 +71,59 @@ pub async fn run(setup: Setup) -> prometheus::Result<bool> {
     let Setup { config, reread, watch, web, keeper, doors, mut signals, board } = setup;
     let started = Moment::now();
     let metrics = Arc::new(ProcessMetrics::new(web.version, started.wall)?);
-    let gate = Gate::new(limits(&config.fleet));
+    let gate = Gate::new(config.fleet);
     let mut supervisor =
         Supervisor::new(Postgres::default(), gate.clone(), board.clone(), fastrand::Rng::new());
     let (ask, mut asked) = mpsc::channel::<ReloadRequest>(RELOADS);
-    let inside = Arc::new(Inside {
-        service: ArcSwap::from_pointee(config.service.clone()),
+    let shared = Arc::new(Shared {
+        service: RwLock::new(config.service.as_str().into()),
         leaving: AtomicBool::new(false),
         gate: gate.clone(),
         board: board.clone(),
         hints: supervisor.hints(),
         reloads: ask,
-        config: ArcSwap::from_pointee(LastRead::Taken { at: started.wall }),
-        web_config: ArcSwapOption::new(
-            keeper.as_ref().map(|_| Arc::new(LastRead::Taken { at: started.wall })),
-        ),
+        config: RwLock::new(LastRead::Taken { at: started.wall }),
+        web_config: RwLock::new(keeper.as_ref().map(|_| LastRead::Taken { at: started.wall })),
     });
     announce(&config, &web.rules.get(), &doors);
     supervisor.apply(&config.targets);
-    let app = Arc::new(App::new(board, inside.clone(), metrics.clone(), web, started));
+    let app = Arc::new(App::new(board, shared.clone(), metrics.clone(), web, started));
     let (close, closed) = watch::channel(false);
-    let server = tokio::spawn(http::serve(doors, app, Limits::default(), closed));
+    let clients = Limits { connections: descriptors::for_clients(descriptors::raise()), ..Limits::default() };
+    let server = tokio::spawn(http::serve(doors, app, clients, closed));
 
-    let mut reload = Reload { reread, watch, web: keeper, metrics, inside: inside.clone() };
+    let mut reload = Reload { reread, watch, web: keeper, metrics, shared: shared.clone() };
     loop {
-        tokio::select! {
+        let wanted = tokio::select! {
             biased;
             _ = signals.shutdown.wait_for(|told| *told) => break,
             changed = signals.reload.changed() => match changed {
-                Ok(()) => _ = reload.all(&mut supervisor).await,
+                Ok(()) => Wanted::All(None),
                 // No more signals can come: the process is ending.
                 Err(_) => break,
             },
-            Some(request) = asked.recv() => {
-                let outcome = reload.all(&mut supervisor).await;
-                // Whoever asked may have hung up; the configuration is applied all the same.
-                let _ = request.send(outcome);
-            }
-            changed = reload.noticed() => reload.follow(changed, &mut supervisor).await,
-            () = supervisor.tend() => {}
+            Some(request) = asked.recv() => Wanted::All(Some(request)),
+            wanted = reload.noticed() => wanted,
+            () = supervisor.tend() => continue,
+        };
+        tokio::select! {
+            biased;
+            _ = signals.shutdown.wait_for(|told| *told) => break,
+            () = reload.follow(wanted, &mut supervisor) => {}
         }
     }
-    Ok(drain(&inside, close, server, supervisor).await)
+    Ok(drain(&shared, close, server, supervisor).await)
 }
 
 /// Not ready, stop accepting, stop the supervisors; each with its bound.
 async fn drain(
-    inside: &Inside,
+    shared: &Shared,
     close: watch::Sender<bool>,
     server: JoinHandle<usize>,
     supervisor: Supervisor<Postgres>,
 ) -> bool {
     let begun = Instant::now();
-    inside.leaving.store(true, Ordering::Relaxed);
+    shared.leaving.store(true, Ordering::Relaxed);
     sleep(LINGER).await;
     close.send_replace(true);
     let cut = match timeout(HTTP_DRAIN, server).await {
@@ -181,13 +181,5 @@ fn url_of(scheme: &str, address: SocketAddr) -> String {
         format!("{scheme}://localhost:{}/", address.port())
     } else {
         format!("{scheme}://{address}/")
-    }
-}
-
-fn limits(fleet: &Fleet) -> gate::Limits {
-    gate::Limits {
-        logins_in_flight: fleet.logins_in_flight,
-        connects_per_second: fleet.connects_per_second,
-        connects_per_host_per_second: fleet.connects_per_host_per_second,
     }
 }

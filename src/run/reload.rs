@@ -5,19 +5,24 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
-use super::daemon::Inside;
-use super::{Reread, limits};
+use super::Reread;
+use super::daemon::{ReloadRequest, Shared};
 use crate::config::Config;
 use crate::config::watch::Watch;
 use crate::connection::Postgres;
-use crate::http::LastRead;
 use crate::http::web::Keeper;
+use crate::http::{Daemon, LastRead};
 use crate::metrics::ProcessMetrics;
 use crate::status::Moment;
 use crate::supervisor::Supervisor;
+
+/// How long a file may take to be read anew; no target's task is looked after meanwhile.
+const READING: Duration = Duration::from_secs(10);
 
 /// What a reload reads, and what it touches.
 pub struct Reload {
@@ -25,21 +30,18 @@ pub struct Reload {
     pub watch: Watch,
     pub web: Option<Keeper>,
     pub metrics: Arc<ProcessMetrics>,
-    pub inside: Arc<Inside>,
+    pub shared: Arc<Shared>,
 }
 
-/// Which file has changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changed {
+/// What is to be read.
+#[derive(Debug)]
+pub enum Wanted {
+    /// Everything, for somebody asked, and may wait to hear how it went.
+    All(Option<ReloadRequest>),
+    /// The configuration has changed.
     Config,
+    /// The web config file has changed, or what it names.
     Web,
-}
-
-/// Who wants it read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    BySomebody,
-    ByTheFile,
 }
 
 impl fmt::Debug for Reload {
@@ -50,7 +52,7 @@ impl fmt::Debug for Reload {
 
 impl Reload {
     /// Waits until a file has changed.
-    pub async fn noticed(&mut self) -> Changed {
+    pub async fn noticed(&mut self) -> Wanted {
         let web = async {
             match &mut self.web {
                 Some(keeper) => keeper.changed().await,
@@ -58,50 +60,58 @@ impl Reload {
             }
         };
         tokio::select! {
-            () = self.watch.changed() => Changed::Config,
-            () = web => Changed::Web,
+            () = self.watch.changed() => Wanted::Config,
+            () = web => Wanted::Web,
         }
     }
 
-    /// Follows a file that has changed.
-    pub async fn follow(&mut self, changed: Changed, supervisor: &mut Supervisor<Postgres>) {
-        // What is wrong was told where it was found.
-        let _ = match changed {
-            Changed::Config => self.config(Asked::ByTheFile, supervisor).await,
-            Changed::Web => self.web(Asked::ByTheFile).await,
-        };
-    }
-
-    /// Reads everything. The error says what is wrong, without secrets.
-    pub async fn all(&mut self, supervisor: &mut Supervisor<Postgres>) -> Result<(), String> {
-        let config = self.config(Asked::BySomebody, supervisor).await;
-        let web = self.web(Asked::BySomebody).await;
-        match (config, web) {
-            (Err(config), Err(web)) => Err(format!("{config}\n{web}")),
-            (config, web) => config.and(web),
+    /// Reads what is wanted and puts it in force. What is wrong is told where it is found.
+    pub async fn follow(&mut self, wanted: Wanted, supervisor: &mut Supervisor<Postgres>) {
+        match wanted {
+            Wanted::All(request) => {
+                let config = self.config(true, supervisor).await;
+                let web = self.web(true).await;
+                let outcome = match (config, web) {
+                    (Err(config), Err(web)) => Err(format!("{config}\n{web}")),
+                    (config, web) => config.and(web),
+                };
+                if let Some(request) = request {
+                    // Whoever asked may have hung up; what was read is in force all the same.
+                    let _ = request.send(outcome);
+                }
+            }
+            Wanted::Config => _ = self.config(false, supervisor).await,
+            Wanted::Web => _ = self.web(false).await,
         }
     }
 
-    async fn config(&mut self, asked: Asked, supervisor: &mut Supervisor<Postgres>) -> Result<(), String> {
-        self.watch.about_to_read().await;
-        let reread = self.reread.clone();
-        // The file is read on a thread that may wait for a disk.
-        let read = tokio::task::spawn_blocking(move || reread()).await;
+    async fn config(&mut self, asked: bool, supervisor: &mut Supervisor<Postgres>) -> Result<(), String> {
+        let read = timeout(READING, async {
+            self.watch.about_to_read().await;
+            let reread = self.reread.clone();
+            // The file is read on a thread that may wait for a disk.
+            tokio::task::spawn_blocking(move || reread()).await
+        });
+        let read = read.await;
         let at = Moment::now().wall;
         let problems = match read {
-            Ok(Ok(config)) => {
+            Ok(Ok(Ok(config))) => {
                 self.apply(&config, supervisor);
                 self.metrics.reload_succeeded(at);
-                self.inside.config.store(Arc::new(LastRead::Taken { at }));
+                self.shared.set_config(LastRead::Taken { at });
                 return Ok(());
             }
-            Ok(Err(problems)) => problems.to_string(),
-            Err(failure) => format!("reading the configuration failed: {failure}"),
+            Ok(Ok(Err(problems))) => problems.to_string(),
+            Ok(Err(failure)) => format!("reading the configuration failed: {failure}"),
+            Err(_) => {
+                self.watch.was_not_read();
+                hangs("the configuration")
+            }
         };
         self.metrics.reload_failed();
-        let known = is_known(&self.inside.config.load(), &problems);
-        tell("configuration", &problems, asked == Asked::ByTheFile && known);
-        self.inside.config.store(Arc::new(LastRead::Refused { at, problems: problems.clone() }));
+        let known = is_known(Some(&self.shared.config()), &problems);
+        tell("configuration", &problems, asked || !known);
+        self.shared.set_config(LastRead::Refused { at, problems: problems.clone() });
         Err(problems)
     }
 
@@ -109,17 +119,23 @@ impl Reload {
         for warning in &config.warnings {
             warn!("{warning}");
         }
-        self.inside.gate.set_limits(limits(&config.fleet));
-        self.inside.service.store(Arc::new(config.service.clone()));
+        self.shared.gate.set_limits(config.fleet);
+        self.shared.set_service(&config.service);
         supervisor.apply(&config.targets);
         info!(targets = config.targets.len(), "configuration reloaded");
     }
 
-    async fn web(&mut self, asked: Asked) -> Result<(), String> {
+    async fn web(&mut self, asked: bool) -> Result<(), String> {
         let Some(keeper) = &mut self.web else {
             return Ok(());
         };
-        let read = keeper.reload().await;
+        let read = match timeout(READING, keeper.reload()).await {
+            Ok(read) => read,
+            Err(_) => {
+                keeper.was_not_read();
+                Err(hangs("the web configuration"))
+            }
+        };
         let at = Moment::now().wall;
         self.metrics.web_config_read(read.is_ok());
         match read {
@@ -128,31 +144,32 @@ impl Reload {
                     warn!("{warning}");
                 }
                 info!("web configuration reloaded");
-                self.inside.web_config.store(Some(Arc::new(LastRead::Taken { at })));
+                self.shared.set_web_config(LastRead::Taken { at });
                 Ok(())
             }
-            Err(refused) => {
-                let problems = refused.to_string();
-                let last = self.inside.web_config.load_full();
-                let known = last.is_some_and(|last| is_known(&last, &problems));
-                tell("web configuration", &problems, asked == Asked::ByTheFile && known);
-                let refused = LastRead::Refused { at, problems: problems.clone() };
-                self.inside.web_config.store(Some(Arc::new(refused)));
+            Err(problems) => {
+                let known = is_known(self.shared.web_config().as_ref(), &problems);
+                tell("web configuration", &problems, asked || !known);
+                self.shared.set_web_config(LastRead::Refused { at, problems: problems.clone() });
                 Err(problems)
             }
         }
     }
 }
 
-fn is_known(last: &LastRead, problems: &str) -> bool {
-    matches!(last, LastRead::Refused { problems: told, .. } if told == problems)
+fn hangs(what: &str) -> String {
+    format!("{what} could not be read within {READING:?}: is it on a disk that hangs, or a pipe?")
 }
 
-fn tell(what: &str, problems: &str, known: bool) {
+fn is_known(last: Option<&LastRead>, problems: &str) -> bool {
+    matches!(last, Some(LastRead::Refused { problems: told, .. }) if told == problems)
+}
+
+fn tell(what: &str, problems: &str, loudly: bool) {
     for problem in problems.lines() {
-        match known {
-            true => debug!(problem, "the new {what} is still refused, the old one goes on"),
-            false => error!(problem, "the new {what} is refused, the old one goes on"),
+        match loudly {
+            true => error!(problem, "the new {what} is refused, the old one goes on"),
+            false => debug!(problem, "the new {what} is still refused, the old one goes on"),
         }
     }
 }

@@ -16,8 +16,10 @@ pub enum State {
 }
 
 impl State {
+    /// In the order of the series that show them.
     pub const ALL: [State; 5] = [State::Starting, State::Up, State::Degraded, State::Sleeping, State::Down];
 
+    /// The word in metrics, `/health` and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             State::Starting => "starting",
@@ -47,14 +49,17 @@ impl<'a> View<'a> {
     /// How long a fresh loss only degrades `/health`.
     pub const RECONNECT_GRACE: Duration = Duration::from_secs(1);
 
+    /// `status` as it reads at `now`.
     pub fn new(status: &'a TargetStatus, now: Moment) -> Self {
         View { status, now }
     }
 
+    /// Whether the target's loop is overdue: what the snapshot says is then too old to be believed.
     pub fn stalled(&self) -> bool {
         self.now.mono.saturating_duration_since(self.status.due) > Self::GRACE
     }
 
+    /// The state that people are shown.
     pub fn state(&self) -> State {
         if self.stalled() {
             return State::Down;
@@ -67,17 +72,7 @@ impl<'a> View<'a> {
         if self.stalled() {
             return Some(Reason::Stalled);
         }
-        let status = self.status;
-        match &status.line {
-            Line::Never | Line::Asleep { .. } => None,
-            Line::Lost { at, reason } => match &status.last_failure {
-                Some(failure) if failure.at.mono >= at.mono => Some(failure.reason),
-                _ => Some(*reason),
-            },
-            Line::Live(held) => held.login.and(held.ping).and(held.role).err(),
-            Line::Suspect { .. } => Some(Reason::Timeout),
-            Line::Closing => Some(Reason::Closed),
-        }
+        reason_of(self.status)
     }
 
     /// Since when the state is what it is.
@@ -121,9 +116,28 @@ pub(super) fn state_of(status: &TargetStatus) -> State {
     }
 }
 
+/// The reason as the machine left it, whatever the clock says since.
+fn reason_of(status: &TargetStatus) -> Option<Reason> {
+    match &status.line {
+        Line::Never | Line::Asleep { .. } => None,
+        Line::Lost { at, reason } => match &status.last_failure {
+            Some(failure) if failure.at.mono >= at.mono => Some(failure.reason),
+            _ => Some(*reason),
+        },
+        Line::Live(held) => held.login.and(held.ping).and(held.role).err(),
+        Line::Suspect { .. } => Some(Reason::Timeout),
+        Line::Closing => Some(Reason::Closed),
+    }
+}
+
 impl TargetStatus {
     /// See [`View::state`]; without the clock, for transitions.
     pub fn state(&self) -> State {
         state_of(self)
+    }
+
+    /// See [`View::reason`]; without the clock, for transitions.
+    pub fn reason(&self) -> Option<Reason> {
+        reason_of(self)
     }
 }

@@ -14,6 +14,7 @@ mod demo;
 mod docs;
 mod drain;
 mod https;
+mod map;
 mod process;
 mod reload;
 mod scrape;

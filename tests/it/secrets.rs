@@ -240,7 +240,8 @@ fn bad_file() -> String {
     .replace(&format!("/run/{PLAIN}x"), "/run/secret")
 }
 
-#[tokio::test]
+// The commands are waited for on this thread, the parrot speaks on another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn nothing_that_the_commands_say_holds_a_password() {
     let cluster = cluster().await;
     let folder = tempfile::tempdir().unwrap();
@@ -296,4 +297,5 @@ async fn nothing_that_the_commands_say_holds_a_password() {
             assert_clean(&format!("{args:?} with {variable}"), &String::from_utf8_lossy(&ended.stdout));
         }
     }
+    parrot.played().await;
 }

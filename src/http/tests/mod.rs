@@ -22,6 +22,8 @@ struct Scripted {
     /// What a reload fails with.
     bad_file: Option<String>,
     reloads: AtomicUsize,
+    /// How many documents were made.
+    asked: AtomicUsize,
     /// A proof of `slow` ends when told; of `deaf` never; `missing` does not exist.
     finish: Notify,
     proving: Notify,
@@ -30,6 +32,7 @@ struct Scripted {
 
 impl Daemon for Scripted {
     fn service(&self) -> Arc<str> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         "image <editor>".into()
     }
 
@@ -41,7 +44,7 @@ impl Daemon for Scripted {
         3
     }
 
-    fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> Asked<'a, Option<ProbeOutcome>> {
+    fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> BoxFuture<'a, Option<ProbeOutcome>> {
         *self.last_patience.lock().unwrap() = Some(deadline - Instant::now());
         Box::pin(async move {
             self.proving.notify_one();
@@ -63,7 +66,7 @@ impl Daemon for Scripted {
         None
     }
 
-    fn reload(&self) -> Asked<'_, Result<(), String>> {
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
         self.reloads.fetch_add(1, Ordering::Relaxed);
         Box::pin(async { self.bad_file.clone().map_or(Ok(()), Err) })
     }

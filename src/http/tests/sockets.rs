@@ -332,3 +332,19 @@ async fn without_descriptors_it_tries_again_without_spinning() {
     assert!(Client(near).get("/livez/ping").await.ends_with("ok"));
     task.abort();
 }
+
+#[tokio::test]
+async fn who_sends_many_requests_at_once_does_not_hold_up_others() {
+    let server = Server::with(limits()).await;
+    let (mut greedy, mut modest) = (server.connect().await, server.connect().await);
+    for client in [&mut greedy, &mut modest] {
+        client.get("/livez").await;
+    }
+    greedy.send(&"GET /health HTTP/1.1\r\nhost: x\r\n\r\n".repeat(15)).await;
+    modest.get("/livez").await;
+    let made = server.daemon.asked.load(Ordering::Relaxed);
+    assert!(made < 8, "{made} of 15 came first");
+    for _ in 0..15 {
+        greedy.answer().await;
+    }
+}

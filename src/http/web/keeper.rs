@@ -1,7 +1,6 @@
 //! Reads the web config file anew when it, or a certificate that it names, has changed.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -19,16 +18,6 @@ pub struct Keeper {
     path: PathBuf,
     live: Live,
     watch: Watch,
-}
-
-/// Why a file that has changed is not followed: a line for each problem, without secrets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused(String);
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 impl Keeper {
@@ -56,16 +45,21 @@ impl Keeper {
         self.watch.changed().await;
     }
 
+    /// The last reload was given up: what it would have read is still to be followed.
+    pub fn was_not_read(&mut self) {
+        self.watch.was_not_read();
+    }
+
     /// Reads the file again. New rules are in force at once, and come with what a person should know; bad ones change
-    /// nothing.
-    pub async fn reload(&mut self) -> Result<Vec<Problem>, Refused> {
+    /// nothing, and give a line for each problem, without secrets.
+    pub async fn reload(&mut self) -> Result<Vec<Problem>, String> {
         let mut rules = None;
         for _ in 0..ROUNDS {
             self.watch.about_to_read().await;
             let path = self.path.clone();
             // Files, and OpenSSL's work on keys.
             let read = tokio::task::spawn_blocking(move || read(path)).await;
-            let outcome = read.map_err(|failure| Refused(format!("reading it failed: {failure}")))?;
+            let outcome = read.map_err(|failure| format!("reading it failed: {failure}"))?;
             rules = Some(outcome.rules);
             if self.watch.is_of(&outcome.files) {
                 break;
@@ -74,16 +68,16 @@ impl Keeper {
         }
         match rules {
             Some(Ok(rules)) => self.follow(rules),
-            Some(Err(problems)) => Err(Refused(problems.to_string())),
+            Some(Err(problems)) => Err(problems.to_string()),
             None => Ok(Vec::new()),
         }
     }
 
     /// A file that is cut short says less than it should, and must not open the port.
-    fn follow(&self, rules: Rules) -> Result<Vec<Problem>, Refused> {
+    fn follow(&self, rules: Rules) -> Result<Vec<Problem>, String> {
         if let Some(what) = rules.gives_up(&self.live.get()) {
             let path = self.path.display();
-            return Err(Refused(format!("{path}: gives up {what}: if that is meant, restart pgtether")));
+            return Err(format!("{path}: gives up {what}: if that is meant, restart pgtether"));
         }
         let warnings = rules.warnings().to_vec();
         self.live.set(rules);

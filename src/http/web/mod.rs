@@ -14,12 +14,11 @@ mod tls;
 mod users;
 mod words;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use arc_swap::ArcSwap;
 use hyper::header::{HeaderName, HeaderValue};
 
-pub use keeper::{Keeper, Refused};
+pub use keeper::Keeper;
 pub use tls::Tls;
 
 pub(super) use admit::Sight;
@@ -77,18 +76,18 @@ impl Rules {
 
 /// The rules in force, shared by whoever asks for them.
 #[derive(Debug, Clone, Default)]
-pub struct Live(Arc<ArcSwap<Rules>>);
+pub struct Live(Arc<RwLock<Arc<Rules>>>);
 
 impl Live {
     pub fn new(rules: Rules) -> Self {
-        Live(Arc::new(ArcSwap::from_pointee(rules)))
+        Live(Arc::new(RwLock::new(Arc::new(rules))))
     }
 
     pub fn get(&self) -> Arc<Rules> {
-        self.0.load_full()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn set(&self, rules: Rules) {
-        self.0.store(Arc::new(rules));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 }

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod log;
+mod secrets;
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -12,20 +13,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::attempt::{Happened, Slot as AttemptSlot};
-use super::gate::Gate;
+use super::gate::{Gate, Lane};
 use super::machine::{Action, Answer, Event, Machine};
 use crate::connection::{Connector, Fingerprint, Session, SessionEvent};
 use crate::status::board::Slot;
-use crate::status::{Attempt, Because, Line, Moment, Purpose, TargetStatus};
-use crate::target::{Role, RootCerts, Source, Target};
+use crate::status::{Moment, Purpose};
+use crate::target::{Role, Target};
 
 type Future_<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// While credentials are rejected their files are read that often.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// A clock that rings so late was not listened to: the process was stopped, or got no CPU.
+const LATE: Duration = Duration::from_millis(100);
 
 /// How much later than the session's own bound the driver gives up a goodbye: the net under the net.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -116,6 +118,7 @@ impl<C: Connector> Driver<C> {
     /// Waits for the next thing that happens.
     async fn next(&mut self) -> Event {
         let due = Instant::from_std(self.slot.borrow().due);
+        let mut looked = false;
         loop {
             tokio::select! {
                 biased;
@@ -156,7 +159,15 @@ impl<C: Connector> Driver<C> {
                     self.watch = None;
                     return Event::SecretChanged;
                 },
-                () = sleep_until(due) => return Event::Timer,
+                () = sleep_until(due) => {
+                    if looked || due.elapsed() < LATE {
+                        return Event::Timer;
+                    }
+                    // The answer may have come in time and lie in the socket unseen: the runtime looks there before
+                    // it comes back, and then the answer goes first.
+                    looked = true;
+                    yield_now().await;
+                }
             }
         }
     }
@@ -185,8 +196,8 @@ impl<C: Connector> Driver<C> {
             Action::Knock { purpose } => {
                 let wake = (purpose == Purpose::Wake).then_some(self.target.tuning.wake_timeout);
                 let (connector, gate) = (self.connector.clone(), self.gate.clone());
-                let lane = attempt::lane(purpose);
-                self.attempt = AttemptSlot::knock(connector, gate, self.target.clone(), lane, wake);
+                self.attempt =
+                    AttemptSlot::knock(connector, gate, self.target.clone(), self.lane(purpose), wake);
             }
             Action::Login => self.attempt.login(&self.connector, &self.target),
             Action::HangUp => self.attempt = AttemptSlot::Empty,
@@ -226,46 +237,27 @@ impl<C: Connector> Driver<C> {
         }
     }
 
+    /// Reconnects go before refreshes.
+    fn lane(&self, purpose: Purpose) -> Lane {
+        match purpose {
+            Purpose::Refresh | Purpose::Prove if self.line.is_some() => Lane::Refresh,
+            _ => Lane::Reconnect,
+        }
+    }
+
     fn asked_role(&self) -> Role {
         self.target.tuning.role
     }
 
     /// Watches the secret files for as long as only another secret can help, or would be left unproven.
     fn watch_secrets(&mut self) {
-        let helps = {
-            let status = self.slot.borrow();
-            waits_for_secret(&status) && has_files(&self.target)
-        };
-        if helps && self.watch.is_none() {
-            let (connector, target, used) = (self.connector.clone(), self.target.clone(), self.used);
-            self.watch = Some(Box::pin(async move {
-                loop {
-                    // First of all: files that never hold still must not make us try without pause.
-                    sleep(WATCH_EVERY).await;
-                    if connector.fingerprint(target.clone()).await != used {
-                        return;
-                    }
-                }
-            }));
-        } else if !helps {
+        if !secrets::are_worth_watching(&self.slot.borrow(), &self.target) {
             self.watch = None;
+        } else if self.watch.is_none() {
+            let (connector, target) = (self.connector.clone(), self.target.clone());
+            self.watch = Some(Box::pin(secrets::changed(connector, target, self.used)));
         }
     }
-}
-
-fn waits_for_secret(status: &TargetStatus) -> bool {
-    let rejected = matches!(status.attempt, Attempt::Waiting { because: Because::SlowLane, .. });
-    rejected || matches!((&status.line, &status.attempt), (Line::Asleep { .. }, Attempt::None))
-}
-
-fn has_files(target: &Target) -> bool {
-    let in_string = match &target.source {
-        Source::File(_) => true,
-        Source::Inline(endpoint) => {
-            endpoint.tls.identity.is_some() || matches!(endpoint.tls.roots, RootCerts::File(_))
-        }
-    };
-    in_string || target.password_file.is_some()
 }
 
 async fn told_to_stop(orders: &mut watch::Receiver<Arc<Target>>) {

@@ -10,6 +10,8 @@ use crate::target::{Provider, Role};
 
 /// Neon suspends after 300 s by default; a close by an administrator after that much silence is the suspend.
 const NEON_SUSPENDS_AFTER: Duration = Duration::from_secs(240);
+/// The longest wait between two knocks that confirm sleep: with those before it, a shutdown has a minute to end.
+const CONFIRM_UP_TO: Duration = Duration::from_secs(32);
 /// How near an idle close comes to the learned limit to be explained by it.
 const NEAR_LIMIT: f64 = 0.8;
 
@@ -131,7 +133,7 @@ impl Step<'_> {
     pub(super) fn was_calm(&mut self, held: &Held) -> bool {
         let calm = self.now.since(held.unbroken_since) >= CALM;
         if calm {
-            self.m.n = 0;
+            (self.m.n, self.m.flaps) = (0, 0);
         }
         calm
     }
@@ -165,6 +167,29 @@ impl Step<'_> {
         self.schedule();
     }
 
+    /// The door was open: it sleeps, or is on its way down. Asked again, ever more rarely, until a shutdown is over.
+    pub(super) fn confirmed(&mut self) {
+        let wait = match self.m.confirm_at {
+            Some((_, waited)) => waited * 2,
+            None => {
+                self.slept();
+                backoff::next_knock((self.dice)())
+            }
+        };
+        self.m.confirm_at = (wait <= CONFIRM_UP_TO).then(|| (self.now.after(wait).mono, wait));
+    }
+
+    /// The door is closed: it does not sleep, it is gone. A loss that counted as sleep is not counted again.
+    pub(super) fn refuted(&mut self, reason: Reason) {
+        self.m.confirm_at = None;
+        match self.s.line {
+            Line::Lost { reason: lost_by, .. } => {
+                self.s.counters.disconnects.add(lost_by.within(Reason::DISCONNECT));
+            }
+            _ => self.s.line = Line::Lost { at: self.now, reason },
+        }
+    }
+
     /// Holding the socket keeps this database awake: we close it ourselves.
     pub(super) fn close_to_sleep(&mut self) {
         let Some(held) = self.s.held().cloned() else { return };
@@ -173,13 +198,6 @@ impl Step<'_> {
         self.close();
         self.s.line = Line::Asleep { since: self.now, idle_for };
         self.schedule();
-    }
-
-    pub(super) fn lost_reason(&self) -> Reason {
-        match self.s.line {
-            Line::Lost { reason, .. } => reason,
-            _ => Reason::Other,
-        }
     }
 
     /// Whether a server of this role is what the target asks for.

@@ -11,6 +11,7 @@ mod patience;
 mod tests;
 #[cfg(test)]
 mod walk;
+mod wish;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,8 +32,11 @@ const CALM: Duration = Duration::from_secs(60);
 /// What a target remembers beside its snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
-    /// Failures and quick losses in a row, for backoff; cleared by a minute of health.
+    /// Failures in a row, for backoff. A login ends the row, but for the flaps.
     n: u32,
+    /// Sessions in a row that were lost before they had been whole for a minute: a login does not end this row, or a
+    /// server that takes logins and drops them would be stormed.
+    flaps: u32,
     /// Permanent failures in a row, for the slow lane.
     slow_n: u32,
     /// Logins in a row that found the wrong role.
@@ -54,6 +58,9 @@ pub struct Machine {
     next_ping: Option<Instant>,
     refresh_at: Option<Instant>,
     close_idle_at: Option<Instant>,
+    /// When sleep is confirmed by another knock, and how long after the one before: a server that is shutting down
+    /// takes sockets to its end.
+    confirm_at: Option<(Instant, Duration)>,
     /// A session is being closed.
     closing: bool,
     /// How the last attempt ended, for `/probe`.
@@ -89,7 +96,8 @@ impl Machine {
     fn due(&self, now: Moment, status: &TargetStatus) -> Instant {
         let live = matches!(status.line, Line::Live(_));
         let free = matches!(status.attempt, Attempt::None) && !self.closing;
-        let rested = live || matches!(status.line, Line::Asleep { .. });
+        let asleep = matches!(status.line, Line::Asleep { .. });
+        let rested = live || asleep;
         let attempt = match &status.attempt {
             Attempt::Waiting { until, knock, .. } => Some(knock.unwrap_or(*until).mono),
             _ => None,
@@ -105,6 +113,7 @@ impl Machine {
             ping,
             self.refresh_at.filter(|_| free && rested),
             self.close_idle_at.filter(|_| free && live && self.asked_at.is_none()),
+            self.confirm_at.map(|(at, _)| at).filter(|_| free && asleep),
         ]
         .into_iter()
         .flatten()
@@ -155,6 +164,7 @@ impl Step<'_> {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= self.now.mono);
         let free = matches!(self.s.attempt, Attempt::None) && !self.m.closing;
         let (refresh, close) = (due(self.m.refresh_at), due(self.m.close_idle_at));
+        let confirm = due(self.m.confirm_at.map(|(at, _)| at));
         match &self.s.line {
             Line::Live(_) => match self.m.asked_at {
                 Some(asked) if self.now.since(asked) >= self.s.tuning.ping.timeout => self.suspect(asked),
@@ -164,6 +174,7 @@ impl Step<'_> {
                 _ => {}
             },
             Line::Asleep { .. } if refresh && free => self.begin(Purpose::Wake),
+            Line::Asleep { .. } if confirm && free => self.begin(Purpose::Confirm),
             _ => {}
         }
         if let Attempt::Waiting { until, knock, purpose, because } = self.s.attempt {
@@ -226,12 +237,6 @@ impl Step<'_> {
         self.m.asked_at = None;
         self.s.session = None;
         self.actions.push(Action::Close);
-    }
-
-    fn answer(&mut self, answer: Answer) {
-        if std::mem::take(&mut self.m.proving) {
-            self.actions.push(Action::Answer(answer));
-        }
     }
 
     /// Changes the breaker and counts the transition.

@@ -98,6 +98,7 @@ impl Step<'_> {
                 let verdict =
                     Verdict { reason: Reason::Other, class: Class::Transient, at_least: Duration::ZERO };
                 let (until, because) = self.wait(&verdict);
+                self.m.flaps = self.m.n;
                 let purpose = Purpose::Reconnect;
                 self.s.attempt = Attempt::Waiting { until, knock: None, purpose, because };
             }
