@@ -9,10 +9,13 @@ use pgtether::cli::{
     self, CheckArgs, Command, ConfigCommand, ConfigFile, DemoArgs, EX_USAGE, Output, RunArgs, Subject,
     WebArgs,
 };
+use pgtether::config::watch::Watch;
 use pgtether::config::{self, Config, Problems};
 use pgtether::connection::Postgres;
+use pgtether::http::web::{Keeper, Rules};
 use pgtether::http::{Door, Scope, Web};
 use pgtether::run::{self, Reread, Setup};
+use pgtether::signals::Signals;
 use pgtether::status::board::Board;
 use pgtether::target::Target;
 use pgtether::{demo, logging, signals};
@@ -49,7 +52,7 @@ struct Exit {
 
 type Done = Result<u8, Exit>;
 
-fn unusable(problems: &Problems) -> Exit {
+fn unusable(problems: impl std::fmt::Display) -> Exit {
     Exit { code: EX_USAGE, text: problems.to_string() }
 }
 
@@ -59,35 +62,44 @@ fn failed(what: &str, error: impl std::fmt::Display) -> Exit {
 
 fn supervise(args: &RunArgs) -> Done {
     logging::start(&args.log).map_err(|error| failed("the log cannot start", error))?;
-    let config = read(&args.config).map_err(|problems| unusable(&problems))?;
+    let watch = watch(&args.config);
+    let keeper = args.web.config_file.clone().map(Keeper::open).transpose();
+    let (config, keeper) = match (read(&args.config), keeper) {
+        (Ok(config), Ok(keeper)) => (config, keeper),
+        (Err(config), Err(web)) => return Err(unusable(format!("{config}\n{web}"))),
+        (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => return Err(unusable(problems)),
+    };
+    let web = web(&args.web, keeper.as_ref());
     if args.config_check {
-        return print(&checked(&config));
+        return print(&checked(&config, keeper.as_ref().map(|_| web.rules.get()).as_deref()));
     }
     block_on(async {
+        let addresses = args.web.listen_addresses.iter().map(|address| (address, Scope::All));
+        let health = args.web.health_listen_address.iter().map(|address| (address, Scope::Health));
         let mut doors = Vec::new();
-        for address in &args.web.listen_addresses {
+        for (address, scope) in addresses.chain(health) {
             let listener =
                 run::bind(address).map_err(|error| failed(&format!("cannot listen on {address}"), error))?;
-            doors.push(Door { listener, scope: Scope::All });
+            doors.push(Door { listener, scope });
         }
         let file = args.config.clone();
-        let web = web(&args.web);
-        serve(config, Arc::new(move || read(&file)), web, doors, Board::default()).await
+        let reread: Reread = Arc::new(move || read(&file));
+        serve(|signals| Setup { config, reread, watch, web, keeper, doors, signals, board: Board::default() })
+            .await
     })?
 }
 
-async fn serve(config: Config, reread: Reread, web: Web, doors: Vec<Door>, board: Board) -> Done {
+async fn serve(setup: impl FnOnce(Signals) -> Setup) -> Done {
     let signals = signals::take().map_err(|error| failed("signals cannot be handled", error))?;
-    run::run(Setup { config, reread, web, doors, signals, board })
-        .await
-        .map_err(|error| failed("the metrics cannot be set up", error))?;
+    run::run(setup(signals)).await.map_err(|error| failed("the metrics cannot be set up", error))?;
     Ok(0)
 }
 
-fn web(args: &WebArgs) -> Web {
+fn web(args: &WebArgs, keeper: Option<&Keeper>) -> Web {
     Web {
         telemetry_path: args.telemetry_path.to_string(),
         enable_lifecycle: args.enable_lifecycle,
+        rules: keeper.map(Keeper::live).unwrap_or_default(),
         ..Web::default()
     }
 }
@@ -97,11 +109,14 @@ fn demonstrate(args: DemoArgs) -> Done {
     let web = Web { enable_lifecycle: true, ..Web::default() };
     let ended = block_on(demo::run(args.chaos, |stage| async move {
         let file = ConfigFile { file: Some(stage.config) };
-        let config = read(&file).map_err(|problems| unusable(&problems))?;
+        let watch = watch(&file);
+        let config = read(&file).map_err(unusable)?;
         let listener =
             TcpListener::from_std(stage.listener).map_err(|error| failed("cannot listen", error))?;
         let doors = vec![Door { listener, scope: Scope::All }];
-        serve(config, Arc::new(move || read(&file)), web, doors, stage.board).await
+        let reread: Reread = Arc::new(move || read(&file));
+        let board = stage.board;
+        serve(|signals| Setup { config, reread, watch, web, keeper: None, doors, signals, board }).await
     }))?;
     ended.unwrap_or_else(|error| Err(failed("the demo cannot go on", error)))
 }
@@ -155,18 +170,26 @@ fn subjects(args: &CheckArgs) -> Result<Vec<Arc<Target>>, String> {
 }
 
 fn show(file: &ConfigFile) -> Done {
-    let config = read(file).map_err(|problems| unusable(&problems))?;
-    print(&config::show(&config).map_err(|problems| unusable(&problems))?)
+    let config = read(file).map_err(unusable)?;
+    print(&config::show(&config).map_err(unusable)?)
 }
 
-fn checked(config: &Config) -> String {
-    let mut text: String = config.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+fn checked(config: &Config, rules: Option<&Rules>) -> String {
+    let warnings = config.warnings.iter().chain(rules.map(Rules::warnings).unwrap_or_default());
+    let mut text: String = warnings.map(|warning| format!("warning: {warning}\n")).collect();
     text.push_str(&format!("the configuration is good: {} targets\n", config.targets.len()));
+    if rules.is_some() {
+        text.push_str("the web configuration is good\n");
+    }
     text
 }
 
 fn read(file: &ConfigFile) -> Result<Config, Problems> {
     config::find(file.file.as_deref(), &|name| std::env::var_os(name))
+}
+
+fn watch(file: &ConfigFile) -> Watch {
+    Watch::new(vec![file.file.clone().unwrap_or_else(|| config::DEFAULT_FILE.into())])
 }
 
 /// One thread: measured, a second one costs 10 to 40 % more a ping, and scrapes are not what it would help.

@@ -131,31 +131,23 @@ pub struct WebArgs {
     #[arg(long = "web.enable-lifecycle", env = "PGTETHER_WEB_ENABLE_LIFECYCLE")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub enable_lifecycle: bool,
-    #[command(flatten)]
-    later: Later,
-}
-
-/// Refused, not unknown: whoever asks for TLS or for a separate port must not be served without.
-#[derive(Debug, Clone, Args, PartialEq, Eq)]
-struct Later {
+    /// TLS, users, response headers and a rate limit, in the format of Prometheus' exporters.
     #[arg(
         id = "web.config.file",
         long = "web.config.file",
         value_name = "FILE",
-        env = "PGTETHER_WEB_CONFIG_FILE",
-        hide = true,
-        value_parser = later
+        env = "PGTETHER_WEB_CONFIG_FILE"
     )]
-    web_config_file: Option<String>,
+    pub config_file: Option<PathBuf>,
+    /// Address that serves /livez, /readyz and /health alone, without TLS: for probes, where client certificates are
+    /// demanded.
     #[arg(
         id = "web.health-listen-address",
         long = "web.health-listen-address",
         value_name = "ADDRESS",
-        env = "PGTETHER_WEB_HEALTH_LISTEN_ADDRESS",
-        hide = true,
-        value_parser = later
+        env = "PGTETHER_WEB_HEALTH_LISTEN_ADDRESS"
     )]
-    health_listen_address: Option<String>,
+    pub health_listen_address: Option<ListenAddress>,
 }
 
 /// What to log, and how.
@@ -231,8 +223,4 @@ fn watch(text: &str) -> Result<Duration, String> {
         Ok(duration) => Ok(duration),
         Err(bad) => Err(bad.to_string()),
     }
-}
-
-fn later(_: &str) -> Result<String, String> {
-    Err("this version does not have it yet: remove the flag or the environment variable".to_owned())
 }

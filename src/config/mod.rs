@@ -12,13 +12,14 @@ mod fill;
 mod names;
 mod overrides;
 mod problems;
-mod read;
+pub(crate) mod read;
 mod rules;
 mod schema;
 mod show;
-mod suggest;
-mod tree;
-mod values;
+pub(crate) mod suggest;
+pub(crate) mod tree;
+pub(crate) mod values;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -108,11 +109,9 @@ pub fn find(named: Option<&Path>, env: Env<'_>) -> Result<Config, Problems> {
 
 /// Reads a file. Blocks on the file system.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
-    let origin = path.display().to_string();
-    let bytes = read_limited(path).map_err(|message| Problems::whole(&origin, message))?;
-    let text = utf8(&bytes).map_err(|message| Problems::whole(&origin, message))?;
+    let text = text_of(path, "--config.file")?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    assemble::from_text(&origin, text, folder, env)
+    assemble::from_text(&path.display().to_string(), &text, folder, env)
 }
 
 impl Config {
@@ -127,17 +126,20 @@ impl Config {
     }
 }
 
-fn read_limited(path: &Path) -> Result<Vec<u8>, String> {
+/// The text of a file that `flag` names. Blocks on the file system.
+pub(crate) fn text_of(path: &Path, flag: &str) -> Result<String, Problems> {
+    let whole = |message| Problems::whole(path.display(), message);
+    let bytes = read_limited(path, flag).map_err(whole)?;
+    utf8(&bytes).map(str::to_owned).map_err(whole)
+}
+
+fn read_limited(path: &Path, flag: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(
         |error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                "there is no such file: check the path given with --config.file".to_owned()
-            }
+            io::ErrorKind::NotFound => format!("there is no such file: check the path given with {flag}"),
             io::ErrorKind::PermissionDenied => "cannot be read: permission denied".to_owned(),
-            io::ErrorKind::IsADirectory => {
-                format!("is a folder: name the file in it, such as {}", path.join(DEFAULT_FILE).display())
-            }
+            io::ErrorKind::IsADirectory => format!("is a folder: {flag} takes a file"),
             _ => format!("cannot be read: {error}"),
         },
     )?;

@@ -42,13 +42,13 @@ impl fmt::Display for Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|p| p.at);
         Problems(problems)
     }
 
     /// One that concerns the whole file, variable or argument.
-    pub(super) fn whole(origin: impl fmt::Display, message: impl Into<String>) -> Self {
+    pub(crate) fn whole(origin: impl fmt::Display, message: impl Into<String>) -> Self {
         Problems(vec![Problem {
             origin: origin.to_string(),
             at: None,

@@ -127,6 +127,17 @@ impl<'a> Reader<'a> {
         self.marks.contains_key(path)
     }
 
+    /// A single value that is not empty, or a problem.
+    pub fn single<T>(
+        &mut self,
+        at: &At<'_>,
+        expected: &str,
+        parse: impl FnOnce(&Text) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.text(at, expected)?;
+        parse(&text).map_err(|message| self.wrong(at, message)).ok()
+    }
+
     /// The expanded text of a single value that is not empty.
     pub fn text(&mut self, at: &At<'_>, expected: &str) -> Option<Text> {
         let Kind::Scalar { text, plain } = &at.node.kind else {
@@ -253,6 +264,14 @@ macro_rules! mapping {
             $(#[serde(flatten)] pub $flat: $of,)?
         }
 
+        $crate::config::read::keys!($name { $($field: $type,)* } $($flat: $of)?);
+    };
+}
+pub(super) use mapping;
+
+/// Reads a mapping into a struct whose fields are the keys, each an `Option`.
+macro_rules! keys {
+    ($name:ident { $($field:ident: $type:ty,)* } $($flat:ident: $of:ty)?) => {
         impl $crate::config::read::Mapping for $name {
             fn known() -> Vec<$crate::config::suggest::Known> {
                 use $crate::config::read::Read;
@@ -271,4 +290,4 @@ macro_rules! mapping {
         }
     };
 }
-pub(super) use mapping;
+pub(crate) use keys;

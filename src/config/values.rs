@@ -35,14 +35,8 @@ macro_rules! value {
                 at: &$crate::config::read::At<'_>,
                 reader: &mut $crate::config::read::Reader<'_>,
             ) -> Option<Self> {
-                let text = reader.text(at, <Self as $crate::config::values::Value>::EXPECTED)?;
-                match <Self as $crate::config::values::Value>::parse(&text) {
-                    Ok(value) => Some(value),
-                    Err(message) => {
-                        reader.wrong(at, message);
-                        None
-                    }
-                }
+                use $crate::config::values::Value;
+                reader.single(at, <Self as Value>::EXPECTED, <Self as Value>::parse)
             }
         }
 

@@ -18,7 +18,8 @@ pub(super) struct Document<'a> {
     /// Only where it is not `pass`: a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<String>,
-    checks: Checks<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Checks<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,12 +68,12 @@ pub(super) fn document<'a>(speaker: Speaker<'a>, status: Status, targets: &[Judg
         release_id: speaker.version,
         service_id: speaker.service,
         description: "Proven lines to PostgreSQL databases",
-        output: (status != Status::Healthy)
+        output: (status != Status::Healthy && speaker.details)
             .then(|| format!("{unwell} of {} targets: {}", targets.len(), status.as_str())),
-        checks: Checks {
+        checks: speaker.details.then(|| Checks {
             connections: targets.iter().map(connection).collect(),
             response_time: targets.iter().filter_map(response_time).collect(),
-        },
+        }),
     }
 }
 

@@ -112,11 +112,13 @@ impl Vocabulary {
     }
 }
 
-/// Who speaks.
+/// Who speaks, and how much of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Speaker<'a> {
     pub service: &'a str,
     pub version: &'a str,
+    /// Whether each target is told of, or only the whole.
+    pub details: bool,
 }
 
 /// A document, and what it says.

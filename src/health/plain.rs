@@ -11,7 +11,8 @@ pub(super) struct Document<'a> {
     service: &'a str,
     database: Database,
     version: &'a str,
-    targets: Vec<Target<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    targets: Option<Vec<Target<'a>>>,
 }
 
 /// Speaks for the worst target that counts.
@@ -48,7 +49,7 @@ pub(super) fn document<'a>(
         service: speaker.service,
         database: database(spoken_for),
         version: speaker.version,
-        targets: targets.iter().map(|judged| target(judged.view)).collect(),
+        targets: speaker.details.then(|| targets.iter().map(|judged| target(judged.view)).collect()),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::reason::Reason;
 use crate::status::sample::{asleep, lost, moment, starting, tuned, up};
 use crate::status::{Line, Moment, TargetStatus};
 
-const SPEAKER: Speaker<'_> = Speaker { service: "image-editor", version: "0.1.0" };
+const SPEAKER: Speaker<'_> = Speaker { service: "image-editor", version: "0.1.0", details: true };
 
 fn all(statuses: &[TargetStatus], now: Moment, vocabulary: Vocabulary) -> (Status, String) {
     let views: Vec<_> = statuses.iter().map(|status| View::new(status, now)).collect();
@@ -141,7 +141,7 @@ fn database_speaks_for_the_worst_required_target_and_without_one_for_the_worst_o
 #[test]
 fn the_word_healthy_is_in_the_body_only_when_all_is() {
     let now = moment();
-    let speaker = Speaker { service: "healthy \\healthy unhealthy", version: "0.1.0" };
+    let speaker = Speaker { service: "healthy \\healthy unhealthy", version: "0.1.0", details: true };
     for vocabulary in [Vocabulary::Plain, Vocabulary::Draft] {
         for status in [starting("healthy", now), lost("healthy", now, 0.1), lost("unhealthy", now, 9.0)] {
             let views = [View::new(&status, now)];

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::App;
+use super::{App, LastRead};
 use crate::health::{Reach, Status, rfc3339};
 use crate::reason::Reason;
 use crate::status::{Attempt, Because, Failure, Moment, Purpose, View};
@@ -14,7 +14,20 @@ struct Document<'a> {
     version: &'a str,
     now: Option<String>,
     status: &'static str,
+    config: Read,
+    /// Null where there is none.
+    web_config: Option<Read>,
     targets: Vec<Target<'a>>,
+}
+
+/// How a file was last read.
+#[derive(Debug, Serialize)]
+struct Read {
+    /// `taken`, or `refused` where the one before goes on.
+    last_read: &'static str,
+    at: Option<String>,
+    /// What is wrong with it, in lines.
+    problems: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,9 +134,22 @@ pub(super) fn render(app: &App, now: Moment) -> serde_json::Result<Vec<u8>> {
             version: app.web.version,
             now: rfc3339(now.wall),
             status: Status::overall(views).as_str(),
+            config: read(app.daemon.config()),
+            web_config: app.daemon.web_config().map(read),
             targets: views.iter().map(target).collect(),
         })
     })
+}
+
+fn read(last: LastRead) -> Read {
+    match last {
+        LastRead::Taken { at } => Read { last_read: "taken", at: rfc3339(at), problems: Vec::new() },
+        LastRead::Refused { at, problems } => Read {
+            last_read: "refused",
+            at: rfc3339(at),
+            problems: problems.lines().map(str::to_owned).collect(),
+        },
+    }
 }
 
 fn target<'a>(view: &View<'a>) -> Target<'a> {

@@ -16,6 +16,8 @@ use super::probe;
 /// How long and how many. The defaults are what runs; tests are less patient.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// For shaking hands, where there is TLS.
+    pub handshake: Duration,
     /// For the first byte of a new connection: who has nothing to say holds a place that others need.
     pub first_byte: Duration,
     /// For a request's head, once it has begun: slow loris.
@@ -38,6 +40,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
+            handshake: Duration::from_secs(10),
             first_byte: Duration::from_secs(10),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(300),
@@ -53,6 +56,8 @@ impl Default for Limits {
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// TLS is being agreed on.
+    Greeting,
     /// Not a byte has come yet.
     New,
     /// A request's head has begun.
@@ -68,7 +73,7 @@ enum Phase {
 impl Phase {
     /// Whether it is the client's turn, and nothing is lost if it goes.
     const fn may_go(self) -> bool {
-        matches!(self, Phase::New | Phase::Reading | Phase::Idle)
+        matches!(self, Phase::Greeting | Phase::New | Phase::Reading | Phase::Idle)
     }
 }
 
@@ -214,12 +219,23 @@ impl Place {
         let limits = &self.connections.limits;
         since
             + match phase {
+                Phase::Greeting => limits.handshake,
                 Phase::New => limits.first_byte,
                 Phase::Reading => limits.head,
                 Phase::Answering => limits.answer,
                 Phase::Writing => limits.write,
                 Phase::Idle => limits.idle,
             }
+    }
+
+    /// TLS is wanted first.
+    pub(super) fn greeting(&self) {
+        self.record.go(Phase::Greeting);
+    }
+
+    /// TLS is agreed on.
+    pub(super) fn greeted(&self) {
+        self.record.go(Phase::New);
     }
 
     /// A request was read whole and is being answered. True where it came in the wake of another one, without a byte

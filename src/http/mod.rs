@@ -15,10 +15,12 @@ mod server;
 mod socket;
 #[cfg(test)]
 mod tests;
+pub mod web;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -63,6 +65,8 @@ pub struct Web {
     pub telemetry_path: String,
     /// `--web.enable-lifecycle`.
     pub enable_lifecycle: bool,
+    /// `--web.config.file`.
+    pub rules: web::Live,
     pub version: &'static str,
 }
 
@@ -71,6 +75,7 @@ impl Default for Web {
         Web {
             telemetry_path: "/metrics".to_owned(),
             enable_lifecycle: false,
+            rules: web::Live::default(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }
@@ -100,8 +105,28 @@ pub trait Daemon: fmt::Debug + Send + Sync + 'static {
     /// such target.
     fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> BoxFuture<'a, Option<ProbeOutcome>>;
 
+    /// How the configuration was last read.
+    fn config(&self) -> LastRead;
+
+    /// How the web config file was last read; `None` where there is none.
+    fn web_config(&self) -> Option<LastRead>;
+
     /// Reads the configuration anew. The error is a line for the client, without secrets.
     fn reload(&self) -> BoxFuture<'_, Result<(), String>>;
+}
+
+/// What came of reading a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LastRead {
+    Taken {
+        at: SystemTime,
+    },
+    /// What was there before goes on.
+    Refused {
+        at: SystemTime,
+        /// A line each, without secrets.
+        problems: String,
+    },
 }
 
 /// How a proof that `/probe` asked for has ended.

@@ -8,6 +8,7 @@ use hyper::StatusCode;
 
 use super::App;
 use super::reply::{Reply, With, text};
+use super::web::Sight;
 use crate::status::Moment;
 
 /// After that long `/readyz` no longer waits for first attempts: a target that hangs must not hide the others.
@@ -65,11 +66,14 @@ impl Probe {
         text(status, body).fresh()
     }
 
-    /// `/livez/CHECK`; `None` where there is no such check.
-    pub(super) fn one(&self, app: &App, now: Moment, name: &str) -> Option<Reply> {
+    /// `/livez/CHECK`; `None` where there is no such check. Its reason may name targets.
+    pub(super) fn one(&self, app: &App, now: Moment, name: &str, sight: Sight) -> Option<Reply> {
         let check = self.checks.iter().find(|check| check.name == name)?;
         let reply = match (check.run)(app, now) {
             Ok(()) => text(StatusCode::OK, "ok"),
+            Err(_) if sight == Sight::Outline => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: reason withheld\n")
+            }
             Err(why) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {why}\n")),
         };
         Some(reply.fresh())

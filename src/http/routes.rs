@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::negotiate::{vocabulary, wants_gzip};
 use super::probes::{LIVEZ, Probe, READYZ};
 use super::reply::{HTML, JSON, Reply, With, json, reply, text};
+use super::web::Sight;
 use super::{App, Scope, api, page, probe};
 use crate::health::{self, Speaker};
 use crate::metrics::{self, Handler};
@@ -67,8 +68,11 @@ impl<'a> Route<'a> {
                 .or_else(|| under("/livez").map(|name| Route::Livez(Some(name))))
                 .or_else(|| under("/readyz").map(|name| Route::Readyz(Some(name))))?,
         };
-        let for_probes = matches!(route, Route::Health(_) | Route::Livez(_) | Route::Readyz(_));
-        (scope == Scope::All || for_probes).then_some(route)
+        (scope == Scope::All || route.is_for_probes()).then_some(route)
+    }
+
+    fn is_for_probes(self) -> bool {
+        matches!(self, Route::Health(_) | Route::Livez(_) | Route::Readyz(_))
     }
 
     fn handler(self) -> Handler {
@@ -103,22 +107,34 @@ where
 {
     let (head, body) = request.into_parts();
     let route = Route::of(head.uri.path(), &app.web.telemetry_path, scope);
-    let reply = match route {
-        None => text(StatusCode::NOT_FOUND, "no such page\n"),
-        Some(route) => match route.allows(&head.method) {
-            Err(allowed) => {
-                text(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed, use {allowed}\n"))
-                    .with(header::ALLOW, allowed)
-            }
-            Ok(()) => serve(app, route, &head, body).await,
-        },
+    let rules = app.web.rules.get();
+    let for_probes = route.is_some_and(Route::is_for_probes);
+    let mut reply = match rules.admit(scope, for_probes, &head.headers).await {
+        Ok(sight) => respond(app, route, sight, &head, body).await,
+        Err(refusal) => refusal,
     };
+    rules.dress(&mut reply);
     let handler = route.map_or(Handler::Other, Route::handler);
     app.metrics.request(handler, reply.status().as_u16());
     reply
 }
 
-async fn serve<B>(app: &App, route: Route<'_>, head: &Parts, body: B) -> Reply
+async fn respond<B>(app: &App, route: Option<Route<'_>>, sight: Sight, head: &Parts, body: B) -> Reply
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Some(route) = route else {
+        return text(StatusCode::NOT_FOUND, "no such page\n");
+    };
+    match route.allows(&head.method) {
+        Err(allowed) => text(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed, use {allowed}\n"))
+            .with(header::ALLOW, allowed),
+        Ok(()) => serve(app, route, sight, head, body).await,
+    }
+}
+
+async fn serve<B>(app: &App, route: Route<'_>, sight: Sight, head: &Parts, body: B) -> Reply
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -132,9 +148,9 @@ where
             .fresh(),
         Route::Metrics => scrape(app, now, headers).await,
         Route::Probe => probe::answer(app, query, headers).await,
-        Route::Health(name) => health(app, now, name, headers),
-        Route::Livez(name) => checked(&LIVEZ, app, now, name, query),
-        Route::Readyz(name) => checked(&READYZ, app, now, name, query),
+        Route::Health(name) => health(app, now, name, sight, headers),
+        Route::Livez(name) => checked(&LIVEZ, app, now, name, sight, query),
+        Route::Readyz(name) => checked(&READYZ, app, now, name, sight, query),
         Route::Healthy => plainly(LIVEZ.passes(app, now), "pgtether is Healthy.\n"),
         Route::Ready => plainly(READYZ.passes(app, now), "pgtether is Ready.\n"),
         Route::Targets => json(StatusCode::OK, JSON, api::render(app, now)),
@@ -189,9 +205,10 @@ fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
     zipped.finish()
 }
 
-fn health(app: &App, now: Moment, name: Option<&str>, headers: &HeaderMap) -> Reply {
+fn health(app: &App, now: Moment, name: Option<&str>, sight: Sight, headers: &HeaderMap) -> Reply {
     let service = app.daemon.service();
-    let speaker = Speaker { service: &service, version: app.web.version };
+    let details = sight == Sight::Everything;
+    let speaker = Speaker { service: &service, version: app.web.version, details };
     let vocabulary = vocabulary(headers);
     let document = match name {
         None => app.board.look(now, |views| health::of_all(speaker, views, vocabulary)),
@@ -209,11 +226,11 @@ fn health(app: &App, now: Moment, name: Option<&str>, headers: &HeaderMap) -> Re
         .with(header::VARY, "Accept")
 }
 
-fn checked(probe: &Probe, app: &App, now: Moment, name: Option<&str>, query: &str) -> Reply {
+fn checked(probe: &Probe, app: &App, now: Moment, name: Option<&str>, sight: Sight, query: &str) -> Reply {
     match name {
         None => probe.all(app, now, query),
         Some(name) => {
-            probe.one(app, now, name).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "no such check\n"))
+            probe.one(app, now, name, sight).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "no such check\n"))
         }
     }
 }

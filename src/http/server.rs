@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 
 use super::connections::{Connections, Limits, Order, Place};
 use super::socket::Watched;
@@ -92,7 +92,7 @@ async fn accept<L: Listen>(mut door: Door<L>, app: Arc<App>, connections: Arc<Co
             Ok(stream) => {
                 pause = first_pause;
                 let place = connections.admit().await;
-                tokio::spawn(converse(stream, app.clone(), door.scope, place));
+                tokio::spawn(receive(stream, app.clone(), door.scope, place));
             }
             Err(error) if is_the_clients(&error) => {
                 tracing::debug!(%error, "a client left before it was accepted");
@@ -108,6 +108,35 @@ async fn accept<L: Listen>(mut door: Door<L>, app: Arc<App>, connections: Arc<Co
                 pause = (pause * 2).min(longest_pause);
             }
         }
+    }
+}
+
+/// One connection, by TLS where the rules of the moment want it.
+async fn receive<S>(stream: S, app: Arc<App>, scope: Scope, place: Place)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let tls = match scope {
+        Scope::All => app.web.rules.get().tls().cloned(),
+        Scope::Health => None,
+    };
+    let Some(tls) = tls else {
+        return converse(stream, app, scope, place).await;
+    };
+    place.greeting();
+    let mut orders = place.orders();
+    let greeted = tokio::select! {
+        biased;
+        _ = orders.changed() => return,
+        greeted = timeout_at(place.deadline(), tls.accept(stream)) => greeted,
+    };
+    match greeted {
+        Ok(Ok(stream)) => {
+            place.greeted();
+            converse(stream, app, scope, place).await;
+        }
+        Ok(Err(error)) => tracing::debug!(error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
 }
 

@@ -71,6 +71,7 @@ pub struct ProcessMetrics {
     logins_in_flight: IntGauge,
     reload_successful: IntGauge,
     reload_success_at: Gauge,
+    web_config_read: IntGauge,
     requests: IntCounterVec,
 }
 
@@ -105,6 +106,11 @@ impl ProcessMetrics {
                     "When a configuration was last taken.",
                 )?,
             )?,
+            web_config_read: whole(
+                &registry,
+                "pgtether_web_config_last_reload_successful",
+                "Whether the web config file was taken when it was last read: 1, or 0 where the one before goes on.",
+            )?,
             requests: keep(
                 &registry,
                 IntCounterVec::new(
@@ -124,6 +130,7 @@ impl ProcessMetrics {
             metrics.counter(handler, handler.usual_code());
         }
         metrics.reload_succeeded(loaded_at);
+        metrics.web_config_read(true);
         Ok(metrics)
     }
 
@@ -136,6 +143,11 @@ impl ProcessMetrics {
     /// A configuration was refused; the one before goes on.
     pub fn reload_failed(&self) {
         self.reload_successful.set(0);
+    }
+
+    /// The web config file was read again, and taken or refused.
+    pub fn web_config_read(&self, taken: bool) {
+        self.web_config_read.set(taken.into());
     }
 
     /// A request was answered.

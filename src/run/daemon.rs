@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::http::{Daemon, ProbeOutcome};
+use crate::http::{Daemon, LastRead, ProbeOutcome};
 use crate::status::board::Board;
 use crate::supervisor::gate::Gate;
 use crate::supervisor::{Answer, Proof, Requests};
@@ -26,12 +26,23 @@ pub struct Shared {
     pub board: Board,
     pub requests: Requests,
     pub reloads: mpsc::Sender<ReloadRequest>,
+    /// How the configuration was last read, and the web config file, if there is one.
+    pub config: RwLock<LastRead>,
+    pub web_config: RwLock<Option<LastRead>>,
 }
 
 impl Shared {
     /// Takes another configuration's `service`.
     pub fn set_service(&self, service: &str) {
         *self.service.write().unwrap_or_else(PoisonError::into_inner) = service.into();
+    }
+
+    pub fn set_config(&self, read: LastRead) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = read;
+    }
+
+    pub fn set_web_config(&self, read: LastRead) {
+        *self.web_config.write().unwrap_or_else(PoisonError::into_inner) = Some(read);
     }
 }
 
@@ -63,6 +74,14 @@ impl Daemon for Shared {
                 Proof::Late => ProbeOutcome::TimedOut,
             })
         })
+    }
+
+    fn config(&self) -> LastRead {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn web_config(&self) -> Option<LastRead> {
+        self.web_config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<(), String>> {

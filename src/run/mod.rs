@@ -5,6 +5,7 @@
 mod daemon;
 mod descriptors;
 mod listen;
+mod reload;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,9 +19,12 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use self::daemon::{ReloadRequest, Shared};
+use self::reload::{Reload, Wanted};
+use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
 use crate::connection::Postgres;
-use crate::http::{self, App, Door, Limits, Web};
+use crate::http::web::{Keeper, Rules};
+use crate::http::{self, App, Door, LastRead, Limits, Scope, Web};
 use crate::metrics::ProcessMetrics;
 use crate::signals::Signals;
 use crate::status::Moment;
@@ -35,8 +39,6 @@ const LINGER: Duration = Duration::from_millis(300);
 const HTTP_DRAIN: Duration = Duration::from_millis(700);
 /// How long the sessions may take to be closed.
 const SESSIONS_DRAIN: Duration = Duration::from_millis(1500);
-/// How long the configuration may take to be read anew; no target's task is looked after meanwhile.
-const READING: Duration = Duration::from_secs(10);
 /// Requests to reload that wait; more are told that one is under way.
 const RELOADS: usize = 4;
 
@@ -47,7 +49,11 @@ pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
 pub struct Setup {
     pub config: Config,
     pub reread: Reread,
+    /// Made before the configuration was read.
+    pub watch: Watch,
     pub web: Web,
+    /// Where `web` has its rules from, if from a file.
+    pub keeper: Option<Keeper>,
     pub doors: Vec<Door>,
     pub signals: Signals,
     /// Shown the board as soon as there is one: the demo watches it.
@@ -62,7 +68,7 @@ impl fmt::Debug for Setup {
 
 /// Runs until told to end, then drains. True where everything ended in its time.
 pub async fn run(setup: Setup) -> prometheus::Result<bool> {
-    let Setup { config, reread, web, doors, mut signals, board } = setup;
+    let Setup { config, reread, watch, web, keeper, doors, mut signals, board } = setup;
     let started = Moment::now();
     let metrics = Arc::new(ProcessMetrics::new(web.version, started.wall)?);
     let gate = Gate::new(config.fleet);
@@ -76,35 +82,34 @@ pub async fn run(setup: Setup) -> prometheus::Result<bool> {
         board: board.clone(),
         requests: supervisor.requests(),
         reloads: ask,
+        config: RwLock::new(LastRead::Taken { at: started.wall }),
+        web_config: RwLock::new(keeper.as_ref().map(|_| LastRead::Taken { at: started.wall })),
     });
-    announce(&config, &doors);
+    announce(&config, &web.rules.get(), &doors);
     supervisor.apply(&config.targets);
     let app = Arc::new(App::new(board, shared.clone(), metrics.clone(), web, started));
     let (close, closed) = watch::channel(false);
     let clients = Limits { connections: descriptors::for_clients(descriptors::raise()), ..Limits::default() };
     let server = tokio::spawn(http::serve(doors, app, clients, closed));
 
-    let reload = Reload { reread, gate, metrics, shared: shared.clone() };
+    let mut reload = Reload { reread, watch, web: keeper, metrics, shared: shared.clone() };
     loop {
-        let request = tokio::select! {
+        let wanted = tokio::select! {
             biased;
             _ = signals.shutdown.wait_for(|told| *told) => break,
             changed = signals.reload.changed() => match changed {
-                Ok(()) => None,
+                Ok(()) => Wanted::All(None),
                 // No more signals can come: the process is ending.
                 Err(_) => break,
             },
-            Some(request) = asked.recv() => Some(request),
+            Some(request) = asked.recv() => Wanted::All(Some(request)),
+            wanted = reload.noticed() => wanted,
             () = supervisor.tend() => continue,
         };
-        let outcome = tokio::select! {
+        tokio::select! {
             biased;
             _ = signals.shutdown.wait_for(|told| *told) => break,
-            outcome = reload.now(&mut supervisor) => outcome,
-        };
-        if let Some(request) = request {
-            // Whoever asked may have hung up; the configuration is applied all the same.
-            let _ = request.send(outcome);
+            () = reload.follow(wanted, &mut supervisor) => {}
         }
     }
     Ok(drain(&shared, close, server, supervisor).await)
@@ -140,71 +145,41 @@ async fn drain(
     stuck.is_empty()
 }
 
-/// What a reload touches.
-struct Reload {
-    reread: Reread,
-    gate: Gate,
-    metrics: Arc<ProcessMetrics>,
-    shared: Arc<Shared>,
-}
-
-impl Reload {
-    /// Reads the configuration and applies it; a bad one changes nothing. The error says what is wrong, without secrets.
-    async fn now(&self, supervisor: &mut Supervisor<Postgres>) -> Result<(), String> {
-        let reread = self.reread.clone();
-        // The file is read on a thread that may wait for a disk.
-        let read = timeout(READING, tokio::task::spawn_blocking(move || reread())).await;
-        let problems = match read {
-            Err(_) => format!(
-                "the configuration could not be read within {READING:?}: is it on a disk that hangs, or a pipe?"
-            ),
-            Ok(Ok(Ok(config))) => {
-                warn_of(&config);
-                self.gate.set_limits(config.fleet);
-                self.shared.set_service(&config.service);
-                supervisor.apply(&config.targets);
-                self.metrics.reload_succeeded(Moment::now().wall);
-                info!(targets = config.targets.len(), "configuration reloaded");
-                return Ok(());
-            }
-            Ok(Ok(Err(problems))) => problems.to_string(),
-            Ok(Err(failure)) => format!("reading the configuration failed: {failure}"),
-        };
-        self.metrics.reload_failed();
-        for problem in problems.lines() {
-            error!(problem, "the new configuration is refused, the old one goes on");
-        }
-        Err(problems)
-    }
-}
-
-fn announce(config: &Config, doors: &[Door]) {
+fn announce(config: &Config, rules: &Rules, doors: &[Door]) {
     info!(
         version = env!("CARGO_PKG_VERSION"),
         targets = config.targets.len(),
         service = config.service,
         "starting"
     );
-    warn_of(config);
+    for warning in config.warnings.iter().chain(rules.warnings()) {
+        warn!("{warning}");
+    }
     for door in doors {
-        match door.listener.local_addr() {
-            Ok(address) => info!(%address, url = %url_of(address), "listening"),
-            Err(error) => warn!(%error, "a listener does not tell its address"),
+        match (door.listener.local_addr(), door.scope) {
+            (Ok(address), Scope::All) => {
+                let scheme = if rules.tls().is_some() { "https" } else { "http" };
+                info!(%address, url = %url_of(scheme, address), "listening");
+            }
+            (Ok(address), Scope::Health) => {
+                info!(%address, url = %url_of("http", address), serves = "health", "listening");
+            }
+            (Err(error), _) => warn!(%error, "a listener does not tell its address"),
         }
     }
-}
-
-fn warn_of(config: &Config) {
-    for warning in &config.warnings {
-        warn!("{warning}");
+    if rules.demand_certificates() && !doors.iter().any(|door| door.scope == Scope::Health) {
+        warn!(
+            "probes of Kubernetes have no client certificate and will fail: give them a port of their own with \
+             --web.health-listen-address"
+        );
     }
 }
 
 /// What a person can open: an address that stands for all becomes this host's.
-fn url_of(address: SocketAddr) -> String {
+fn url_of(scheme: &str, address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
-        format!("http://localhost:{}/", address.port())
+        format!("{scheme}://localhost:{}/", address.port())
     } else {
-        format!("http://{address}/")
+        format!("{scheme}://{address}/")
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use pgtether::demo::postgres::Setup;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType,
 };
 
 /// An authority, in PEM.
@@ -63,6 +63,19 @@ impl Authority {
     pub fn client(&self, user: &str) -> Leaf {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, user);
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth, Validity::For(DAY * 10))
+    }
+
+    /// A client's certificate with one alternative name: a host, an address, an e-mail address or a URI.
+    pub fn client_for(&self, name: &str) -> Leaf {
+        let mut params = CertificateParams::default();
+        let text = || name.try_into().unwrap();
+        params.subject_alt_names = vec![match name.parse() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) if name.contains("://") => SanType::URI(text()),
+            Err(_) if name.contains('@') => SanType::Rfc822Name(text()),
+            Err(_) => SanType::DnsName(text()),
+        }];
         self.sign(params, ExtendedKeyUsagePurpose::ClientAuth, Validity::For(DAY * 10))
     }
 

@@ -78,7 +78,7 @@ fn flags_that_are_unusable_are_told_on_standard_error_with_64() {
         (&["--web.listen-address=nowhere"], "listen-address"),
         (&["frobnicate"], "frobnicate"),
         (&["config"], "show"),
-        (&["--web.config.file=x"], "does not have it yet"),
+        (&["--web.config.file=no-such-file"], "check the path given with --web.config.file"),
     ] {
         let ended = pgtether(args);
         assert_eq!((ended.code, ended.out.as_str()), (64, ""), "{args:?}: {ended:?}");

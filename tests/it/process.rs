@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -229,10 +229,23 @@ impl Answer {
 
 /// One request on a connection of its own.
 pub async fn request(to: SocketAddr, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let ask = async {
-        let stream = TcpStream::connect(to).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let stream = TcpStream::connect(to).await.unwrap();
+    ask(stream, to, method, path, headers).await.unwrap()
+}
+
+/// One request on this connection, whatever it is made of. The error is the connection's.
+pub async fn ask<S>(
+    stream: S,
+    to: SocketAddr,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> hyper::Result<Answer>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let exchange = async {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
         let mut request = Request::builder().method(&method).uri(path);
         request = request.header(HOST, to.to_string());
@@ -241,13 +254,15 @@ pub async fn request(to: SocketAddr, method: Method, path: &str, headers: &[(&st
             request = request.header(name, HeaderValue::from_str(value).unwrap());
         }
         let request = request.body(Full::<Bytes>::default()).unwrap();
-        let answer = sender.send_request(request).await.unwrap();
+        let answer = sender.send_request(request).await?;
         let (head, body) = answer.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
+        let body = body.collect().await?.to_bytes();
         driver.abort();
-        Answer { status: head.status, headers: head.headers, body }
+        Ok(Answer { status: head.status, headers: head.headers, body })
     };
-    timeout(REQUEST, ask).await.unwrap_or_else(|_| panic!("{method} {path}: no answer within {REQUEST:?}"))
+    timeout(REQUEST, exchange)
+        .await
+        .unwrap_or_else(|_| panic!("{method} {path}: no answer within {REQUEST:?}"))
 }
 
 /// Sends bytes as they are and returns what comes back until the other side closes; fails where it does not within

@@ -1,5 +1,6 @@
 //! What the tests of paths and of the server share: an app whose daemon does as it is told.
 
+mod guarded;
 mod paths;
 mod sockets;
 
@@ -57,6 +58,14 @@ impl Daemon for Scripted {
         })
     }
 
+    fn config(&self) -> LastRead {
+        LastRead::Taken { at: SystemTime::UNIX_EPOCH }
+    }
+
+    fn web_config(&self) -> Option<LastRead> {
+        None
+    }
+
     fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
         self.reloads.fetch_add(1, Ordering::Relaxed);
         Box::pin(async { self.bad_file.clone().map_or(Ok(()), Err) })
@@ -70,6 +79,7 @@ struct Plan {
     telemetry_path: &'static str,
     enable_lifecycle: bool,
     started: Moment,
+    rules: web::Live,
 }
 
 impl Plan {
@@ -80,6 +90,7 @@ impl Plan {
             telemetry_path: "/metrics",
             enable_lifecycle: false,
             started: Moment::now(),
+            rules: web::Live::default(),
         }
     }
 
@@ -91,6 +102,7 @@ impl Plan {
         let web = Web {
             telemetry_path: self.telemetry_path.to_owned(),
             enable_lifecycle: self.enable_lifecycle,
+            rules: self.rules,
             version: "0.1.0",
         };
         let app = App::new(board, daemon.clone(), metrics, web, self.started);

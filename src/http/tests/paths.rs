@@ -11,14 +11,14 @@ use crate::http::routes::answer;
 use crate::status::sample::{ago, lost, starting, tuned, up};
 
 /// A whole answer.
-struct Answer {
-    status: StatusCode,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
     headers: header::HeaderMap,
     body: Vec<u8>,
 }
 
 impl Answer {
-    fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
@@ -26,12 +26,12 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
-async fn ask(
+pub(super) async fn ask(
     app: &App,
     scope: Scope,
     method: &str,

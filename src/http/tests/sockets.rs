@@ -15,7 +15,7 @@ use crate::status::sample::up;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server on a loopback port of its own.
-struct Server {
+pub(super) struct Server {
     address: SocketAddr,
     daemon: Arc<Scripted>,
     stop: watch::Sender<bool>,
@@ -23,7 +23,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(plan: Plan, limits: Limits) -> Self {
+    pub(super) async fn start(plan: Plan, limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (app, daemon) = plan.build();
@@ -37,18 +37,18 @@ impl Server {
         Self::start(Plan::new(vec![up("primary", Moment::now())]), limits).await
     }
 
-    async fn connect(&self) -> Client<TcpStream> {
+    pub(super) async fn connect(&self) -> Client<TcpStream> {
         Client(TcpStream::connect(self.address).await.unwrap())
     }
 
     /// How many answers were cut off.
-    async fn finish(self) -> usize {
+    pub(super) async fn finish(self) -> usize {
         self.stop.send_replace(true);
         timeout(PATIENCE, self.task).await.unwrap().unwrap()
     }
 }
 
-struct Client<S>(S);
+pub(super) struct Client<S>(S);
 
 impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Client<S> {
     async fn send(&mut self, text: &str) {
@@ -90,7 +90,7 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Client<S> {
         }
     }
 
-    async fn is_closed(&mut self) {
+    pub(super) async fn is_closed(&mut self) {
         assert_eq!(self.rest().await, b"", "closed without a word");
     }
 }
@@ -100,12 +100,12 @@ fn content_length(head: &str) -> usize {
     line.expect("an answer has a length").parse().unwrap()
 }
 
-fn limits() -> Limits {
+pub(super) fn limits() -> Limits {
     Limits::default()
 }
 
 /// A limit that a test waits out; long enough that a busy machine does not reach it by itself.
-const SHORT: Duration = Duration::from_millis(300);
+pub(super) const SHORT: Duration = Duration::from_millis(300);
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed_at_the_first_byte_limit() {

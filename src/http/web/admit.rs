@@ -1,0 +1,59 @@
+//! Who gets an answer, and how much of one.
+
+use std::time::Instant;
+
+use hyper::StatusCode;
+use hyper::header::{self, HeaderMap, HeaderValue};
+
+use super::Rules;
+use super::users::Verdict;
+use crate::http::Scope;
+use crate::http::reply::{Reply, With, text};
+
+/// How much a client may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    Everything,
+    /// Whether all is well, and no more: names of targets and what is wrong with them are for those who are known.
+    Outline,
+}
+
+impl Rules {
+    /// Lets a request in, or answers in our stead. `for_probes` are the paths that stay open to those who have no
+    /// credentials; credentials that are given must be right everywhere.
+    pub async fn admit(&self, scope: Scope, for_probes: bool, headers: &HeaderMap) -> Result<Sight, Reply> {
+        if scope == Scope::Health {
+            return Ok(if self.are_protective() { Sight::Outline } else { Sight::Everything });
+        }
+        if let Some(rate) = self.rate.as_ref().filter(|_| !for_probes)
+            && let Err(wait) = rate.take(Instant::now())
+        {
+            let wait = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            return Err(too_many("the rate limit of the web config file is reached\n", wait));
+        }
+        let Some(users) = &self.users else {
+            return Ok(Sight::Everything);
+        };
+        match users.judge(headers).await {
+            Verdict::Known => Ok(Sight::Everything),
+            Verdict::Nobody if for_probes => Ok(Sight::Outline),
+            Verdict::Nobody | Verdict::Wrong => Err(text(StatusCode::UNAUTHORIZED, "Unauthorized\n")
+                .with(header::WWW_AUTHENTICATE, r#"Basic realm="pgtether", charset="UTF-8""#)
+                .fresh()),
+            Verdict::Busy => Err(too_many("too many passwords are being checked\n", 1)),
+        }
+    }
+
+    /// Puts on the headers that the file has. They beat ours: whoever wrote them knows why.
+    pub fn dress(&self, reply: &mut Reply) {
+        for (name, value) in &self.headers {
+            reply.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+}
+
+fn too_many(why: &'static str, seconds: u64) -> Reply {
+    let mut reply = text(StatusCode::TOO_MANY_REQUESTS, why).fresh();
+    reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    reply
+}

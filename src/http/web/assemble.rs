@@ -1,0 +1,338 @@
+//! From the keys of the web config file to [`Rules`]: files are read, certificate and key belong together, values fit.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use hyper::header::{HeaderName, HeaderValue};
+use openssl::pkey::{PKey, Private};
+use openssl::x509::X509;
+
+use super::Rules;
+use super::file::{self, Document, HEADERS, Headers, HttpKeys, Pem, RateKeys, TlsKeys};
+use super::limit::RateLimit;
+use super::tls::{Parts, Tls, validity, why};
+use super::users::Users;
+use super::words::{ClientAuth, Version};
+use crate::config::read::{At, Items, Read, Reader};
+use crate::config::values::Flag;
+use crate::config::{Env, Problem, Problems, text_of, tree};
+use crate::target::Secret;
+
+/// A bundle of every public authority is a third of it.
+const MAX_PEM: u64 = 1 << 20;
+const TLS: &str = "tls_server_config";
+
+/// What reading the file gave, and which files were a part of it, whether or not they could be read.
+#[derive(Debug)]
+pub struct Outcome {
+    pub rules: Result<Rules, Problems>,
+    pub files: Vec<PathBuf>,
+}
+
+/// Reads the file and what it names. Blocks on the file system.
+pub fn read(path: &Path, env: Env<'_>, now: SystemTime) -> Outcome {
+    let origin = path.display().to_string();
+    let mut assembly = Assembly {
+        reader: Reader::new(&origin, env),
+        folder: path.parent().unwrap_or(Path::new("")),
+        files: vec![path.to_owned()],
+        warnings: Vec::new(),
+        now,
+    };
+    let rules = match text_of(path, "--web.config.file") {
+        Ok(text) => assembly.rules(&text),
+        Err(problems) => return Outcome { rules: Err(problems), files: assembly.files },
+    };
+    let Assembly { reader, files, warnings, .. } = assembly;
+    let rules = match reader.problems.is_empty() {
+        true => Ok(Rules { warnings, ..rules }),
+        false => Err(Problems::new(reader.problems)),
+    };
+    Outcome { rules, files }
+}
+
+struct Assembly<'a> {
+    reader: Reader<'a>,
+    folder: &'a Path,
+    files: Vec<PathBuf>,
+    warnings: Vec<Problem>,
+    now: SystemTime,
+}
+
+impl Assembly<'_> {
+    /// Good for nothing where there are problems.
+    fn rules(&mut self, text: &str) -> Rules {
+        let (root, wrong) = tree::parse(text);
+        for wrong in wrong {
+            self.reader.wrong_yaml(wrong);
+        }
+        let document = match &root {
+            Some(node) if !node.is_null() => Document::read(&At::root(node), &mut self.reader),
+            _ => None,
+        };
+        let Document { tls_server_config, http_server_config, basic_auth_users, rate_limit } =
+            document.unwrap_or_default();
+        let tls =
+            tls_server_config.filter(|keys| *keys != TlsKeys::default()).and_then(|keys| self.tls(keys));
+        let headers = http_server_config.map(|keys| self.http(keys, tls.is_some())).unwrap_or_default();
+        let users = basic_auth_users.map(|users| users.0).filter(|users| !users.is_empty());
+        if users.is_some() && tls.is_none() {
+            self.warn("basic_auth_users", "without tls_server_config passwords cross the network readably");
+        }
+        let users = users.and_then(|users| match Users::new(users) {
+            Ok(users) => Some(users),
+            Err(error) => {
+                self.error("basic_auth_users", format!("OpenSSL has no randomness: {}", why(&error)))
+            }
+        });
+        let rate = rate_limit.and_then(|keys| self.rate(&keys));
+        let open = tls.is_none() && users.is_none() && headers.is_empty() && rate.is_none();
+        if open && self.reader.problems.is_empty() {
+            self.warn("", "asks for nothing: no TLS, no users, no headers, no limit");
+        }
+        Rules { tls, users, headers, rate, warnings: Vec::new() }
+    }
+
+    /// Always `None`, which stands for what is wrong.
+    fn error<T>(&mut self, path: &str, message: impl Into<String>) -> Option<T> {
+        let problem = self.reader.at_path(path, message);
+        self.reader.problems.push(problem);
+        None
+    }
+
+    fn warn(&mut self, path: &str, message: impl Into<String>) {
+        let problem = self.reader.at_path(path, message);
+        self.warnings.push(problem);
+    }
+
+    fn tls(&mut self, keys: TlsKeys) -> Option<Tls> {
+        let client_auth = keys.client_auth_type.unwrap_or_default();
+        let chain = self.pem("cert", keys.cert, keys.cert_file, true).and_then(|pem| self.chain(&pem));
+        let key = self.pem("key", keys.key, keys.key_file, true).and_then(|pem| self.key(&pem));
+        let client_ca = self.pem("client_ca", keys.client_ca, keys.client_ca_file, false);
+        let client_ca = client_ca.map(|pem| self.chain(&pem).unwrap_or_default());
+        let allowed_sans = values(keys.client_allowed_sans).map(|line| line.0).collect::<Vec<_>>();
+        self.check_clients(client_auth, client_ca.is_some(), !allowed_sans.is_empty());
+        let versions =
+            (keys.min_version.unwrap_or(Version::Tls12), keys.max_version.unwrap_or(Version::Tls13));
+        if versions.0 > versions.1 {
+            self.error::<()>(&at("min_version"), "is above max_version");
+        }
+        let ciphers = values(keys.cipher_suites).collect::<Vec<_>>();
+        if versions.0 == Version::Tls12
+            && !ciphers.is_empty()
+            && ciphers.iter().all(|cipher| cipher.version == Version::Tls13)
+        {
+            let message = "holds no suite of TLS 1.2: add one, or write min_version: TLS13";
+            self.error::<()>(&at("cipher_suites"), message);
+        }
+        let (chain, key) = (chain?, key?);
+        self.check_pair(chain.first()?, &key)?;
+        let parts = Parts {
+            chain,
+            key,
+            client_auth,
+            client_ca: client_ca.unwrap_or_default(),
+            allowed_sans,
+            versions,
+            ciphers,
+            server_decides: keys.prefer_server_cipher_suites != Some(Flag(false)),
+            curves: values(keys.curve_preferences).collect(),
+        };
+        let built = Tls::new(parts);
+        built.map_err(|error| self.error::<()>(TLS, format!("OpenSSL refuses it: {}", why(&error)))).ok()
+    }
+
+    fn check_clients(&mut self, policy: ClientAuth, with_ca: bool, with_sans: bool) {
+        let word = policy.as_str();
+        let named_ca = if self.reader.names(&at("client_ca")) { "client_ca" } else { "client_ca_file" };
+        if policy.verifies() && !with_ca && !self.reader.names(&at(named_ca)) {
+            let message =
+                format!("{word} needs client_ca_file: the authorities to hold certificates against");
+            self.error::<()>(&at("client_auth_type"), message);
+        }
+        if policy == ClientAuth::NoClientCert && with_ca && !self.wrong("client_auth_type") {
+            let message =
+                "nobody is asked for a certificate: write client_auth_type: RequireAndVerifyClientCert";
+            self.error::<()>(&at(named_ca), message);
+        }
+        if with_sans && !policy.demands() && !self.wrong("client_auth_type") {
+            let message = format!(
+                "with {word} clients come in without a certificate: write client_auth_type: RequireAndVerifyClientCert"
+            );
+            self.error::<()>(&at("client_allowed_sans"), message);
+        }
+        let advice = match policy {
+            ClientAuth::NoClientCert | ClientAuth::RequireAndVerifyClientCert => return,
+            ClientAuth::VerifyClientCertIfGiven => "lets in who shows no certificate",
+            ClientAuth::RequestClientCert => "lets in everybody",
+            ClientAuth::RequireAnyClientCert => "lets in any certificate, and anybody can make one",
+        };
+        let message = format!("{word} {advice}: RequireAndVerifyClientCert protects");
+        self.warn(&at("client_auth_type"), message);
+    }
+
+    /// Whether a key of TLS is there and has its problem already.
+    fn wrong(&self, key: &str) -> bool {
+        self.reader.problems.iter().any(|problem| problem.path == at(key))
+    }
+
+    /// What stands in the file itself or in one that it names.
+    fn pem(
+        &mut self,
+        key: &str,
+        inline: Option<Pem>,
+        file: Option<file::Path>,
+        required: bool,
+    ) -> Option<Source> {
+        let file_key = format!("{key}_file");
+        match (inline, file) {
+            (Some(_), Some(_)) => self.error(&at(&file_key), format!("{key} is there too: take one of them")),
+            (Some(Pem(pem)), None) => Some(Source { at: at(key), name: None, pem }),
+            (None, Some(file::Path(path))) => {
+                let path = self.folder.join(path);
+                let name = path.display().to_string();
+                let pem = read_pem(&path);
+                self.files.push(path);
+                match pem {
+                    Ok(pem) => Some(Source { at: at(&file_key), name: Some(name), pem }),
+                    Err(message) => self.error(&at(&file_key), format!("{name} {message}")),
+                }
+            }
+            (None, None) => {
+                if required && !self.reader.names(&at(key)) && !self.reader.names(&at(&file_key)) {
+                    let what = if key == "key" { "key" } else { "certificate" };
+                    self.error::<()>(TLS, format!("has no {what}: write `{file_key}: …`"));
+                }
+                None
+            }
+        }
+    }
+
+    fn chain(&mut self, source: &Source) -> Option<Vec<X509>> {
+        match X509::stack_from_pem(source.pem.expose()) {
+            Ok(chain) if !chain.is_empty() => {
+                if let Some(Err(matter)) = chain.first().map(|leaf| validity(leaf, self.now)) {
+                    let message = source.says(matter);
+                    self.warn(&source.at, message);
+                }
+                Some(chain)
+            }
+            Ok(_) => self.error(&source.at, source.says("holds no certificate in PEM")),
+            Err(error) => {
+                let message = source.says(&format!("holds no certificate that can be read: {}", why(&error)));
+                self.error(&source.at, message)
+            }
+        }
+    }
+
+    fn key(&mut self, source: &Source) -> Option<PKey<Private>> {
+        let mut asked = false;
+        // OpenSSL would ask at the terminal.
+        let key = PKey::private_key_from_pem_callback(source.pem.expose(), |_| {
+            asked = true;
+            Ok(0)
+        });
+        match key {
+            Ok(key) => Some(key),
+            Err(_) if asked => {
+                let message = "is locked by a passphrase: `openssl pkey` writes it without";
+                self.error(&source.at, source.says(message))
+            }
+            Err(_) => self.error(&source.at, source.says("holds no private key in PEM")),
+        }
+    }
+
+    fn check_pair(&mut self, leaf: &X509, key: &PKey<Private>) -> Option<()> {
+        match leaf.public_key() {
+            Ok(public) if public.public_eq(key) => Some(()),
+            _ => {
+                let path = if self.reader.names(&at("key")) { at("key") } else { at("key_file") };
+                self.error(&path, "is not the key of the certificate")
+            }
+        }
+    }
+
+    fn http(&mut self, keys: HttpKeys, with_tls: bool) -> Vec<(HeaderName, HeaderValue)> {
+        if keys.http2 == Some(Flag(true)) {
+            self.warn("http_server_config.http2", "changes nothing: HTTP/1.1 is what is served");
+        }
+        let mut headers = Vec::new();
+        for (name, text) in keys.headers.map(|Headers(headers)| headers).unwrap_or_default() {
+            let path = format!("http_server_config.headers.{name}");
+            let allowed = HEADERS.iter().find(|(known, _)| *known == name).map_or(&[][..], |known| known.1);
+            if !allowed.is_empty() && !allowed.contains(&text.to_ascii_lowercase().as_str()) {
+                self.error::<()>(&path, format!("takes {} only", allowed.join(" or ")));
+                continue;
+            }
+            if name == "Strict-Transport-Security" && !with_tls {
+                self.warn(&path, "browsers ignore it without TLS");
+            }
+            match (HeaderName::try_from(name), HeaderValue::try_from(text)) {
+                (Ok(name), Ok(value)) => headers.push((name, value)),
+                _ => self.error(&path, "takes one line of printable characters").unwrap_or_default(),
+            }
+        }
+        headers
+    }
+
+    fn rate(&mut self, keys: &RateKeys) -> Option<RateLimit> {
+        match (keys.interval.as_ref().map(|interval| interval.0), keys.burst) {
+            (Some(interval), _) if interval.is_zero() => None,
+            (Some(interval), Some(burst)) => Some(RateLimit::new(interval, burst.0)),
+            (Some(_), None) if !self.reader.names("rate_limit.burst") => self
+                .error("rate_limit", "has no burst: write how many requests may come at once, `burst: 20`"),
+            (None, Some(_)) if !self.reader.names("rate_limit.interval") => {
+                self.warn("rate_limit.burst", "limits nothing without interval");
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+/// PEM, and where it came from.
+struct Source {
+    at: String,
+    /// The file's name, if it is one.
+    name: Option<String>,
+    pem: Secret,
+}
+
+impl Source {
+    fn says(&self, message: &str) -> String {
+        match &self.name {
+            Some(name) => format!("{name} {message}"),
+            None => message.to_owned(),
+        }
+    }
+}
+
+fn at(key: &str) -> String {
+    tree::join(TLS, key)
+}
+
+/// What could be read of a list.
+fn values<T>(items: Option<Items<T>>) -> impl Iterator<Item = T> {
+    items.into_iter().flat_map(|items| items.0).flatten()
+}
+
+fn read_pem(path: &Path) -> Result<Secret, String> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(MAX_PEM + 1).read_to_end(&mut bytes));
+    let pem = Secret::new(bytes);
+    match read {
+        Ok(_) if pem.expose().len() as u64 > MAX_PEM => {
+            Err(format!("is larger than {} MiB: is this the right file?", MAX_PEM >> 20))
+        }
+        Ok(_) => Ok(pem),
+        Err(error) => Err(match error.kind() {
+            io::ErrorKind::NotFound => "is not there".to_owned(),
+            io::ErrorKind::PermissionDenied => "cannot be read: permission denied".to_owned(),
+            io::ErrorKind::IsADirectory => "is a folder".to_owned(),
+            _ => format!("cannot be read: {error}"),
+        }),
+    }
+}

@@ -1,0 +1,107 @@
+//! What it costs to try, and what is remembered.
+
+use std::time::Instant;
+
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+
+use super::super::users::{Users, Verdict};
+use crate::target::Secret;
+
+fn users() -> Users {
+    let hash = |password: &str, cost| Secret::new(bcrypt::hash(password, cost).unwrap());
+    Users::new(vec![("alice".into(), hash("sesame", 4)), ("bob".into(), hash("sésame:2", 5))]).unwrap()
+}
+
+fn sent(text: &str) -> HeaderMap {
+    let encoded = openssl::base64::encode_block(text.as_bytes());
+    raw(&format!("Basic {encoded}"))
+}
+
+fn raw(value: &str) -> HeaderMap {
+    HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(value).unwrap())])
+}
+
+#[tokio::test]
+async fn names_and_passwords_are_right_or_wrong_together() {
+    let users = users();
+    assert_eq!(users.judge(&HeaderMap::new()).await, Verdict::Nobody);
+    for (text, verdict) in [
+        ("alice:sesame", Verdict::Known),
+        ("bob:sésame:2", Verdict::Known),
+        ("alice:sésame:2", Verdict::Wrong),
+        ("bob:sesame", Verdict::Wrong),
+        ("carol:sesame", Verdict::Wrong),
+        ("alice:", Verdict::Wrong),
+        (":", Verdict::Wrong),
+        ("alice:sesame", Verdict::Known),
+    ] {
+        assert_eq!(users.judge(&sent(text)).await, verdict, "{text}");
+    }
+    let lower = sent("alice:sesame")[AUTHORIZATION].to_str().unwrap().replace("Basic ", "basic   ");
+    assert_eq!(users.judge(&raw(&lower)).await, Verdict::Known);
+}
+
+#[tokio::test]
+async fn what_is_no_basic_authorization_is_wrong_at_once() {
+    let users = users();
+    let began = Instant::now();
+    for value in
+        ["Basic", "Basic ", "Basic ====", "Basic YWxpY2U", "Basic YWxpY2U=", "Bearer YTpi", "YTpi", ""]
+    {
+        assert_eq!(users.judge(&raw(value)).await, Verdict::Wrong, "{value:?}");
+    }
+    assert!(began.elapsed() < users.penalty(), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_known_costs_as_much_as_a_wrong_password() {
+    let users = users();
+    assert_eq!(users.decoy_cost(), 5, "the dearest of those that are known");
+    for text in ["alice:wrong", "carol:wrong"] {
+        let began = Instant::now();
+        assert_eq!(users.judge(&sent(text)).await, Verdict::Wrong);
+        assert!(began.elapsed() >= users.penalty(), "{text}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_was_right_is_not_checked_again_and_another_one_is() {
+    let users = users();
+    assert_eq!(users.judge(&sent("alice:sesame")).await, Verdict::Known);
+    let _turn = users.take_turn().await;
+    let began = Instant::now();
+    for _ in 0..1000 {
+        assert_eq!(users.judge(&sent("alice:sesame")).await, Verdict::Known);
+    }
+    assert!(began.elapsed() < users.penalty(), "{:?}", began.elapsed());
+    tokio::time::pause();
+    assert_eq!(users.judge(&sent("alice:sesamo")).await, Verdict::Busy, "it waits for its turn in vain");
+    assert_eq!(users.judge(&sent("bob:sesame")).await, Verdict::Busy, "what alice proved is not bob's");
+}
+
+#[tokio::test]
+async fn guesses_are_made_one_after_the_other_and_only_so_many_wait() {
+    let users = users();
+    let guess = sent("alice:wrong");
+    let began = Instant::now();
+    let verdicts = futures_util::future::join_all((0..20).map(|_| users.judge(&guess))).await;
+    let of = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
+    assert_eq!((of(Verdict::Wrong), of(Verdict::Busy)), (16, 4));
+    assert!(began.elapsed() >= users.penalty() * 16, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn the_runtime_goes_on_while_a_password_is_checked() {
+    let users = users();
+    let guess = sent("alice:wrong");
+    let mut ticks = 0;
+    let judged = users.judge(&guess);
+    tokio::pin!(judged);
+    loop {
+        tokio::select! {
+            verdict = &mut judged => break assert_eq!(verdict, Verdict::Wrong),
+            () = tokio::time::sleep(users.penalty() / 100) => ticks += 1,
+        }
+    }
+    assert!(ticks >= 10, "{ticks}");
+}

@@ -1,0 +1,199 @@
+//! Who may ask: names and bcrypt hashes, and what it costs to try.
+//!
+//! bcrypt is slow on purpose, so it runs on a blocking thread, one at a time, and only so many may wait for it. A wrong
+//! password keeps its turn a while longer: guessing stays slow however many connections guess, and leaves the CPU to
+//! pings. A right one is remembered by a keyed hash, so that a scrape costs microseconds.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use openssl::error::ErrorStack;
+use openssl::sha::Sha256;
+use openssl::{memcmp, rand};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::target::Secret;
+
+/// How long a wrong password keeps its turn, and its sender waiting.
+const PENALTY: Duration = Duration::from_millis(300);
+/// Checks that may wait for their turn; more are told to come again.
+const WAITING: usize = 16;
+/// How long one may wait for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// 2¹⁶ rounds take seconds: more would keep scrapes waiting longer than Prometheus does.
+const MAX_COST: u32 = 16;
+
+/// What credentials are worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// None were given.
+    Nobody,
+    Known,
+    Wrong,
+    /// Too many are being checked.
+    Busy,
+}
+
+/// Whether `hash` is one that can be checked; it is not repeated in the message.
+pub fn check(hash: &str) -> Result<(), String> {
+    const REMEDY: &str = "make one with `htpasswd -nBC 10 NAME`";
+    let parts = match ["$2a$", "$2b$", "$2y$"].iter().any(|version| hash.starts_with(version)) {
+        true => hash.parse::<bcrypt::HashParts>().ok(),
+        false => None,
+    };
+    match parts.map(|parts| parts.get_cost()) {
+        Some(4..=MAX_COST) => Ok(()),
+        Some(cost) => Err(format!("has a cost of {cost}: take 10 to {MAX_COST}")),
+        None => Err(format!("is not a bcrypt hash ($2y$10$…, 60 characters): {REMEDY}")),
+    }
+}
+
+/// All that are known.
+pub struct Users {
+    users: HashMap<Vec<u8>, User>,
+    /// What a password is held against whose user is not known: as dear as the dearest of ours.
+    decoy: Secret,
+    /// Of this process alone, so that what is remembered is worth nothing elsewhere.
+    key: [u8; 32],
+    turn: Arc<Semaphore>,
+    waiting: Semaphore,
+}
+
+struct User {
+    hash: Secret,
+    /// The keyed hash of the password that was found to be right.
+    proven: Mutex<Option<[u8; 32]>>,
+}
+
+impl fmt::Debug for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Users").field("known", &self.users.len()).finish_non_exhaustive()
+    }
+}
+
+impl Users {
+    /// The hashes have passed [`check`].
+    pub fn new(named: Vec<(String, Secret)>) -> Result<Self, ErrorStack> {
+        let user = |hash| User { hash, proven: Mutex::default() };
+        let users: HashMap<_, _> =
+            named.into_iter().map(|(name, hash)| (name.into_bytes(), user(hash))).collect();
+        let dearest = users.values().map(|user| &user.hash).max_by_key(|hash| cost(hash));
+        let decoy = dearest.cloned().unwrap_or_else(|| Secret::new(""));
+        let mut key = [0; 32];
+        rand::rand_bytes(&mut key)?;
+        Ok(Users { users, decoy, key, turn: Arc::new(Semaphore::new(1)), waiting: Semaphore::new(WAITING) })
+    }
+
+    /// Judges the credentials of a request. Takes as long for a name that is not known as for a wrong password.
+    pub async fn judge(&self, headers: &HeaderMap) -> Verdict {
+        let Some(value) = headers.get(AUTHORIZATION) else {
+            return Verdict::Nobody;
+        };
+        let Some(Credentials { name, password }) = Credentials::of(value) else {
+            return Verdict::Wrong;
+        };
+        let user = self.users.get(&name);
+        let digest = self.digest(&name, &password);
+        let proven = || user.is_some_and(|user| user.is_proven(&digest));
+        if proven() {
+            return Verdict::Known;
+        }
+        let Ok(_waits) = self.waiting.try_acquire() else {
+            return Verdict::Busy;
+        };
+        let Ok(Ok(turn)) = timeout(PATIENCE, self.turn.clone().acquire_owned()).await else {
+            return Verdict::Busy;
+        };
+        // Others with the same password may have been before us.
+        if proven() {
+            return Verdict::Known;
+        }
+        let hash = user.map_or(&self.decoy, |user| &user.hash).clone();
+        let known = user.is_some();
+        let checked = tokio::task::spawn_blocking(move || {
+            let right = matches(&password, &hash) && known;
+            if !right {
+                thread::sleep(PENALTY);
+            }
+            // Held to here even where the request was given up meanwhile.
+            drop(turn);
+            right
+        });
+        match (checked.await, user) {
+            (Ok(true), Some(user)) => {
+                *user.proven.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest);
+                Verdict::Known
+            }
+            _ => Verdict::Wrong,
+        }
+    }
+
+    fn digest(&self, name: &[u8], password: &Secret) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(&self.key);
+        // So that no part of a name can pass for one of a password.
+        hash.update(&name.len().to_be_bytes());
+        hash.update(name);
+        hash.update(password.expose());
+        hash.finish()
+    }
+}
+
+/// What tests look at.
+#[cfg(test)]
+impl Users {
+    pub fn penalty(&self) -> Duration {
+        PENALTY
+    }
+
+    pub fn decoy_cost(&self) -> u32 {
+        cost(&self.decoy)
+    }
+
+    pub async fn take_turn(&self) -> tokio::sync::OwnedSemaphorePermit {
+        self.turn.clone().acquire_owned().await.unwrap()
+    }
+}
+
+impl User {
+    fn is_proven(&self, digest: &[u8; 32]) -> bool {
+        let proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        proven.as_ref().is_some_and(|proven| memcmp::eq(proven, digest))
+    }
+}
+
+/// What a client sent.
+struct Credentials {
+    name: Vec<u8>,
+    password: Secret,
+}
+
+impl Credentials {
+    fn of(value: &HeaderValue) -> Option<Self> {
+        let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = Secret::new(openssl::base64::decode_block(encoded.trim()).ok()?);
+        let colon = decoded.expose().iter().position(|byte| *byte == b':')?;
+        let (name, password) = decoded.expose().split_at(colon);
+        Some(Credentials { name: name.to_vec(), password: Secret::new(&password[1..]) })
+    }
+}
+
+fn cost(hash: &Secret) -> u32 {
+    text(hash).parse::<bcrypt::HashParts>().map_or(0, |parts| parts.get_cost())
+}
+
+fn matches(password: &Secret, hash: &Secret) -> bool {
+    bcrypt::verify(password.expose(), text(hash)).unwrap_or(false)
+}
+
+fn text(hash: &Secret) -> &str {
+    std::str::from_utf8(hash.expose()).unwrap_or_default()
+}

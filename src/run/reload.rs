@@ -1,0 +1,175 @@
+//! Reads the configuration and the web config file again: when told to, and when they have changed.
+//!
+//! A bad file changes nothing, and is told of: by a metric, by the API, and in the log once as long as it stays bad in
+//! the same way, unless somebody asked.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::{debug, error, info, warn};
+
+use super::Reread;
+use super::daemon::{ReloadRequest, Shared};
+use crate::config::Config;
+use crate::config::watch::Watch;
+use crate::connection::Postgres;
+use crate::http::web::Keeper;
+use crate::http::{Daemon, LastRead};
+use crate::metrics::ProcessMetrics;
+use crate::status::Moment;
+use crate::supervisor::Supervisor;
+
+/// How long a file may take to be read anew; no target's task is looked after meanwhile.
+const READING: Duration = Duration::from_secs(10);
+
+/// What a reload reads, and what it touches.
+pub struct Reload {
+    pub reread: Reread,
+    pub watch: Watch,
+    pub web: Option<Keeper>,
+    pub metrics: Arc<ProcessMetrics>,
+    pub shared: Arc<Shared>,
+}
+
+/// What is to be read.
+#[derive(Debug)]
+pub enum Wanted {
+    /// Everything, for somebody asked, and may wait to hear how it went.
+    All(Option<ReloadRequest>),
+    /// The configuration has changed.
+    Config,
+    /// The web config file has changed, or what it names.
+    Web,
+}
+
+impl fmt::Debug for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reload").field("watch", &self.watch).field("web", &self.web).finish_non_exhaustive()
+    }
+}
+
+impl Reload {
+    /// Waits until a file has changed.
+    pub async fn noticed(&mut self) -> Wanted {
+        let web = async {
+            match &mut self.web {
+                Some(keeper) => keeper.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.watch.changed() => Wanted::Config,
+            () = web => Wanted::Web,
+        }
+    }
+
+    /// Reads what is wanted and puts it in force. What is wrong is told where it is found.
+    pub async fn follow(&mut self, wanted: Wanted, supervisor: &mut Supervisor<Postgres>) {
+        match wanted {
+            Wanted::All(request) => {
+                let config = self.config(true, supervisor).await;
+                let web = self.web(true).await;
+                let outcome = match (config, web) {
+                    (Err(config), Err(web)) => Err(format!("{config}\n{web}")),
+                    (config, web) => config.and(web),
+                };
+                if let Some(request) = request {
+                    // Whoever asked may have hung up; what was read is in force all the same.
+                    let _ = request.send(outcome);
+                }
+            }
+            Wanted::Config => _ = self.config(false, supervisor).await,
+            Wanted::Web => _ = self.web(false).await,
+        }
+    }
+
+    async fn config(&mut self, asked: bool, supervisor: &mut Supervisor<Postgres>) -> Result<(), String> {
+        let read = timeout(READING, async {
+            self.watch.about_to_read().await;
+            let reread = self.reread.clone();
+            // The file is read on a thread that may wait for a disk.
+            tokio::task::spawn_blocking(move || reread()).await
+        });
+        let read = read.await;
+        let at = Moment::now().wall;
+        let problems = match read {
+            Ok(Ok(Ok(config))) => {
+                self.apply(&config, supervisor);
+                self.metrics.reload_succeeded(at);
+                self.shared.set_config(LastRead::Taken { at });
+                return Ok(());
+            }
+            Ok(Ok(Err(problems))) => problems.to_string(),
+            Ok(Err(failure)) => format!("reading the configuration failed: {failure}"),
+            Err(_) => {
+                self.watch.was_not_read();
+                hangs("the configuration")
+            }
+        };
+        self.metrics.reload_failed();
+        let known = is_known(Some(&self.shared.config()), &problems);
+        tell("configuration", &problems, asked || !known);
+        self.shared.set_config(LastRead::Refused { at, problems: problems.clone() });
+        Err(problems)
+    }
+
+    fn apply(&self, config: &Config, supervisor: &mut Supervisor<Postgres>) {
+        for warning in &config.warnings {
+            warn!("{warning}");
+        }
+        self.shared.gate.set_limits(config.fleet);
+        self.shared.set_service(&config.service);
+        supervisor.apply(&config.targets);
+        info!(targets = config.targets.len(), "configuration reloaded");
+    }
+
+    async fn web(&mut self, asked: bool) -> Result<(), String> {
+        let Some(keeper) = &mut self.web else {
+            return Ok(());
+        };
+        let read = match timeout(READING, keeper.reload()).await {
+            Ok(read) => read,
+            Err(_) => {
+                keeper.was_not_read();
+                Err(hangs("the web configuration"))
+            }
+        };
+        let at = Moment::now().wall;
+        self.metrics.web_config_read(read.is_ok());
+        match read {
+            Ok(warnings) => {
+                for warning in warnings {
+                    warn!("{warning}");
+                }
+                info!("web configuration reloaded");
+                self.shared.set_web_config(LastRead::Taken { at });
+                Ok(())
+            }
+            Err(problems) => {
+                let known = is_known(self.shared.web_config().as_ref(), &problems);
+                tell("web configuration", &problems, asked || !known);
+                self.shared.set_web_config(LastRead::Refused { at, problems: problems.clone() });
+                Err(problems)
+            }
+        }
+    }
+}
+
+fn hangs(what: &str) -> String {
+    format!("{what} could not be read within {READING:?}: is it on a disk that hangs, or a pipe?")
+}
+
+fn is_known(last: Option<&LastRead>, problems: &str) -> bool {
+    matches!(last, Some(LastRead::Refused { problems: told, .. }) if told == problems)
+}
+
+fn tell(what: &str, problems: &str, loudly: bool) {
+    for problem in problems.lines() {
+        match loudly {
+            true => error!(problem, "the new {what} is refused, the old one goes on"),
+            false => debug!(problem, "the new {what} is still refused, the old one goes on"),
+        }
+    }
+}
