@@ -13,6 +13,7 @@ mod connection;
 mod demo;
 mod docs;
 mod drain;
+mod operators;
 mod process;
 mod reload;
 mod scrape;
