@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use pgtether::check::{self, Report, Verdict};
 use pgtether::cli::{
-    self, CheckArgs, Command, ConfigCommand, ConfigFile, DemoArgs, Output, RunArgs, Subject, WebArgs,
+    self, CheckArgs, Command, ConfigCommand, ConfigFile, DemoArgs, EX_USAGE, Output, RunArgs, Subject,
+    WebArgs,
 };
 use pgtether::config::{self, Config, Problems};
 use pgtether::connection::Postgres;
@@ -17,8 +18,6 @@ use pgtether::target::Target;
 use pgtether::{demo, logging, signals};
 use tokio::net::TcpListener;
 
-/// Flags or a configuration that cannot be used; as sysexits.h has it.
-const EX_USAGE: u8 = 64;
 /// The start failed: a port is taken, a signal handler refused.
 const FAILED: u8 = 1;
 
@@ -104,7 +103,7 @@ fn play(args: DemoArgs) -> Done {
         let doors = vec![Door { listener, scope: Scope::All }];
         serve(config, Arc::new(move || read(&file)), web, doors, stage.board).await
     }))?;
-    ended.unwrap_or_else(|trouble| Err(failed("the demo cannot go on", trouble)))
+    ended.unwrap_or_else(|error| Err(failed("the demo cannot go on", error)))
 }
 
 /// Examines the targets side by side and prints them in order.
@@ -119,7 +118,7 @@ fn doctor(args: CheckArgs) -> Done {
     });
     let reports = reports.map_err(|exit| unknown(exit.text))?;
     let text = match args.output {
-        Output::Text => reports.iter().map(check::text).collect::<Vec<_>>().join("\n"),
+        Output::Text => check::text(&reports),
         Output::Json => check::json(&reports).map_err(|error| unknown(error.to_string()))? + "\n",
     };
     print(&text)?;

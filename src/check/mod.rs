@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, timeout};
+use tracing::info;
 
 use crate::config::overrides;
 use crate::connection::{Connector, KnockTimes, Login, Prepared, Session, SessionEvent};
 use crate::reason::{Cause, Facts, Phase, Reason, table};
-use crate::target::{Role, Target};
+use crate::target::{IdlePolicy, KEPT_AWAKE_COST, Role, Target};
 pub use report::{Finding, Report, Step, Verdict, json, text};
 
 /// Pings on the session that is held: enough for a median, few enough to disturb nobody.
@@ -47,23 +48,35 @@ async fn first_login<C: Connector>(
     target: &Arc<Target>,
     report: &mut Report,
 ) -> Option<(C::Session, Prepared)> {
+    let begun = Instant::now();
     let prepared = match connector.prepare(target.clone()).await {
         Ok(prepared) => prepared,
-        Err(facts) => return report.failed("prepare", &facts),
+        Err(facts) => return report.failed("prepare", begun.elapsed(), &facts),
     };
     report.meet(&prepared.endpoint);
-    let deadline = Instant::now() + prepared.sockets.connect_timeout;
+    let deadline = begun + patience(target, &prepared);
+    let begun = Instant::now();
     let (door, times) = match connector.knock(prepared.clone(), deadline).await {
         Ok(open) => open,
-        Err(facts) => return report.failed(facts.phase.as_str(), &facts),
+        Err(facts) => return report.failed(facts.phase.as_str(), begun.elapsed(), &facts),
     };
     knocked(&times, report);
+    let begun = Instant::now();
     match connector.login(door, target.clone(), prepared.clone(), deadline).await {
         Ok((session, login)) => {
             logged_in(&login, target, report);
             Some((session, prepared))
         }
-        Err(facts) => report.failed(facts.phase.as_str(), &facts),
+        Err(facts) => report.failed(facts.phase.as_str(), begun.elapsed(), &facts),
+    }
+}
+
+/// A database that may sleep gets the time to wake.
+fn patience(target: &Target, prepared: &Prepared) -> Duration {
+    let usual = prepared.sockets.connect_timeout;
+    match target.tuning.idle_policy {
+        IdlePolicy::KeepAwake => usual,
+        IdlePolicy::LetSleep => usual.max(target.tuning.wake_timeout),
     }
 }
 
@@ -110,21 +123,18 @@ fn advise(target: &Target, prepared: &Prepared, report: &mut Report) {
         report.note(line);
     }
     if target.kept_awake_unasked(&prepared.endpoint) {
-        report.warn(
-            "idle_policy is not set: pings keep this Neon database awake, 0.25 CU around the clock is 6 CU-hours a day \
-             and the Free plan's 100 hours are gone in 16.7 days; set idle_policy to keep_awake or let_sleep"
-                .to_owned(),
-        );
+        report.warn(format!("pgtether {KEPT_AWAKE_COST}"));
     }
 }
 
 async fn ping_again<S: Session>(session: &mut S, target: &Target, report: &mut Report) {
+    let begun = Instant::now();
     let mut took = Vec::with_capacity(PINGS);
     for _ in 0..PINGS {
         match ping(session, target).await {
             Ok(time) => took.push(time),
             Err(facts) => {
-                report.failed::<()>("ping again", &facts);
+                report.failed::<()>("ping again", begun.elapsed(), &facts);
                 return;
             }
         }
@@ -158,7 +168,7 @@ async fn second_login<C: Connector>(connector: &C, target: &Arc<Target>, report:
         }
         Err(facts) => {
             let reason = table::judge(&facts).reason;
-            report.failed::<()>("second login", &facts);
+            report.failed::<()>("second login", begun.elapsed(), &facts);
             if reason == Reason::Capacity {
                 report.note("with CONNECTION LIMIT 1, set refresh.overlap to false".to_owned());
             }
@@ -179,28 +189,39 @@ async fn hold_idle<S: Session>(session: &mut S, target: &Target, watch: Duration
     if report.lost {
         return;
     }
+    // Nothing is printed until the end, which may be far.
+    info!(target = %target.name, watch = report::span(watch), "holding the session idle; ctrl-C gives up");
     let begun = Instant::now();
     let ended = tokio::select! {
         event = session.event() => Some(event),
         () = sleep(watch) => None,
     };
+    let silent = begun.elapsed();
     match ended {
         Some(SessionEvent::Lost(facts) | SessionEvent::PingFailed(facts)) => {
-            report.failed::<()>("idle", &facts);
-            let after = report::span(begun.elapsed());
-            report.note(format!("the idle session was ended after {after}; pings below 0.8 of that keep it"));
+            ended_while_idle(&facts, target, silent, report);
         }
         Some(SessionEvent::Pong { .. }) | None => match ping(session, target).await {
-            Ok(_) => report.ok(
-                "idle",
-                begun.elapsed(),
-                format!("still alive after {} of silence", report::span(watch)),
-            ),
+            Ok(_) => report.ok("idle", silent, format!("alive after {} of silence", report::span(silent))),
             Err(facts) => {
-                report.failed::<()>("idle", &facts);
-                report
-                    .note(format!("the session was silently cut within {} of silence", report::span(watch)));
+                report.failed::<()>("idle", begun.elapsed(), &facts);
+                let within = report::span(silent);
+                report.note(format!("something on the way cut the session without a word within {within}"));
             }
         },
     }
+}
+
+/// The other side ended the session, and said so.
+fn ended_while_idle(facts: &Facts, target: &Target, silent: Duration, report: &mut Report) {
+    let after = report::span(silent);
+    let asleep = table::judge(facts).reason == Reason::IdleTimeout;
+    if asleep && target.tuning.idle_policy == IdlePolicy::LetSleep {
+        report.lost = true;
+        return report.ok("idle", silent, format!("put to sleep after {after}, as idle_policy allows"));
+    }
+    report.failed::<()>("idle", silent, facts);
+    report.note(format!(
+        "the idle session was ended after {after}; a ping.interval below 0.8 of that keeps it"
+    ));
 }

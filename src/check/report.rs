@@ -1,13 +1,12 @@
 //! What the doctor found, for people and for machines.
 
-use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 use crate::connection::SessionFacts;
 use crate::reason::{Facts, Reason, table};
-use crate::target::{Endpoint, Target};
+use crate::target::{Endpoint, Provider, Target};
 
 /// Nagios's words and exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -44,8 +43,8 @@ impl Verdict {
 pub struct Step {
     pub name: &'static str,
     pub ok: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<f64>,
+    /// How long it took, to its failure where it failed.
+    pub seconds: f64,
     pub detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
@@ -90,7 +89,7 @@ impl Report {
             target: target.name.to_string(),
             verdict: Verdict::Ok,
             endpoint: String::new(),
-            provider: "other",
+            provider: Provider::Other.as_str(),
             server_version: None,
             tls_version: None,
             certificate_expiry: None,
@@ -114,19 +113,19 @@ impl Report {
     }
 
     pub(super) fn ok(&mut self, name: &'static str, took: Duration, detail: String) {
-        let seconds = Some(took.as_secs_f64());
+        let seconds = took.as_secs_f64();
         self.steps.push(Step { name, ok: true, seconds, detail, reason: None, remedy: None });
     }
 
     /// A step that failed ends the examination of what hangs on it: returns `None` for the caller to hand on.
-    pub(super) fn failed<T>(&mut self, name: &'static str, facts: &Facts) -> Option<T> {
+    pub(super) fn failed<T>(&mut self, name: &'static str, after: Duration, facts: &Facts) -> Option<T> {
         let reason: Reason = table::judge(facts).reason;
         self.verdict = Verdict::Critical;
         self.lost |= name != "second login";
         self.steps.push(Step {
             name,
             ok: false,
-            seconds: None,
+            seconds: after.as_secs_f64(),
             detail: facts.to_string(),
             reason: Some(reason.as_str()),
             remedy: Some(reason.remedy()),
@@ -144,40 +143,55 @@ impl Report {
     }
 }
 
-/// For people: one block a target, problems with their remedy.
-pub fn text(report: &Report) -> String {
-    let mut out = String::new();
-    let seen =
-        [("provider", Some(report.provider).filter(|name| *name != "other")), ("pooler", report.pooler)];
-    let seen: String =
-        seen.iter().filter_map(|(what, name)| name.map(|name| format!(", {what} {name}"))).collect();
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        out,
-        "{}: {}  {}{seen}",
-        report.target,
-        report.verdict.word().to_uppercase(),
-        report.endpoint
-    );
+/// For people: one block a target, problems with their remedy; behind several a line that sums up.
+pub fn text(reports: &[Report]) -> String {
+    let mut blocks: Vec<String> = reports.iter().map(block).collect();
+    if let [_, _, ..] = reports {
+        blocks.push(sum(reports));
+    }
+    blocks.join("\n")
+}
+
+/// The verdict first, as Nagios shows it; then what was tried, in columns.
+fn block(report: &Report) -> String {
+    let mut out = format!("{:<10}{}", report.verdict.word().to_uppercase(), report.target);
+    if !report.endpoint.is_empty() {
+        out.push_str(&format!("  {}", report.endpoint));
+    }
+    let provider = Some(report.provider).filter(|name| *name != Provider::Other.as_str());
+    for (what, seen) in [("provider", provider), ("pooler", report.pooler)] {
+        if let Some(name) = seen {
+            out.push_str(&format!(", {what} {name}"));
+        }
+    }
+    out.push('\n');
     for step in &report.steps {
-        let mark = if step.ok { "ok  " } else { "FAIL" };
-        let took = step.seconds.map(|s| millis(Duration::from_secs_f64(s))).unwrap_or_default();
-        let line = match step.reason {
-            Some(reason) => format!("  {mark}  {:<13} {reason}: {}", step.name, step.detail),
-            None => format!("  {mark}  {:<13} {took:>10}  {}", step.name, step.detail),
-        };
-        let _ = writeln!(out, "{}", line.trim_end());
+        let mark = if step.ok { "ok" } else { "FAIL" };
+        let took = millis(Duration::from_secs_f64(step.seconds));
+        let reason = step.reason.map(|reason| format!("{reason}: ")).unwrap_or_default();
+        let line = format!("  {mark:<6}{:<13}{took:>8}   {reason}{}", step.name, step.detail);
+        out.push_str(line.trim_end());
+        out.push('\n');
         if let Some(remedy) = step.remedy {
-            let _ = writeln!(out, "        what to do: {remedy}");
+            out.push_str(&format!("        {remedy}\n"));
         }
     }
     for finding in &report.findings {
-        let _ = match finding {
-            Finding::Note(text) => writeln!(out, "  note  {text}"),
-            Finding::Warning(text) => writeln!(out, "  WARN  {text}"),
-        };
+        out.push_str(&match finding {
+            Finding::Note(text) => format!("  note  {text}\n"),
+            Finding::Warning(text) => format!("  WARN  {text}\n"),
+        });
     }
     out
+}
+
+/// Such as `3 targets: 2 ok, 1 critical`.
+fn sum(reports: &[Report]) -> String {
+    let verdicts = [Verdict::Ok, Verdict::Warning, Verdict::Critical, Verdict::Unknown];
+    let count = |verdict| reports.iter().filter(|report| report.verdict == verdict).count();
+    let counts = verdicts.iter().map(|verdict| (count(*verdict), verdict.word())).filter(|(n, _)| *n > 0);
+    let counts: Vec<String> = counts.map(|(n, word)| format!("{n} {word}")).collect();
+    format!("{} targets: {}\n", reports.len(), counts.join(", "))
 }
 
 /// For machines: all reports and the worst verdict.
@@ -191,9 +205,14 @@ pub fn json(reports: &[Report]) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&All { verdict, targets: reports })
 }
 
+/// Three digits are all that a person compares.
 pub(super) fn millis(took: Duration) -> String {
     let ms = took.as_secs_f64() * 1e3;
-    if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.0} ms") }
+    match ms {
+        ..10.0 => format!("{ms:.2} ms"),
+        ..1000.0 => format!("{ms:.0} ms"),
+        _ => format!("{:.1} s", ms / 1e3),
+    }
 }
 
 pub(super) fn span(took: Duration) -> String {

@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::duration;
 use crate::target::Secret;
 pub use listen::{ListenAddress, TelemetryPath};
-pub use usage::Usage;
+pub use usage::{EX_USAGE, Usage};
 
 /// Keeps a live, proven line to every PostgreSQL database you name, and tells the truth about it.
 #[derive(Debug, Clone, Parser, PartialEq, Eq)]

@@ -5,10 +5,11 @@ use std::fmt;
 
 use clap::error::{ContextValue, ErrorKind};
 
-/// Arguments that cannot be used; as sysexits.h has it.
-const EX_USAGE: u8 = 64;
-/// Nagios's UNKNOWN, which `check` speaks.
-const UNKNOWN: u8 = 3;
+use crate::check::Verdict;
+use crate::target::REDACTED;
+
+/// Arguments or a configuration that cannot be used; as sysexits.h has it.
+pub const EX_USAGE: u8 = 64;
 
 /// A text, whether it was asked for, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,9 @@ pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> Usage {
     match error.kind() {
         ErrorKind::DisplayHelp => Usage { text: error.to_string(), code: 0 },
         ErrorKind::DisplayVersion => Usage { text: version(), code: 0 },
-        _ => Usage { text: without_secrets(error), code: if is_check(args) { UNKNOWN } else { EX_USAGE } },
+        // `check` speaks as Nagios's plugins do.
+        _ if is_check(args) => Usage { text: without_secrets(error), code: Verdict::Unknown.exit_code() },
+        _ => Usage { text: without_secrets(error), code: EX_USAGE },
     }
 }
 
@@ -56,7 +59,7 @@ fn without_secrets(error: &clap::Error) -> String {
         };
         let value = value.trim_matches('\'');
         if ["://", "@", "pass", "="].iter().any(|sign| value.contains(sign)) && !is_flag(value) {
-            text = text.replace(value, "<redacted>");
+            text = text.replace(value, REDACTED);
         }
     }
     text

@@ -35,6 +35,8 @@ pub use problems::{Mark, Problem, Problems};
 pub use schema::schema;
 pub use show::show;
 
+/// `fleet`: the storm guard's limits over all targets of the process.
+pub use crate::policy::guard::Limits as Fleet;
 use crate::target::Target;
 
 /// The file that is read where no other is named.
@@ -53,20 +55,6 @@ pub struct Config {
     pub targets: Vec<Arc<Target>>,
     /// Accepted, but a person should know.
     pub warnings: Vec<Problem>,
-}
-
-/// The storm guard's limits over all targets of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fleet {
-    pub logins_in_flight: u32,
-    pub connects_per_second: u32,
-    pub connects_per_host_per_second: u32,
-}
-
-impl Default for Fleet {
-    fn default() -> Self {
-        Fleet { logins_in_flight: 16, connects_per_second: 50, connects_per_host_per_second: 10 }
-    }
 }
 
 /// Where the configuration is.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::read::Text;
 use super::values::{VARIABLE, Value, value};
-use crate::target::{Secret, TargetName};
+use crate::target::{REDACTED, Secret, TargetName};
 
 /// A target's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Value for Url {
 impl Serialize for Url {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(match self {
-            Url::Whole(_) => "<redacted>",
+            Url::Whole(_) => REDACTED,
             Url::Described(text) => text,
         })
     }

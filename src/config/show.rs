@@ -4,7 +4,9 @@ use super::file::{Document, FleetKeys, Keys, TargetKeys};
 use super::names::{File, Name, Service, Url};
 use super::read::Items;
 use super::{Config, Problems};
-use crate::target::{ChannelBinding, Endpoint, LoadBalance, RootCerts, SessionAttrs, SslNegotiation};
+use crate::target::{
+    ChannelBinding, Endpoint, LoadBalance, REDACTED, RootCerts, SessionAttrs, SslNegotiation,
+};
 use crate::target::{Source, Target, Tuning};
 
 /// YAML, as `config show` prints it.
@@ -73,6 +75,6 @@ fn describe(endpoint: &Endpoint) -> String {
     words.push(endpoint.application_name.as_ref().map(|name| format!("application_name={name}")));
     // Free text for the server, which may hold a secret: only that there is some.
     words.push(endpoint.options.as_ref().map(|_| "options=<set>".to_owned()));
-    words.push(endpoint.password.as_ref().map(|_| "password=<redacted>".to_owned()));
+    words.push(endpoint.password.as_ref().map(|_| format!("password={REDACTED}")));
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

@@ -83,26 +83,29 @@ impl Attempt<'_> {
         }
         let endpoint = self.entry.endpoint;
         let tls = &endpoint.tls;
-        let connector = self.entry.connectors.get(tls, self.entry.calls);
-        let connector = within(self.until, Phase::Prepare, connector).await?;
         let began = Instant::now();
-        let negotiate = async {
-            let ask_first = tls.negotiation == SslNegotiation::Postgres;
-            if ask_first && !tls::request(&mut socket, endpoint.password.as_ref()).await? {
+        if tls.negotiation == SslNegotiation::Postgres {
+            let request = tls::request(&mut socket, endpoint.password.as_ref());
+            if !within(self.until, Phase::Tls, request).await? {
                 return match self.ask {
-                    Ask::Demand => Err(Cause::TlsRefused),
+                    Ask::Demand => Err(Facts::new(Phase::Tls, Cause::TlsRefused)),
                     Ask::Offer | Ask::Plain => Ok(plain(socket)),
                 };
             }
-            let under = tls::handshake(connector, socket, &self.verified_name(), tls).await?;
-            Ok(Secured {
-                tap: Tap::new(under.stream, under.end_point),
-                took: Some(began.elapsed()),
-                version: under.version,
-                expiry: under.expiry,
-            })
-        };
-        within(self.until, Phase::Tls, negotiate).await
+        }
+        let requested = began.elapsed();
+        let connector = self.entry.connectors.get(tls, self.entry.calls);
+        let connector = within(self.until, Phase::Prepare, connector).await?;
+        let began = Instant::now();
+        let name = self.verified_name();
+        let handshake = tls::handshake(connector, socket, &name, tls);
+        let under = within(self.until, Phase::Tls, handshake).await?;
+        Ok(Secured {
+            tap: Tap::new(under.stream, under.end_point),
+            took: Some(requested + began.elapsed()),
+            version: under.version,
+            expiry: under.expiry,
+        })
     }
 
     async fn startup(&self, tap: &Tap) -> Result<PgSession, Facts> {

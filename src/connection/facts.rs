@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use super::scanner::Words;
 use super::tap::Tap;
 use crate::reason::{Cause, Facts, Phase};
-use crate::target::Secret;
+use crate::target::{REDACTED, Secret};
 
 /// A peer's text is shown up to here.
 const MAX_TEXT: usize = 600;
@@ -155,7 +155,7 @@ pub fn scrub(text: &str, password: Option<&Secret>) -> String {
     spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
     let mut clean = text.to_owned();
     for spelling in &spellings {
-        clean = clean.replace(spelling, "<redacted>");
+        clean = clean.replace(spelling, REDACTED);
     }
     tidy(&clean)
 }

@@ -16,7 +16,7 @@ use super::session::PgSession;
 use super::tls::Connectors;
 use super::{Connector, Fingerprint, KnockTimes, Login, Prepared};
 use crate::reason::{Cause, Facts, Phase};
-use crate::target::{Endpoint, Host, SslMode, Target};
+use crate::target::{Endpoint, Host, SslMode, Target, Tls};
 
 /// Files on a network disk may hang.
 const CALLS_AT_ONCE: usize = 32;
@@ -59,7 +59,7 @@ impl Shared {
         let (endpoint, fingerprint) = self.read(Arc::clone(&target)).await?;
         let endpoint = endpoint?;
         let over_tcp = endpoint.hosts.iter().any(|host| matches!(host, Host::Tcp { .. }));
-        if over_tcp && endpoint.tls.mode != SslMode::Disable {
+        if over_tcp && wants_tls(&endpoint.tls) {
             self.connectors.get(&endpoint.tls, &self.calls).await?;
         }
         Ok(Prepared { sockets: target.socket_tuning(&endpoint), endpoint: Arc::new(endpoint), fingerprint })
@@ -77,6 +77,16 @@ impl Shared {
             (endpoint, fingerprint)
         };
         self.calls.run(read).await
+    }
+}
+
+/// Whether it makes sense to have a connector ready. Where TLS is only taken if offered, and no file can be wrong, it
+/// is built when the server has offered: OpenSSL at work takes 5 MB that most such servers, on loopback, never need.
+fn wants_tls(tls: &Tls) -> bool {
+    match tls.mode {
+        SslMode::Disable => false,
+        SslMode::Allow | SslMode::Prefer => tls.identity.is_some(),
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => true,
     }
 }
 

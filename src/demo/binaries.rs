@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Trouble;
+use super::Error;
 
 /// Names a folder that beats all others.
 pub const VARIABLE: &str = "PGTETHER_POSTGRES_BIN";
@@ -18,7 +18,7 @@ pub struct Binaries {
 
 impl Binaries {
     /// The folder named by [`VARIABLE`]; else what `pg_config` names, the newest of Debian's, what is on the PATH.
-    pub fn find() -> Result<Binaries, Trouble> {
+    pub fn find() -> Result<Binaries, Error> {
         if let Some(folder) = env::var_os(VARIABLE) {
             return Binaries::at(&PathBuf::from(folder)).map_err(|e| e.within(format!("{VARIABLE} is set")));
         }
@@ -26,7 +26,7 @@ impl Binaries {
             .iter()
             .find_map(|folder| Binaries::at(folder).ok())
             .ok_or_else(|| {
-                Trouble::new(format!(
+                Error::new(format!(
                     "no PostgreSQL server found on this machine; install one (Debian and Ubuntu: apt-get install \
                      postgresql; Fedora: dnf install postgresql-server; Alpine: apk add postgresql), or name the \
                      folder of its initdb and postgres in {VARIABLE}"
@@ -35,22 +35,24 @@ impl Binaries {
     }
 
     /// Those in `folder`.
-    pub fn at(folder: &Path) -> Result<Binaries, Trouble> {
+    pub fn at(folder: &Path) -> Result<Binaries, Error> {
         for program in ["initdb", "postgres"] {
             if !folder.join(program).is_file() {
-                return Err(Trouble::new(format!("there is no {program} in {}", folder.display())));
+                return Err(Error::new(format!("there is no {program} in {}", folder.display())));
             }
         }
         // A relative path would be looked up in another working folder.
         let folder =
-            folder.canonicalize().map_err(|e| Trouble::of(format!("cannot find {}", folder.display()), e))?;
+            folder.canonicalize().map_err(|e| Error::of(format!("cannot find {}", folder.display()), e))?;
         Ok(Binaries { folder })
     }
 
+    /// The program that makes a data folder.
     pub fn initdb(&self) -> PathBuf {
         self.folder.join("initdb")
     }
 
+    /// The server.
     pub fn postgres(&self) -> PathBuf {
         self.folder.join("postgres")
     }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::postgres::{Cluster, Shutdown};
-use super::{NAME, SERVICE, Server, Trouble, say};
+use super::{Error, NAME, SERVICE, Server, say};
 use crate::reason::Reason;
 use crate::status::board::Board;
 use crate::status::{Moment, State, TargetStatus, View};
@@ -63,14 +63,14 @@ const fn step(fault: Fault, seconds: u64, announcement: &'static str) -> Step {
 }
 
 /// Goes through the schedule until something breaks that should not.
-pub(crate) async fn play(board: &Board, server: &Server) -> Trouble {
+pub(crate) async fn run(board: &Board, server: &Server) -> Error {
     match rounds(board, server).await {
-        Err(trouble) => trouble,
+        Err(error) => error,
         Ok(never) => match never {},
     }
 }
 
-async fn rounds(board: &Board, server: &Server) -> Result<Infallible, Trouble> {
+async fn rounds(board: &Board, server: &Server) -> Result<Infallible, Error> {
     loop {
         for (at, step) in SCHEDULE.iter().enumerate() {
             calm(board).await?;
@@ -82,7 +82,7 @@ async fn rounds(board: &Board, server: &Server) -> Result<Infallible, Trouble> {
 }
 
 /// Waits for the line to be up, and then for a while.
-async fn calm(board: &Board) -> Result<(), Trouble> {
+async fn calm(board: &Board) -> Result<(), Error> {
     let up = async {
         while board.get(NAME).is_none_or(|slot| slot.borrow().state() != State::Up) {
             sleep(Duration::from_millis(50)).await;
@@ -90,13 +90,13 @@ async fn calm(board: &Board) -> Result<(), Trouble> {
     };
     timeout(PATIENCE, up)
         .await
-        .map_err(|_| Trouble::new(format!("the line is not up after {} s", PATIENCE.as_secs())))?;
+        .map_err(|_| Error::new(format!("the line is not up after {} s", PATIENCE.as_secs())))?;
     sleep(CALM).await;
     Ok(())
 }
 
 /// Does one fault and follows what becomes of the line.
-async fn inflict(board: &Board, server: &Server, step: &Step) -> Result<String, Trouble> {
+async fn inflict(board: &Board, server: &Server, step: &Step) -> Result<String, Error> {
     let mut seen = subscribe(board)?;
     let backend = seen.borrow_and_update().session.as_ref().and_then(|s| s.backend_pid);
     let mut course = Course::new(Moment::now());
@@ -120,15 +120,15 @@ async fn inflict(board: &Board, server: &Server, step: &Step) -> Result<String, 
     }
     match done {
         Some((begun, ended)) => Ok(course.told(begun, ended)),
-        None => Err(Trouble::new(format!("a fault did not end: {}", step.announcement))),
+        None => Err(Error::new(format!("a fault did not end: {}", step.announcement))),
     }
 }
 
-fn subscribe(board: &Board) -> Result<watch::Receiver<TargetStatus>, Trouble> {
+fn subscribe(board: &Board) -> Result<watch::Receiver<TargetStatus>, Error> {
     board
         .get(NAME)
         .map(|slot| slot.subscribe())
-        .ok_or_else(|| Trouble::new("the target is gone from the board"))
+        .ok_or_else(|| Error::new("the target is gone from the board"))
 }
 
 /// What ends a fault.
@@ -143,7 +143,7 @@ enum Undo {
 
 impl Fault {
     /// Does it; returns when it struck, and what ends it.
-    async fn begin(self, server: &Server, backend: Option<i32>) -> Result<(Moment, Undo), Trouble> {
+    async fn begin(self, server: &Server, backend: Option<i32>) -> Result<(Moment, Undo), Error> {
         Ok(match self {
             Fault::Terminate => (server.sql(&[&terminate()]).await?, Undo::Nothing),
             Fault::Password => {
@@ -151,7 +151,7 @@ impl Fault {
                 (server.sql(&[&terminate()]).await?, Undo::TellPassword(password))
             }
             Fault::Crash => {
-                let backend = backend.ok_or_else(|| Trouble::new("the line has no session to kill"))?;
+                let backend = backend.ok_or_else(|| Error::new("the line has no session to kill"))?;
                 let killed = server.act(move |cluster| cluster.kill_backend(backend));
                 (killed.await?, Undo::Nothing)
             }
@@ -174,7 +174,7 @@ impl Fault {
 
 impl Undo {
     /// Ends it; returns when it was over, or `None` where there was nothing to end.
-    async fn run(self, server: &Server) -> Result<Option<Moment>, Trouble> {
+    async fn run(self, server: &Server) -> Result<Option<Moment>, Error> {
         let over = match self {
             Undo::Nothing => return Ok(None),
             Undo::Resume => {

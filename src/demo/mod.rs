@@ -5,9 +5,9 @@
 
 pub mod binaries;
 pub mod chaos;
-pub mod den;
+mod error;
 pub mod postgres;
-mod trouble;
+pub mod scratch;
 
 use std::fmt::Arguments;
 use std::future::Future;
@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::status::Moment;
 use crate::status::board::Board;
 use binaries::Binaries;
+pub use error::Error;
 use postgres::{Cluster, Setup};
-pub use trouble::Trouble;
 
 /// The name of the demo's target, its role and its database.
 pub const NAME: &str = "demo";
@@ -42,19 +42,19 @@ pub struct Stage {
 }
 
 /// Starts a PostgreSQL, runs `daemon` on it until that ends, and returns what it returned. Everything is gone then.
-pub async fn run<D: Future>(with_chaos: bool, daemon: impl FnOnce(Stage) -> D) -> Result<D::Output, Trouble> {
+pub async fn run<D: Future>(with_chaos: bool, daemon: impl FnOnce(Stage) -> D) -> Result<D::Output, Error> {
     let binaries = Binaries::find()?;
     say(format_args!("Starting a throw-away PostgreSQL from {} …", binaries.folder().display()));
     let server = Server::start(binaries).await?;
     let listener = listen()?;
-    let address = listener.local_addr().map_err(|e| Trouble::of("cannot tell where the demo listens", e))?;
+    let address = listener.local_addr().map_err(|e| Error::of("cannot tell where the demo listens", e))?;
     say(format_args!("{}", introduction(&server, address, with_chaos)));
     let board = Board::default();
     let mut daemon = pin!(daemon(Stage { config: server.config.clone(), listener, board: board.clone() }));
     if with_chaos {
         tokio::select! {
             ended = &mut daemon => return Ok(ended),
-            trouble = chaos::play(&board, &server) => say(format_args!("chaos: given up: {trouble}")),
+            error = chaos::run(&board, &server) => say(format_args!("chaos: given up: {error}")),
         }
     }
     Ok(daemon.await)
@@ -73,7 +73,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    async fn start(binaries: Binaries) -> Result<Server, Trouble> {
+    async fn start(binaries: Binaries) -> Result<Server, Error> {
         let setup = Setup::default().set("max_connections", 20);
         let cluster = blocking(move || Cluster::start_new(binaries, setup)).await?;
         let folder = cluster.socket_folder().to_owned();
@@ -96,23 +96,23 @@ impl Server {
     }
 
     /// Gives the demo's role a new password, that nobody was told yet.
-    pub(crate) async fn change_password(&self) -> Result<String, Trouble> {
+    pub(crate) async fn change_password(&self) -> Result<String, Error> {
         let password: String = (0..20).map(|_| fastrand::alphanumeric()).collect();
         self.sql(&[&format!("ALTER ROLE {NAME} PASSWORD '{password}'")]).await?;
         Ok(password)
     }
 
     /// Writes it where the daemon looks for it.
-    pub(crate) async fn tell_password(&self, password: String) -> Result<Moment, Trouble> {
+    pub(crate) async fn tell_password(&self, password: String) -> Result<Moment, Error> {
         let path = self.password_file.clone();
         self.act(move |cluster| cluster.write(&path, &password)).await
     }
 
     /// Runs statements as the superuser, each by itself; tells when the last one was sent.
-    pub(crate) async fn sql(&self, statements: &[&str]) -> Result<Moment, Trouble> {
+    pub(crate) async fn sql(&self, statements: &[&str]) -> Result<Moment, Error> {
         let failed = |e: tokio_postgres::Error| {
             let why = e.as_db_error().map_or_else(|| e.to_string(), ToString::to_string);
-            Trouble::of("the throw-away PostgreSQL refused an order", why)
+            Error::of("the throw-away PostgreSQL refused an order", why)
         };
         let work = async {
             let (client, connection) =
@@ -131,14 +131,14 @@ impl Server {
         };
         tokio::time::timeout(SQL_LIMIT, work)
             .await
-            .unwrap_or_else(|_| Err(Trouble::new("the throw-away PostgreSQL does not answer us")))
+            .unwrap_or_else(|_| Err(Error::new("the throw-away PostgreSQL does not answer us")))
     }
 
     /// Does what blocks to the cluster, beside the daemon's thread; tells when it began.
     pub(crate) async fn act(
         &self,
-        work: impl FnOnce(&mut Cluster) -> Result<(), Trouble> + Send + 'static,
-    ) -> Result<Moment, Trouble> {
+        work: impl FnOnce(&mut Cluster) -> Result<(), Error> + Send + 'static,
+    ) -> Result<Moment, Error> {
         let cluster = Arc::clone(&self.cluster);
         let work = move || {
             let began = Moment::now();
@@ -151,23 +151,23 @@ impl Server {
 /// How long an order to the server may take: creating a database copies files.
 const SQL_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// A line, or some, for the person in front of the terminal; one that went away is no trouble.
+/// A line, or some, for the person in front of the terminal; one that went away is no failure.
 fn say(text: Arguments<'_>) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
-) -> Result<T, Trouble> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Trouble::of("the demo broke", e)))
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Error::of("the demo broke", e)))
 }
 
 /// The usual port, or any, of loopback: a throw-away is not for the network.
-fn listen() -> Result<TcpListener, Trouble> {
+fn listen() -> Result<TcpListener, Error> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))
         .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .map_err(|e| Trouble::of("cannot listen on 127.0.0.1", e))
+        .map_err(|e| Error::of("cannot listen on 127.0.0.1", e))
 }
 
 /// The configuration of the demo: quicker than the defaults, so that one sees something happen.

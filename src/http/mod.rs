@@ -17,11 +17,10 @@ mod socket;
 mod tests;
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 pub use connections::Limits;
@@ -85,9 +84,6 @@ pub enum Scope {
     Health,
 }
 
-/// A future of a trait object.
-pub type Asked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
 /// What HTTP asks of the rest of the process.
 pub trait Daemon: fmt::Debug + Send + Sync + 'static {
     /// `service` of the configuration as it is now.
@@ -96,14 +92,15 @@ pub trait Daemon: fmt::Debug + Send + Sync + 'static {
     /// Whether the process was told to end: `/readyz` fails first.
     fn is_leaving(&self) -> bool;
 
+    /// Dials and logins under way over all targets.
     fn logins_in_flight(&self) -> usize;
 
     /// Proves a login to `target` now and tells how it went, at `deadline` at the latest; `None` where there is no
     /// such target.
-    fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> Asked<'a, Option<ProbeOutcome>>;
+    fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> BoxFuture<'a, Option<ProbeOutcome>>;
 
     /// Reads the configuration anew. The error is a line for the client, without secrets.
-    fn reload(&self) -> Asked<'_, Result<(), String>>;
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>>;
 }
 
 /// How a proof that `/probe` asked for has ended.

@@ -64,14 +64,6 @@ impl Learner {
         }
     }
 
-    /// When a known limit is forgotten.
-    pub fn forgets_at(&self) -> Option<Instant> {
-        match *self {
-            Learner::Known { at, .. } => Some(at + MEMORY),
-            _ => None,
-        }
-    }
-
     /// `wanted`, or less where the limit asks for it.
     pub fn keep_below(&self, wanted: Duration, now: Instant) -> Duration {
         self.limit(now).map_or(wanted, |limit| wanted.min(limit.mul_f64(MARGIN).max(FLOOR)))

@@ -105,9 +105,7 @@ impl fmt::Display for Facts {
         match &self.cause {
             Cause::Server { sqlstate, message } => write!(f, "{message} (SQLSTATE {sqlstate})"),
             Cause::Dns { message } => write!(f, "name resolution failed: {message}"),
-            Cause::Io { kind, os: Some(os) } => {
-                write!(f, "{} ({kind:?})", io::Error::from_raw_os_error(*os))
-            }
+            Cause::Io { os: Some(os), .. } => write!(f, "{}", io::Error::from_raw_os_error(*os)),
             Cause::Io { kind, os: None } => write!(f, "{kind}"),
             Cause::Closed => f.write_str("the server closed the connection without a message"),
             Cause::Timeout => write!(f, "no answer in time during {}", self.phase.as_str()),

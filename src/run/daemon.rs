@@ -1,13 +1,13 @@
 //! What HTTP may ask of the rest of the process.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::http::{Asked, Daemon, ProbeOutcome};
+use crate::http::{Daemon, ProbeOutcome};
 use crate::status::board::Board;
 use crate::supervisor::gate::Gate;
 use crate::supervisor::{Answer, Hints, Proof};
@@ -15,10 +15,12 @@ use crate::supervisor::{Answer, Hints, Proof};
 /// Somebody waits to hear how the reload went.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
-/// The other side of [`Daemon`].
+/// What the run and the HTTP server share: the other side of [`Daemon`].
 #[derive(Debug)]
-pub struct Inside {
-    pub service: ArcSwap<String>,
+pub struct Shared {
+    /// `service` of the configuration that is in force.
+    pub service: RwLock<Arc<str>>,
+    /// Whether the drain has begun.
     pub leaving: AtomicBool,
     pub gate: Gate,
     pub board: Board,
@@ -26,9 +28,16 @@ pub struct Inside {
     pub reloads: mpsc::Sender<ReloadRequest>,
 }
 
-impl Daemon for Inside {
+impl Shared {
+    /// Takes another configuration's `service`.
+    pub fn set_service(&self, service: &str) {
+        *self.service.write().unwrap_or_else(PoisonError::into_inner) = service.into();
+    }
+}
+
+impl Daemon for Shared {
     fn service(&self) -> Arc<str> {
-        self.service.load().as_str().into()
+        self.service.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn is_leaving(&self) -> bool {
@@ -39,7 +48,7 @@ impl Daemon for Inside {
         self.gate.logins_in_flight()
     }
 
-    fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> Asked<'a, Option<ProbeOutcome>> {
+    fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> BoxFuture<'a, Option<ProbeOutcome>> {
         Box::pin(async move {
             let within = deadline.saturating_duration_since(Instant::now());
             let proof = self.hints.prove(target, within).await?;
@@ -56,7 +65,7 @@ impl Daemon for Inside {
         })
     }
 
-    fn reload(&self) -> Asked<'_, Result<(), String>> {
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             let (request, told) = oneshot::channel();
             if self.reloads.try_send(request).is_err() {

@@ -7,18 +7,17 @@ mod listen;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use self::daemon::{Inside, ReloadRequest};
-use crate::config::{Config, Fleet, Problems};
+use self::daemon::{ReloadRequest, Shared};
+use crate::config::{Config, Problems};
 use crate::connection::Postgres;
 use crate::http::{self, App, Door, Limits, Web};
 use crate::metrics::ProcessMetrics;
@@ -26,7 +25,7 @@ use crate::signals::Signals;
 use crate::status::Moment;
 use crate::status::board::Board;
 use crate::supervisor::Supervisor;
-use crate::supervisor::gate::{self, Gate};
+use crate::supervisor::gate::Gate;
 pub use listen::bind;
 
 /// How long HTTP goes on while `/readyz` already fails, so that a probe can see it before the listener is gone.
@@ -63,12 +62,12 @@ pub async fn run(setup: Setup) -> prometheus::Result<bool> {
     let Setup { config, reread, web, doors, mut signals, board } = setup;
     let started = Moment::now();
     let metrics = Arc::new(ProcessMetrics::new(web.version, started.wall)?);
-    let gate = Gate::new(limits(&config.fleet));
+    let gate = Gate::new(config.fleet);
     let mut supervisor =
         Supervisor::new(Postgres::default(), gate.clone(), board.clone(), fastrand::Rng::new());
     let (ask, mut asked) = mpsc::channel::<ReloadRequest>(RELOADS);
-    let inside = Arc::new(Inside {
-        service: ArcSwap::from_pointee(config.service.clone()),
+    let shared = Arc::new(Shared {
+        service: RwLock::new(config.service.as_str().into()),
         leaving: AtomicBool::new(false),
         gate: gate.clone(),
         board: board.clone(),
@@ -77,11 +76,11 @@ pub async fn run(setup: Setup) -> prometheus::Result<bool> {
     });
     announce(&config, &doors);
     supervisor.apply(&config.targets);
-    let app = Arc::new(App::new(board, inside.clone(), metrics.clone(), web, started));
+    let app = Arc::new(App::new(board, shared.clone(), metrics.clone(), web, started));
     let (close, closed) = watch::channel(false);
     let server = tokio::spawn(http::serve(doors, app, Limits::default(), closed));
 
-    let reload = Reload { reread, gate, metrics, inside: inside.clone() };
+    let reload = Reload { reread, gate, metrics, shared: shared.clone() };
     loop {
         tokio::select! {
             biased;
@@ -99,18 +98,18 @@ pub async fn run(setup: Setup) -> prometheus::Result<bool> {
             () = supervisor.tend() => {}
         }
     }
-    Ok(drain(&inside, close, server, supervisor).await)
+    Ok(drain(&shared, close, server, supervisor).await)
 }
 
 /// Not ready, stop accepting, stop the supervisors; each with its bound.
 async fn drain(
-    inside: &Inside,
+    shared: &Shared,
     close: watch::Sender<bool>,
     server: JoinHandle<usize>,
     supervisor: Supervisor<Postgres>,
 ) -> bool {
     let begun = Instant::now();
-    inside.leaving.store(true, Ordering::Relaxed);
+    shared.leaving.store(true, Ordering::Relaxed);
     sleep(LINGER).await;
     close.send_replace(true);
     let cut = match timeout(HTTP_DRAIN, server).await {
@@ -137,7 +136,7 @@ struct Reload {
     reread: Reread,
     gate: Gate,
     metrics: Arc<ProcessMetrics>,
-    inside: Arc<Inside>,
+    shared: Arc<Shared>,
 }
 
 impl Reload {
@@ -149,8 +148,8 @@ impl Reload {
         let problems = match read {
             Ok(Ok(config)) => {
                 warn_of(&config);
-                self.gate.set_limits(limits(&config.fleet));
-                self.inside.service.store(Arc::new(config.service.clone()));
+                self.gate.set_limits(config.fleet);
+                self.shared.set_service(&config.service);
                 supervisor.apply(&config.targets);
                 self.metrics.reload_succeeded(Moment::now().wall);
                 info!(targets = config.targets.len(), "configuration reloaded");
@@ -195,13 +194,5 @@ fn url_of(address: SocketAddr) -> String {
         format!("http://localhost:{}/", address.port())
     } else {
         format!("http://{address}/")
-    }
-}
-
-fn limits(fleet: &Fleet) -> gate::Limits {
-    gate::Limits {
-        logins_in_flight: fleet.logins_in_flight,
-        connects_per_second: fleet.connects_per_second,
-        connects_per_host_per_second: fleet.connects_per_host_per_second,
     }
 }

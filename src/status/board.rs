@@ -27,6 +27,7 @@ impl Board {
         *self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(slots);
     }
 
+    /// The slot of the target with that name.
     pub fn get(&self, name: &str) -> Option<Slot> {
         self.slots().iter().find(|slot| slot.borrow().name.as_str() == name).cloned()
     }

@@ -4,56 +4,25 @@
 //! decides, waits or formats.
 
 pub mod board;
+mod counters;
 pub mod histogram;
+mod moment;
 #[cfg(test)]
 pub mod sample;
 mod view;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+pub use counters::{ByReason, Counters, PingHistory, Recent};
+pub use moment::{Moment, epoch_seconds};
 pub use view::{State, View};
 
 use crate::connection::SessionFacts;
-use crate::policy::breaker::{self, Breaker};
-use crate::policy::{FOREVER, later};
+use crate::policy::breaker::Breaker;
 use crate::reason::{Phase, Reason};
 use crate::target::{Endpoint, Host, Provider, TargetName, Tuning};
-use histogram::Histogram;
-
-/// A moment, stamped once with both clocks: waits use `mono`, people read `wall`, and no clock jump changes a wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
-    pub mono: Instant,
-    pub wall: SystemTime,
-}
-
-impl Moment {
-    /// Reads the clocks. Only the driver and the edges (HTTP, start-up) call this; under a paused tokio clock the
-    /// monotonic half is the paused one.
-    pub fn now() -> Self {
-        Moment { mono: tokio::time::Instant::now().into_std(), wall: SystemTime::now() }
-    }
-
-    pub fn after(self, wait: Duration) -> Self {
-        Moment { mono: later(self.mono, wait), wall: self.wall + wait.min(FOREVER) }
-    }
-
-    /// How long ago `earlier` was; zero if it lies ahead.
-    pub fn since(self, earlier: Moment) -> Duration {
-        self.mono.saturating_duration_since(earlier.mono)
-    }
-}
-
-/// Seconds since 1970, to the millisecond, as metrics and `/health` tell a time.
-pub fn epoch_seconds(at: SystemTime) -> f64 {
-    let millis = match at.duration_since(UNIX_EPOCH) {
-        Ok(after) => after.as_millis() as f64,
-        Err(before) => -(before.duration().as_millis() as f64),
-    };
-    millis / 1000.0
-}
 
 /// What we hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,6 +110,7 @@ pub enum Because {
 }
 
 impl Because {
+    /// The word in `/probe` and `/api/v1/targets`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Because::Backoff => "backoff",
@@ -195,6 +165,7 @@ pub struct Phases {
 }
 
 impl Phases {
+    /// From the start of the attempt to its first answered ping, waits for the storm guard aside.
     pub fn total(&self) -> Duration {
         self.named().map(|(_, took)| took).sum()
     }
@@ -213,103 +184,6 @@ impl Phases {
     }
 }
 
-/// One counter a reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ByReason([u64; Reason::COUNT]);
-
-impl Default for ByReason {
-    fn default() -> Self {
-        ByReason([0; Reason::COUNT])
-    }
-}
-
-impl ByReason {
-    pub fn add(&mut self, reason: Reason) {
-        self.0[reason as usize] += 1;
-    }
-
-    pub fn get(&self, reason: Reason) -> u64 {
-        self.0[reason as usize]
-    }
-
-    pub fn total(&self) -> u64 {
-        self.0.iter().sum()
-    }
-}
-
-/// Everything that only grows.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Counters {
-    pub attempts: u64,
-    pub connections: u64,
-    /// Kept within [`Reason::CONNECT`].
-    pub failures: ByReason,
-    pub reconnects: u64,
-    /// Kept within [`Reason::DISCONNECT`].
-    pub disconnects: ByReason,
-    pub refreshes: u64,
-    pub refresh_failures: u64,
-    pub knocks: u64,
-    pub pings: u64,
-    /// Kept within [`Reason::PING`].
-    pub ping_failures: ByReason,
-    pub throttled: u64,
-    pub throttle_wait: Duration,
-    pub address_changes: u64,
-    pub restarts: u64,
-    pub breaker_transitions: [u64; breaker::State::ALL.len()],
-    pub connect_seconds: Histogram<{ histogram::CONNECT.len() }>,
-    pub ping_seconds: Histogram<{ histogram::PING.len() }>,
-    pub wake_seconds: Histogram<{ histogram::WAKE.len() }>,
-}
-
-/// The last 20 attempts, oldest bit first to fall out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Recent {
-    bits: u32,
-    len: u8,
-}
-
-impl Recent {
-    pub const SIZE: u8 = 20;
-
-    pub fn push(&mut self, ok: bool) {
-        self.bits = (self.bits << 1 | u32::from(ok)) & ((1 << Self::SIZE) - 1);
-        self.len = (self.len + 1).min(Self::SIZE);
-    }
-
-    /// The share that succeeded; `None` before the first.
-    pub fn rate(&self) -> Option<f64> {
-        (self.len > 0).then(|| f64::from(self.bits.count_ones()) / f64::from(self.len))
-    }
-}
-
-/// The last pings for a small chart, newest last: seconds, or `None` where one failed.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct PingHistory {
-    ring: Vec<Option<f32>>,
-    next: usize,
-}
-
-impl PingHistory {
-    pub const SIZE: usize = 60;
-
-    pub fn push(&mut self, took: Option<Duration>) {
-        let value = took.map(|t| t.as_secs_f32());
-        if self.ring.len() < Self::SIZE {
-            self.ring.push(value);
-        } else {
-            self.ring[self.next] = value;
-            self.next = (self.next + 1) % Self::SIZE;
-        }
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = Option<f32>> + '_ {
-        let (newer, older) = self.ring.split_at(self.next);
-        older.iter().chain(newer).copied()
-    }
-}
-
 /// The snapshot of one target.
 #[derive(Debug, Clone)]
 pub struct TargetStatus {
@@ -324,7 +198,7 @@ pub struct TargetStatus {
     pub since: Moment,
     /// The session's own facts, while there is one.
     pub session: Option<SessionFacts>,
-    /// The server's address that the last knock reached.
+    /// The server's address that the last login reached.
     pub peer: Option<SocketAddr>,
     /// Whether an attempt has ended, for better or worse.
     pub tried: bool,
@@ -350,6 +224,7 @@ pub struct TargetStatus {
 }
 
 impl TargetStatus {
+    /// A target that nothing has happened to.
     pub fn new(name: TargetName, tuning: Arc<Tuning>, place: Option<Place>, now: Moment) -> Self {
         TargetStatus {
             name,
@@ -379,6 +254,7 @@ impl TargetStatus {
         }
     }
 
+    /// The session in hand, if there is one.
     pub fn held(&self) -> Option<&Held> {
         match &self.line {
             Line::Live(held) | Line::Suspect { held, .. } => Some(held),

@@ -16,8 +16,10 @@ pub enum State {
 }
 
 impl State {
+    /// In the order of the series that show them.
     pub const ALL: [State; 5] = [State::Starting, State::Up, State::Degraded, State::Sleeping, State::Down];
 
+    /// The word in metrics, `/health` and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             State::Starting => "starting",
@@ -47,14 +49,17 @@ impl<'a> View<'a> {
     /// How long a fresh loss only degrades `/health`.
     pub const RECONNECT_GRACE: Duration = Duration::from_secs(1);
 
+    /// `status` as it reads at `now`.
     pub fn new(status: &'a TargetStatus, now: Moment) -> Self {
         View { status, now }
     }
 
+    /// Whether the target's loop is overdue: what the snapshot says is then too old to be believed.
     pub fn stalled(&self) -> bool {
         self.now.mono.saturating_duration_since(self.status.due) > Self::GRACE
     }
 
+    /// The state that people are shown.
     pub fn state(&self) -> State {
         if self.stalled() {
             return State::Down;

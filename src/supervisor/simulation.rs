@@ -5,6 +5,7 @@ mod accidents;
 mod log;
 mod reload;
 mod storms;
+mod told;
 mod world;
 
 use std::sync::Arc;

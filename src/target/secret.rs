@@ -4,11 +4,15 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+/// What is shown in place of a secret.
+pub const REDACTED: &str = "<redacted>";
+
 /// A password: wiped when dropped, `<redacted>` wherever it is formatted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
+    /// Takes the value over.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Secret(Zeroizing::new(bytes.into()))
     }
@@ -21,7 +25,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<redacted>")
+        f.write_str(REDACTED)
     }
 }
 

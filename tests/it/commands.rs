@@ -63,7 +63,9 @@ fn the_version_is_told_as_exporters_tell_it() {
 fn help_goes_to_standard_output_and_names_each_command() {
     let ended = pgtether(&["--help"]);
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
-    for word in ["run", "check", "config", "demo", "--web.listen-address", "PGTETHER_LOG_LEVEL", "DATABASE_URL"] {
+    for word in
+        ["run", "check", "config", "demo", "--web.listen-address", "PGTETHER_LOG_LEVEL", "DATABASE_URL"]
+    {
         assert!(ended.out.contains(word), "no {word} in {}", ended.out);
     }
 }
@@ -118,9 +120,10 @@ fn every_mistake_is_told_at_once_with_its_line_and_path() {
             (7, "targets[1].url"),
             (8, "targets[1].refresh.every"),
         ] {
-            let told = ended.err.lines().any(|told| {
-                told.starts_with(&format!("{path}:{line}:")) && told.contains(path_in_it)
-            });
+            let told = ended
+                .err
+                .lines()
+                .any(|told| told.starts_with(&format!("{path}:{line}:")) && told.contains(path_in_it));
             assert!(told, "line {line}, {path_in_it}, is not in:\n{}", ended.err);
         }
         assert_eq!(ended.err.lines().count(), 4, "{}", ended.err);

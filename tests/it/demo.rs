@@ -9,21 +9,21 @@ use crate::process::{Daemon, wait_until};
 use crate::servers::Version;
 
 /// The folder in which the demo's server lives, read off the address of its Unix socket.
-fn den(daemon: &Daemon) -> PathBuf {
+fn scratch(daemon: &Daemon) -> PathBuf {
     let said = daemon.log();
     let line =
         said.lines().find_map(|l| l.trim().strip_prefix("config ")).unwrap_or_else(|| panic!("{said}"));
     Path::new(line.trim()).parent().unwrap().to_owned()
 }
 
-fn lodgers(folder: &Path) -> usize {
+fn workers(folder: &Path) -> usize {
     let cwd = |entry: &std::fs::DirEntry| std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
     std::fs::read_dir("/proc").unwrap().flatten().filter(|e| cwd(e).starts_with(folder)).count()
 }
 
 async fn await_gone(folder: &Path) {
     wait_until(Duration::from_secs(10), "the demo's folder and processes to be gone", async || {
-        match (folder.exists(), lodgers(folder)) {
+        match (folder.exists(), workers(folder)) {
             (false, 0) => Ok(()),
             left => Err(format!("{left:?}")),
         }
@@ -43,8 +43,8 @@ async fn the_demo_is_up_tells_where_and_leaves_nothing_after_ctrl_c() {
     daemon.await_metric(Duration::from_secs(10), "pgtether_up", &up, 1.0).await;
     let page = format!("http://{}/health", daemon.address());
     assert!(daemon.log().contains(&page), "{}", daemon.log());
-    let folder = den(&daemon);
-    assert!(lodgers(&folder) > 0, "no server lives in {}", folder.display());
+    let folder = scratch(&daemon);
+    assert!(workers(&folder) > 0, "no server works in {}", folder.display());
     daemon.signal(Signal::SIGINT);
     let status = daemon.exited(Duration::from_secs(10)).await;
     assert_eq!(status.code(), Some(0), "{}", daemon.log());
@@ -54,7 +54,7 @@ async fn the_demo_is_up_tells_where_and_leaves_nothing_after_ctrl_c() {
 #[tokio::test]
 async fn a_demo_that_is_killed_leaves_nothing_either() {
     let daemon = start(&[]);
-    let folder = den(&daemon);
+    let folder = scratch(&daemon);
     daemon.signal(Signal::SIGKILL);
     await_gone(&folder).await;
 }

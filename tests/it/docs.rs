@@ -29,16 +29,18 @@ fn section(heading: &str) -> String {
 /// The insides of the fenced blocks of one language.
 fn blocks(language: &str) -> Vec<String> {
     let text = readme();
-    let fences = text.split(&format!("```{language}\n")).skip(1);
-    let blocks: Vec<_> = fences.map(|rest| rest.split("```").next().unwrap().to_owned()).collect();
+    let fence = format!("```{language}\n");
+    let blocks: Vec<_> =
+        text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect();
     assert!(!blocks.is_empty(), "README has no {language}");
     blocks
 }
 
-/// The cells of a table's rows whose first begins with this.
-fn rows(text: &str, first: &str) -> Vec<Vec<String>> {
+/// The cells of a table's rows, without its head.
+fn rows(text: &str) -> Vec<Vec<String>> {
     let cells = |line: &str| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
-    text.lines().filter(|line| line.starts_with(&format!("| `{first}"))).map(cells).collect()
+    let lines = text.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
+    lines.take_while(|line| line.starts_with('|')).map(cells).collect()
 }
 
 /// The words in backticks.
@@ -48,7 +50,7 @@ fn quoted(text: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn the_metrics_table_names_what_a_scrape_has_and_nothing_else() {
-    let documented: BTreeMap<_, _> = rows(&section("Metrics"), "pgtether_")
+    let documented: BTreeMap<_, _> = rows(&section("Metrics"))
         .into_iter()
         .map(|row| {
             let family = Family { kind: row[1].clone(), labels: quoted(&row[2]).into_iter().collect() };
@@ -61,7 +63,10 @@ async fn the_metrics_table_names_what_a_scrape_has_and_nothing_else() {
     let (said, seen) = (names(&documented), names(&exported));
     let missing: Vec<_> = seen.difference(&said).collect();
     let invented: Vec<_> = said.difference(&seen).collect();
-    assert!(missing.is_empty() && invented.is_empty(), "not in README: {missing:?}; only there: {invented:?}");
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "not in README: {missing:?}; only there: {invented:?}"
+    );
     for (name, family) in exported {
         assert_eq!(documented[&name], family, "{name}");
     }
@@ -72,11 +77,10 @@ async fn exported(daemon: &Daemon) -> BTreeMap<String, Family> {
     let text = daemon.get("/metrics").await.text();
     let mut families = BTreeMap::new();
     for line in text.lines() {
-        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
-            if name.starts_with("pgtether_") {
-                let family = Family { kind: kind.to_owned(), labels: BTreeSet::new() };
-                families.insert(name.to_owned(), family);
-            }
+        let typed = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '));
+        if let Some((name, kind)) = typed.filter(|(name, _)| name.starts_with("pgtether_")) {
+            let family = Family { kind: kind.to_owned(), labels: BTreeSet::new() };
+            families.insert(name.to_owned(), family);
         }
     }
     for sample in daemon.metrics().await.samples() {
@@ -106,7 +110,7 @@ fn the_configurations_in_readme_are_good() {
 async fn the_endpoints_in_readme_answer() {
     let (_cluster, daemon) = in_every_state().await;
     let mut asked = 0;
-    for row in rows(&section("Endpoints"), "") {
+    for row in rows(&section("Endpoints")) {
         for endpoint in quoted(&row[0]) {
             let page = endpoint.replace("NAME", "up");
             let answer = match page.strip_prefix("POST ") {
@@ -125,9 +129,8 @@ async fn the_health_document_in_readme_has_the_keys_of_a_live_one() {
     let (_cluster, daemon) = in_every_state().await;
     let live = daemon.get("/health").await.json();
     let shown: serde_json::Value = serde_json::from_str(&blocks("json")[0]).unwrap();
-    let keys = |value: &serde_json::Value| -> Vec<String> {
-        value.as_object().unwrap().keys().cloned().collect()
-    };
+    let keys =
+        |value: &serde_json::Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
     assert_eq!(keys(&shown), keys(&live));
     assert_eq!(keys(&shown["database"]), keys(&live["database"]));
     assert_eq!(keys(&shown["targets"][0]), keys(&live["targets"][0]));
@@ -149,7 +152,9 @@ fn the_flags_and_variables_in_readme_exist() {
         .match_indices(" --")
         .chain(readme.match_indices("`--"))
         .map(|(at, _)| readme[at + 1..].split(|c| !flag(c)).next().unwrap().trim_end_matches('.'))
-        .filter(|flag| *flag != "--" && *flag != "--init")
+        .map(|flag| flag.trim_end_matches('-'))
+        // What follows the dashes of a table is no flag; `--init` is docker's.
+        .filter(|flag| flag.len() > 3 && *flag != "--init")
         .collect();
     assert!(flags.len() > 5, "{flags:?}");
     for flag in flags {
@@ -189,7 +194,7 @@ fn the_states_and_reasons_in_readme_are_those_of_the_program() {
     use pgtether::status::State;
     let section = section("Endpoints");
     let (_, states) = section.split_once("### States").unwrap();
-    let named: Vec<_> = rows(states, "").iter().map(|row| quoted(&row[0]).remove(0)).collect();
+    let named: Vec<_> = rows(states).iter().map(|row| quoted(&row[0]).remove(0)).collect();
     assert_eq!(named, State::ALL.map(State::as_str));
     let (_, degraded) = states.split_once("The `reason` says").unwrap();
     for reason in quoted(degraded.split("**").next().unwrap()) {

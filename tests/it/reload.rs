@@ -123,7 +123,8 @@ async fn changed_timings_apply_to_the_session_that_is_held() {
     assert_eq!(daemon.metric("pgtether_ping_interval_seconds", &name).await, Some(30.0));
     let pings = daemon.metric("pgtether_pings_total", &name).await.unwrap();
 
-    let keys = [line.as_str(), "ping: {interval: 1s, timeout: 1s}", "refresh: {every: off}", "required: false"];
+    let keys =
+        [line.as_str(), "ping: {interval: 1s, timeout: 1s}", "refresh: {every: off}", "required: false"];
     reload(&daemon, Way::Hangup, &targets(&[("db", &keys)])).await;
     daemon.await_metric(SOON, "pgtether_pings_total", &name, pings + 2.0).await;
     let metrics = daemon.metrics().await;

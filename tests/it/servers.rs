@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
-use pgtether::demo::Trouble;
+use pgtether::demo::Error;
 use pgtether::demo::binaries::Binaries;
-use pgtether::demo::den::Den;
 use pgtether::demo::postgres::{Cluster, Setup, Template, free_port};
+use pgtether::demo::scratch::Scratch;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -33,7 +33,7 @@ impl Version {
         self.binaries().unwrap_or_else(|e| panic!("{e}")).folder().to_owned()
     }
 
-    fn binaries(self) -> Result<Binaries, Trouble> {
+    fn binaries(self) -> Result<Binaries, Error> {
         let debians = Path::new("/usr/lib/postgresql/15/bin");
         match self {
             Version::V15 if debians.exists() => Binaries::at(debians),
@@ -63,22 +63,22 @@ pub fn tools() -> PathBuf {
 /// The folder, or a copy of it where the way to it is closed to the account that servers run as: a checkout may lie
 /// in a private folder of root's.
 fn open_to_all(folder: &Path) -> PathBuf {
-    static COPIES: Mutex<Vec<(PathBuf, Den)>> = Mutex::new(Vec::new());
+    static COPIES: Mutex<Vec<(PathBuf, Scratch)>> = Mutex::new(Vec::new());
     let closed = |f: &Path| std::fs::metadata(f).is_ok_and(|m| m.permissions().mode() & 0o001 == 0);
     if !geteuid().is_root() || !folder.ancestors().any(closed) {
         return folder.to_owned();
     }
     let mut copies = COPIES.lock().unwrap();
     if !copies.iter().any(|(of, _)| of == folder) {
-        let den = Den::new().unwrap();
-        std::fs::set_permissions(den.path(), Permissions::from_mode(0o755)).unwrap();
+        let scratch = Scratch::new().unwrap();
+        std::fs::set_permissions(scratch.path(), Permissions::from_mode(0o755)).unwrap();
         let mut cp = Command::new("cp");
-        cp.arg("-r").arg(folder).arg(den.path().join("copy"));
+        cp.arg("-r").arg(folder).arg(scratch.path().join("copy"));
         assert!(cp.status().unwrap().success(), "cannot copy {}", folder.display());
-        copies.push((folder.to_owned(), den));
+        copies.push((folder.to_owned(), scratch));
     }
-    let (_, den) = copies.iter().find(|(of, _)| of == folder).unwrap();
-    den.path().join("copy")
+    let (_, scratch) = copies.iter().find(|(of, _)| of == folder).unwrap();
+    scratch.path().join("copy")
 }
 
 /// A running PostgreSQL of its own for one test.
@@ -169,7 +169,7 @@ pub struct PgBouncer {
     password: String,
     log: PathBuf,
     process: Child,
-    den: Den,
+    scratch: Scratch,
 }
 
 impl PgBouncer {
@@ -178,11 +178,11 @@ impl PgBouncer {
     /// Starts one for the cluster's superuser; `settings` are lines for `[pgbouncer]`.
     pub fn start(cluster: &Cluster, mode: PoolMode, settings: &[&str]) -> PgBouncer {
         assert!(Path::new(Self::PROGRAM).is_file(), "PgBouncer is missing; `make tools` installs it");
-        let den = Den::new().unwrap();
+        let scratch = Scratch::new().unwrap();
         let port = free_port().unwrap();
-        let path = |name: &str| den.path().join(name);
+        let path = |name: &str| scratch.path().join(name);
         let users = format!("\"postgres\" \"{}\"\n", cluster.password());
-        den.write(&path("users.txt"), &users).unwrap();
+        scratch.write(&path("users.txt"), &users).unwrap();
         let ini = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              unix_socket_dir =\npool_mode = {}\nauth_type = scram-sha-256\nauth_file = users.txt\n\
@@ -191,15 +191,18 @@ impl PgBouncer {
             mode.as_str(),
             settings.join("\n")
         );
-        den.write(&path("pgbouncer.ini"), &ini).unwrap();
-        let process =
-            den.command(Path::new(Self::PROGRAM), den.path()).args(["-q", "pgbouncer.ini"]).spawn().unwrap();
+        scratch.write(&path("pgbouncer.ini"), &ini).unwrap();
+        let process = scratch
+            .command(Path::new(Self::PROGRAM), scratch.path())
+            .args(["-q", "pgbouncer.ini"])
+            .spawn()
+            .unwrap();
         let mut bouncer = PgBouncer {
             port,
             password: cluster.password().to_owned(),
             log: path("pgbouncer.log"),
             process,
-            den,
+            scratch,
         };
         bouncer.await_ready();
         bouncer
@@ -231,7 +234,7 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        self.den.signal_all(self.den.path(), Signal::SIGKILL);
+        self.scratch.signal_all(self.scratch.path(), Signal::SIGKILL);
         let _ = self.process.wait();
     }
 }

@@ -8,7 +8,7 @@ use pgtether::demo::postgres::{Cluster, Setup, free_port};
 
 use crate::certs::{Authority, with_tls};
 use crate::process::{Daemon, request, wait_until};
-use crate::servers::{Version, postgres};
+use crate::servers::{Admin, Version, postgres};
 use crate::supervise::{SOON, targets};
 
 /// Every page that takes GET, with what it answers here: one target that is required is down.
@@ -36,14 +36,17 @@ const PAGES: &[(&str, u16)] = &[
 /// One target in each state, by TLS where there is a session.
 pub async fn in_every_state() -> (Cluster, Daemon) {
     let authority = Authority::new("pages");
-    let setup = Setup::default().set("idle_session_timeout", "1s");
-    let cluster = postgres(Version::V15, with_tls(setup, &authority, &authority.server()));
+    let cluster = postgres(Version::V15, with_tls(Setup::default(), &authority, &authority.server()));
+    let admin = Admin::of(&cluster).await;
+    admin.query("CREATE ROLE sleepy LOGIN PASSWORD 'sesame'").await;
+    admin.query("ALTER ROLE sleepy SET idle_session_timeout = '1s'").await;
     let url = format!("url: {}", cluster.superuser_url());
+    let sleepy = format!("url: {}", cluster.url("sleepy", "sesame", "postgres"));
     let dead = format!("url: postgresql://app@127.0.0.1:{}/db", free_port().unwrap());
     let config = targets(&[
         ("up", &[&url, "ping: {interval: 1s, timeout: 1s}", "refresh: {every: 5s}"]),
         ("down", &[&dead]),
-        ("asleep", &[&url, "idle_policy: let_sleep"]),
+        ("asleep", &[&sleepy, "idle_policy: let_sleep"]),
         ("degraded", &[&url, "role: standby", "required: false", "backoff: {initial: 10s, max: 10s}"]),
         ("file", &["url_file: /nonexistent/url", "required: false"]),
     ]);
@@ -118,7 +121,9 @@ async fn metrics_health_and_api_tell_the_same() {
         let before = daemon.metrics().await;
         let health = daemon.get("/health").await.json();
         let api = daemon.get("/api/v1/targets").await.json();
-        if daemon.metrics().await.all("pgtether_target_state", &[]) != before.all("pgtether_target_state", &[]) {
+        if daemon.metrics().await.all("pgtether_target_state", &[])
+            != before.all("pgtether_target_state", &[])
+        {
             return Err("the states changed meanwhile".to_owned());
         }
         Ok((before, health, api))

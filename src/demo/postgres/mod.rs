@@ -1,4 +1,4 @@
-//! A throw-away PostgreSQL on loopback: made, configured, started, stopped, hung, killed, and gone with its [`Den`].
+//! A throw-away PostgreSQL on loopback: made, configured, started, stopped, hung, killed, and gone with its [`Scratch`] folder.
 //!
 //! The server is our own child, never a service of the machine. All calls block, each for a bounded time.
 
@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Trouble;
+use super::Error;
 use super::binaries::Binaries;
-use super::den::Den;
+use super::scratch::Scratch;
 pub use data::Template;
 use data::{initdb, tail};
 pub use setup::Setup;
@@ -65,18 +65,19 @@ pub struct Cluster {
     port: u16,
     setup: Setup,
     server: Option<Child>,
-    den: Den,
+    scratch: Scratch,
 }
 
 impl Cluster {
     /// Makes a new cluster and starts it.
-    pub fn start_new(binaries: Binaries, setup: Setup) -> Result<Cluster, Trouble> {
-        let den = Den::new()?;
-        let data = den.path().join("data");
-        let password = initdb(&den, &binaries, &data)?;
-        Cluster::launch(den, binaries, data, password, setup)
+    pub fn start_new(binaries: Binaries, setup: Setup) -> Result<Cluster, Error> {
+        let scratch = Scratch::new()?;
+        let data = scratch.path().join("data");
+        let password = initdb(&scratch, &binaries, &data)?;
+        Cluster::launch(scratch, binaries, data, password, setup)
     }
 
+    /// Its port, the same over all its starts.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -88,13 +89,15 @@ impl Cluster {
 
     /// The folder of its Unix socket.
     pub fn socket_folder(&self) -> &Path {
-        self.den.path()
+        self.scratch.path()
     }
 
+    /// The folder of its data and its settings.
     pub fn data_folder(&self) -> &Path {
         &self.data
     }
 
+    /// The file that it logs to.
     pub fn log_path(&self) -> &Path {
         &self.log
     }
@@ -106,7 +109,7 @@ impl Cluster {
 
     /// The account that the server runs as; `None` where it is ours.
     pub fn account(&self) -> Option<&str> {
-        self.den.account()
+        self.scratch.account()
     }
 
     /// A connection string for `user` by TCP.
@@ -123,33 +126,34 @@ impl Cluster {
     pub fn admin_conninfo(&self) -> String {
         format!(
             "host='{}' port={} user={SUPERUSER} dbname={SUPERUSER} application_name=admin",
-            self.den.path().display(),
+            self.scratch.path().display(),
             self.port
         )
     }
 
     /// Writes a file beside the data that only the server's account, and root, can read.
-    pub fn write(&self, path: &Path, contents: &str) -> Result<(), Trouble> {
-        self.den.write(path, contents)
+    pub fn write(&self, path: &Path, contents: &str) -> Result<(), Error> {
+        self.scratch.write(path, contents)
     }
 
+    /// Whether the server's process is there.
     pub fn is_running(&mut self) -> bool {
         self.exited().is_none()
     }
 
     /// Starts the server that was stopped or has died, on the same port and data.
-    pub fn start(&mut self) -> Result<(), Trouble> {
+    pub fn start(&mut self) -> Result<(), Error> {
         if self.is_running() {
             return Ok(());
         }
         // What a crash left behind would refuse the start.
-        self.den.signal_all(&self.data, Signal::SIGKILL);
+        self.scratch.signal_all(&self.data, Signal::SIGKILL);
         self.spawn()?;
         self.await_ready()
     }
 
     /// Stops the server and waits for its end.
-    pub fn stop(&mut self, how: Shutdown) -> Result<(), Trouble> {
+    pub fn stop(&mut self, how: Shutdown) -> Result<(), Error> {
         if !self.is_running() {
             return Ok(());
         }
@@ -158,40 +162,41 @@ impl Cluster {
         let deadline = Instant::now() + STOP_LIMIT;
         while self.is_running() {
             if Instant::now() > deadline {
-                return Err(self.trouble(format!("did not stop within {STOP_LIMIT:?}")));
+                return Err(self.error(format!("did not stop within {STOP_LIMIT:?}")));
             }
             thread::sleep(POLL);
         }
         Ok(())
     }
 
-    pub fn restart(&mut self, how: Shutdown) -> Result<(), Trouble> {
+    /// Stops the server and starts it again.
+    pub fn restart(&mut self, how: Shutdown) -> Result<(), Error> {
         self.stop(how)?;
         self.start()
     }
 
     /// Hangs the server: stops all its processes where they are. The kernel still accepts connections for it.
     pub fn pause(&self) {
-        self.den.signal_all(&self.data, Signal::SIGSTOP);
+        self.scratch.signal_all(&self.data, Signal::SIGSTOP);
     }
 
     /// Lets a hung server go on.
     pub fn resume(&self) {
-        self.den.signal_all(&self.data, Signal::SIGCONT);
+        self.scratch.signal_all(&self.data, Signal::SIGCONT);
     }
 
     /// Kills one of the server's processes, as the system does when memory runs out: the server then ends all
     /// sessions and recovers.
-    pub fn kill_backend(&self, pid: i32) -> Result<(), Trouble> {
+    pub fn kill_backend(&self, pid: i32) -> Result<(), Error> {
         let pid = Pid::from_raw(pid);
-        if !self.den.processes(&self.data).contains(&pid) {
-            return Err(self.trouble(format!("has no process {pid}")));
+        if !self.scratch.processes(&self.data).contains(&pid) {
+            return Err(self.error(format!("has no process {pid}")));
         }
-        kill(pid, Signal::SIGKILL).map_err(|e| Trouble::of(format!("cannot kill process {pid}"), e))
+        kill(pid, Signal::SIGKILL).map_err(|e| Error::of(format!("cannot kill process {pid}"), e))
     }
 
     /// Changes settings, until the next change, over those of the setup; those that need no restart apply soon.
-    pub fn reconfigure(&mut self, settings: &[(&str, &str)]) -> Result<(), Trouble> {
+    pub fn reconfigure(&mut self, settings: &[(&str, &str)]) -> Result<(), Error> {
         for (name, value) in settings {
             self.setup.settings.retain(|(n, _)| n != name);
             self.setup.settings.push(((*name).to_owned(), (*value).to_owned()));
@@ -201,16 +206,16 @@ impl Cluster {
     }
 
     /// Replaces the lines of `pg_hba.conf` for TCP.
-    pub fn set_hba(&mut self, lines: &[&str]) -> Result<(), Trouble> {
+    pub fn set_hba(&mut self, lines: &[&str]) -> Result<(), Error> {
         self.setup.hba = lines.iter().map(|line| (*line).to_owned()).collect();
         self.configure()?;
         self.reload()
     }
 
     /// Makes a standby a primary.
-    pub fn promote(&mut self) -> Result<(), Trouble> {
+    pub fn promote(&mut self) -> Result<(), Error> {
         self.setup.standby = false;
-        self.den.write(&self.data.join("promote"), "")?;
+        self.scratch.write(&self.data.join("promote"), "")?;
         self.signal(Signal::SIGUSR1)
     }
 
@@ -220,16 +225,16 @@ impl Cluster {
     }
 
     fn launch(
-        den: Den,
+        scratch: Scratch,
         binaries: Binaries,
         data: PathBuf,
         password: String,
         setup: Setup,
-    ) -> Result<Cluster, Trouble> {
-        let log = den.path().join("server.log");
-        let mut cluster = Cluster { binaries, log, password, port: 0, setup, server: None, data, den };
+    ) -> Result<Cluster, Error> {
+        let log = scratch.path().join("server.log");
+        let mut cluster = Cluster { binaries, log, password, port: 0, setup, server: None, data, scratch };
         for (name, contents) in &cluster.setup.files {
-            cluster.den.write(&cluster.data.join(name), contents)?;
+            cluster.scratch.write(&cluster.data.join(name), contents)?;
         }
         for tries_left in (0..PORT_TRIES).rev() {
             cluster.port = free_port()?;
@@ -242,33 +247,33 @@ impl Cluster {
         unreachable!("the last try returns")
     }
 
-    fn spawn(&mut self) -> Result<(), Trouble> {
+    fn spawn(&mut self) -> Result<(), Error> {
         self.configure()?;
         if self.setup.standby {
-            self.den.write(&self.data.join("standby.signal"), "")?;
+            self.scratch.write(&self.data.join("standby.signal"), "")?;
         }
         let open = || OpenOptions::new().create(true).append(true).open(&self.log);
         let log = open().and_then(|log| Ok((log.try_clone()?, log)));
-        let (out, err) = log.map_err(|e| Trouble::of(format!("cannot open {}", self.log.display()), e))?;
+        let (out, err) = log.map_err(|e| Error::of(format!("cannot open {}", self.log.display()), e))?;
         let server = self
-            .den
+            .scratch
             .command(&self.binaries.postgres(), &self.data)
             .arg("-D")
             .arg(&self.data)
             .stdout(out)
             .stderr(err)
             .spawn()
-            .map_err(|e| Trouble::of(format!("cannot run {}", self.binaries.postgres().display()), e))?;
+            .map_err(|e| Error::of(format!("cannot run {}", self.binaries.postgres().display()), e))?;
         self.server = Some(server);
         Ok(())
     }
 
     /// Waits until the server says in its lock file, as pg_ctl reads it, that it takes sessions.
-    fn await_ready(&mut self) -> Result<(), Trouble> {
+    fn await_ready(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + START_LIMIT;
         loop {
             if let Some(status) = self.exited() {
-                return Err(self.trouble(format!("ended at its start ({status})")));
+                return Err(self.error(format!("ended at its start ({status})")));
             }
             let pid = self.server.as_ref().map(|s| s.id().to_string());
             let file = fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
@@ -279,7 +284,7 @@ impl Cluster {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(self.trouble(format!("did not start within {START_LIMIT:?}")));
+                return Err(self.error(format!("did not start within {START_LIMIT:?}")));
             }
             thread::sleep(POLL);
         }
@@ -294,30 +299,30 @@ impl Cluster {
         }
     }
 
-    fn signal(&self, signal: Signal) -> Result<(), Trouble> {
+    fn signal(&self, signal: Signal) -> Result<(), Error> {
         let Some(server) = &self.server else {
-            return Err(self.trouble("is not running"));
+            return Err(self.error("is not running"));
         };
         let pid = Pid::from_raw(server.id() as i32);
-        kill(pid, signal).map_err(|e| self.trouble(format!("cannot be sent {signal}: {e}")))
+        kill(pid, signal).map_err(|e| self.error(format!("cannot be sent {signal}: {e}")))
     }
 
-    fn reload(&mut self) -> Result<(), Trouble> {
+    fn reload(&mut self) -> Result<(), Error> {
         if self.is_running() {
             self.signal(Signal::SIGHUP)?;
         }
         Ok(())
     }
 
-    fn configure(&self) -> Result<(), Trouble> {
-        let settings = settings(self.den.path(), self.port, &self.setup);
-        self.den.write(&self.data.join("postgresql.conf"), &settings)?;
+    fn configure(&self) -> Result<(), Error> {
+        let settings = settings(self.scratch.path(), self.port, &self.setup);
+        self.scratch.write(&self.data.join("postgresql.conf"), &settings)?;
         let hba = hba(&self.setup);
-        self.den.write(&self.data.join("pg_hba.conf"), &hba)
+        self.scratch.write(&self.data.join("pg_hba.conf"), &hba)
     }
 
-    fn trouble(&self, what: impl std::fmt::Display) -> Trouble {
-        Trouble::new(format!(
+    fn error(&self, what: impl std::fmt::Display) -> Error {
+        Error::new(format!(
             "the PostgreSQL on port {} {what}; the end of its log:\n{}",
             self.port,
             tail(&self.log)
@@ -327,7 +332,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // The den's janitor ends all others; this one is ours to reap.
+        // The reaper of its folder ends all others; this one is ours to reap.
         if let Some(server) = &mut self.server {
             let _ = server.kill();
             let _ = server.wait();
@@ -336,10 +341,10 @@ impl Drop for Cluster {
 }
 
 /// A loopback port that nobody listens on, and that the kernel gives to no outgoing socket.
-pub fn free_port() -> Result<u16, Trouble> {
+pub fn free_port() -> Result<u16, Error> {
     const TRIES: usize = 200;
     (0..TRIES)
         .map(|_| fastrand::u16(PORTS))
         .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .ok_or_else(|| Trouble::new(format!("no free port found on 127.0.0.1 between {PORTS:?}")))
+        .ok_or_else(|| Error::new(format!("no free port found on 127.0.0.1 between {PORTS:?}")))
 }

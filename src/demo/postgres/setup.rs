@@ -19,21 +19,25 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// One more setting.
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
         self
     }
 
+    /// One more line of `pg_hba.conf`.
     pub fn hba(mut self, line: &str) -> Self {
         self.hba.push(line.to_owned());
         self
     }
 
+    /// One more file in the data folder.
     pub fn file(mut self, name: &str, contents: &str) -> Self {
         self.files.push((name.to_owned(), contents.to_owned()));
         self
     }
 
+    /// A standby rather than a primary.
     pub fn standby(mut self) -> Self {
         self.standby = true;
         self

@@ -40,7 +40,7 @@ impl Daemon for Scripted {
         3
     }
 
-    fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> Asked<'a, Option<ProbeOutcome>> {
+    fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> BoxFuture<'a, Option<ProbeOutcome>> {
         *self.last_patience.lock().unwrap() = Some(deadline - Instant::now());
         Box::pin(async move {
             self.proving.notify_one();
@@ -54,7 +54,7 @@ impl Daemon for Scripted {
         })
     }
 
-    fn reload(&self) -> Asked<'_, Result<(), String>> {
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
         self.reloads.fetch_add(1, Ordering::Relaxed);
         Box::pin(async { self.bad_file.clone().map_or(Ok(()), Err) })
     }

@@ -10,7 +10,7 @@ use super::Future_;
 use crate::connection::{Connector, Fingerprint, KnockTimes, Login, Prepared};
 use crate::policy::FOREVER;
 use crate::reason::{Cause, Facts, Phase};
-use crate::status::{Place, Purpose};
+use crate::status::Place;
 use crate::supervisor::gate::{Gate, Lane, Permit};
 use crate::supervisor::machine::{Dial, Event};
 use crate::target::Target;
@@ -64,14 +64,6 @@ pub struct Door<C: Connector> {
     permit: Permit,
     prepared: Prepared,
     deadline: Instant,
-}
-
-/// Reconnects go before refreshes.
-pub fn lane(purpose: Purpose) -> Lane {
-    match purpose {
-        Purpose::First | Purpose::Reconnect | Purpose::Wake | Purpose::Confirm => Lane::Reconnect,
-        Purpose::Refresh | Purpose::Prove => Lane::Refresh,
-    }
 }
 
 impl<C: Connector> Slot<C> {

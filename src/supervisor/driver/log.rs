@@ -9,7 +9,8 @@ use crate::status::{Attempt, Line, Moment, Purpose, State, TargetStatus, View};
 use crate::supervisor::machine::Event;
 use crate::target::TargetName;
 
-/// A reason that changes within the same state is told at most that often.
+/// A reason that changes within the same state is told at the earliest after that long, and ever more rarely: a
+/// server that fails in turns must not fill the log.
 const REASON_EVERY: Duration = Duration::from_secs(60);
 
 /// What was last told of a target.
@@ -25,6 +26,13 @@ struct Told {
     /// Since when the state is what it is.
     since: Moment,
     at: Instant,
+}
+
+impl Told {
+    fn is_old(&self, now: Moment) -> bool {
+        let wait = self.at.saturating_duration_since(self.since.mono).max(REASON_EVERY);
+        now.mono.saturating_duration_since(self.at) >= wait
+    }
 }
 
 impl Transitions {
@@ -48,9 +56,10 @@ impl Transitions {
             Event::Lost(facts) => debug!(%target, error = %facts, "session lost"),
             Event::Started => debug!(%target, "supervision started"),
             Event::Closed => debug!(%target, "old session closed"),
-            Event::SecretChanged => info!(%target, "a secret file changed, trying it at once"),
+            Event::SecretChanged => info!(%target, "a secret file changed, it is tried at once"),
             Event::Tuned(_) => debug!(%target, "new settings applied"),
-            Event::Wanted | Event::Prove => debug!(%target, "asked to prove a login"),
+            Event::Wanted => debug!(%target, "somebody needs the session"),
+            Event::Prove => debug!(%target, "asked to prove a login"),
             Event::Stop => debug!(%target, "stopping"),
         }
     }
@@ -68,7 +77,7 @@ impl Transitions {
         if state != told.state {
             tell_change(&view, &told);
             self.told = Some(latest);
-        } else if reason != told.reason && now.mono.saturating_duration_since(told.at) >= REASON_EVERY {
+        } else if reason != told.reason && told.is_old(now) {
             if let Some(reason) = reason {
                 tell_trouble(&view, &told, reason);
             }
@@ -79,8 +88,11 @@ impl Transitions {
 
 /// Gaps that we make ourselves, and a close that may turn out to be sleep: what follows is told.
 fn is_passing(status: &TargetStatus) -> bool {
-    let asks_whether_it_sleeps =
-        matches!(status.attempt, Attempt::Knocking { purpose: Purpose::Confirm, .. });
+    let asks_whether_it_sleeps = matches!(
+        status.attempt,
+        Attempt::Waiting { purpose: Purpose::Confirm, .. }
+            | Attempt::Knocking { purpose: Purpose::Confirm, .. }
+    );
     asks_whether_it_sleeps || matches!(status.line, Line::Closing)
 }
 
@@ -93,7 +105,8 @@ fn tell_change(view: &View<'_>, told: &Told) {
     let (target, after) = (&status.name, human(view.now.since(told.since)));
     match status.state() {
         State::Up => {
-            let login = status.last_phases.map(|phases| human(phases.total()));
+            let fresh = status.last_login.is_some_and(|at| at.mono == view.now.mono);
+            let login = status.last_phases.filter(|_| fresh).map(|phases| human(phases.total()));
             info!(%target, from, to, after, login, "{}", good_news(told.state));
         }
         State::Sleeping => info!(%target, from, to, after, "the database went to sleep"),

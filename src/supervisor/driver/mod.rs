@@ -5,6 +5,7 @@
 
 mod attempt;
 mod log;
+mod secrets;
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -15,17 +16,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::attempt::{Happened, Slot as AttemptSlot};
-use super::gate::Gate;
+use super::gate::{Gate, Lane};
 use super::machine::{Action, Answer, Event, Machine};
 use crate::connection::{Connector, Fingerprint, Session, SessionEvent};
 use crate::status::board::Slot;
-use crate::status::{Attempt, Because, Line, Moment, Purpose, TargetStatus};
-use crate::target::{Role, RootCerts, Source, Target};
+use crate::status::{Moment, Purpose};
+use crate::target::{Role, Target};
 
 type Future_<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// While credentials are rejected their files are read that often.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// How much later than the session's own bound the driver gives up a goodbye: the net under the net.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -185,8 +183,8 @@ impl<C: Connector> Driver<C> {
             Action::Knock { purpose } => {
                 let wake = (purpose == Purpose::Wake).then_some(self.target.tuning.wake_timeout);
                 let (connector, gate) = (self.connector.clone(), self.gate.clone());
-                let lane = attempt::lane(purpose);
-                self.attempt = AttemptSlot::knock(connector, gate, self.target.clone(), lane, wake);
+                self.attempt =
+                    AttemptSlot::knock(connector, gate, self.target.clone(), self.lane(purpose), wake);
             }
             Action::Login => self.attempt.login(&self.connector, &self.target),
             Action::HangUp => self.attempt = AttemptSlot::Empty,
@@ -226,46 +224,27 @@ impl<C: Connector> Driver<C> {
         }
     }
 
+    /// Reconnects go before refreshes.
+    fn lane(&self, purpose: Purpose) -> Lane {
+        match purpose {
+            Purpose::Refresh | Purpose::Prove if self.line.is_some() => Lane::Refresh,
+            _ => Lane::Reconnect,
+        }
+    }
+
     fn asked_role(&self) -> Role {
         self.target.tuning.role
     }
 
     /// Watches the secret files for as long as only another secret can help, or would be left unproven.
     fn watch_secrets(&mut self) {
-        let helps = {
-            let status = self.slot.borrow();
-            waits_for_secret(&status) && has_files(&self.target)
-        };
-        if helps && self.watch.is_none() {
-            let (connector, target, used) = (self.connector.clone(), self.target.clone(), self.used);
-            self.watch = Some(Box::pin(async move {
-                loop {
-                    // First of all: files that never hold still must not make us try without pause.
-                    sleep(WATCH_EVERY).await;
-                    if connector.fingerprint(target.clone()).await != used {
-                        return;
-                    }
-                }
-            }));
-        } else if !helps {
+        if !secrets::are_worth_watching(&self.slot.borrow(), &self.target) {
             self.watch = None;
+        } else if self.watch.is_none() {
+            let (connector, target) = (self.connector.clone(), self.target.clone());
+            self.watch = Some(Box::pin(secrets::changed(connector, target, self.used)));
         }
     }
-}
-
-fn waits_for_secret(status: &TargetStatus) -> bool {
-    let rejected = matches!(status.attempt, Attempt::Waiting { because: Because::SlowLane, .. });
-    rejected || matches!((&status.line, &status.attempt), (Line::Asleep { .. }, Attempt::None))
-}
-
-fn has_files(target: &Target) -> bool {
-    let in_string = match &target.source {
-        Source::File(_) => true,
-        Source::Inline(endpoint) => {
-            endpoint.tls.identity.is_some() || matches!(endpoint.tls.roots, RootCerts::File(_))
-        }
-    };
-    in_string || target.password_file.is_some()
 }
 
 async fn told_to_stop(orders: &mut watch::Receiver<Arc<Target>>) {

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use super::{Action, Answer, Dial, Step};
 use crate::connection::{KnockTimes, Login};
 use crate::policy::backoff;
-use crate::policy::breaker::{Breaker, State};
+use crate::policy::breaker::Breaker;
 use crate::reason::{Facts, Reason};
 use crate::status::{Attempt, Because, Failure, Held, Line, Moment, Phases, Purpose, histogram};
 
-/// `/probe` asks a target at most that often.
-const PROVE_EVERY: Duration = Duration::from_secs(1);
+/// How long after a knock that found the database asleep another one has to find it there still.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 impl Step<'_> {
     /// An attempt that counts.
@@ -37,17 +37,10 @@ impl Step<'_> {
         };
         self.dialled(&dial);
         self.s.counters.knocks += 1;
-        if let (Some(before), Some(here)) = (self.s.peer, times.peer)
-            && before.ip() != here.ip()
-        {
-            self.s.counters.address_changes += 1;
-        }
-        self.s.peer = times.peer;
         self.m.knock = times;
         if purpose == Purpose::Confirm {
-            self.s.attempt = Attempt::None;
             self.actions.push(Action::HangUp);
-            return self.slept();
+            return self.confirmed();
         }
         if early.is_some() {
             self.s.counters.attempts += 1;
@@ -60,6 +53,22 @@ impl Step<'_> {
         } else {
             self.s.attempt = Attempt::Knocking { since, purpose, early: None };
             self.make_room();
+        }
+    }
+
+    /// A knock says that the database only sleeps. One that shuts down lets knocks in until its very end, so that it is
+    /// asked a second time.
+    fn confirmed(&mut self) {
+        self.s.attempt = Attempt::None;
+        let first_look = !matches!(self.s.line, Line::Asleep { .. });
+        if first_look {
+            self.slept();
+        }
+        // A probe that waits for this is a better look.
+        if first_look && !self.m.proving {
+            let until = self.now.after(SECOND_LOOK);
+            let (purpose, because) = (Purpose::Confirm, Because::Backoff);
+            self.s.attempt = Attempt::Waiting { until, knock: None, purpose, because };
         }
     }
 
@@ -123,7 +132,12 @@ impl Step<'_> {
         (self.m.slow_n, self.m.starting_since) = (0, None);
         let (resolve, connect) = (self.m.knock.resolve, self.m.knock.connect);
         let phases = Phases { resolve, connect, tls: login.tls, startup: login.startup, ping: login.ping };
+        // A login may move on to another host than the one that was knocked at.
+        let peer = login.facts.peer.or(self.m.knock.peer);
+        let moved = self.s.peer.zip(peer).is_some_and(|(before, here)| before.ip() != here.ip());
         let s = &mut *self.s;
+        s.peer = peer;
+        s.counters.address_changes += u64::from(moved);
         s.last_phases = Some(phases);
         s.counters.connections += 1;
         s.counters.connect_seconds.observe(&histogram::CONNECT, phases.total());
@@ -162,7 +176,7 @@ impl Step<'_> {
             return self.answer(Answer::Failed(verdict.reason));
         }
         if purpose == Purpose::Confirm {
-            self.s.counters.disconnects.add(self.lost_reason().within(Reason::DISCONNECT));
+            self.not_confirmed(verdict.reason);
         } else {
             self.count_failure(&verdict, purpose);
         }
@@ -173,62 +187,18 @@ impl Step<'_> {
         self.ended(Answer::Failed(verdict.reason));
     }
 
+    /// It is no sleep. At the second look the loss was counted already.
+    fn not_confirmed(&mut self, reason: Reason) {
+        match self.s.line {
+            Line::Asleep { .. } => self.s.line = Line::Lost { at: self.now, reason },
+            _ => self.s.counters.disconnects.add(self.lost_reason().within(Reason::DISCONNECT)),
+        }
+    }
+
     /// Counted from the real knock, so that targets that share it keep its pace.
     fn next_knock(&mut self, failed_at: Instant) -> Moment {
         let age = self.now.mono.saturating_duration_since(failed_at);
         self.now.after(backoff::next_knock((self.dice)()).saturating_sub(age))
-    }
-
-    pub(super) fn secret_changed(&mut self) {
-        match self.s.attempt {
-            Attempt::Waiting { purpose, .. } => self.begin(purpose),
-            _ => self.wanted(),
-        }
-    }
-
-    /// Somebody needs the session: the database is woken.
-    pub(super) fn wanted(&mut self) {
-        let asleep = matches!((&self.s.line, &self.s.attempt), (Line::Asleep { .. }, Attempt::None));
-        if asleep && !self.m.closing {
-            self.begin(Purpose::Wake);
-        }
-    }
-
-    pub(super) fn prove(&mut self) {
-        self.m.proving = true;
-        let held_by = match &self.s.attempt {
-            // It joins the attempt under way and is told its end.
-            Attempt::Knocking { .. } | Attempt::LoggingIn { .. } => return,
-            Attempt::Waiting {
-                because: because @ (Because::SlowLane | Because::Capacity | Because::Asked),
-                ..
-            } => Some(*because),
-            _ if self.s.breaker.state() != State::Closed => Some(Because::Breaker),
-            Attempt::Waiting { .. } | Attempt::None => None,
-        };
-        let just_now =
-            |(at, _): &(Instant, Answer)| self.now.mono.saturating_duration_since(*at) < PROVE_EVERY;
-        match (held_by, self.m.last_end.filter(just_now)) {
-            (Some(because), _) => self.answer(Answer::Refused(because)),
-            (None, Some((_, last))) => self.answer(last),
-            // The session that is being closed goes first.
-            (None, None) if self.m.closing => {}
-            (None, None) if matches!(self.s.line, Line::Asleep { .. }) => self.begin(Purpose::Wake),
-            (None, None) => self.begin(Purpose::Prove),
-        }
-    }
-
-    /// Nothing is in the way of a proof any more.
-    pub(super) fn prove_at_last(&mut self) {
-        let free = matches!(self.s.attempt, Attempt::None) && !self.m.closing;
-        if self.m.proving && free && !self.m.stopping {
-            self.prove();
-        }
-    }
-
-    fn ended(&mut self, answer: Answer) {
-        self.m.last_end = Some((self.now.mono, answer));
-        self.answer(answer);
     }
 
     fn next_purpose(&self) -> Purpose {

@@ -11,6 +11,7 @@ mod patience;
 mod tests;
 #[cfg(test)]
 mod walk;
+mod wish;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -187,7 +188,7 @@ impl Step<'_> {
         self.schedule();
         match self.s.attempt {
             Attempt::Waiting { purpose, because: Because::SlowLane, .. } => self.begin(purpose),
-            Attempt::None if woken && matches!(self.s.line, Line::Asleep { .. }) => self.begin(Purpose::Wake),
+            _ if woken && self.is_resting() => self.begin(Purpose::Wake),
             _ => {}
         }
     }
@@ -226,12 +227,6 @@ impl Step<'_> {
         self.m.asked_at = None;
         self.s.session = None;
         self.actions.push(Action::Close);
-    }
-
-    fn answer(&mut self, answer: Answer) {
-        if std::mem::take(&mut self.m.proving) {
-            self.actions.push(Action::Answer(answer));
-        }
     }
 
     /// Changes the breaker and counts the transition.

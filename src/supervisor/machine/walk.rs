@@ -34,6 +34,8 @@ struct World {
     attempt: Slot,
     closing: bool,
     stopped: bool,
+    /// Settings that a reload may bring, in turns with the present ones.
+    other: Option<Arc<Tuning>>,
 }
 
 type Key = String;
@@ -65,6 +67,7 @@ impl World {
             attempt: Slot::Empty,
             closing: false,
             stopped: false,
+            other: None,
         };
         world.happen(Event::Started);
         world
@@ -117,6 +120,7 @@ impl World {
             }
             Slot::Empty | Slot::Door | Slot::Landed => {}
         }
+        events.extend(self.other.clone().map(Event::Tuned));
         if self.closing {
             events.push(Event::Closed);
         }
@@ -142,6 +146,7 @@ impl World {
             Event::Failed { .. } => self.attempt = Slot::Empty,
             Event::LoggedIn(_) => self.attempt = Slot::Landed,
             Event::Closed => self.closing = false,
+            Event::Tuned(_) => self.other = Some(self.status.tuning.clone()),
             _ => {}
         }
         let dice = self.dice;
@@ -259,7 +264,7 @@ impl World {
         let starting = m.starting_since.map(|at| self.now.mono.duration_since(at).as_secs() / 30);
         let known = m.learner.limit(self.now.mono).is_some();
         format!(
-            "{line}|{attempt}|{breaker}|{starting:?}|{} {} {} {} {}|{} {} {}|{known}",
+            "{line}|{attempt}|{breaker}|{starting:?}|{} {} {} {} {}|{} {} {}|{known}|{}",
             m.closing,
             m.asked_at.is_some(),
             m.had_session,
@@ -268,6 +273,7 @@ impl World {
             m.n.min(2),
             m.slow_n.min(1),
             m.role_n.min(1),
+            s.tuning.idle_policy.as_str(),
         )
     }
 
@@ -303,7 +309,10 @@ impl World {
 
 /// Visits every state within reach, checks each, and finds a way back from each.
 fn walk(tuning: Tuning, dice: f64) -> HashMap<Key, State> {
-    let start = World::new(tuning, dice);
+    walk_from(World::new(tuning, dice))
+}
+
+fn walk_from(start: World) -> HashMap<Key, State> {
     let mut seen = HashMap::from([(start.key(), start.status.state())]);
     let mut queue = VecDeque::from([start]);
     while let Some(world) = queue.pop_front() {
@@ -370,4 +379,14 @@ fn every_state_under_let_sleep_is_sound_and_has_a_way_back() {
         let tuning = Tuning { idle_policy, wake_every: seconds(50), close_idle_after, ..small() };
         visits_every_state(&walk(tuning, 0.5), &[State::Starting, State::Up, State::Sleeping, State::Down]);
     }
+}
+
+#[test]
+fn every_state_of_a_target_whose_settings_change_is_sound_and_has_a_way_back() {
+    let idle_policy = IdlePolicy::LetSleep;
+    let close_idle_after = Some(Duration::from_secs(40));
+    let other = Tuning { idle_policy, role: Role::Any, close_idle_after, ..small() };
+    let mut start = World::new(small(), 0.5);
+    start.other = Some(Arc::new(other));
+    visits_every_state(&walk_from(start), &State::ALL);
 }

@@ -1,4 +1,4 @@
-//! Bugs, floods of wishes, the end; and what the log says.
+//! Bugs, floods of wishes, what hangs, the end.
 
 use futures_util::future::join_all;
 
@@ -130,56 +130,45 @@ async fn a_drain_names_those_who_do_not_end_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_two_lines_that_an_operator_can_act_on() {
-    let mut sim = Sim::one(Tuning::default()).await;
-    assert_eq!(sim.log.take().len(), 1, "connected");
-    sim.run(s(100)).await;
-    sim.world.set("db", Mood::Refuses);
-    sim.world.end_sessions("db");
-    sim.run(s(3_600)).await;
-    let outage = sim.log.take();
-    assert!(outage.len() <= 2, "{outage:#?}");
-    for words in
-        ["WARN", "target=one", "from=\"up\"", "to=\"down\"", "reason=shutdown", "after=\"1m 40s\"", "remedy="]
-    {
-        assert!(outage[0].contains(words), "{words} is not in {}", outage[0]);
+async fn files_that_hang_fail_the_attempt_in_time_and_stall_nobody() {
+    let mut sim = Sim::new(&[("db", Mood::Up)]);
+    sim.world.hang_files(true);
+    sim.supervisor.apply(&[target("one", "db", Tuning::default())]);
+    for _ in 0..40 {
+        assert_eq!(sim.board.overdue(Moment::now()), Vec::<String>::new());
+        sim.run(s(1)).await;
     }
-    assert!(outage[1].contains("reason=refused"), "{outage:#?}");
-    sim.world.set("db", Mood::Up);
-    sim.run(s(2)).await;
-    let back = sim.log.take();
-    assert_eq!(back.len(), 1);
-    for words in ["INFO", "from=\"down\"", "to=\"up\"", "after=\"1h", "the database is back"] {
-        assert!(back[0].contains(words), "{words} is not in {}", back[0]);
-    }
+    assert_eq!(sim.shows("one"), (State::Down, Some(Reason::Config)));
+    sim.world.hang_files(false);
+    sim.run(s(60)).await;
+    assert_eq!(sim.state("one"), State::Up);
 }
 
 #[tokio::test(start_paused = true)]
-async fn planned_gaps_and_sleep_are_no_outage_in_the_log() {
-    let refresh = Refresh { every: Some(s(10)), jitter: 0.0, overlap: false };
+async fn a_session_that_never_lets_go_is_let_go_and_refreshes_go_on() {
+    let refresh = Refresh { every: Some(s(10)), jitter: 0.0, overlap: true };
     let mut sim = Sim::one(Tuning { refresh, ..Tuning::default() }).await;
-    sim.log.take();
+    sim.world.set("db", Mood::Clings);
     sim.run(s(100)).await;
-    assert_eq!(sim.log.take(), Vec::<String>::new());
     assert!(sim.status("one").counters.refreshes >= 9);
+    assert_eq!(sim.world.most_sessions("one"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_changes_while_the_database_sleeps_is_proven() {
     let idle_policy = crate::target::IdlePolicy::LetSleep;
-    let mut sim = Sim::one(Tuning { idle_policy, ..Tuning::default() }).await;
-    sim.log.take();
+    let tuning = Tuning { idle_policy, ..Tuning::default() };
+    let with_file = Target {
+        password_file: Some("/run/secrets/pw".into()),
+        ..Target::clone(&target("one", "db", tuning))
+    };
+    let mut sim = Sim::new(&[("db", Mood::Up)]);
+    sim.supervisor.apply(&[Arc::new(with_file)]);
     sim.run(s(300)).await;
     sim.world.end_sessions("db");
-    sim.run(s(1)).await;
-    let told = sim.log.take();
-    assert!(told.len() == 1 && told[0].starts_with("INFO"), "{told:#?}");
-    assert_eq!(sim.state("one"), State::Sleeping);
-}
-
-#[tokio::test(start_paused = true)]
-async fn no_line_of_the_log_holds_a_password() {
-    let mut sim = Sim::new(&[("db", Mood::Rejects), ("bad", Mood::Breaks), ("dead", Mood::Refuses)]);
-    let on = |name, host| target(name, host, Tuning::default());
-    sim.supervisor.apply(&[on("a", "db"), on("b", "bad"), on("c", "dead")]);
-    sim.run(s(60)).await;
-    let told = sim.log.take();
-    assert!(told.len() >= 3);
-    assert!(told.iter().all(|line| !line.contains("secret ") && !line.contains("password=")), "{told:#?}");
+    sim.run(s(300)).await;
+    assert_eq!((sim.state("one"), sim.world.times("db", Saw::Login).len()), (State::Sleeping, 1));
+    sim.world.change_secret();
+    sim.run(s(2)).await;
+    assert_eq!((sim.state("one"), sim.world.times("db", Saw::Login).len()), (State::Up, 2));
 }

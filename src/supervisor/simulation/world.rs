@@ -1,7 +1,7 @@
 //! Servers in memory that behave as they are told, and remember what reached them.
 
 use std::collections::HashMap;
-use std::future::{Future, ready};
+use std::future::{Future, pending, ready};
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -73,6 +73,7 @@ struct Inner {
     logins: usize,
     most_logins: usize,
     secret: u64,
+    files_hang: bool,
 }
 
 #[derive(Debug)]
@@ -107,6 +108,11 @@ impl World {
     /// The files with secrets hold something else now.
     pub fn change_secret(&self) {
         self.inner().secret += 1;
+    }
+
+    /// Whoever reads a file waits for ever.
+    pub fn hang_files(&self, hang: bool) {
+        self.inner().files_hang = hang;
     }
 
     /// When that was seen at the host.
@@ -190,7 +196,9 @@ impl Connector for World {
     type Session = Scripted;
 
     fn prepare(&self, target: Arc<Target>) -> impl Future<Output = Result<Prepared, Facts>> + Send + 'static {
-        ready(self.prepared(&target))
+        let hang = self.inner().files_hang;
+        let prepared = self.prepared(&target);
+        async move { if hang { pending().await } else { prepared } }
     }
 
     fn fingerprint(&self, _: Arc<Target>) -> impl Future<Output = Fingerprint> + Send + 'static {
@@ -309,7 +317,7 @@ impl Session for Scripted {
             let answered = async {
                 match answer_at {
                     Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
+                    None => pending().await,
                 }
             };
             let born = self.born;
@@ -328,7 +336,7 @@ impl Session for Scripted {
         self.world.note(&self.place, Saw::Goodbye);
         sleep(TRIP).await;
         if *self.mood.borrow() == Mood::Clings {
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
     }
 }

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use pgtether::demo::postgres::{Setup, free_port};
 use serde_json::Value;
 
-use super::{Ended, file, pgtether};
+use super::{Ended, file, pgtether, within};
 use crate::certs::{Authority, with_tls};
-use crate::process::run;
 use crate::servers::{Admin, PgBouncer, PoolMode, Version, postgres, postgres15};
 use crate::supervise::{config, targets};
 
@@ -59,9 +58,11 @@ async fn a_failure_is_critical_with_its_reason_and_remedy() {
     let dead = format!("postgresql://app@127.0.0.1:{}/db", free_port().unwrap());
     let wrong = cluster.url("postgres", "wrong", "postgres");
     let missing = cluster.url("postgres", cluster.password(), "nowhere");
-    for (url, step, reason) in
-        [(&dead, "connect", "refused"), (&wrong, "startup", "auth"), (&missing, "startup", "database_missing")]
-    {
+    for (url, step, reason) in [
+        (&dead, "connect", "refused"),
+        (&wrong, "startup", "auth"),
+        (&missing, "startup", "database_missing"),
+    ] {
         let ended = pgtether(&["check", "--output=json", url]);
         assert_eq!(ended.code, 2, "{ended:?}");
         let report = &json(&ended)["targets"][0];
@@ -69,7 +70,11 @@ async fn a_failure_is_critical_with_its_reason_and_remedy() {
         assert_eq!((&last["name"], &last["reason"]), (&step.into(), &reason.into()), "{report}");
         let text = pgtether(&["check", url]);
         assert_eq!(text.code, 2);
-        assert!(text.out.contains(reason) && text.out.contains(last["remedy"].as_str().unwrap()), "{}", text.out);
+        assert!(
+            text.out.contains(reason) && text.out.contains(last["remedy"].as_str().unwrap()),
+            "{}",
+            text.out
+        );
     }
 }
 
@@ -169,7 +174,8 @@ async fn a_wrong_role_is_a_warning() {
 async fn a_database_url_alone_is_examined() {
     let cluster = postgres15();
     let url = cluster.superuser_url();
-    let ended: Ended = run(&["check"], &[("DATABASE_URL", &url)]).into();
+    let folder = tempfile::tempdir().unwrap();
+    let ended = within(folder.path(), &["check"], &[("DATABASE_URL", &url)]);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.out.contains("default"), "{}", ended.out);
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use pgtether::demo::postgres::{Cluster, Setup};
 
 use super::{
-    DB, SERVICE, SOON, ahead, await_down, await_log, await_state, by_reason, config, count, targets, total, up, value,
+    DB, SERVICE, SOON, ahead, await_down, await_log, await_state, by_reason, config, count, targets, total,
+    up, value,
 };
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, Version, postgres, postgres15};

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use pgtether::demo::postgres::{Setup, Shutdown};
 
 use super::{
-    DB, SERVICE, SOON, assert_attempts_add_up, await_down, await_log, await_state, by_reason, config, count, total, up,
-    value,
+    DB, SERVICE, SOON, assert_attempts_add_up, await_down, await_log, await_state, by_reason, config, count,
+    total, up, value,
 };
 use crate::servers::{Admin, Version, postgres, postgres15};
 
@@ -49,7 +49,10 @@ async fn a_stopped_server_is_knocked_at_once_a_second_and_is_back_as_soon_as_it_
     cluster.stop(Shutdown::Immediate).unwrap();
     await_state(&daemon, Duration::from_secs(1), "down").await;
     let health = await_down(&daemon, SOON, "refused").await;
-    assert_eq!((&health["status"], &health["database"]["status"]), (&"failing".into(), &"unreachable".into()));
+    assert_eq!(
+        (&health["status"], &health["database"]["status"]),
+        (&"failing".into(), &"unreachable".into())
+    );
     assert!(!health.to_string().contains("healthy"), "{health}");
     assert_eq!(daemon.get("/livez").await.status, 200, "a database is no matter of /livez");
 
@@ -116,7 +119,8 @@ async fn slowest_answer(daemon: &crate::process::Daemon, times: usize) -> Durati
 async fn a_server_that_is_hung_when_we_start_is_down_and_found_when_it_thaws() {
     let cluster = postgres15();
     cluster.pause();
-    let daemon = crate::process::Daemon::start(&config(&cluster.superuser_url(), &["connect_timeout: 500ms"]));
+    let daemon =
+        crate::process::Daemon::start(&config(&cluster.superuser_url(), &["connect_timeout: 500ms"]));
     await_down(&daemon, SOON, "timeout").await;
     cluster.resume();
     await_state(&daemon, SOON, "up").await;
@@ -134,5 +138,8 @@ async fn a_crash_of_another_backend_is_told_as_a_crash_and_survived() {
     daemon.await_metric(SOON, "pgtether_reconnects_total", DB, 1.0).await;
     let metrics = daemon.metrics().await;
     assert_eq!(by_reason(&metrics, "pgtether_disconnects_total", "crash"), 1.0);
-    assert_eq!(metrics.get("pgtether_breaker_transitions_total", &[DB, &[("state", "open")]].concat()), Some(0.0));
+    assert_eq!(
+        metrics.get("pgtether_breaker_transitions_total", &[DB, &[("state", "open")]].concat()),
+        Some(0.0)
+    );
 }

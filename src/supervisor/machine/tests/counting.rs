@@ -64,6 +64,22 @@ fn a_server_that_moved_is_counted_once() {
 }
 
 #[test]
+fn a_login_that_moves_on_to_another_host_each_time_has_not_moved() {
+    let refresh = Refresh { every: Some(s(10)), jitter: 0.0, overlap: true };
+    let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, Server::Silent);
+    for _ in 0..3 {
+        let times = KnockTimes { peer: "127.0.0.1:5432".parse().ok(), ..KnockTimes::default() };
+        rig.on(Event::Knocked { dial: Dial::default(), times });
+        let facts = SessionFacts { peer: "127.0.0.2:5432".parse().ok(), ..SessionFacts::default() };
+        let login = Login { tls: None, startup: ms(5), ping: ms(1), facts, role: Role::Any };
+        rig.on(Event::LoggedIn(Box::new(login)));
+        rig.run(s(10));
+    }
+    assert_eq!(rig.status.counters.address_changes, 0);
+    assert_eq!(rig.status.peer, "127.0.0.2:5432".parse().ok());
+}
+
+#[test]
 fn the_success_rate_is_over_the_last_attempts_and_absent_before_the_first() {
     let mut rig = Rig::new(Tuning::default(), Server::Silent);
     assert_eq!((rig.status.recent.rate(), rig.status.tried), (None, false));

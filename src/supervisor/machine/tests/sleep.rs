@@ -56,8 +56,42 @@ fn an_idle_close_followed_by_a_knock_that_is_let_in_is_sleep() {
         assert_eq!(rig.diary.last().map(|(_, action)| *action), Some(Action::HangUp));
         assert_eq!(rig.shows(), (State::Sleeping, None));
         assert_eq!(rig.logins().len(), logins, "a knock wakes nobody");
+        rig.run(s(3_600));
+        assert_eq!(rig.shows(), (State::Sleeping, None));
         assert_eq!(rig.status.counters.disconnects.get(Reason::IdleTimeout), 1);
-        assert_eq!((rig.status.counters.attempts, rig.status.counters.knocks), (1, 2));
+        assert_eq!(
+            (rig.status.counters.attempts, rig.status.counters.knocks),
+            (1, 3),
+            "one more look, a second later"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_lets_a_knock_in_on_its_way_down_is_not_taken_for_asleep() {
+    let mut rig = Rig::new(sleepy(), Server::Up);
+    rig.run(s(300));
+    rig.lose(shut_down());
+    rig.server = Server::Refuses;
+    rig.run(ms(999));
+    assert_eq!(rig.shows(), (State::Sleeping, None));
+    rig.run(ms(1));
+    assert_eq!(rig.shows(), (State::Down, Some(Reason::Refused)));
+    assert_eq!(rig.status.counters.disconnects.total(), 1, "one loss");
+    rig.server = Server::Up;
+    rig.run(s(1));
+    assert_eq!(rig.shows(), (State::Up, None));
+    assert_eq!(rig.status.counters.reconnects, 1);
+}
+
+#[test]
+fn a_database_that_has_just_gone_to_sleep_is_woken_like_any_other() {
+    for event in [Event::Wanted, Event::SecretChanged, Event::Prove] {
+        let mut rig = Rig::new(sleepy(), Server::Up);
+        rig.run(s(300));
+        rig.lose(shut_down());
+        assert_eq!(rig.on(event), [Action::Knock { purpose: Purpose::Wake }]);
+        assert_eq!(rig.shows(), (State::Up, None));
     }
 }
 

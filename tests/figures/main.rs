@@ -12,11 +12,11 @@
 // A helper may panic: the experiment then counts as failed.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../tests/it/process.rs"]
+#[path = "../it/process.rs"]
 mod process;
-#[path = "../../tests/it/scrape.rs"]
+#[path = "../it/scrape.rs"]
 mod scrape;
-#[path = "../../tests/it/servers.rs"]
+#[path = "../it/servers.rs"]
 mod servers;
 
 mod ask;

@@ -1,9 +1,9 @@
-//! A den: a temporary folder that goes away with every process that lives in it, whatever end this process meets.
+//! A scratch folder, which goes away with every process that works in it, whatever end this process meets.
 //!
-//! A small shell, the janitor, holds the other end of a pipe. However we end (return, panic, ctrl-C, even SIGKILL), the
-//! pipe closes; the janitor then kills all processes whose working folder is in the den and removes it. There is no
-//! second way to clean up, so the way that must work when everything else fails is used every time. Knows nothing of
-//! PostgreSQL.
+//! A small shell, the reaper, holds the other end of a pipe. However we end (return, panic, ctrl-C, even SIGKILL), the
+//! pipe closes; the reaper then kills all processes whose working folder is in the scratch folder and removes it. There
+//! is no second way to clean up, so the way that must work when everything else fails is used every time. Knows nothing
+//! of PostgreSQL.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -15,39 +15,39 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 use tempfile::TempDir;
 
-use super::Trouble;
+use super::Error;
 
 /// The accounts that servers run as when we are root, the first that exists.
 const ACCOUNTS: [&str; 2] = ["postgres", "nobody"];
 
 /// Waits for the end of its input, then cleans up `$1`; `$2` is the same path as a pattern for `find`. Processes are
 /// stopped first, so that none forks away while the others die.
-const JANITOR: &str = r#"
+const REAPER: &str = r#"
 trap '' HUP INT TERM
 while read -r _; do :; done
-lodgers() {
+workers() {
   find /proc/[0-9]*/cwd -maxdepth 0 '(' -lname "$1" -o -lname "$1/*" ')' 2>/dev/null | cut -d/ -f3
 }
 for round in 1 2 3 4 5; do
-  pids=$(lodgers "$2")
+  pids=$(workers "$2")
   [ -n "$pids" ] || break
   kill -STOP $pids 2>/dev/null
-  kill -KILL $pids $(lodgers "$2") 2>/dev/null
+  kill -KILL $pids $(workers "$2") 2>/dev/null
 done
 rm -rf -- "$1"
 "#;
 
-/// See the module.
+/// A temporary folder and the processes in it; dropping it ends them and removes it.
 #[derive(Debug)]
-pub struct Den {
+pub struct Scratch {
     folder: TempDir,
     /// The folder without symbolic links, as `/proc` shows it.
     path: PathBuf,
     account: Option<Account>,
-    janitor: Child,
+    reaper: Child,
 }
 
-/// Whom the den's servers run as, where that is not ourselves.
+/// Whom the servers in it run as, where that is not ourselves.
 #[derive(Debug, Clone)]
 struct Account {
     name: String,
@@ -55,32 +55,33 @@ struct Account {
     gid: u32,
 }
 
-impl Den {
-    /// An empty den. Where we are root it belongs to another account, because PostgreSQL refuses to run as root.
-    pub fn new() -> Result<Den, Trouble> {
+impl Scratch {
+    /// An empty folder. Where we are root it belongs to another account, because PostgreSQL refuses to run as root.
+    pub fn new() -> Result<Scratch, Error> {
         let account = account()?;
         let folder = tempfile::Builder::new()
             .prefix("pgtether-")
             .tempdir()
-            .map_err(|e| Trouble::of("cannot make a temporary folder", e))?;
+            .map_err(|e| Error::of("cannot make a temporary folder", e))?;
         let path =
-            folder.path().canonicalize().map_err(|e| Trouble::of("cannot find the temporary folder", e))?;
-        let janitor = janitor(&path)?;
-        let den = Den { folder, path, account, janitor };
-        den.own(&den.path)?;
-        Ok(den)
+            folder.path().canonicalize().map_err(|e| Error::of("cannot find the temporary folder", e))?;
+        let reaper = reaper(&path)?;
+        let scratch = Scratch { folder, path, account, reaper };
+        scratch.own(&scratch.path)?;
+        Ok(scratch)
     }
 
+    /// Where it is, without symbolic links.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The account that servers in the den run as; `None` where it is ourselves.
+    /// The account that servers in it run as; `None` where it is ourselves.
     pub fn account(&self) -> Option<&str> {
         self.account.as_ref().map(|a| a.name.as_str())
     }
 
-    /// A command that runs in `folder` of the den, as its account, in a process group of its own (ctrl-C is ours to
+    /// A command that runs in `folder`, as the account, in a process group of its own (ctrl-C is ours to
     /// handle), without our environment: variables such as `PGPORT` must not steer it.
     pub fn command(&self, program: &Path, folder: &Path) -> Command {
         let mut command = Command::new(program);
@@ -95,9 +96,9 @@ impl Den {
         command
     }
 
-    /// Writes a file that only the den's account can read; whoever reads it sees the old contents or the new.
-    pub fn write(&self, path: &Path, contents: &str) -> Result<(), Trouble> {
-        let failed = |e| Trouble::of(format!("cannot write {}", path.display()), e);
+    /// Writes a file that only the account can read; whoever reads it sees the old contents or the new.
+    pub fn write(&self, path: &Path, contents: &str) -> Result<(), Error> {
+        let failed = |e| Error::of(format!("cannot write {}", path.display()), e);
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(".new");
         let fresh = Path::new(&fresh);
@@ -107,15 +108,15 @@ impl Den {
         fs::rename(fresh, path).map_err(failed)
     }
 
-    /// Makes a folder that only the den's account can enter.
-    pub fn folder(&self, path: &Path) -> Result<(), Trouble> {
-        let failed = |e| Trouble::of(format!("cannot make {}", path.display()), e);
+    /// Makes a folder that only the account can enter.
+    pub fn folder(&self, path: &Path) -> Result<(), Error> {
+        let failed = |e| Error::of(format!("cannot make {}", path.display()), e);
         fs::create_dir(path).map_err(failed)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
         self.own(path)
     }
 
-    /// The processes that live in `folder`, in the order of their ids.
+    /// The processes that work in `folder`, in the order of their ids.
     pub fn processes(&self, folder: &Path) -> Vec<Pid> {
         let mut pids: Vec<Pid> = fs::read_dir("/proc")
             .into_iter()
@@ -129,7 +130,7 @@ impl Den {
         pids
     }
 
-    /// Sends a signal to all processes that live in `folder`, and to those born meanwhile.
+    /// Sends a signal to all processes that work in `folder`, and to those born meanwhile.
     pub fn signal_all(&self, folder: &Path, signal: Signal) {
         const ROUNDS: usize = 10;
         let mut told = Vec::new();
@@ -147,31 +148,31 @@ impl Den {
         }
     }
 
-    fn own(&self, path: &Path) -> Result<(), Trouble> {
+    fn own(&self, path: &Path) -> Result<(), Error> {
         match &self.account {
             Some(account) => chown(path, Some(account.uid), Some(account.gid))
-                .map_err(|e| Trouble::of(format!("cannot give {} to {}", path.display(), account.name), e)),
+                .map_err(|e| Error::of(format!("cannot give {} to {}", path.display(), account.name), e)),
             None => Ok(()),
         }
     }
 }
 
-impl Drop for Den {
+impl Drop for Scratch {
     fn drop(&mut self) {
-        drop(self.janitor.stdin.take());
-        let _ = self.janitor.wait();
-        // The janitor did it; this only catches one that was killed.
+        drop(self.reaper.stdin.take());
+        let _ = self.reaper.wait();
+        // The reaper did it; this only catches one that was killed.
         let _ = fs::remove_dir_all(self.folder.path());
     }
 }
 
-fn account() -> Result<Option<Account>, Trouble> {
+fn account() -> Result<Option<Account>, Error> {
     if !geteuid().is_root() {
         return Ok(None);
     }
     let known = |name: &str| User::from_name(name).ok().flatten();
     let user = ACCOUNTS.iter().find_map(|name| known(name)).ok_or_else(|| {
-        Trouble::new(format!(
+        Error::new(format!(
             "PostgreSQL refuses to run as root, and there is no account to run it as (looked for {}); \
              run this as an ordinary user",
             ACCOUNTS.join(", ")
@@ -180,14 +181,14 @@ fn account() -> Result<Option<Account>, Trouble> {
     Ok(Some(Account { uid: user.uid.as_raw(), gid: user.gid.as_raw(), name: user.name }))
 }
 
-fn janitor(path: &Path) -> Result<Child, Trouble> {
+fn reaper(path: &Path) -> Result<Child, Error> {
     let plain: String = path
         .to_string_lossy()
         .chars()
         .flat_map(|c| matches!(c, '*' | '?' | '[' | '\\').then_some('\\').into_iter().chain([c]))
         .collect();
     Command::new("sh")
-        .args(["-c", JANITOR, "janitor"])
+        .args(["-c", REAPER, "reaper"])
         .args([path.as_os_str(), plain.as_ref()])
         .current_dir("/")
         .process_group(0)
@@ -195,5 +196,5 @@ fn janitor(path: &Path) -> Result<Child, Trouble> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|e| Trouble::of("cannot start sh, which cleans up behind us", e))
+        .map_err(|e| Error::of("cannot start sh, which cleans up behind us", e))
 }

@@ -19,7 +19,7 @@ use crate::watch::Watch;
 const TARGETS: usize = 5;
 
 struct Course {
-    /// When `/readyz` first said 503.
+    /// When `/readyz` first said no.
     unready: Option<Duration>,
     /// Whether all sessions lived on until then.
     first: bool,
@@ -71,8 +71,8 @@ async fn drain(cluster: &Cluster, admin: &Admin, service: &str) -> Course {
         loop {
             match ask::get(address, "/readyz").await {
                 Ok(answer) if answer.status == 200 => sleep(Duration::from_millis(1)).await,
-                Ok(answer) if answer.status == 503 => return Some(SystemTime::now()),
-                _ => return None,
+                Ok(_) => return Some(SystemTime::now()),
+                Err(_) => return None,
             }
         }
     });

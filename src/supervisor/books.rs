@@ -1,0 +1,80 @@
+//! What the supervisor itself writes in a snapshot: before a task's first step, and after one that ended by itself.
+
+use std::time::Duration;
+
+use tokio::task::JoinError;
+use tracing::error;
+
+use crate::reason::{Cause, Facts, Phase, Reason};
+use crate::status::board::Slot;
+use crate::status::{Attempt, Because, Failure, Line, Moment, Place, Purpose, TargetStatus};
+use crate::target::{Source, Target, TargetName};
+
+/// A task that ended by itself is started again after that long; twice as long if it falls again soon.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+/// The longest of these pauses, and how long a task must run for them to begin anew.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long a task that fell so many times in a row pauses before it begins.
+pub(super) fn pause(falls: u32) -> Duration {
+    match falls.checked_sub(1) {
+        None => Duration::ZERO,
+        Some(before) => RESTART_AFTER.saturating_mul(2u32.saturating_pow(before)).min(LONGEST_PAUSE),
+    }
+}
+
+/// A target that nothing has happened to.
+pub(super) fn fresh(target: &Target) -> TargetStatus {
+    let place = match &target.source {
+        Source::Inline(endpoint) => Some(Place::of(endpoint)),
+        Source::File(_) => None,
+    };
+    TargetStatus::new(target.name.clone(), target.tuning.clone(), place, Moment::now())
+}
+
+pub(super) fn tell_fall(target: &TargetName, failure: Option<&JoinError>, restart_in: Duration) {
+    let cause = failure.map_or_else(|| "it returned".to_owned(), JoinError::to_string);
+    let remedy = Reason::Internal.remedy();
+    error!(%target, cause, ?restart_in, remedy, "the target's task ended by itself, its session is lost");
+}
+
+/// The task is gone and took session and attempt with it.
+pub(super) fn fell(slot: &Slot, pause: Duration) {
+    slot.send_modify(|status| {
+        let now = Moment::now();
+        if status.held().is_some() {
+            status.counters.disconnects.add(Reason::Internal);
+        }
+        match status.attempt {
+            Attempt::Knocking { early: Some(_), .. }
+            | Attempt::Knocking { purpose: Purpose::Confirm, .. }
+            | Attempt::Waiting { .. }
+            | Attempt::None => {}
+            Attempt::Knocking { early: None, .. } | Attempt::LoggingIn { .. } => {
+                status.counters.failures.add(Reason::Internal);
+                status.consecutive_failures += 1;
+                status.recent.push(false);
+                status.tried = true;
+            }
+        }
+        let detail = Facts::new(Phase::Idle, Cause::Internal).to_string();
+        status.last_failure = Some(Failure { at: now, reason: Reason::Internal, detail });
+        status.counters.restarts += 1;
+        if status.state().is_up() {
+            status.since = now;
+        }
+        status.line = Line::Lost { at: now, reason: Reason::Internal };
+        let until = now.after(pause);
+        let (purpose, because) = (Purpose::Reconnect, Because::Backoff);
+        status.attempt = Attempt::Waiting { until, knock: None, purpose, because };
+        status.session = None;
+        status.due = until.mono;
+    });
+}
+
+/// The same name, another endpoint: a new session and a fresh breaker, the counters go on.
+pub(super) fn renew(slot: &Slot, target: &Target) {
+    slot.send_modify(|status| {
+        let counters = std::mem::take(&mut status.counters);
+        *status = TargetStatus { counters, ..fresh(target) };
+    });
+}

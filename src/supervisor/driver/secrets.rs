@@ -1,0 +1,41 @@
+//! When the files with a target's secrets are worth watching, and the watch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::connection::{Connector, Fingerprint};
+use crate::status::{Attempt, Because, Line, TargetStatus};
+use crate::target::{RootCerts, Source, Target};
+
+/// The files are read that often.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Whether only another secret can help, or a sleeping database would not notice a new one.
+pub fn are_worth_watching(status: &TargetStatus, target: &Target) -> bool {
+    let rejected = matches!(status.attempt, Attempt::Waiting { because: Because::SlowLane, .. });
+    let asleep = matches!((&status.line, &status.attempt), (Line::Asleep { .. }, Attempt::None));
+    (rejected || asleep) && has_files(target)
+}
+
+/// Ends when a file differs from what the last attempt used.
+pub async fn changed<C: Connector>(connector: C, target: Arc<Target>, used: Fingerprint) {
+    loop {
+        // First of all: files that never hold still must not make us try without pause.
+        sleep(EVERY).await;
+        if connector.fingerprint(target.clone()).await != used {
+            return;
+        }
+    }
+}
+
+fn has_files(target: &Target) -> bool {
+    let in_string = match &target.source {
+        Source::File(_) => true,
+        Source::Inline(endpoint) => {
+            endpoint.tls.identity.is_some() || matches!(endpoint.tls.roots, RootCerts::File(_))
+        }
+    };
+    in_string || target.password_file.is_some()
+}

@@ -1,0 +1,85 @@
+//! What an operator reads.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_two_lines_that_an_operator_can_act_on() {
+    let mut sim = Sim::one(Tuning::default()).await;
+    assert_eq!(sim.log.take().len(), 1, "connected");
+    sim.run(s(100)).await;
+    sim.world.set("db", Mood::Refuses);
+    sim.world.end_sessions("db");
+    sim.run(s(3_600)).await;
+    let outage = sim.log.take();
+    assert!(outage.len() <= 2, "{outage:#?}");
+    for words in
+        ["WARN", "target=one", "from=\"up\"", "to=\"down\"", "reason=shutdown", "after=\"1m 40s\"", "remedy="]
+    {
+        assert!(outage[0].contains(words), "{words} is not in {}", outage[0]);
+    }
+    assert!(outage[1].contains("reason=refused"), "{outage:#?}");
+    sim.world.set("db", Mood::Up);
+    sim.run(s(2)).await;
+    let back = sim.log.take();
+    assert_eq!(back.len(), 1);
+    for words in ["INFO", "from=\"down\"", "to=\"up\"", "after=\"1h", "the database is back"] {
+        assert!(back[0].contains(words), "{words} is not in {}", back[0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn planned_gaps_and_sleep_are_no_outage_in_the_log() {
+    let refresh = Refresh { every: Some(s(10)), jitter: 0.0, overlap: false };
+    let mut sim = Sim::one(Tuning { refresh, ..Tuning::default() }).await;
+    sim.log.take();
+    sim.run(s(100)).await;
+    assert_eq!(sim.log.take(), Vec::<String>::new());
+    assert!(sim.status("one").counters.refreshes >= 9);
+    let idle_policy = crate::target::IdlePolicy::LetSleep;
+    let mut sim = Sim::one(Tuning { idle_policy, ..Tuning::default() }).await;
+    sim.log.take();
+    sim.run(s(300)).await;
+    sim.world.end_sessions("db");
+    sim.run(s(2)).await;
+    let told = sim.log.take();
+    assert!(told.len() == 1 && told[0].starts_with("INFO"), "{told:#?}");
+    assert_eq!(sim.state("one"), State::Sleeping);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_line_of_the_log_holds_a_password() {
+    let mut sim = Sim::new(&[("db", Mood::Rejects), ("bad", Mood::Breaks), ("dead", Mood::Refuses)]);
+    let on = |name, host| target(name, host, Tuning::default());
+    sim.supervisor.apply(&[on("a", "db"), on("b", "bad"), on("c", "dead")]);
+    sim.run(s(60)).await;
+    let told = sim.log.take();
+    assert!(told.len() >= 3);
+    assert!(told.iter().all(|line| !line.contains("secret ") && !line.contains("password=")), "{told:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_fails_in_turns_is_told_ever_more_rarely() {
+    let mut sim = Sim::new(&[("db", Mood::Refuses)]);
+    sim.supervisor.apply(&[target("one", "db", Tuning::default())]);
+    for turn in 0..3_600 {
+        sim.world.set("db", if turn % 2 == 0 { Mood::Refuses } else { Mood::Starting });
+        sim.run(s(2)).await;
+    }
+    let told = sim.log.take();
+    assert!((3..=9).contains(&told.len()), "{told:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thaw_tells_of_no_login_that_was_not_made() {
+    let refresh = Refresh { every: None, ..Tuning::default().refresh };
+    let mut sim = Sim::one(Tuning { refresh, ..Tuning::default() }).await;
+    assert!(sim.log.take()[0].contains("login="));
+    sim.run(s(100)).await;
+    sim.world.set("db", Mood::Hung);
+    sim.run(s(26)).await;
+    sim.world.set("db", Mood::Up);
+    sim.run(ms(3)).await;
+    let told = sim.log.take();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[0].contains("reason=timeout") && !told[1].contains("login="), "{told:#?}");
+}

@@ -1,0 +1,128 @@
+//! How a target is treated: the keys of the configuration as types, and their defaults.
+
+use std::time::Duration;
+
+pub use crate::policy::breaker::Limits as Breaker;
+
+/// How a target is treated. Every field applies live: changing one costs no session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tuning {
+    /// Whether its failure fails `/health` (`true`) or only degrades it.
+    pub required: bool,
+    pub idle_policy: IdlePolicy,
+    pub role: Role,
+    /// For knock and login together.
+    pub connect_timeout: Duration,
+    pub keepalives: Option<Keepalives>,
+    pub tcp_user_timeout: Option<Duration>,
+    pub ping: Ping,
+    pub refresh: Refresh,
+    pub backoff: Backoff,
+    pub breaker: Breaker,
+    /// `let_sleep`: prove a login that often.
+    pub wake_every: Option<Duration>,
+    /// The deadline of the first attempt after sleep.
+    pub wake_timeout: Duration,
+    /// `let_sleep`: close the idle session ourselves after that long.
+    pub close_idle_after: Option<Duration>,
+}
+
+/// What a quiet session is for: to be kept from going idle, or to let its database sleep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum IdlePolicy {
+    #[default]
+    KeepAwake,
+    LetSleep,
+}
+
+impl IdlePolicy {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            IdlePolicy::KeepAwake => "keep_awake",
+            IdlePolicy::LetSleep => "let_sleep",
+        }
+    }
+}
+
+/// The role that a server must have, or has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Role {
+    #[default]
+    Any,
+    Primary,
+    Standby,
+}
+
+impl Role {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::Any => "any",
+            Role::Primary => "primary",
+            Role::Standby => "standby",
+        }
+    }
+}
+
+/// TCP keepalives: the silence before the first probe, the time between probes, and how many may stay unanswered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalives {
+    pub idle: Duration,
+    pub interval: Duration,
+    pub count: u32,
+}
+
+impl Keepalives {
+    /// What is probed by where they are on and nothing else is said.
+    pub const DEFAULT: Keepalives =
+        Keepalives { idle: Duration::from_secs(10), interval: Duration::from_secs(5), count: 5 };
+}
+
+/// How a session is proven between logins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ping {
+    pub interval: Duration,
+    pub timeout: Duration,
+}
+
+/// How a fresh login is proven.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Refresh {
+    /// `None` is `off`.
+    pub every: Option<Duration>,
+    /// 0 to 1; only shortens.
+    pub jitter: f64,
+    /// Whether the new session is opened before the old one is closed.
+    pub overlap: bool,
+}
+
+/// The waits after failed logins: the least, and the bound that the doubling stops at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    pub initial: Duration,
+    pub max: Duration,
+}
+
+/// What is in force where nothing is said; `config.yaml` shows the same numbers, and a test that they agree.
+impl Default for Tuning {
+    fn default() -> Self {
+        Tuning {
+            required: true,
+            idle_policy: IdlePolicy::KeepAwake,
+            role: Role::Any,
+            connect_timeout: Duration::from_secs(10),
+            keepalives: Some(Keepalives::DEFAULT),
+            tcp_user_timeout: Some(Duration::from_secs(30)),
+            ping: Ping { interval: Duration::from_secs(30), timeout: Duration::from_secs(5) },
+            refresh: Refresh { every: Some(Duration::from_secs(240)), jitter: 0.1, overlap: true },
+            backoff: Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(30) },
+            breaker: Breaker {
+                consecutive_failures: 5,
+                open_for: Duration::from_secs(10),
+                max_open_for: Duration::from_secs(30),
+            },
+            wake_every: None,
+            wake_timeout: Duration::from_secs(45),
+            close_idle_after: None,
+        }
+    }
+}
