@@ -89,7 +89,8 @@ fn each_dashboard_has_the_four_variables_and_every_query_uses_those_that_fit_it(
                 assert!(alerts || selector.contains(r#"instance=~"$instance""#), "{title}: {selector}");
             }
             let bare = expr.replace("vector(0)", "");
-            let named = bare.matches("pgtether_").count() - bare.matches("and on (job, instance) pgtether_build_info").count();
+            let named = bare.matches("pgtether_").count()
+                - bare.matches("and on (job, instance) pgtether_build_info").count();
             assert!(bare.matches('{').count() >= named, "{title}: a metric without a selector in {expr}");
         }
     }
@@ -156,9 +157,14 @@ fn the_words_for_states_are_the_programs_and_in_the_order_of_their_codes() {
         for panel in dashboard.panels.iter().filter(|panel| panel.shows_words()) {
             for (code, word) in words(panel).iter().enumerate() {
                 let term = format!(r#"{code} * (pgtether_"#);
-                let of_this = panel.queries[0].expr.split(&term).nth(1).unwrap_or_else(|| panic!("{}", panel.title));
+                let of_this =
+                    panel.queries[0].expr.split(&term).nth(1).unwrap_or_else(|| panic!("{}", panel.title));
                 let state = format!(r#"state="{}""#, word.replace(' ', "_"));
-                assert!(of_this.split('}').next().unwrap().contains(&state), "{}: {code} is not {word}", panel.title);
+                assert!(
+                    of_this.split('}').next().unwrap().contains(&state),
+                    "{}: {code} is not {word}",
+                    panel.title
+                );
                 seen += 1;
             }
             let states = panel.queries[0].expr.matches("state=\"").count();

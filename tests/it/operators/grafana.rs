@@ -8,7 +8,8 @@ use super::repository;
 
 /// Every dashboard in `dashboards/`.
 pub fn all() -> Vec<Dashboard> {
-    let mut files: Vec<_> = fs::read_dir(repository("dashboards")).unwrap().map(|f| f.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(repository("dashboards")).unwrap().map(|f| f.unwrap().path()).collect();
     files.sort();
     let files = files.iter().filter(|file| file.extension().is_some_and(|end| end == "json"));
     let dashboards: Vec<_> = files.map(|f| Dashboard::read(&fs::read_to_string(f).unwrap())).collect();
@@ -58,7 +59,8 @@ pub struct Values<'a> {
 impl Dashboard {
     fn read(text: &str) -> Dashboard {
         let json: Value = serde_json::from_str(text).unwrap();
-        let panels = json["panels"].as_array().unwrap().iter().filter(|p| p["type"] != "row").map(Panel::read);
+        let panels =
+            json["panels"].as_array().unwrap().iter().filter(|p| p["type"] != "row").map(Panel::read);
         Dashboard { uid: text_of(&json["uid"]), panels: panels.collect(), json }
     }
 

@@ -7,8 +7,9 @@ use std::process::Child;
 use std::time::Duration;
 
 use hyper::Method;
-use pgtether::demo::den::Den;
+
 use pgtether::demo::postgres::free_port;
+use pgtether::demo::scratch::Scratch;
 use serde_json::Value;
 
 use crate::process::{request, wait_until};
@@ -22,7 +23,7 @@ pub struct Monitoring {
     prometheus: SocketAddr,
     alertmanager: SocketAddr,
     processes: Vec<Child>,
-    den: Den,
+    scratch: Scratch,
 }
 
 /// One series of an answer: its labels, and its values by time.
@@ -46,7 +47,7 @@ pub struct Firing {
 impl Monitoring {
     /// Starts both: scrapes `scraped` every second under these rules, and keeps quiet as `inhibitions` say.
     pub async fn start(scraped: SocketAddr, rules: &str, inhibitions: &str) -> Monitoring {
-        let den = Den::new().unwrap();
+        let scratch = Scratch::new().unwrap();
         let address = || SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
         let (prometheus, alertmanager) = (address(), address());
         let scrape = format!(
@@ -58,10 +59,10 @@ impl Monitoring {
             "route: {{receiver: nobody, group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}\n\
              receivers: [{{name: nobody}}]\n{inhibitions}"
         );
-        den.write(&den.path().join("prometheus.yml"), &scrape).unwrap();
-        den.write(&den.path().join("alertmanager.yml"), &route).unwrap();
-        den.write(&den.path().join("rules.yaml"), rules).unwrap();
-        let mut monitoring = Monitoring { prometheus, alertmanager, processes: Vec::new(), den };
+        scratch.write(&scratch.path().join("prometheus.yml"), &scrape).unwrap();
+        scratch.write(&scratch.path().join("alertmanager.yml"), &route).unwrap();
+        scratch.write(&scratch.path().join("rules.yaml"), rules).unwrap();
+        let mut monitoring = Monitoring { prometheus, alertmanager, processes: Vec::new(), scratch };
         monitoring.spawn(
             ALERTMANAGER,
             &[
@@ -87,9 +88,9 @@ impl Monitoring {
     }
 
     fn spawn(&mut self, program: &str, args: &[&str]) {
-        let log = self.den.path().join(format!("{}.log", program.rsplit('/').next().unwrap()));
+        let log = self.scratch.path().join(format!("{}.log", program.rsplit('/').next().unwrap()));
         let log = std::fs::File::create(log).unwrap();
-        let mut command = self.den.command(Path::new(program), self.den.path());
+        let mut command = self.scratch.command(Path::new(program), self.scratch.path());
         command.args(args).stdout(log.try_clone().unwrap()).stderr(log);
         let process = command.spawn();
         self.processes.push(process.unwrap_or_else(|e| panic!("{program}: {e}; `make tools` installs it")));
@@ -146,7 +147,7 @@ impl Monitoring {
 
     /// All that both have said.
     pub fn log(&self) -> String {
-        let files = std::fs::read_dir(self.den.path()).unwrap().map(|file| file.unwrap().path());
+        let files = std::fs::read_dir(self.scratch.path()).unwrap().map(|file| file.unwrap().path());
         let logs = files.filter(|file| file.extension().is_some_and(|end| end == "log"));
         logs.map(|file| std::fs::read_to_string(file).unwrap()).collect()
     }

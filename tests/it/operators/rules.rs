@@ -148,13 +148,16 @@ fn each_alert_fires_and_stays_silent_as_promtools_tests_say() {
     }
     // It would have spoken up.
     let folder = tempfile::tempdir().unwrap();
-    let wrong = fs::read_to_string(tests().pop().unwrap()).unwrap();
+    let wrong = fs::read_to_string(repository("tests/rules/sessions.yaml")).unwrap();
     let rules = repository(FILE);
     let wrong = wrong.replace("../../dashboards/rules/pgtether.rules.yaml", rules.to_str().unwrap());
-    let wrong = wrong.replace("severity: warning", "severity: wrong").replace("severity: critical", "severity: wrong");
+    let wrong = wrong
+        .replace("severity: warning", "severity: wrong")
+        .replace("severity: critical", "severity: wrong");
     let file = folder.path().join("wrong.yaml");
     fs::write(&file, wrong).unwrap();
-    let said = promtool(&["test", "rules", file.to_str().unwrap()]).expect_err("promtool took a wrong severity");
+    let said =
+        promtool(&["test", "rules", file.to_str().unwrap()]).expect_err("promtool took a wrong severity");
     assert!(said.contains("FAILED"), "{said}");
 }
 

@@ -22,7 +22,8 @@ pub async fn take(monitoring: &Monitoring, from: f64, to: f64) {
     fs::create_dir_all(FOLDER).unwrap();
     let mut problems = Vec::new();
     for dashboard in grafana::all() {
-        let all = Values { job: ".+", instance: ".+", target: ".+", rate_interval: RATE_INTERVAL, range: &range };
+        let all =
+            Values { job: ".+", instance: ".+", target: ".+", rate_interval: RATE_INTERVAL, range: &range };
         for panel in &dashboard.panels {
             let answers = ask(monitoring, panel, &all, from, to).await;
             let judged = judge(panel, &answers).and_then(|()| expected(&dashboard.uid, panel, &answers));
