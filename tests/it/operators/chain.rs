@@ -45,8 +45,12 @@ const FIRING: &[(&str, &str, &str)] = &[
 /// What fires when pgtether answers nobody.
 const BLIND: &[(&str, &str, &str)] =
     &[("PgtetherExporterDown", "critical", ""), ("PgtetherExporterDown", "warning", "")];
-/// What may fire as well, where the faults last long enough for that.
-const LATER: &[(&str, &str, &str)] = &[("PgtetherBreakerOpen", "warning", "full")];
+/// What may fire as well: where the faults last long enough, or scrapes happen to see each of many short ones.
+const LATER: &[(&str, &str, &str)] = &[
+    ("PgtetherBreakerOpen", "warning", "full"),
+    ("PgtetherErrorBudgetBurn", "critical", "flappy"),
+    ("PgtetherErrorBudgetBurn", "warning", "flappy"),
+];
 /// It is over when six hours know of no outage, which are six minutes here.
 const LASTING: (&str, &str) = ("PgtetherErrorBudgetBurn", "warning");
 

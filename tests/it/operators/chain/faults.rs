@@ -134,8 +134,9 @@ impl Scene {
 
     /// Two of the faults once more.
     pub async fn strike_again(&mut self) {
-        self.shaky.stop(Shutdown::Immediate).unwrap();
         self.admin.query("ALTER ROLE rotated PASSWORD 'again'").await;
+        self.await_target("rotated", "degraded").await;
+        self.shaky.stop(Shutdown::Immediate).unwrap();
     }
 
     async fn await_target(&self, target: &str, state: &str) {
@@ -164,19 +165,20 @@ fn configuration(folder: &TempDir, steady: &Cluster, shaky: &Cluster, way: u16) 
         |tls| format!("url: {}?sslmode={tls}", shaky.url("postgres", shaky.password(), "postgres"));
     let secret = format!("password_file: {}", folder.path().join("password").display());
     let rotated = format!("url: postgresql://rotated@127.0.0.1:{}/postgres?sslmode=disable", steady.port());
-    let ping = "ping: {interval: 1s, timeout: 1s}";
-    let patient = "ping: {interval: 2s, timeout: 2s}";
+    let hasty = "ping: {interval: 1s, timeout: 1s}";
+    // A machine that is busy may be slow, which is no fault of the server's.
+    let ping = "ping: {interval: 2s, timeout: 2s}";
     let refresh = "refresh: {every: 2s}";
     let often = "backoff: {initial: 100ms, max: 500ms}";
     targets(&[
-        ("main", &[&of_shaky("require"), ping, refresh, often]),
-        ("optional", &[&of_shaky("disable"), ping, refresh, often, "required: false"]),
+        ("main", &[&of_shaky("require"), hasty, refresh, often]),
+        ("optional", &[&of_shaky("disable"), hasty, refresh, often, "required: false"]),
         ("calm", &[&url("calm", steady.port(), "disable"), ping, refresh]),
         ("asleep", &[&url("sleepy", steady.port(), "disable"), "idle_policy: let_sleep"]),
         ("rotated", &[&rotated, &secret, ping, refresh]),
-        ("full", &[&url("full", steady.port(), "disable"), ping, refresh]),
+        ("full", &[&url("full", steady.port(), "disable"), ping, refresh, "backoff: {initial: 5s, max: 6s}"]),
         ("flappy", &[&url("flappy", steady.port(), "disable"), ping, "refresh: {every: off}", often]),
-        ("slow", &[&url("slow", way, "disable"), patient, "refresh: {every: off}"]),
+        ("slow", &[&url("slow", way, "disable"), ping, "refresh: {every: off}"]),
         ("certified", &[&url("certified", steady.port(), "require"), ping, refresh]),
     ])
 }
