@@ -98,8 +98,14 @@ impl Panel {
     }
 
     /// Whether its values are codes of states, which it shows as words.
-    pub fn shows_words(&self) -> bool {
-        self.json["fieldConfig"]["defaults"]["mappings"].is_array()
+    pub fn shows_states(&self) -> bool {
+        self.word(0.0).is_some()
+    }
+
+    /// The word that it shows in place of a value.
+    pub fn word(&self, value: f64) -> Option<&str> {
+        let mappings = &self.json["fieldConfig"]["defaults"]["mappings"];
+        mappings[0]["options"][value.to_string()]["text"].as_str()
     }
 }
 

@@ -65,14 +65,15 @@ async fn ask<'a>(
 fn judge(panel: &Panel, answers: &[(&Query, Vec<Series>)]) -> Result<(), String> {
     for (query, series) in answers {
         let values = series.iter().flat_map(|series| &series.values).map(|(_, value)| *value);
-        let numbers: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+        let shown = |value: &f64| value.is_finite() && (panel.shows_states() || panel.word(*value).is_none());
+        let numbers: Vec<f64> = values.filter(shown).collect();
         if numbers.is_empty() {
             return Err(format!("shows nothing: {}", query.expr));
         }
         let most = match panel.unit.as_str() {
             "percentunit" => 1.0 + f64::EPSILON,
             // A rate of a process that has threads for what blocks.
-            "short" if panel.shows_words() => 4.0,
+            "short" if panel.shows_states() => 4.0,
             // The certificates of this scene live for 20 days.
             "s" => 21.0 * 86400.0,
             "ops" | "reqps" => 1000.0,
