@@ -1,11 +1,11 @@
 # Two commands matter: `make demo` and `make test`. Both install what they need and say so first.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos test lint figures pictures tools release clean
+.PHONY: help demo chaos test lint chart chart-update image figures pictures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
 help: ## Lists these targets.
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: ## Supervises a throw-away PostgreSQL: page, metrics and health to look at; ctrl-C ends it.
 	@tests/tools.sh build postgres
@@ -18,6 +18,7 @@ test: ## Passes everything that has to hold: format, lints, docs, all tests agai
 	@tests/tools.sh build lint test
 	$(MAKE) lint
 	$(CARGO) test --locked --no-fail-fast
+	$(MAKE) chart
 
 # Module docs are for those who read the code: they may name what is private.
 lint: ## Format, clippy and rustdoc, warnings as errors.
@@ -25,6 +26,19 @@ lint: ## Format, clippy and rustdoc, warnings as errors.
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc --locked --no-deps --document-private-items
+
+chart: ## Checks the Helm chart, the recipes and the systemd unit.
+	@tests/tools.sh build chart
+	$(CARGO) build --locked
+	tests/chart/run.sh
+
+chart-update: ## Rewrites what the chart has from elsewhere, and its rendered manifests.
+	@tests/tools.sh chart
+	tests/chart/run.sh --update
+
+image: ## Builds the image with docker, podman or buildah, and starts it once; WITHOUT_REGISTRY=1 pulls nothing.
+	$(if $(WITHOUT_REGISTRY),@tests/tools.sh build image)
+	image/make.sh
 
 figures: ## Measures what README's figures say, in a quarter of an hour; ONLY=hang,fleet for some, QUICK=1 for a trial.
 	@tests/tools.sh build test figures

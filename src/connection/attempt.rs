@@ -10,9 +10,9 @@ use tokio_postgres::config::{
 
 use super::facts::cause;
 use super::knock::Address;
-use super::login::Entry;
+use super::login::Context;
+use super::ping::Question;
 use super::session::{Outcome, PgSession};
-use super::standing::Question;
 use super::tap::{AlreadyNegotiated, Stream, Tap};
 use super::{Login, Session, SessionFacts, tls};
 use crate::reason::{Cause, Facts, Phase};
@@ -29,7 +29,7 @@ pub enum Ask {
 
 /// One try, with all that it needs.
 pub struct Attempt<'a> {
-    pub entry: &'a Entry<'a>,
+    pub context: &'a Context<'a>,
     /// What the server must be.
     pub attrs: SessionAttrs,
     /// The host's place in the connection string.
@@ -54,7 +54,7 @@ impl Attempt<'_> {
         let mut session = self.startup(&secured.tap).await?;
         let startup = began.elapsed();
         let answer = timeout_at(self.until, async {
-            session.ask(Question::for_role(self.entry.role, self.attrs));
+            session.ask(Question::for_role(self.context.role, self.attrs));
             session.outcome().await
         });
         let (ping, role) = match answer.await {
@@ -81,7 +81,7 @@ impl Attempt<'_> {
         if self.ask == Ask::Plain {
             return Ok(plain(socket));
         }
-        let endpoint = self.entry.endpoint;
+        let endpoint = self.context.endpoint;
         let tls = &endpoint.tls;
         let began = Instant::now();
         if tls.negotiation == SslNegotiation::Postgres {
@@ -94,7 +94,7 @@ impl Attempt<'_> {
             }
         }
         let requested = began.elapsed();
-        let connector = self.entry.connectors.get(tls, self.entry.calls);
+        let connector = self.context.connectors.get(tls, self.context.calls);
         let connector = within(self.until, Phase::Prepare, connector).await?;
         let began = Instant::now();
         let name = self.verified_name();
@@ -110,7 +110,7 @@ impl Attempt<'_> {
 
     async fn startup(&self, tap: &Tap) -> Result<PgSession, Facts> {
         let config = self.config();
-        let password = self.entry.endpoint.password.as_ref();
+        let password = self.context.endpoint.password.as_ref();
         let join = async {
             let joined = config.connect_raw(tap.clone(), AlreadyNegotiated).await;
             joined.map_err(|error| cause(tap, &error, password))
@@ -120,12 +120,12 @@ impl Attempt<'_> {
     }
 
     fn config(&self) -> Config {
-        let endpoint = self.entry.endpoint;
+        let endpoint = self.context.endpoint;
         let mut config = Config::new();
         config
             .user(&endpoint.user)
             .dbname(&endpoint.database)
-            .application_name(endpoint.application_name.as_deref().unwrap_or(self.entry.service))
+            .application_name(endpoint.application_name.as_deref().unwrap_or(self.context.service))
             // Makes tokio-postgres take our stream as its TLS stream, whatever it is.
             .ssl_mode(Ssl::Require)
             .ssl_negotiation(Negotiation::Direct)
@@ -145,7 +145,7 @@ impl Attempt<'_> {
 
     /// What the certificate must name: the host as written, without the dot that roots it; else the address.
     fn verified_name(&self) -> String {
-        match (self.entry.endpoint.hosts.get(self.host), self.address) {
+        match (self.context.endpoint.hosts.get(self.host), self.address) {
             (Some(Host::Tcp { name, .. }), _) if !name.is_empty() => {
                 name.strip_suffix('.').unwrap_or(name).to_owned()
             }
@@ -155,9 +155,9 @@ impl Attempt<'_> {
     }
 
     fn facts(&self, secured: &Secured) -> SessionFacts {
-        secured.tap.saw(|saw| {
-            let server_version = saw.parameters.get("server_version").cloned().unwrap_or_default();
-            let backend_pid = saw.key.map(|(id, _)| id);
+        secured.tap.seen(|seen| {
+            let server_version = seen.parameters.get("server_version").cloned().unwrap_or_default();
+            let backend_pid = seen.key.map(|(id, _)| id);
             SessionFacts {
                 pooler: pooler(&server_version, backend_pid),
                 server_version,

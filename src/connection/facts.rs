@@ -23,14 +23,14 @@ const PASSWORD_REQUESTS: [u32; 3] = [3, 5, 10];
 /// Why the conversation on `tap` ended, or an answer on it was an error. What the server said counts most, then how
 /// the stream ended; `error` is tokio-postgres's view, which comes last because it hides both.
 pub fn cause(tap: &Tap, error: &tokio_postgres::Error, password: Option<&Secret>) -> Cause {
-    let said = tap.saw(|saw| saw.error.clone().or_else(|| saw.farewell.clone()));
+    let said = tap.seen(|seen| seen.error.clone().or_else(|| seen.farewell.clone()));
     if let Some(words) = said {
         return server(words, password);
     }
     if let Some(ended) = tap.ended() {
         return scrubbed(ended, password);
     }
-    let asked = tap.saw(|saw| saw.authentication);
+    let asked = tap.seen(|seen| seen.authentication);
     if password.is_none() && asked.is_some_and(|code| PASSWORD_REQUESTS.contains(&code)) {
         return Cause::Config {
             message:

@@ -15,14 +15,14 @@ const SERVER_HELLO: u8 = 2;
 const SUPPORTED_VERSIONS: u16 = 43;
 
 /// A stream that keeps the first bytes that came, until they are asked for.
-pub struct Eavesdrop {
+pub struct Sniffer {
     stream: Stream,
     heard: Option<Vec<u8>>,
 }
 
-impl Eavesdrop {
+impl Sniffer {
     pub fn new(stream: Stream) -> Self {
-        Eavesdrop { stream, heard: Some(Vec::new()) }
+        Sniffer { stream, heard: Some(Vec::new()) }
     }
 
     /// The version that the server chose; stops listening.
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl AsyncRead for Eavesdrop {
+impl AsyncRead for Sniffer {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -106,7 +106,7 @@ impl AsyncRead for Eavesdrop {
     }
 }
 
-impl AsyncWrite for Eavesdrop {
+impl AsyncWrite for Sniffer {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

@@ -21,7 +21,7 @@ pub struct Door {
 }
 
 /// Everything that the attempts of one login have in common.
-pub struct Entry<'a> {
+pub struct Context<'a> {
     pub endpoint: &'a Endpoint,
     pub sockets: &'a SocketTuning,
     pub connectors: &'a Connectors,
@@ -33,7 +33,7 @@ pub struct Entry<'a> {
     pub deadline: Instant,
 }
 
-impl Entry<'_> {
+impl Context<'_> {
     pub async fn login(self, door: Door) -> Result<(PgSession, Login), Facts> {
         let attrs = self.endpoint.session;
         let first = self.walk(attrs, Some(door.arrival), door.route).await;
@@ -96,7 +96,7 @@ impl Entry<'_> {
     ) -> Result<(PgSession, Login), Facts> {
         let Arrival { socket, host, address, .. } = arrival;
         let (first, second) = ways(self.endpoint.tls.mode, &address);
-        let way = |ask| Attempt { entry: self, attrs, host, address: &address, ask, until };
+        let way = |ask| Attempt { context: self, attrs, host, address: &address, ask, until };
         let facts = match way(first).run(socket).await {
             Ok(entered) => return Ok(entered),
             Err(facts) => facts,

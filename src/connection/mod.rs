@@ -5,9 +5,12 @@
 //!
 //! ```text
 //! postgres   files, then the way below          session    event, ping, close, into_raw
-//! knock      names, addresses, sockets          tap        the stream under tokio-postgres
-//! login      which host, which way of sslmode   scanner    what the server says, and how much
-//! attempt    one socket: TLS, startup, ping     facts      what happened, free of secrets
+//! knock      names, addresses, sockets          ping       what is asked, what the answer tells
+//! login      which host, which way of sslmode   tap        the stream under tokio-postgres
+//! attempt    one socket: TLS, startup, ping     scanner    what the server says, and how much
+//! tls        handshake, certificates            hello      which version of TLS was agreed on
+//! files      secrets and certificates           blocking   calls that block, bounded in number
+//! facts      what happened, free of secrets
 //! ```
 
 mod attempt;
@@ -17,10 +20,10 @@ mod files;
 mod hello;
 mod knock;
 mod login;
+mod ping;
 mod postgres;
 mod scanner;
 mod session;
-mod standing;
 mod tap;
 mod tls;
 
@@ -104,6 +107,7 @@ pub enum SessionEvent {
 pub trait Connector: Clone + Send + Sync + 'static {
     /// An accepted socket, not logged in yet.
     type Door: Send + 'static;
+    /// A session that is logged in.
     type Session: Session;
 
     /// Reads the target's files.

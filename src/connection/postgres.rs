@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::blocking::Blocking;
 use super::files::{Certificates, Contents};
 use super::knock::{Resolver, Route};
-use super::login::{Door, Entry};
+use super::login::{Context, Door};
 use super::session::PgSession;
 use super::tls::Connectors;
 use super::{Connector, Fingerprint, KnockTimes, Login, Prepared};
@@ -68,15 +68,16 @@ impl Shared {
     /// The connection string, and the hash of all that was read for it.
     async fn read(&self, target: Arc<Target>) -> Result<(Result<Endpoint, Cause>, Fingerprint), Cause> {
         let hasher = self.hasher.clone();
+        let whose = Arc::clone(&target);
         let read = move || {
-            let contents = Contents::read(&target);
-            let endpoint = contents.endpoint(&target);
+            let contents = Contents::read(&whose);
+            let endpoint = contents.endpoint(&whose);
             let certificates =
                 endpoint.as_ref().ok().and_then(|endpoint| Certificates::read(&endpoint.tls).ok());
             let fingerprint = Fingerprint(hasher.hash_one((contents.bytes(), certificates)));
             (endpoint, fingerprint)
         };
-        self.calls.run(read).await
+        if target.has_files() { self.calls.run_for(&target.name, read).await } else { Ok(read()) }
     }
 }
 
@@ -99,7 +100,7 @@ impl Connector for Postgres {
         async move {
             let prepared = timeout(READING, shared.prepare(target)).await;
             prepared
-                .unwrap_or(Err(Cause::Config {
+                .unwrap_or(Err(Cause::Local {
                     message: format!("reading the target's files took longer than {} s", READING.as_secs()),
                 }))
                 .map_err(|cause| Facts::new(Phase::Prepare, cause))
@@ -146,7 +147,7 @@ impl Connector for Postgres {
         let shared = Arc::clone(&self.0);
         // The states of TLS, startup and ping together are large; the supervisor's slots should not be.
         Box::pin(async move {
-            let entry = Entry {
+            let context = Context {
                 endpoint: &prepared.endpoint,
                 sockets: &prepared.sockets,
                 connectors: &shared.connectors,
@@ -156,7 +157,7 @@ impl Connector for Postgres {
                 role: target.tuning.role,
                 deadline,
             };
-            entry.login(door).await
+            context.login(door).await
         })
     }
 }

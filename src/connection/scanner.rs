@@ -23,7 +23,7 @@ pub struct Words {
 
 /// What was seen so far.
 #[derive(Debug, Default)]
-pub struct Saw {
+pub struct Seen {
     /// The last request for authentication (0 is "ok").
     pub authentication: Option<u32>,
     /// BackendKeyData: process id and secret key.
@@ -58,27 +58,27 @@ pub struct Scanner {
     at: At,
     spent: usize,
     messages: u64,
-    saw: Saw,
+    seen: Seen,
 }
 
 impl Scanner {
     pub fn new() -> Self {
-        Scanner { at: At::START, spent: 0, messages: 0, saw: Saw::default() }
+        Scanner { at: At::START, spent: 0, messages: 0, seen: Seen::default() }
     }
 
-    pub fn saw(&self) -> &Saw {
-        &self.saw
+    pub fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// A question is about to be asked: a new allowance, and old errors are history.
     pub fn ask(&mut self) {
         self.spent = 0;
-        self.saw.ready = false;
+        self.seen.ready = false;
         self.forget_error();
     }
 
     pub fn forget_error(&mut self) {
-        self.saw.error = None;
+        self.seen.error = None;
     }
 
     /// Nothing of a message is outstanding: the next byte starts a new one.
@@ -147,7 +147,7 @@ impl Scanner {
             let message = String::from_utf8_lossy(&text).trim().to_owned();
             if message.contains("fork") {
                 // What PostgreSQL means where it still can say it: insufficient resources.
-                self.saw.error =
+                self.seen.error =
                     Some(Words { sqlstate: "53000".to_owned(), message: message.clone(), fatal: true });
             }
             return Violation(format!("an error in an outdated protocol: {message}"));
@@ -162,29 +162,29 @@ impl Scanner {
     fn close(&mut self, tag: u8, body: &[u8]) -> Result<(), Violation> {
         self.at = At::START;
         match tag {
-            b'R' => self.saw.authentication = word(body, 0),
+            b'R' => self.seen.authentication = word(body, 0),
             b'K' => {
                 if let (Some(id), Some(key)) = (word(body, 0), word(body, 4)) {
-                    self.saw.key = Some((id as i32, key as i32));
+                    self.seen.key = Some((id as i32, key as i32));
                 }
             }
             b'S' => {
                 let mut texts = body.split(|b| *b == 0).map(String::from_utf8_lossy);
                 if let (Some(name), Some(value)) = (texts.next(), texts.next()) {
-                    self.saw.parameters.insert(name.into_owned(), value.into_owned());
+                    self.seen.parameters.insert(name.into_owned(), value.into_owned());
                 }
-                if self.saw.parameters.len() > MAX_PARAMETERS {
+                if self.seen.parameters.len() > MAX_PARAMETERS {
                     return Err(Violation(format!("more than {MAX_PARAMETERS} parameters reported")));
                 }
             }
-            b'E' => self.saw.error = Some(words(body)),
+            b'E' => self.seen.error = Some(words(body)),
             b'N' => {
                 let said = words(body);
                 if said.sqlstate.starts_with("57P") {
-                    self.saw.farewell = Some(said);
+                    self.seen.farewell = Some(said);
                 }
             }
-            b'Z' => self.saw.ready = body == b"I",
+            b'Z' => self.seen.ready = body == b"I",
             _ => {}
         }
         Ok(())
@@ -256,12 +256,12 @@ mod tests {
             for bytes in greeting().chunks(piece) {
                 scanner.feed(bytes).unwrap();
             }
-            let saw = scanner.saw();
-            assert_eq!(saw.authentication, Some(0));
-            assert_eq!(saw.parameters["server_version"], "15.18");
-            assert_eq!(saw.key, Some((0x1001, -2)));
-            assert_eq!(saw.farewell.as_ref().unwrap().sqlstate, "57P01");
-            assert!(saw.ready && scanner.between_messages());
+            let seen = scanner.seen();
+            assert_eq!(seen.authentication, Some(0));
+            assert_eq!(seen.parameters["server_version"], "15.18");
+            assert_eq!(seen.key, Some((0x1001, -2)));
+            assert_eq!(seen.farewell.as_ref().unwrap().sqlstate, "57P01");
+            assert!(seen.ready && scanner.between_messages());
         }
     }
 
@@ -269,7 +269,7 @@ mod tests {
     fn an_error_in_the_servers_own_encoding_keeps_its_sqlstate() {
         let mut scanner = Scanner::new();
         scanner.feed(&greeting()).unwrap();
-        let error = scanner.saw().error.clone().unwrap();
+        let error = scanner.seen().error.clone().unwrap();
         assert_eq!((error.sqlstate.as_str(), error.fatal), ("28P01", true));
         assert_eq!(error.message, "n\u{fffd}o pode");
     }
@@ -311,7 +311,7 @@ mod tests {
         let mut scanner = Scanner::new();
         let said = b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0";
         scanner.feed(said).unwrap_err();
-        let error = scanner.saw().error.clone().unwrap();
+        let error = scanner.seen().error.clone().unwrap();
         assert_eq!(error.sqlstate, "53000");
         assert!(error.message.starts_with("could not fork new process"), "{}", error.message);
     }
@@ -321,8 +321,8 @@ mod tests {
         let mut scanner = Scanner::new();
         scanner.feed(&greeting()).unwrap();
         scanner.ask();
-        assert_eq!(scanner.saw().error, None);
-        assert!(!scanner.saw().ready);
+        assert_eq!(scanner.seen().error, None);
+        assert!(!scanner.seen().ready);
     }
 
     #[test]

@@ -4,17 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, Connection, SimpleQueryMessage};
 
-use super::standing::{Answer, Question, fits, wanted};
+use super::ping::{Answer, Question, fits, wanted};
 use super::tap::{Stream, Tap};
 use super::{Session, SessionEvent, facts};
 use crate::reason::{Cause, Facts, Phase};
@@ -59,7 +59,7 @@ pub enum Outcome {
 struct Ping {
     asked: Instant,
     question: Question,
-    answer: Pin<Box<dyn Future<Output = Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>> + Send>>,
+    answer: BoxFuture<'static, Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>>,
 }
 
 impl PgSession {
@@ -91,12 +91,13 @@ impl PgSession {
         let Some(stream) = self.tap.take_stream() else {
             return Err(Box::new(self));
         };
-        let (key, parameters) = self.tap.saw(|saw| (saw.key, saw.parameters.clone()));
+        let (key, parameters) = self.tap.seen(|seen| (seen.key, seen.parameters.clone()));
         // Dropping connection and client sends nothing: their handle is empty by now.
         let (process_id, secret_key) = key.unwrap_or_default();
         Ok(Raw { stream, process_id, secret_key, parameters })
     }
 
+    /// Starts a ping; its end comes as an [`Outcome`].
     pub fn ask(&mut self, question: Question) {
         self.tap.ask();
         let client = Arc::clone(&self.client);
@@ -117,12 +118,14 @@ impl PgSession {
         if let Poll::Ready(outcome) = self.poll_ping(cx) {
             return Poll::Ready(outcome);
         }
-        if self.ended.is_none() && self.poll_connection(cx).is_pending() {
-            return Poll::Pending;
-        }
-        // An answer that came before the end is still an answer.
+        let ended = self.ended.is_some() || self.poll_connection(cx).is_ready();
+        // What was just read may hold the answer: told now, not when the caller's clock has had a look. One that came
+        // before the end is still an answer.
         if let Poll::Ready(outcome) = self.poll_ping(cx) {
             return Poll::Ready(outcome);
+        }
+        if !ended {
+            return Poll::Pending;
         }
         let end = self.ended.take().unwrap_or(Ok(()));
         Poll::Ready(self.lost(end))
@@ -178,7 +181,7 @@ impl PgSession {
 
     /// A fatal error ends the session, and so does an end that needs no error; any other error is the ping's own.
     fn refused(&mut self, error: tokio_postgres::Error) -> Outcome {
-        let own = self.tap.saw(|saw| saw.error.clone()).filter(|words| !words.fatal);
+        let own = self.tap.seen(|seen| seen.error.clone()).filter(|words| !words.fatal);
         let Some(words) = own else {
             let end = self.ended.take().unwrap_or(Err(error));
             return self.lost(end);
@@ -234,7 +237,7 @@ impl Session for PgSession {
 
 impl fmt::Debug for PgSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let process = self.tap.saw(|saw| saw.key.map(|(id, _)| id));
+        let process = self.tap.seen(|seen| seen.key.map(|(id, _)| id));
         f.debug_struct("PgSession").field("process_id", &process).finish_non_exhaustive()
     }
 }

@@ -15,13 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use super::facts;
-use super::scanner::{Saw, Scanner, Violation};
+use super::scanner::{Scanner, Seen, Violation};
 use crate::reason::Cause;
 
 /// What carries bytes both ways: a socket, or TLS on one.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
+/// A [`Duplex`] whose kind does not matter any more.
 pub type Stream = Box<dyn Duplex>;
 
 /// The handle; its clones share the slot.
@@ -61,10 +62,12 @@ impl Tap {
         self.slot().scanner.forget_error();
     }
 
-    pub fn saw<T>(&self, look: impl FnOnce(&Saw) -> T) -> T {
-        look(self.slot().scanner.saw())
+    /// What the server has said so far.
+    pub fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
+        look(self.slot().scanner.seen())
     }
 
+    /// How the stream ended, once it has.
     pub fn ended(&self) -> Option<Cause> {
         self.slot().ended.clone()
     }
@@ -73,8 +76,8 @@ impl Tap {
     pub fn at_rest(&self) -> bool {
         let slot = self.slot();
         slot.ended.is_none()
-            && slot.scanner.saw().error.is_none()
-            && slot.scanner.saw().ready
+            && slot.scanner.seen().error.is_none()
+            && slot.scanner.seen().ready
             && slot.scanner.between_messages()
     }
 
@@ -222,7 +225,7 @@ mod tests {
 
         let mut tap = Tap::new(Box::new(ours), None);
         while tap.write_all(b"anything").await.is_ok() {}
-        let said = tap.saw(|saw| saw.error.clone()).unwrap();
+        let said = tap.seen(|seen| seen.error.clone()).unwrap();
         assert_eq!((said.sqlstate.as_str(), said.message.as_str()), ("53300", "full"));
         assert!(matches!(tap.ended(), Some(Cause::Io { .. })), "{:?}", tap.ended());
     }

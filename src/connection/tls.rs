@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::blocking::Blocking;
 use super::facts::{config, io_cause, server, tls_cause};
 use super::files::Certificates;
-use super::hello::Eavesdrop;
+use super::hello::Sniffer;
 use super::scanner::words;
 use super::tap::Stream;
 use crate::reason::Cause;
@@ -53,7 +53,10 @@ impl Connectors {
     /// The connector for these settings; the files are read each time, so that a renewed certificate counts at once.
     pub async fn get(&self, tls: &Tls, calls: &Blocking) -> Result<TlsConnector, Cause> {
         let wanted = tls.clone();
-        let files = calls.run(move || Certificates::read(&wanted)).await??;
+        let files = match tls.has_files() {
+            true => calls.run(move || Certificates::read(&wanted)).await??,
+            false => Certificates::default(),
+        };
         let key = self.hasher.hash_one((tls, &files));
         let mut built = self.built.lock().await;
         built.retain(|_, (_, since)| since.elapsed() < MAX_AGE);
@@ -103,7 +106,7 @@ pub async fn handshake(
     tls: &Tls,
 ) -> Result<Handshake, Cause> {
     let connector = tokio_native_tls::TlsConnector::from(connector);
-    let mut stream = connector.connect(host, Eavesdrop::new(socket)).await.map_err(|e| tls_cause(&e))?;
+    let mut stream = connector.connect(host, Sniffer::new(socket)).await.map_err(|e| tls_cause(&e))?;
     let session = stream.get_mut();
     let spoken = session.negotiated_alpn().ok().flatten();
     if tls.negotiation == SslNegotiation::Direct && spoken.as_deref() != Some(b"postgresql") {

@@ -3,6 +3,7 @@
 //! Listeners, signals and the way to read the configuration are given: tests and the demo give their own.
 
 mod daemon;
+mod descriptors;
 mod listen;
 
 use std::fmt;
@@ -34,7 +35,9 @@ const LINGER: Duration = Duration::from_millis(300);
 const HTTP_DRAIN: Duration = Duration::from_millis(700);
 /// How long the sessions may take to be closed.
 const SESSIONS_DRAIN: Duration = Duration::from_millis(1500);
-/// Wishes to reload that wait; more are told that one is under way.
+/// How long the configuration may take to be read anew; no target's task is looked after meanwhile.
+const READING: Duration = Duration::from_secs(10);
+/// Requests to reload that wait; more are told that one is under way.
 const RELOADS: usize = 4;
 
 /// Reads the configuration anew: the same way as at the start.
@@ -71,31 +74,37 @@ pub async fn run(setup: Setup) -> prometheus::Result<bool> {
         leaving: AtomicBool::new(false),
         gate: gate.clone(),
         board: board.clone(),
-        hints: supervisor.hints(),
+        requests: supervisor.requests(),
         reloads: ask,
     });
     announce(&config, &doors);
     supervisor.apply(&config.targets);
     let app = Arc::new(App::new(board, shared.clone(), metrics.clone(), web, started));
     let (close, closed) = watch::channel(false);
-    let server = tokio::spawn(http::serve(doors, app, Limits::default(), closed));
+    let clients = Limits { connections: descriptors::for_clients(descriptors::raise()), ..Limits::default() };
+    let server = tokio::spawn(http::serve(doors, app, clients, closed));
 
     let reload = Reload { reread, gate, metrics, shared: shared.clone() };
     loop {
-        tokio::select! {
+        let request = tokio::select! {
             biased;
             _ = signals.shutdown.wait_for(|told| *told) => break,
             changed = signals.reload.changed() => match changed {
-                Ok(()) => _ = reload.now(&mut supervisor).await,
+                Ok(()) => None,
                 // No more signals can come: the process is ending.
                 Err(_) => break,
             },
-            Some(request) = asked.recv() => {
-                let outcome = reload.now(&mut supervisor).await;
-                // Whoever asked may have hung up; the configuration is applied all the same.
-                let _ = request.send(outcome);
-            }
-            () = supervisor.tend() => {}
+            Some(request) = asked.recv() => Some(request),
+            () = supervisor.tend() => continue,
+        };
+        let outcome = tokio::select! {
+            biased;
+            _ = signals.shutdown.wait_for(|told| *told) => break,
+            outcome = reload.now(&mut supervisor) => outcome,
+        };
+        if let Some(request) = request {
+            // Whoever asked may have hung up; the configuration is applied all the same.
+            let _ = request.send(outcome);
         }
     }
     Ok(drain(&shared, close, server, supervisor).await)
@@ -144,9 +153,12 @@ impl Reload {
     async fn now(&self, supervisor: &mut Supervisor<Postgres>) -> Result<(), String> {
         let reread = self.reread.clone();
         // The file is read on a thread that may wait for a disk.
-        let read = tokio::task::spawn_blocking(move || reread()).await;
+        let read = timeout(READING, tokio::task::spawn_blocking(move || reread())).await;
         let problems = match read {
-            Ok(Ok(config)) => {
+            Err(_) => format!(
+                "the configuration could not be read within {READING:?}: is it on a disk that hangs, or a pipe?"
+            ),
+            Ok(Ok(Ok(config))) => {
                 warn_of(&config);
                 self.gate.set_limits(config.fleet);
                 self.shared.set_service(&config.service);
@@ -155,8 +167,8 @@ impl Reload {
                 info!(targets = config.targets.len(), "configuration reloaded");
                 return Ok(());
             }
-            Ok(Err(problems)) => problems.to_string(),
-            Err(failure) => format!("reading the configuration failed: {failure}"),
+            Ok(Ok(Err(problems))) => problems.to_string(),
+            Ok(Err(failure)) => format!("reading the configuration failed: {failure}"),
         };
         self.metrics.reload_failed();
         for problem in problems.lines() {

@@ -72,17 +72,7 @@ impl<'a> View<'a> {
         if self.stalled() {
             return Some(Reason::Stalled);
         }
-        let status = self.status;
-        match &status.line {
-            Line::Never | Line::Asleep { .. } => None,
-            Line::Lost { at, reason } => match &status.last_failure {
-                Some(failure) if failure.at.mono >= at.mono => Some(failure.reason),
-                _ => Some(*reason),
-            },
-            Line::Live(held) => held.login.and(held.ping).and(held.role).err(),
-            Line::Suspect { .. } => Some(Reason::Timeout),
-            Line::Closing => Some(Reason::Closed),
-        }
+        reason_of(self.status)
     }
 
     /// Since when the state is what it is.
@@ -126,9 +116,28 @@ pub(super) fn state_of(status: &TargetStatus) -> State {
     }
 }
 
+/// The reason as the machine left it, whatever the clock says since.
+fn reason_of(status: &TargetStatus) -> Option<Reason> {
+    match &status.line {
+        Line::Never | Line::Asleep { .. } => None,
+        Line::Lost { at, reason } => match &status.last_failure {
+            Some(failure) if failure.at.mono >= at.mono => Some(failure.reason),
+            _ => Some(*reason),
+        },
+        Line::Live(held) => held.login.and(held.ping).and(held.role).err(),
+        Line::Suspect { .. } => Some(Reason::Timeout),
+        Line::Closing => Some(Reason::Closed),
+    }
+}
+
 impl TargetStatus {
     /// See [`View::state`]; without the clock, for transitions.
     pub fn state(&self) -> State {
         state_of(self)
+    }
+
+    /// See [`View::reason`]; without the clock, for transitions.
+    pub fn reason(&self) -> Option<Reason> {
+        reason_of(self)
     }
 }

@@ -99,6 +99,12 @@ pub struct Tls {
     pub max_version: Option<TlsVersion>,
 }
 
+impl Tls {
+    pub fn has_files(&self) -> bool {
+        self.identity.is_some() || matches!(self.roots, RootCerts::File(_))
+    }
+}
+
 /// A client certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity {

@@ -38,6 +38,7 @@ impl TargetName {
             .then(|| TargetName(name.into()))
     }
 
+    /// The name as it was written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -79,6 +80,15 @@ pub struct SocketTuning {
 }
 
 impl Target {
+    /// Whether a file, that may change or hang, is read for it at each attempt.
+    pub fn has_files(&self) -> bool {
+        let in_string = match &self.source {
+            Source::File(_) => true,
+            Source::Inline(endpoint) => endpoint.tls.has_files(),
+        };
+        in_string || self.password_file.is_some()
+    }
+
     /// A database that scales to zero and bills by the hour is kept awake, and nobody has said that it should be.
     pub fn kept_awake_unasked(&self, endpoint: &Endpoint) -> bool {
         self.idle_policy_unset && endpoint.provider() == Provider::Neon

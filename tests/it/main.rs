@@ -13,6 +13,7 @@ mod connection;
 mod demo;
 mod docs;
 mod drain;
+mod map;
 mod operators;
 mod process;
 mod reload;

@@ -1,6 +1,7 @@
 //! A new configuration for a running daemon: what changes, and what does not notice.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -233,6 +234,25 @@ async fn a_rename_and_back_within_a_moment_ends_with_one_session() {
     .await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(admin.sessions(SERVICE).await, 1);
+}
+
+#[tokio::test]
+async fn a_configuration_that_hangs_does_not_keep_the_process_from_ending() {
+    let cluster = postgres15();
+    let mut daemon = start(&targets(&[("db", &[&url(&cluster)])])).await;
+    fs::remove_file(daemon.config_file()).unwrap();
+    // Opened for reading, a pipe waits for somebody who writes.
+    nix::unistd::mkfifo(&daemon.config_file(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    let pipe = daemon.config_file();
+    wait_until(SOON, "the configuration is opened", async || {
+        // Somebody waits at the other end.
+        let open = fs::OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(&pipe);
+        open.map(std::mem::forget).map_err(|error| error.to_string())
+    })
+    .await;
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.exited(Duration::from_secs(3)).await.success());
 }
 
 #[tokio::test]

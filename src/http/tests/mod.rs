@@ -21,6 +21,8 @@ struct Scripted {
     /// What a reload fails with.
     bad_file: Option<String>,
     reloads: AtomicUsize,
+    /// How many documents were made.
+    asked: AtomicUsize,
     /// A proof of `slow` ends when told; of `deaf` never; `missing` does not exist.
     finish: Notify,
     proving: Notify,
@@ -29,6 +31,7 @@ struct Scripted {
 
 impl Daemon for Scripted {
     fn service(&self) -> Arc<str> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         "image <editor>".into()
     }
 

@@ -111,6 +111,9 @@ const TEXTS: &[Text] = &[
     text(&["project_under_maintenance"], Pooler, Transient),
     text(&["control plane request failed"], Pooler, Transient),
 
+    // PostgreSQL says this with an administrator's SQLSTATE, but none was there.
+    always(&["unexpected postmaster exit"], Crash, Transient),
+
     // PgBouncer.
     text(&["no such database"], DatabaseMissing, Permanent),
     text(&["no such user"], Auth, Permanent),

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use crate::reason::Reason;
-use crate::status::{Attempt, Line, Moment, Purpose, State, TargetStatus, View};
+use crate::status::{Attempt, Because, Line, Moment, Purpose, State, TargetStatus, View};
 use crate::supervisor::machine::Event;
 use crate::target::TargetName;
 
-/// A reason that changes within the same state is told at the earliest after that long, and ever more rarely: a
-/// server that fails in turns must not fill the log.
+/// A reason that changes within the same state is told at the earliest after that long, and ever more rarely, unless only
+/// a person can mend it: a server that fails in turns must not fill the log.
 const REASON_EVERY: Duration = Duration::from_secs(60);
 
 /// What was last told of a target.
@@ -67,7 +67,7 @@ impl Transitions {
     /// One line when the state changed, or when the same trouble has another cause.
     pub fn after(&mut self, status: &TargetStatus, now: Moment) {
         let view = View::new(status, now);
-        let (state, reason) = (status.state(), view.reason());
+        let (state, reason) = (status.state(), status.reason());
         let latest = Told { state, reason, since: now, at: now.mono };
         // What a task finds at its start has been told, or is nothing to tell.
         let told = *self.told.get_or_insert(Told { since: status.since, ..latest });
@@ -77,7 +77,7 @@ impl Transitions {
         if state != told.state {
             tell_change(&view, &told);
             self.told = Some(latest);
-        } else if reason != told.reason && told.is_old(now) {
+        } else if reason != told.reason && (needs_a_person(status) || told.is_old(now)) {
             if let Some(reason) = reason {
                 tell_trouble(&view, &told, reason);
             }
@@ -88,17 +88,19 @@ impl Transitions {
 
 /// Gaps that we make ourselves, and a close that may turn out to be sleep: what follows is told.
 fn is_passing(status: &TargetStatus) -> bool {
-    let asks_whether_it_sleeps = matches!(
-        status.attempt,
-        Attempt::Waiting { purpose: Purpose::Confirm, .. }
-            | Attempt::Knocking { purpose: Purpose::Confirm, .. }
-    );
+    let asks_whether_it_sleeps =
+        matches!(status.attempt, Attempt::Knocking { purpose: Purpose::Confirm, .. });
     asks_whether_it_sleeps || matches!(status.line, Line::Closing)
+}
+
+/// Whether waiting mends nothing: a person should not read of it a minute later. The slow lane limits how often.
+fn needs_a_person(status: &TargetStatus) -> bool {
+    matches!(status.attempt, Attempt::Waiting { because: Because::SlowLane, .. })
 }
 
 fn tell_change(view: &View<'_>, told: &Told) {
     let status = view.status;
-    if let Some(reason) = view.reason() {
+    if let Some(reason) = status.reason() {
         return tell_trouble(view, told, reason);
     }
     let (from, to) = (told.state.as_str(), status.state().as_str());
@@ -141,7 +143,7 @@ const fn bad_news(from: State, to: State) -> &'static str {
     match (from, to) {
         (State::Down, State::Down) => "the database is still down, now for another reason",
         (State::Starting, State::Down) => "the database cannot be reached",
-        (State::Sleeping, State::Down) => "the sleeping database could not be woken",
+        (State::Sleeping, State::Down) => "the sleeping database cannot be reached",
         (_, State::Down) => "the database is lost",
         (State::Degraded, _) => "the line is still degraded, now for another reason",
         (State::Down, _) => "the database is back, but something is wrong with the line",

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::connection::{Connector, Fingerprint};
 use crate::status::{Attempt, Because, Line, TargetStatus};
-use crate::target::{RootCerts, Source, Target};
+use crate::target::Target;
 
 /// The files are read that often.
 const EVERY: Duration = Duration::from_secs(1);
@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub fn are_worth_watching(status: &TargetStatus, target: &Target) -> bool {
     let rejected = matches!(status.attempt, Attempt::Waiting { because: Because::SlowLane, .. });
     let asleep = matches!((&status.line, &status.attempt), (Line::Asleep { .. }, Attempt::None));
-    (rejected || asleep) && has_files(target)
+    (rejected || asleep) && target.has_files()
 }
 
 /// Ends when a file differs from what the last attempt used.
@@ -28,14 +28,4 @@ pub async fn changed<C: Connector>(connector: C, target: Arc<Target>, used: Fing
             return;
         }
     }
-}
-
-fn has_files(target: &Target) -> bool {
-    let in_string = match &target.source {
-        Source::File(_) => true,
-        Source::Inline(endpoint) => {
-            endpoint.tls.identity.is_some() || matches!(endpoint.tls.roots, RootCerts::File(_))
-        }
-    };
-    in_string || target.password_file.is_some()
 }

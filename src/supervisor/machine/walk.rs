@@ -246,7 +246,9 @@ impl World {
                 format!("suspect {} {}", held.login.is_err(), calm(held))
             }
             Line::Lost { .. } => "lost".into(),
-            Line::Asleep { .. } => "asleep".into(),
+            Line::Asleep { .. } => {
+                format!("asleep {:?}", m.confirm_at.map(|(_, waited)| waited.as_secs()))
+            }
             other => format!("{other:?}"),
         };
         let attempt = match &s.attempt {
@@ -264,15 +266,16 @@ impl World {
         let starting = m.starting_since.map(|at| self.now.mono.duration_since(at).as_secs() / 30);
         let known = m.learner.limit(self.now.mono).is_some();
         format!(
-            "{line}|{attempt}|{breaker}|{starting:?}|{} {} {} {} {}|{} {} {}|{known}|{}",
+            "{line}|{attempt}|{breaker}|{starting:?}|{} {} {} {} {}|{} {} {} {}|{known}|{}",
             m.closing,
             m.asked_at.is_some(),
             m.had_session,
             m.proving,
             m.stopping,
-            m.n.min(2),
-            m.slow_n.min(1),
-            m.role_n.min(1),
+            m.failures.min(2),
+            m.flaps.min(1),
+            m.permanent_failures.min(1),
+            m.wrong_roles.min(1),
             s.tuning.idle_policy.as_str(),
         )
     }

@@ -15,6 +15,8 @@ use tokio::time::{Instant, timeout};
 
 use super::{LIMIT, SERVICE, event, lost, open, pong, session, sqlstate};
 use crate::certs::{Authority, with_tls};
+use crate::scripted::Step::{Accept, AwaitEnd, Read, ReadStartup, Send};
+use crate::scripted::{Scripted, say};
 use crate::servers::{Admin, Version, postgres, postgres15};
 
 /// Asks one value by the bare protocol.
@@ -104,6 +106,30 @@ async fn the_servers_idle_limit_names_itself() {
     let cluster = postgres(Version::V15, Setup::default().set("idle_session_timeout", "100ms"));
     let mut held = session(&cluster.superuser_url()).await;
     assert_eq!(sqlstate(&lost(&mut held).await), "57P05");
+}
+
+#[tokio::test]
+async fn an_answer_that_has_come_is_told_at_the_first_look() {
+    let script = [
+        Accept,
+        ReadStartup(vec![]),
+        Send(say::welcome()),
+        Read(b'Q', "SELECT 1"),
+        Send(say::pong()),
+        Read(b'Q', "SELECT 1"),
+        Send(say::pong()),
+        AwaitEnd,
+    ];
+    let server = Scripted::start(script.into()).await;
+    let mut held = session(&server.url()).await;
+    held.ping(Role::Any);
+    assert!(glance(&mut held).await.is_none(), "the question goes out");
+    // Time for the answer, on a thread that looks at nothing else.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let seen = glance(&mut held).await;
+    assert!(matches!(seen, Some(SessionEvent::Pong { .. })), "{seen:?}");
+    drop(held);
+    server.played().await;
 }
 
 #[tokio::test]

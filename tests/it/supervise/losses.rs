@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use pgtether::demo::postgres::{Setup, Shutdown};
 
 use super::{
@@ -100,6 +101,28 @@ async fn a_hung_server_is_down_by_its_ping_and_up_as_soon_as_it_thaws() {
     let lost = by_reason(&metrics, "pgtether_disconnects_total", "timeout");
     assert_eq!(total(&metrics, "pgtether_reconnects_total"), lost);
     assert_attempts_add_up(&metrics);
+}
+
+#[tokio::test]
+async fn a_daemon_that_was_stopped_blames_no_server_that_answered_meanwhile() {
+    let cluster = postgres15();
+    let daemon = up(&config(&cluster.superuser_url(), &["ping: {interval: 1s, timeout: 2s}"])).await;
+    for _ in 0..3 {
+        let asked = value(&daemon, "pgtether_pings_total").await;
+        daemon.await_metric(SOON, "pgtether_ping_duration_seconds_count", DB, asked).await;
+        cluster.pause();
+        daemon.await_metric(SOON, "pgtether_pings_total", DB, asked + 1.0).await;
+        daemon.signal(Signal::SIGSTOP);
+        cluster.resume();
+        // The answer is there in an instant; the daemon looks when the ping's time is long over.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        daemon.signal(Signal::SIGCONT);
+        daemon.await_metric(SOON, "pgtether_up", DB, 1.0).await;
+    }
+    let metrics = daemon.metrics().await;
+    assert_eq!(total(&metrics, "pgtether_ping_failures_total"), 0.0);
+    assert_eq!(total(&metrics, "pgtether_connect_attempts_total"), 1.0);
+    assert_eq!(count(&daemon.log(), "to=down"), 0, "{}", daemon.log());
 }
 
 /// How long the slowest of these many scrapes and health checks took.

@@ -61,8 +61,8 @@ fn an_idle_close_followed_by_a_knock_that_is_let_in_is_sleep() {
         assert_eq!(rig.status.counters.disconnects.get(Reason::IdleTimeout), 1);
         assert_eq!(
             (rig.status.counters.attempts, rig.status.counters.knocks),
-            (1, 3),
-            "one more look, a second later"
+            (1, 8),
+            "more looks, ever more rarely"
         );
     }
 }
@@ -73,9 +73,9 @@ fn a_server_that_lets_a_knock_in_on_its_way_down_is_not_taken_for_asleep() {
     rig.run(s(300));
     rig.lose(shut_down());
     rig.server = Server::Refuses;
-    rig.run(ms(999));
+    rig.run(ms(799));
     assert_eq!(rig.shows(), (State::Sleeping, None));
-    rig.run(ms(1));
+    rig.run(ms(201));
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Refused)));
     assert_eq!(rig.status.counters.disconnects.total(), 1, "one loss");
     rig.server = Server::Up;
@@ -92,6 +92,9 @@ fn a_database_that_has_just_gone_to_sleep_is_woken_like_any_other() {
         rig.lose(shut_down());
         assert_eq!(rig.on(event), [Action::Knock { purpose: Purpose::Wake }]);
         assert_eq!(rig.shows(), (State::Up, None));
+        let knocks = rig.knocks().len();
+        rig.run(s(600));
+        assert_eq!(rig.knocks().len(), knocks, "nothing is left to be looked after");
     }
 }
 
@@ -109,6 +112,38 @@ fn an_idle_close_followed_by_a_knock_that_is_refused_is_down() {
     rig.run(s(1));
     assert_eq!(rig.shows(), (State::Up, None));
     assert_eq!(rig.status.counters.reconnects, 1);
+}
+
+#[test]
+fn a_server_that_still_takes_sockets_while_it_shuts_down_is_down_when_it_is_gone() {
+    for takes in [ms(900), s(10)] {
+        let mut rig = Rig::new(sleepy(), Server::Up);
+        rig.run(s(300));
+        rig.lose(shut_down());
+        assert_eq!(rig.shows(), (State::Sleeping, None));
+        rig.run(takes);
+        rig.server = Server::Refuses;
+        rig.run(takes * 2);
+        assert_eq!(rig.shows(), (State::Down, Some(Reason::Refused)), "{takes:?}");
+        assert_eq!(rig.status.counters.disconnects.total(), 1, "one loss");
+        rig.server = Server::Up;
+        rig.run(s(1));
+        assert_eq!((rig.shows(), rig.status.counters.reconnects), ((State::Up, None), 1));
+    }
+}
+
+#[test]
+fn sleep_is_confirmed_ever_more_rarely_for_a_minute_and_then_left_in_peace() {
+    let mut rig = Rig::new(sleepy(), Server::Up);
+    rig.run(s(300));
+    let (logins, attempts) = (rig.logins().len(), rig.status.counters.attempts);
+    rig.lose(shut_down());
+    rig.run(s(86_000));
+    let gaps = gaps(&rig.knocks()[1..]);
+    assert_eq!(gaps.len(), 6, "{gaps:?}");
+    assert!(gaps.windows(2).all(|pair| pair[1] == pair[0] * 2), "{gaps:?}");
+    assert_eq!((rig.logins().len(), rig.status.counters.attempts), (logins, attempts));
+    assert_eq!(rig.shows(), (State::Sleeping, None));
 }
 
 #[test]

@@ -59,6 +59,20 @@ fn a_minute_of_health_forgets_earlier_failures() {
 }
 
 #[test]
+fn an_outage_that_is_over_does_not_lengthen_the_wait_after_the_next_loss() {
+    let mut rig = Rig::up();
+    rig.run(s(60));
+    rig.server = Server::Refuses;
+    rig.lose(Cause::Closed);
+    rig.run(s(120));
+    assert!(rig.status.counters.failures.total() >= 5);
+    rig.server = Server::Up;
+    rig.run(s(8));
+    rig.lose(Cause::Closed);
+    assert_eq!(rig.waits(), (ms(200), Because::Backoff), "the first quick loss of a row");
+}
+
+#[test]
 fn the_one_wait_is_the_later_of_backoff_and_breaker() {
     let mut rig = Rig::new(Tuning::default(), Server::Rejects(Cause::Timeout)).with_dice(0.0);
     rig.run(ms(799));

@@ -9,28 +9,29 @@ use crate::target::{Role, SessionAttrs};
 pub enum Question {
     /// Do you answer?
     Alive,
-    /// And what are you?
-    Standing,
+    /// Are you a standby, are you read-only?
+    Role,
 }
 
+/// What the server answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     Alive,
-    Standing { standby: bool, read_only: bool },
+    Role { standby: bool, read_only: bool },
 }
 
 impl Question {
     pub fn for_role(role: Role, attrs: SessionAttrs) -> Self {
         match (role, attrs) {
             (Role::Any, SessionAttrs::Any) => Question::Alive,
-            _ => Question::Standing,
+            _ => Question::Role,
         }
     }
 
     pub const fn sql(self) -> &'static str {
         match self {
             Question::Alive => "SELECT 1",
-            Question::Standing => {
+            Question::Role => {
                 "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')"
             }
         }
@@ -47,8 +48,8 @@ impl Question {
         };
         match (self, row.len()) {
             (Question::Alive, 1) => (row.get(0) == Some("1")).then_some(Answer::Alive),
-            (Question::Standing, 2) => {
-                Some(Answer::Standing { standby: truth(row.get(0)?)?, read_only: truth(row.get(1)?)? })
+            (Question::Role, 2) => {
+                Some(Answer::Role { standby: truth(row.get(0)?)?, read_only: truth(row.get(1)?)? })
             }
             _ => None,
         }
@@ -56,11 +57,12 @@ impl Question {
 }
 
 impl Answer {
+    /// The role that it tells; `Role::Any` where it was not asked for.
     pub const fn role(self) -> Role {
         match self {
             Answer::Alive => Role::Any,
-            Answer::Standing { standby: true, .. } => Role::Standby,
-            Answer::Standing { standby: false, .. } => Role::Primary,
+            Answer::Role { standby: true, .. } => Role::Standby,
+            Answer::Role { standby: false, .. } => Role::Primary,
         }
     }
 }
@@ -70,10 +72,10 @@ pub fn fits(attrs: SessionAttrs, answer: Answer) -> bool {
     match (attrs, answer) {
         (SessionAttrs::Any, _) => true,
         (_, Answer::Alive) => false,
-        (SessionAttrs::ReadWrite, Answer::Standing { standby, read_only }) => !standby && !read_only,
-        (SessionAttrs::ReadOnly, Answer::Standing { standby, read_only }) => standby || read_only,
-        (SessionAttrs::Primary, Answer::Standing { standby, .. }) => !standby,
-        (SessionAttrs::Standby | SessionAttrs::PreferStandby, Answer::Standing { standby, .. }) => standby,
+        (SessionAttrs::ReadWrite, Answer::Role { standby, read_only }) => !standby && !read_only,
+        (SessionAttrs::ReadOnly, Answer::Role { standby, read_only }) => standby || read_only,
+        (SessionAttrs::Primary, Answer::Role { standby, .. }) => !standby,
+        (SessionAttrs::Standby | SessionAttrs::PreferStandby, Answer::Role { standby, .. }) => standby,
     }
 }
 
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn each_wish_is_met_by_the_servers_that_libpq_takes_for_it() {
-        let server = |standby, read_only| Answer::Standing { standby, read_only };
+        let server = |standby, read_only| Answer::Role { standby, read_only };
         let writable = server(false, false);
         let read_only_primary = server(false, true);
         let standby = server(true, true);
@@ -122,8 +124,8 @@ mod tests {
     #[test]
     fn more_is_asked_only_where_somebody_wants_to_know() {
         assert_eq!(Question::for_role(Role::Any, SessionAttrs::Any), Question::Alive);
-        assert_eq!(Question::for_role(Role::Standby, SessionAttrs::Any), Question::Standing);
-        assert_eq!(Question::for_role(Role::Any, SessionAttrs::ReadWrite), Question::Standing);
+        assert_eq!(Question::for_role(Role::Standby, SessionAttrs::Any), Question::Role);
+        assert_eq!(Question::for_role(Role::Any, SessionAttrs::ReadWrite), Question::Role);
     }
 
     #[test]

@@ -1,0 +1,44 @@
+{{/* What a ServiceMonitor's and a PodMonitor's endpoint have in common. Takes {root, monitor}. */}}
+{{- define "pgtether.endpoint" -}}
+port: http
+path: {{ .root.Values.web.telemetryPath }}
+{{- with .monitor.interval }}
+interval: {{ . }}
+{{- end }}
+{{- with .monitor.scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+honorLabels: {{ .monitor.honorLabels }}
+{{- with .monitor.relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .monitor.metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* And their specification beside the endpoint. Takes {root, monitor}. */}}
+{{- define "pgtether.monitorSpec" -}}
+{{- with .monitor.jobLabel }}
+jobLabel: {{ . }}
+{{- end }}
+selector:
+  matchLabels:
+    {{- include "pgtether.selectorLabels" .root | nindent 4 }}
+namespaceSelector:
+  matchNames:
+    - {{ include "pgtether.namespace" .root }}
+{{- with .monitor.targetLabels }}
+targetLabels:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .monitor.podTargetLabels }}
+podTargetLabels:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .monitor.sampleLimit }}
+sampleLimit: {{ int . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,61 @@
+"""Hands parts of rendered manifests to the programs that will read them.
+
+Usage: manifests.py rules FILE...     prints the PrometheusRules as one rules file, for promtool
+       manifests.py config FILE...    lets pgtether ($PGTETHER) check each configuration with each container's arguments
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+
+def manifests(paths: list[str]) -> list[dict]:
+    return [manifest for path in paths for manifest in yaml.safe_load_all(Path(path).read_text()) if manifest]
+
+
+def rules(paths: list[str]) -> None:
+    groups = [group for it in manifests(paths) if it["kind"] == "PrometheusRule" for group in it["spec"]["groups"]]
+    if not groups:
+        sys.exit(f"manifests: no PrometheusRule in {' '.join(paths)}")
+    yaml.safe_dump({"groups": groups}, sys.stdout)
+
+
+def config(paths: list[str]) -> None:
+    """The pod's own command line, but that the file is checked and not used; secrets are made up."""
+    checked = 0
+    for path in paths:
+        found = manifests([path])
+        files = {
+            it["metadata"]["name"]: it.get("data", it.get("stringData"))["config.yaml"]
+            for it in found
+            if it["kind"] in ("ConfigMap", "Secret") and "config.yaml" in it.get("data", it.get("stringData", {}))
+        }
+        for pod in (it["spec"]["template"]["spec"] for it in found if it["kind"] == "Deployment"):
+            volume = next(volume for volume in pod["volumes"] if volume["name"] == "config")
+            name = volume["configMap"]["name"] if "configMap" in volume else volume["secret"]["secretName"]
+            # A configuration that users keep themselves is not ours to check.
+            if name in files:
+                check(path, pod["containers"][0], files[name])
+                checked += 1
+    if not checked:
+        sys.exit(f"manifests: no configuration in {' '.join(paths)}")
+
+
+def check(path: str, container: dict, text: str) -> None:
+    secrets = {it["name"]: "postgresql://app:secret@db.example.com/app" for it in container.get("env", [])}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.yaml"
+        file.write_text(text)
+        args = [arg.replace("/etc/pgtether/config.yaml", str(file)) for arg in container["args"]]
+        command = [os.environ["PGTETHER"], *args, "--config.check"]
+        ran = subprocess.run(command, env=secrets, capture_output=True, text=True, timeout=60, check=False)
+    if ran.returncode != 0:
+        sys.exit(f"manifests: {path}: pgtether refuses what the chart gives it:\n{ran.stderr}{text}")
+
+
+if __name__ == "__main__":
+    {"rules": rules, "config": config}[sys.argv[1]](sys.argv[2:])

@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Checks the Helm chart with the tools that tests/tools.sh chart installs. Usage: tests/chart/run.sh [--update]
+# --update rewrites what is derived: the chart's copies of rules and dashboards, its schema, and the rendered manifests.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+tools="$(realpath "${CARGO_TARGET_DIR:-target}/tools")"
+export PATH="$tools/bin:$PATH" PYTHONPATH="$tools/kubernetes/python" PYTHONDONTWRITEBYTECODE=1
+export PGTETHER="${PGTETHER:-${CARGO_TARGET_DIR:-target}/debug/pgtether}"
+chart=charts/pgtether
+committed=tests/chart/rendered
+out="$(mktemp -d)"
+trap 'rm -rf "$out"' EXIT
+# Oldest first; the committed manifests are those of the newest.
+mapfile -t versions < <(for folder in "$tools"/kubernetes/schemas/v*; do echo "${folder##*/v}"; done | sort -V)
+newest="${versions[-1]}"
+
+passed=0
+failed=0
+check() { # what, command...
+  local code=0
+  # Not as a condition: bash forgets errexit there.
+  set +e
+  (set -e; "${@:2}") >"$out/log" 2>&1
+  code=$?
+  set -e
+  if [ "$code" = 0 ]; then
+    passed=$((passed + 1))
+    echo "chart: ok: $1"
+  else
+    failed=$((failed + 1))
+    echo "chart: FAILED: $1"
+    sed 's/^/  /' "$out/log"
+  fi
+}
+
+render_all() { # Kubernetes version, folder
+  local values
+  mkdir -p "$2"
+  for values in "$chart"/ci/*-values.yaml; do
+    helm template tether "$chart" --namespace databases --values "$values" --kube-version "$1" \
+      --api-versions monitoring.coreos.com/v1 >"$2/$(basename "$values" -values.yaml).yaml"
+  done
+}
+
+# Without the dashboards: they are in the repository twice already.
+same_as_committed() {
+  rm "$out/$newest/dashboards.yaml"
+  diff -ru "$committed" "$out/$newest" && return
+  echo "Look at what changed; if it is meant, run: make chart-update"
+  return 1
+}
+
+conforms() { # Kubernetes version, file...
+  # The operator's kinds are checked by its own types.
+  kubeconform -strict -summary -skip ServiceMonitor,PodMonitor,PrometheusRule -kubernetes-version "$1" \
+    -schema-location "$tools/kubernetes/schemas/v$1/{{.ResourceKind}}{{.KindSuffix}}.json" "${@:2}"
+}
+
+# kubeconform's stand-in, which says nothing of kinds that Kubernetes has not, and fails on nothing to check.
+conforms_without_go() { # Kubernetes version, file...
+  python3 -m kubernetes_validate --strict --no-warn --quiet --kubernetes-version "$1" "${@:2}"
+}
+
+rules_are_sound() { # file...
+  python3 tests/chart/manifests.py rules "$@" >"$out/rules.yaml"
+  promtool check rules "$out/rules.yaml"
+}
+
+score() { # file, further flags...
+  # No CPU limit: a throttled process measures its own throttling, not the database.
+  kube-score score --kubernetes-version v1.37 --ignore-container-cpu-limit --exit-one-on-warning --output-format ci \
+    "${@:2}" "$1"
+}
+
+unit_has_no_mistake() {
+  # The program need not be installed where the unit is checked.
+  sed "s|^ExecStart=/usr/local/bin/pgtether|ExecStart=$(realpath "$PGTETHER")|" docs/systemd/pgtether.service \
+    >"$out/pgtether.service"
+  systemd-analyze verify --man=no --recursive-errors=no "$out/pgtether.service"
+  systemd-analyze security --no-pager --offline=true --threshold=15 "$out/pgtether.service"
+}
+
+check_with_helm() {
+  check "helm lint" helm lint --strict "$chart" --values "$chart/ci/minimal-values.yaml"
+  check "unit tests" helm-unittest --strict --file 'unittests/*_test.yaml' "$chart"
+  local version
+  for version in "${versions[@]}"; do
+    check "renders for Kubernetes $version" render_all "$version" "$out/$version"
+    check "valid in Kubernetes $version" conforms "$version" "$out/$version"/*.yaml
+  done
+  check "the sidecar's recipe is valid" conforms "$newest" "$out/recipes/sidecar.yaml"
+  check "valid for the Prometheus operator" operator "$out/$newest"/*.yaml
+  check "pgtether takes its configuration" python3 tests/chart/manifests.py config "$out/$newest"/*.yaml
+  check "rules, thresholds changed" rules_are_sound "$out/$newest/production.yaml"
+  check "kube-score, no exception" score "$out/$newest/production.yaml"
+  # By default: no NetworkPolicy, because only users know their databases' ports; one pod, because each holds sessions
+  # of its own; no pull at every start, because the registry may be away when the database is too.
+  check "kube-score, defaults" score "$out/$newest/minimal.yaml" --ignore-test pod-networkpolicy \
+    --ignore-test deployment-replicas --ignore-test container-image-pull-policy
+  check "rendered as committed" same_as_committed
+}
+
+check_without_helm() {
+  echo "chart: ATTENTION: there is no helm here (it needs Go: see above). What can't be checked without it: lint, unit tests,"
+  echo "chart: ATTENTION: that the chart renders, kube-score. The committed manifests are checked in its place."
+  local version
+  # Those are rendered for the newest version; the oldest lacks a field of theirs.
+  for version in "${versions[@]:1}"; do
+    check "committed manifests are valid in Kubernetes $version" \
+      conforms_without_go "$version" "$committed"/*.yaml "$out/recipes/sidecar.yaml"
+  done
+  check "pgtether takes its configuration" python3 tests/chart/manifests.py config "$committed"/*.yaml
+  check "rules, thresholds changed" rules_are_sound "$committed/production.yaml"
+}
+
+if [ "${1:-}" = --update ]; then
+  python3 tests/chart/copies.py --write
+  [ -x "$tools/bin/helm" ] || { echo "chart: no helm here, so nothing can be rendered anew"; exit 1; }
+  rm -rf "$committed"
+  render_all "$newest" "$committed"
+  rm "$committed/dashboards.yaml"
+  exit
+fi
+
+python3 tests/chart/recipes.py extract "$out/recipes"
+check "rules, dashboards and schema are those of the repository" python3 tests/chart/copies.py
+check "every value is documented and in the schema" python3 tests/chart/values.py
+if [ -x "$tools/bin/helm" ]; then check_with_helm; else check_without_helm; fi
+check "recipes, against a database that comes and goes" python3 tests/chart/recipes.py try "$out/recipes"
+check "systemd unit" unit_has_no_mistake
+
+echo "chart: $passed passed, $failed failed"
+[ "$failed" = 0 ]
