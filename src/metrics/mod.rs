@@ -8,6 +8,7 @@ mod process;
 #[cfg(test)]
 mod tests;
 mod text;
+mod usage;
 
 pub use families::FAMILIES;
 pub use process::{Handler, ProcessMetrics};

@@ -3,10 +3,9 @@
 use std::time::SystemTime;
 
 use prometheus::core::Collector;
-#[cfg(target_os = "linux")]
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, Gauge, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
+use super::usage::Usage;
 use crate::status::epoch_seconds;
 
 /// Who answered a request: the closed set of `handler`.
@@ -73,6 +72,7 @@ pub struct ProcessMetrics {
     reload_success_at: Gauge,
     web_config_read: IntGauge,
     requests: IntCounterVec,
+    usage: Option<Usage>,
 }
 
 impl ProcessMetrics {
@@ -121,11 +121,9 @@ impl ProcessMetrics {
                     &["handler", "code"],
                 )?,
             )?,
+            usage: Usage::register(&registry)?,
             registry,
         };
-        // The collector reads /proc, so the crate has it on Linux alone.
-        #[cfg(target_os = "linux")]
-        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
         for handler in Handler::ALL {
             metrics.counter(handler, handler.usual_code());
         }
@@ -162,6 +160,9 @@ impl ProcessMetrics {
         logins_in_flight: usize,
         out: &mut Vec<u8>,
     ) -> prometheus::Result<()> {
+        if let Some(usage) = &self.usage {
+            usage.read();
+        }
         self.targets.set(as_gauge(targets));
         self.logins_in_flight.set(as_gauge(logins_in_flight));
         TextEncoder::new().encode(&self.registry.gather(), out)
