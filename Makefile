@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Both install what they need and say so first.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos test lint chart chart-update figures tools release clean
+.PHONY: help demo chaos test lint chart chart-update image figures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -35,6 +35,10 @@ chart: ## Checks the Helm chart, the recipes and the systemd unit.
 chart-update: ## Rewrites what the chart has from elsewhere, and its rendered manifests.
 	@tests/tools.sh chart
 	tests/chart/run.sh --update
+
+image: ## Builds the image with docker, podman or buildah, and starts it once; WITHOUT_REGISTRY=1 pulls nothing.
+	$(if $(WITHOUT_REGISTRY),@tests/tools.sh build image)
+	image/make.sh
 
 figures: ## Measures what README's figures say, in a quarter of an hour; ONLY=hang,fleet for some, QUICK=1 for a trial.
 	@tests/tools.sh build test figures

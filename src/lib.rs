@@ -8,7 +8,7 @@
 //! | --- | --- | --- | --- |
 //! | 7 | `main` | the checklist: arguments, log, configuration, listeners, run; exit codes | how any of it works |
 //! | 6 | [`run`], [`demo`], [`logging`] | wiring, reload, drain; a throw-away PostgreSQL; the log | decisions about targets |
-//! | 5 | [`http`] | paths, limits, probes' grammar, the status page | databases: it reads the board and sends hints |
+//! | 5 | [`http`] | paths, limits, probes' grammar, the status page | databases: it reads the board and sends requests |
 //! | 5 | [`cli`], [`signals`] | what the process was told, at its start and later | what is then done |
 //! | 4 | [`supervisor`] | machine (pure), driver (clock, dice, sessions), gate (the storm guard's async shell) | HTTP, metrics, files |
 //! | 4 | [`metrics`], [`health`] | projections of snapshots | each other; HTTP |

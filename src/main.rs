@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Ok(Command::Check(args)) => doctor(args),
         Ok(Command::Config(ConfigCommand::Show(file))) => show(&file),
         Ok(Command::Config(ConfigCommand::Schema)) => print(&format!("{:#}\n", config::schema())),
-        Ok(Command::Demo(args)) => play(args),
+        Ok(Command::Demo(args)) => demonstrate(args),
         Err(usage) if usage.code == 0 => print(&usage.text),
         Err(usage) => Err(Exit { code: usage.code, text: usage.text }),
     };
@@ -73,7 +73,7 @@ fn supervise(args: &RunArgs) -> Done {
     if args.config_check {
         return print(&checked(&config, keeper.as_ref().map(|_| web.rules.get()).as_deref()));
     }
-    turn(async {
+    block_on(async {
         let addresses = args.web.listen_addresses.iter().map(|address| (address, Scope::All));
         let health = args.web.health_listen_address.iter().map(|address| (address, Scope::Health));
         let mut doors = Vec::new();
@@ -104,10 +104,10 @@ fn web(args: &WebArgs, keeper: Option<&Keeper>) -> Web {
     }
 }
 
-fn play(args: DemoArgs) -> Done {
+fn demonstrate(args: DemoArgs) -> Done {
     logging::start(&args.log).map_err(|error| failed("the log cannot start", error))?;
     let web = Web { enable_lifecycle: true, ..Web::default() };
-    let ended = turn(demo::run(args.chaos, |stage| async move {
+    let ended = block_on(demo::run(args.chaos, |stage| async move {
         let file = ConfigFile { file: Some(stage.config) };
         let watch = watch(&file);
         let config = read(&file).map_err(unusable)?;
@@ -126,7 +126,7 @@ fn doctor(args: CheckArgs) -> Done {
     let unknown = |text: String| Exit { code: Verdict::Unknown.exit_code(), text };
     logging::start(&args.log).map_err(|error| unknown(error.to_string()))?;
     let targets = subjects(&args).map_err(unknown)?;
-    let reports: Result<Vec<Report>, Exit> = turn(async {
+    let reports: Result<Vec<Report>, Exit> = block_on(async {
         let connector = Postgres::default();
         let examined = targets.into_iter().map(|target| check::examine(&connector, target, args.watch));
         futures_util::future::join_all(examined).await
@@ -193,7 +193,7 @@ fn watch(file: &ConfigFile) -> Watch {
 }
 
 /// One thread: measured, a second one costs 10 to 40 % more a ping, and scrapes are not what it would help.
-fn turn<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed("the runtime cannot start", error))?;
     let done = runtime.block_on(work);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building, testing and the demo need and this machine lacks, and says so before it does.
-# Usage: tests/tools.sh PART...   Parts: build lint postgres test chart figures
+# Usage: tests/tools.sh PART...   Parts: build lint postgres test chart image figures
 # With nothing to install it takes a moment and prints nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -77,6 +77,16 @@ part_chart() {
   have systemd-analyze || want systemd "systemd-analyze, which checks the service"
   have npm || want npm "brings JSONata, in which Uptime Kuma asks"
   part_postgres
+}
+
+# Only where the image is built without a registry.
+part_image() {
+  have buildah || want buildah "puts the image together"
+  have musl-gcc || want musl-tools "links a static program"
+  have make || want make "builds OpenSSL"
+  have perl || want perl "configures OpenSSL"
+  have curl || want curl "asks the image"
+  [ -e /etc/ssl/certs/ca-certificates.crt ] || want ca-certificates "go into the image"
 }
 
 part_figures() {
@@ -231,8 +241,8 @@ install_kubernetes_schemas() {
 [ "$#" -gt 0 ] || set -- build lint postgres test chart
 for part in "$@"; do
   case "$part" in
-    build | lint | postgres | test | chart | figures) "part_$part" ;;
-    *) die "unknown part $part; parts: build lint postgres test chart figures" ;;
+    build | lint | postgres | test | chart | image | figures) "part_$part" ;;
+    *) die "unknown part $part; parts: build lint postgres test chart image figures" ;;
   esac
 done
 install_debian_packages

@@ -16,7 +16,7 @@ use tracing::info;
 use crate::config::overrides;
 use crate::connection::{Connector, KnockTimes, Login, Prepared, Session, SessionEvent};
 use crate::reason::{Cause, Facts, Phase, Reason, table};
-use crate::target::{IdlePolicy, KEPT_AWAKE_COST, Role, Target};
+use crate::target::{Endpoint, IdlePolicy, KEPT_AWAKE_COST, Role, Source, Target};
 pub use report::{Finding, Report, Step, Verdict, json, text};
 
 /// Pings on the session that is held: enough for a median, few enough to disturb nobody.
@@ -32,9 +32,10 @@ pub async fn examine<C: Connector>(connector: &C, target: Arc<Target>, watch: Op
     };
     advise(&target, &prepared, &mut report);
     ping_again(&mut session, &target, &mut report).await;
+    let quiet_since = Instant::now();
     second_login(connector, &target, &mut report).await;
     if let Some(watch) = watch {
-        hold_idle(&mut session, &target, watch, &mut report).await;
+        hold_idle(&mut session, &target, quiet_since, watch, &mut report).await;
     }
     if !report.lost {
         session.close().await;
@@ -119,7 +120,12 @@ fn logged_in(login: &Login, target: &Target, report: &mut Report) {
 
 /// What the configuration means for this database, before anything goes wrong.
 fn advise(target: &Target, prepared: &Prepared, report: &mut Report) {
-    for line in overrides(target, &prepared.endpoint) {
+    // As it was written: what is prepared has the password that was read from a file.
+    let written = match &target.source {
+        Source::Inline(endpoint) => endpoint.clone(),
+        Source::File(_) => Arc::new(Endpoint { password: None, ..(*prepared.endpoint).clone() }),
+    };
+    for line in overrides(target, &written) {
         report.note(line);
     }
     if target.kept_awake_unasked(&prepared.endpoint) {
@@ -185,18 +191,23 @@ async fn login_beside<C: Connector>(connector: &C, target: &Arc<Target>) -> Resu
 }
 
 /// Says nothing for `watch` and sees whether the session is still there: what an idle application would meet.
-async fn hold_idle<S: Session>(session: &mut S, target: &Target, watch: Duration, report: &mut Report) {
+async fn hold_idle<S: Session>(
+    session: &mut S,
+    target: &Target,
+    quiet_since: Instant,
+    watch: Duration,
+    report: &mut Report,
+) {
     if report.lost {
         return;
     }
     // Nothing is printed until the end, which may be far.
     info!(target = %target.name, watch = report::span(watch), "holding the session idle; ctrl-C gives up");
-    let begun = Instant::now();
     let ended = tokio::select! {
         event = session.event() => Some(event),
-        () = sleep(watch) => None,
+        () = sleep(watch.saturating_sub(quiet_since.elapsed())) => None,
     };
-    let silent = begun.elapsed();
+    let silent = quiet_since.elapsed();
     match ended {
         Some(SessionEvent::Lost(facts) | SessionEvent::PingFailed(facts)) => {
             ended_while_idle(&facts, target, silent, report);
@@ -204,7 +215,7 @@ async fn hold_idle<S: Session>(session: &mut S, target: &Target, watch: Duration
         Some(SessionEvent::Pong { .. }) | None => match ping(session, target).await {
             Ok(_) => report.ok("idle", silent, format!("alive after {} of silence", report::span(silent))),
             Err(facts) => {
-                report.failed::<()>("idle", begun.elapsed(), &facts);
+                report.failed::<()>("idle", quiet_since.elapsed(), &facts);
                 let within = report::span(silent);
                 report.note(format!("something on the way cut the session without a word within {within}"));
             }

@@ -75,6 +75,7 @@ pub struct TelemetryPath(String);
 impl TelemetryPath {
     const TAKEN: [&'static str; 6] = ["/health", "/livez", "/readyz", "/probe", "/-", "/api"];
 
+    /// The path, from its `/`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -91,7 +92,7 @@ impl FromStr for TelemetryPath {
         let rest_behind = |taken: &str| text.strip_prefix(taken).map(str::as_bytes);
         let taken = Self::TAKEN.into_iter().find(|taken| matches!(rest_behind(taken), Some([] | [b'/', ..])));
         match taken {
-            _ if text == "/" => Err("/ is the landing page: take another path, such as /metrics".to_owned()),
+            _ if text == "/" => Err("/ is the status page: take another path, such as /metrics".to_owned()),
             Some(taken) => Err(format!("{taken} serves something else: take another path, such as /metrics")),
             None => Ok(TelemetryPath(text.to_owned())),
         }

@@ -46,6 +46,7 @@ pub enum Command {
     Demo(DemoArgs),
 }
 
+/// What `run` takes.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct RunArgs {
     #[command(flatten)]
@@ -59,6 +60,7 @@ pub struct RunArgs {
     pub log: LogArgs,
 }
 
+/// What `check` takes.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct CheckArgs {
     /// Names of configured targets, or connection strings; all configured targets if none is given.
@@ -76,6 +78,7 @@ pub struct CheckArgs {
     pub log: LogArgs,
 }
 
+/// What `config` is asked to print.
 #[derive(Debug, Clone, Subcommand, PartialEq, Eq)]
 pub enum ConfigCommand {
     /// Print the effective configuration, every default filled in and every secret left out.
@@ -84,6 +87,7 @@ pub enum ConfigCommand {
     Schema,
 }
 
+/// What `demo` takes.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct DemoArgs {
     /// Kill sessions, restart and hang the server on a schedule.
@@ -93,6 +97,7 @@ pub struct DemoArgs {
     pub log: LogArgs,
 }
 
+/// Which file to read.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct ConfigFile {
     /// Configuration file [default: config.yaml, if it is here].
@@ -100,6 +105,7 @@ pub struct ConfigFile {
     pub file: Option<PathBuf>,
 }
 
+/// Where to serve, and how.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct WebArgs {
     /// Address to serve on; `:PORT` is all addresses, IPv6 too. May be repeated, or hold several with commas between.
@@ -144,6 +150,7 @@ pub struct WebArgs {
     pub health_listen_address: Option<ListenAddress>,
 }
 
+/// What to log, and how.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct LogArgs {
     /// Log events of this level and above.
@@ -156,6 +163,7 @@ pub struct LogArgs {
     pub format: LogFormat,
 }
 
+/// `--log.level`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LogLevel {
     Debug,
@@ -165,6 +173,7 @@ pub enum LogLevel {
     Error,
 }
 
+/// `--log.format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LogFormat {
     #[default]
@@ -172,6 +181,7 @@ pub enum LogFormat {
     Json,
 }
 
+/// `check --output`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Output {
     #[default]

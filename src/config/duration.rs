@@ -31,6 +31,7 @@ impl fmt::Display for Bad {
 
 impl std::error::Error for Bad {}
 
+/// The duration that a text names.
 pub fn parse(text: &str) -> Result<Duration, Bad> {
     let mut rest = text;
     let mut units = UNITS.iter();

@@ -57,6 +57,7 @@ impl Problems {
         }])
     }
 
+    /// In the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
     }

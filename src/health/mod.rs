@@ -25,6 +25,7 @@ pub enum Status {
 }
 
 impl Status {
+    /// The word in the document.
     pub const fn as_str(self) -> &'static str {
         match self {
             Status::Healthy => "healthy",
@@ -73,6 +74,7 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// The word in the document.
     pub const fn as_str(self) -> &'static str {
         match self {
             Reach::Connected => "connected",
@@ -81,6 +83,7 @@ impl Reach {
         }
     }
 
+    /// Whether a database in this state can be talked to.
     pub const fn of(state: State) -> Reach {
         match state {
             State::Up | State::Degraded => Reach::Connected,
@@ -100,6 +103,7 @@ pub enum Vocabulary {
 }
 
 impl Vocabulary {
+    /// The media type of its documents.
     pub const fn content_type(self) -> &'static str {
         match self {
             Vocabulary::Plain => "application/json",

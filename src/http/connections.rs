@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::probe;
 
@@ -30,6 +30,9 @@ pub struct Limits {
     pub write: Duration,
     /// At that many the one that has waited longest for its client goes, so that a scrape is never refused.
     pub connections: usize,
+    /// Where none of them waits, for one to come to its end; then the one that is busy longest goes. Clients that ask
+    /// much and read nothing would keep all others out else.
+    pub busy: Duration,
     /// For requests in flight when the process ends.
     pub drain: Duration,
 }
@@ -44,6 +47,7 @@ impl Default for Limits {
             answer: probe::LONGEST + Duration::from_secs(10),
             write: Duration::from_secs(60),
             connections: 512,
+            busy: Duration::from_secs(5),
             drain: Duration::from_secs(2),
         }
     }
@@ -103,29 +107,37 @@ impl Connections {
     }
 
     /// A place, made by sending away the longest waiting one if need be. Waits only while all others are being
-    /// answered, each of which has its limit.
+    /// answered, and none of them for too long.
     pub(super) async fn admit(self: &Arc<Self>) -> Place {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            if let Some(place) = self.try_admit() {
-                return place;
+            match self.try_admit() {
+                Ok(place) => return place,
+                // Somebody went, or one has been busy for too long: either way there is room.
+                Err(busy_until) => _ = timeout_at(busy_until, changed).await,
             }
-            changed.await;
         }
     }
 
-    fn try_admit(self: &Arc<Self>) -> Option<Place> {
+    /// A place, or when to try again.
+    fn try_admit(self: &Arc<Self>) -> Result<Place, Instant> {
         let mut admitted = lock(&self.admitted);
         if admitted.records.len() >= self.limits.connections && !admitted.send_one_away() {
-            return None;
+            let now = Instant::now();
+            match admitted.busiest() {
+                Some((id, since)) if since + self.limits.busy <= now => admitted.send_away(id),
+                Some((_, since)) => return Err(since + self.limits.busy),
+                // No connection is allowed at all.
+                None => return Err(now + self.limits.busy),
+            }
         }
         let id = admitted.next;
         admitted.next += 1;
         let (record, orders) = Record::new(Instant::now());
         let record = Arc::new(record);
         admitted.records.insert(id, record.clone());
-        Some(Place { connections: self.clone(), id, record, orders })
+        Ok(Place { connections: self.clone(), id, record, orders })
     }
 
     /// Sends the longest waiting one away, which frees a descriptor.
@@ -166,11 +178,23 @@ impl Admitted {
     fn send_one_away(&mut self) -> bool {
         let states = self.records.iter().map(|(id, record)| (*id, record.state()));
         let longest = states.filter(|(_, state)| state.phase.may_go()).min_by_key(|(_, state)| state.since);
-        let gone = longest.and_then(|(id, _)| self.records.remove(&id));
-        if let Some(record) = &gone {
+        let longest = longest.map(|(id, _)| id);
+        if let Some(id) = longest {
+            self.send_away(id);
+        }
+        longest.is_some()
+    }
+
+    /// The one that has been busy without a pause for the longest time, and since when.
+    fn busiest(&self) -> Option<(u64, Instant)> {
+        let records = self.records.iter();
+        records.map(|(id, record)| (*id, record.state().turned)).min_by_key(|(_, since)| *since)
+    }
+
+    fn send_away(&mut self, id: u64) {
+        if let Some(record) = self.records.remove(&id) {
             record.order.send_replace(Order::Leave);
         }
-        gone.is_some()
     }
 }
 
@@ -191,7 +215,7 @@ impl Place {
 
     /// When the phase that the connection is in has lasted too long.
     pub(super) fn deadline(&self) -> Instant {
-        let State { phase, since } = self.record.state();
+        let State { phase, since, .. } = self.record.state();
         let limits = &self.connections.limits;
         since
             + match phase {
@@ -262,12 +286,14 @@ struct Record {
 struct State {
     phase: Phase,
     since: Instant,
+    /// When it last became our turn, or the client's.
+    turned: Instant,
 }
 
 impl Record {
     fn new(now: Instant) -> (Self, watch::Receiver<Order>) {
         let (order, orders) = watch::channel(Order::Stay);
-        let state = Mutex::new(State { phase: Phase::New, since: now });
+        let state = Mutex::new(State { phase: Phase::New, since: now, turned: now });
         (Record { state, order }, orders)
     }
 
@@ -276,7 +302,9 @@ impl Record {
     }
 
     fn go(&self, phase: Phase) {
-        *lock(&self.state) = State { phase, since: Instant::now() };
+        let (mut state, now) = (lock(&self.state), Instant::now());
+        let turned = if state.phase.may_go() == phase.may_go() { state.turned } else { now };
+        *state = State { phase, since: now, turned };
     }
 
     fn go_from(&self, from: &[Phase], phase: Phase) -> bool {

@@ -46,6 +46,7 @@ pub struct App {
 }
 
 impl App {
+    /// For a process that started at `started`.
     pub fn new(
         board: Board,
         daemon: Arc<dyn Daemon>,

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -27,6 +28,9 @@ use super::{App, Scope, routes};
 const HEAD_BYTES: usize = 16 * 1024;
 /// What hyper may hold of a connection's input, and of small answers to pipelined requests.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// What the kernel may hold of answers that a client has not read. By itself it holds megabytes for each, and they count
+/// against a container's memory.
+const UNREAD_BYTES: usize = 128 * 1024;
 /// After an accept that failed for want of descriptors or memory: the first wait, and the longest.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// How often that is told.
@@ -59,8 +63,10 @@ pub async fn serve<L: Listen>(
 
 /// Where connections come from.
 pub trait Listen: Send + 'static {
+    /// What it accepts.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
+    /// The next connection. Dropping the future loses none.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
@@ -71,6 +77,7 @@ impl Listen for TcpListener {
         let (stream, _) = TcpListener::accept(self).await?;
         // Answers are whole: waiting to fill a packet only delays them.
         stream.set_nodelay(true)?;
+        SockRef::from(&stream).set_send_buffer_size(UNREAD_BYTES)?;
         Ok(stream)
     }
 }
@@ -91,7 +98,7 @@ async fn accept<L: Listen>(mut door: Door<L>, app: Arc<App>, connections: Arc<Co
                 tracing::debug!(%error, "a client left before it was accepted");
             }
             Err(error) => {
-                // Once a trouble, not once a try; it comes and goes with every connection that is closed.
+                // Not once a try: it comes and goes with every connection that is closed.
                 if told.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
                     told = Some(Instant::now());
                     tracing::warn!(%error, "cannot accept HTTP connections; closing idle ones, trying again");

@@ -27,6 +27,7 @@ pub struct Family {
     pub read: fn(&View<'_>, &mut dyn Sink),
 }
 
+/// What Prometheus may do with a family's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Gauge,
@@ -35,6 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The word after `# TYPE`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Kind::Gauge => "gauge",
@@ -49,7 +51,9 @@ pub type Labels<'a> = &'a [(&'static str, &'a str)];
 
 /// Takes a target's values; the label `target` is the sink's to add.
 pub trait Sink {
+    /// A whole number.
     fn whole(&mut self, labels: Labels<'_>, value: u64);
+    /// Any number: seconds, mostly.
     fn real(&mut self, labels: Labels<'_>, value: f64);
     /// `counts` are by bucket, not cumulated; what lies above the last bound is in `count` alone.
     fn histogram(&mut self, bounds: &[f64], counts: &[u64], count: u64, sum: f64);

@@ -26,6 +26,7 @@ pub enum Handler {
 }
 
 impl Handler {
+    /// In the order of the series.
     pub const ALL: [Handler; 9] = [
         Handler::Page,
         Handler::Metrics,
@@ -38,6 +39,7 @@ impl Handler {
         Handler::Other,
     ];
 
+    /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Handler::Page => "page",

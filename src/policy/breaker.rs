@@ -21,8 +21,10 @@ pub enum State {
 }
 
 impl State {
+    /// In the order of the series that show them.
     pub const ALL: [State; 3] = [State::Closed, State::Open, State::HalfOpen];
 
+    /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             State::Closed => "closed",
@@ -56,6 +58,7 @@ impl Default for Breaker {
 }
 
 impl Breaker {
+    /// The state without what it carries.
     pub const fn state(&self) -> State {
         match self {
             Breaker::Closed { .. } => State::Closed,
@@ -79,10 +82,12 @@ impl Breaker {
         }
     }
 
+    /// The attempt succeeded: closed, and earlier failures are forgotten.
     pub fn succeeded(&mut self) {
         *self = Breaker::default();
     }
 
+    /// The attempt failed: one more in a row, or open again for twice as long.
     pub fn failed(&mut self, now: Instant, limits: &Limits) {
         *self = match *self {
             Breaker::Closed { failures } if failures + 1 < limits.consecutive_failures => {

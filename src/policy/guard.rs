@@ -97,6 +97,7 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// With nobody in flight.
     pub fn new(limits: Limits) -> Self {
         Guard {
             limits,
@@ -301,4 +302,4 @@ impl Traffic {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -57,6 +57,7 @@ impl Learner {
         };
     }
 
+    /// The limit, while it is known.
     pub fn limit(&self, now: Instant) -> Option<Duration> {
         match *self {
             Learner::Known { limit, at } if now.saturating_duration_since(at) < MEMORY => Some(limit),

@@ -81,6 +81,7 @@ pub enum Cause {
 }
 
 impl Facts {
+    /// What happened, and where.
     pub fn new(phase: Phase, cause: Cause) -> Self {
         Facts { phase, cause }
     }
@@ -91,6 +92,7 @@ impl Facts {
             && !matches!(self.cause, Cause::Local { .. } | Cause::Config { .. })
     }
 
+    /// The server's SQLSTATE, where the server said something.
     pub fn sqlstate(&self) -> Option<&str> {
         match &self.cause {
             Cause::Server { sqlstate, .. } => Some(sqlstate),
@@ -127,7 +129,9 @@ macro_rules! reasons {
         pub enum Reason { $($variant),* }
 
         impl Reason {
+            /// In the order of their declaration.
             pub const ALL: &'static [Reason] = &[$(Reason::$variant),*];
+            /// How many there are.
             pub const COUNT: usize = Self::ALL.len();
 
             /// The label value.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::http::{Daemon, LastRead, ProbeOutcome};
 use crate::status::board::Board;
 use crate::supervisor::gate::Gate;
-use crate::supervisor::{Answer, Hints, Proof};
+use crate::supervisor::{Answer, Proof, Requests};
 
 /// Somebody waits to hear how the reload went.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -24,7 +24,7 @@ pub struct Shared {
     pub leaving: AtomicBool,
     pub gate: Gate,
     pub board: Board,
-    pub hints: Hints,
+    pub requests: Requests,
     pub reloads: mpsc::Sender<ReloadRequest>,
     /// How the configuration was last read, and the web config file, if there is one.
     pub config: RwLock<LastRead>,
@@ -62,7 +62,7 @@ impl Daemon for Shared {
     fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> BoxFuture<'a, Option<ProbeOutcome>> {
         Box::pin(async move {
             let within = deadline.saturating_duration_since(Instant::now());
-            let proof = self.hints.prove(target, within).await?;
+            let proof = self.requests.prove(target, within).await?;
             Some(match proof {
                 Proof::Ended(Answer::Proven) => {
                     let slot = self.board.get(target)?;

@@ -39,7 +39,7 @@ const LINGER: Duration = Duration::from_millis(300);
 const HTTP_DRAIN: Duration = Duration::from_millis(700);
 /// How long the sessions may take to be closed.
 const SESSIONS_DRAIN: Duration = Duration::from_millis(1500);
-/// Wishes to reload that wait; more are told that one is under way.
+/// Requests to reload that wait; more are told that one is under way.
 const RELOADS: usize = 4;
 
 /// Reads the configuration anew: the same way as at the start.
@@ -80,7 +80,7 @@ pub async fn run(setup: Setup) -> prometheus::Result<bool> {
         leaving: AtomicBool::new(false),
         gate: gate.clone(),
         board: board.clone(),
-        hints: supervisor.hints(),
+        requests: supervisor.requests(),
         reloads: ask,
         config: RwLock::new(LastRead::Taken { at: started.wall }),
         web_config: RwLock::new(keeper.as_ref().map(|_| LastRead::Taken { at: started.wall })),

@@ -3,11 +3,11 @@
 //! [`Supervisor`] starts the tasks, applies a new list of targets, restarts a task that ended by itself, and drains.
 //! Knows nothing of HTTP, metrics or files.
 
-mod books;
 pub mod driver;
 pub mod gate;
-mod hints;
+mod lifecycle;
 pub mod machine;
+mod requests;
 #[cfg(test)]
 mod simulation;
 
@@ -23,21 +23,21 @@ use tracing::debug;
 use crate::connection::Connector;
 use crate::status::board::{Board, Slot};
 use crate::target::{Target, TargetName};
-use books::{fell, fresh, pause, renew, tell_fall};
-use driver::{Driver, Wish};
+use driver::{Driver, Request};
 use gate::Gate;
-pub use hints::{Hints, Proof};
+use lifecycle::{crashed, fresh, log_crash, pause, renew};
 pub use machine::Answer;
+pub use requests::{Proof, Requests};
 
-/// Wishes that wait for a target's task; whoever has more waits beside the queue.
-const WISHES: usize = 16;
+/// Requests that wait for a target's task; whoever has more waits beside the queue.
+const REQUESTS: usize = 16;
 
 /// All targets' tasks.
 pub struct Supervisor<C: Connector> {
     connector: C,
     gate: Gate,
     board: Board,
-    hints: Hints,
+    requests: Requests,
     dice: fastrand::Rng,
     tasks: JoinSet<()>,
     running: HashMap<TargetName, Running>,
@@ -47,12 +47,12 @@ pub struct Supervisor<C: Connector> {
 /// One target's task, as the supervisor knows it.
 struct Running {
     slot: Slot,
-    wishes: mpsc::Sender<Wish>,
+    requests: mpsc::Sender<Request>,
     then: Then,
     /// The end of its pause.
     begins: Instant,
-    /// How often in a row it ended by itself soon after its start.
-    falls: u32,
+    /// How often in a row it crashed soon after its start.
+    crashes: u32,
 }
 
 /// What follows when the task ends. Only the first holds the task's orders: to leave it is to tell the task to stop.
@@ -73,12 +73,13 @@ impl<C: Connector> std::fmt::Debug for Supervisor<C> {
 }
 
 impl<C: Connector> Supervisor<C> {
+    /// With no targets yet; `dice` is the randomness of all their waits.
     pub fn new(connector: C, gate: Gate, board: Board, dice: fastrand::Rng) -> Self {
         Supervisor {
             connector,
             gate,
             board,
-            hints: Hints::default(),
+            requests: Requests::default(),
             dice,
             tasks: JoinSet::new(),
             running: HashMap::new(),
@@ -87,8 +88,8 @@ impl<C: Connector> Supervisor<C> {
     }
 
     /// The way for others to ask something of a target.
-    pub fn hints(&self) -> Hints {
-        self.hints.clone()
+    pub fn requests(&self) -> Requests {
+        self.requests.clone()
     }
 
     /// Makes `targets` the list: unchanged ones keep session and counters, changed timings apply live, a changed
@@ -127,12 +128,12 @@ impl<C: Connector> Supervisor<C> {
         };
         match running.then {
             Then::Restart { orders } => {
-                let soon = running.begins.elapsed() < books::LONGEST_PAUSE;
-                let falls = if soon { running.falls.saturating_add(1) } else { 1 };
-                tell_fall(&name, failure.as_ref(), pause(falls));
-                fell(&running.slot, pause(falls));
+                let soon = running.begins.elapsed() < lifecycle::LONGEST_PAUSE;
+                let crashes = if soon { running.crashes.saturating_add(1) } else { 1 };
+                log_crash(&name, failure.as_ref(), pause(crashes));
+                crashed(&running.slot, pause(crashes));
                 let target = orders.borrow().clone();
-                self.start(target, running.slot, falls);
+                self.start(target, running.slot, crashes);
             }
             Then::Replace(target) => {
                 renew(&running.slot, &target);
@@ -147,7 +148,7 @@ impl<C: Connector> Supervisor<C> {
     pub async fn drain(mut self, within: Duration) -> Vec<TargetName> {
         // To drop a task's orders is to tell it to stop.
         self.running.clear();
-        self.hints.replace(HashMap::new());
+        self.requests.replace(HashMap::new());
         let ended = async {
             while let Some(ended) = self.tasks.join_next_with_id().await {
                 let id = ended.map_or_else(|failure| failure.id(), |(id, ())| id);
@@ -161,25 +162,26 @@ impl<C: Connector> Supervisor<C> {
         stuck
     }
 
-    /// Starts the target's task, after a pause where it fell before.
-    fn start(&mut self, target: Arc<Target>, slot: Slot, falls: u32) {
+    /// Starts the target's task, after a pause where it crashed before.
+    fn start(&mut self, target: Arc<Target>, slot: Slot, crashes: u32) {
         let (orders, told) = watch::channel(target.clone());
-        let (wishes, heard) = mpsc::channel(WISHES);
+        let (requests, heard) = mpsc::channel(REQUESTS);
         let (connector, gate) = (self.connector.clone(), self.gate.clone());
         let driver = Driver::new(connector, gate, slot.clone(), told, heard, self.dice.fork());
-        let task = self.tasks.spawn(driver.run(pause(falls)));
+        let task = self.tasks.spawn(driver.run(pause(crashes)));
         self.names.insert(task.id(), target.name.clone());
         let then = Then::Restart { orders };
-        let begins = Instant::now() + pause(falls);
-        let running = Running { slot, wishes, then, begins, falls };
+        let begins = Instant::now() + pause(crashes);
+        let running = Running { slot, requests, then, begins, crashes };
         self.running.insert(target.name.clone(), running);
     }
 
-    /// Shows the present list on the board, and to those who give hints.
+    /// Shows the present list on the board, and to those who send requests.
     fn publish(&self) {
         let shown = || self.running.iter().filter(|(_, running)| !matches!(running.then, Then::Forget));
         self.board.replace(shown().map(|(_, running)| running.slot.clone()).collect());
-        self.hints.replace(shown().map(|(name, running)| (name.clone(), running.wishes.clone())).collect());
+        self.requests
+            .replace(shown().map(|(name, running)| (name.clone(), running.requests.clone())).collect());
     }
 }
 

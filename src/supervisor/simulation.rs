@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use self::log::Log;
 use self::world::{Mood, Note, Saw, World};
 use super::gate::{Gate, Limits};
-use super::{Supervisor, hints};
+use super::{Supervisor, requests};
 use crate::reason::Reason;
 use crate::status::board::Board;
 use crate::status::{Moment, State, TargetStatus, View};
@@ -111,12 +111,6 @@ impl Sim {
         };
         slots.iter().filter(|slot| fits(&slot.borrow())).count()
     }
-}
-
-/// The most that happened within any one second.
-fn most_in_a_second(times: &[Instant]) -> usize {
-    let first_after = |i: usize| times.partition_point(|at| *at < times[i] + s(1));
-    (0..times.len()).map(|i| first_after(i) - i).max().unwrap_or_default()
 }
 
 fn knocks(notes: &[Note]) -> Vec<Instant> {

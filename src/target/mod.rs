@@ -38,6 +38,7 @@ impl TargetName {
             .then(|| TargetName(name.into()))
     }
 
+    /// The name as it was written.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -13,6 +13,7 @@ pub enum Provider {
 }
 
 impl Provider {
+    /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Provider::Neon => "neon",

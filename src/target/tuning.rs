@@ -36,6 +36,7 @@ pub enum IdlePolicy {
 }
 
 impl IdlePolicy {
+    /// The word in the configuration and in labels.
     pub const fn as_str(self) -> &'static str {
         match self {
             IdlePolicy::KeepAwake => "keep_awake",
@@ -54,6 +55,7 @@ pub enum Role {
 }
 
 impl Role {
+    /// The word in the configuration and in labels.
     pub const fn as_str(self) -> &'static str {
         match self {
             Role::Any => "any",

@@ -13,9 +13,10 @@ import yaml
 CHART = Path(__file__).resolve().parents[2] / "charts/pgtether"
 # Mappings whose keys are not the chart's own: Kubernetes' types, and pgtether's configuration, which config.yaml documents.
 FOREIGN = {"podSecurityContext", "securityContext", "config.fleet", "config.defaults", "config.targets"}
-# Kept out of values.yaml: a list there would be the user's to repeat.
+# Kept out of values.yaml: what has no default.
 OPTIONAL = {f"{probe}Probe.initialDelaySeconds" for probe in ("startup", "liveness", "readiness")} | {
-    "resources.limits.cpu"
+    "resources.limits.cpu",
+    "enabled",
 }
 
 

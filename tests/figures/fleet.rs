@@ -37,13 +37,7 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
     let each = if plan.quick { 50 } else { 500 };
     let setup = Setup::default().set("max_connections", each + 20);
     let cluster = postgres(Version::V15, setup);
-    let (live, dead) =
-        (cluster.superuser_url(), format!("postgresql://a:b@127.0.0.1:{}/c", free_port().unwrap()));
-    let mut config = "service: fleet\ntargets:\n".to_owned();
-    for n in 0..each {
-        config +=
-            &format!("  - {{name: live-{n}, url: \"{live}\"}}\n  - {{name: dead-{n}, url: \"{dead}\"}}\n");
-    }
+    let config = config(each, &cluster.superuser_url());
     let begun = Instant::now();
     let daemon = Daemon::start(&config);
     let watch = Watch::start(&[Question {
@@ -53,24 +47,15 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
     }]);
     let course = follow(&daemon, each, begun + plan.seconds(120, 15)).await;
     let seen = watch.end();
-    let disconnects =
-        daemon.metrics().await.all("pgtether_disconnects_total", &[]).iter().map(|s| s.value).sum::<f64>();
-    let failed_pings =
-        daemon.metrics().await.all("pgtether_ping_failures_total", &[]).iter().map(|s| s.value).sum::<f64>();
-    let log = cluster.log();
-    let received: Vec<SystemTime> = entries(&log)
-        .iter()
-        .filter(|entry| entry.text.contains("connection received: host=127.0.0.1"))
-        .map(|entry| entry.at)
-        .collect();
-    let logins = sessions(&log, "fleet");
-    let at_once = most_at_once(logins.iter().map(|login| (login.received, Some(login.authorized))));
-    let in_a_second = most_in_a_second(&received);
+    let metrics = daemon.metrics().await;
+    let sum = |name| metrics.all(name, &[]).iter().map(|sample| sample.value).sum::<f64>();
+    let (disconnects, failed_pings) =
+        (sum("pgtether_disconnects_total"), sum("pgtether_ping_failures_total"));
+    let [guarded, logged_in] = at_the_server(&cluster.log(), each);
     let Some((settled, since)) = course.settled else { panic!("not settled within the time") };
     let quiet = begun.elapsed().saturating_sub(since - begun).as_secs_f64() / 60.0;
-    let after = |line: &&str| written_at(line).is_some_and(|at| at > settled);
-    let lines = daemon.log().lines().filter(after).count() as f64 / quiet;
-    let knocks = pace(&course.knocks);
+    let lines = lines_after(settled, &daemon.log()) as f64 / quiet;
+    let (knocks, livez) = (pace(&course.knocks), &seen.answers[0]);
     vec![
         Figure::fact(
             "1000 targets, half of them dead: all live ones up after",
@@ -78,19 +63,8 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
             "",
             true,
         ),
-        Figure::fact(
-            "connects at the server in any second, at the most",
-            in_a_second,
-            &format!("≤ {CONNECTS_A_SECOND}"),
-            received.len() >= each && in_a_second <= CONNECTS_A_SECOND,
-        )
-        .beside(&seen.echo),
-        Figure::fact(
-            "logins at the server at the same time, at the most",
-            at_once,
-            &format!("≤ {LOGINS_AT_ONCE}"),
-            logins.len() >= each && at_once <= LOGINS_AT_ONCE,
-        ),
+        guarded.beside(&seen.echo),
+        logged_in,
         Figure::fact(
             "knocks at the dead address, all 500 together, a minute and at most a second",
             format!("{:.0}, {}; {} in the first", knocks.a_minute, knocks.most, knocks.first),
@@ -119,15 +93,56 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
             "/livez that failed, 20 ms apart",
             format!(
                 "{} of {}, p99 {}",
-                seen.answers[0].bad_count,
-                seen.answers[0].times.len(),
-                length(quantile(&seen.answers[0].times, 0.99))
+                livez.bad_count,
+                livez.times.len(),
+                length(quantile(&livez.times, 0.99))
             ),
             "none",
-            seen.answers[0].bad_count == 0,
+            livez.bad_count == 0,
         )
         .beside(&seen.echo),
     ]
+}
+
+/// So many targets on the live server, and as many where nobody listens.
+fn config(each: usize, live: &str) -> String {
+    let dead = format!("postgresql://a:b@127.0.0.1:{}/c", free_port().unwrap());
+    let mut config = "service: fleet\ntargets:\n".to_owned();
+    for n in 0..each {
+        config +=
+            &format!("  - {{name: live-{n}, url: \"{live}\"}}\n  - {{name: dead-{n}, url: \"{dead}\"}}\n");
+    }
+    config
+}
+
+/// The guard's limits, counted where they matter.
+fn at_the_server(log: &str, each: usize) -> [Figure; 2] {
+    let received: Vec<SystemTime> = entries(log)
+        .iter()
+        .filter(|entry| entry.text.contains("connection received: host=127.0.0.1"))
+        .map(|entry| entry.at)
+        .collect();
+    let logins = sessions(log, "fleet");
+    let at_once = most_at_once(logins.iter().map(|login| (login.received, Some(login.authorized))));
+    let in_a_second = most_in_a_second(&received);
+    [
+        Figure::fact(
+            "connects at the server in any second, at the most",
+            in_a_second,
+            &format!("≤ {CONNECTS_A_SECOND}"),
+            received.len() >= each && in_a_second <= CONNECTS_A_SECOND,
+        ),
+        Figure::fact(
+            "logins at the server at the same time, at the most",
+            at_once,
+            &format!("≤ {LOGINS_AT_ONCE}"),
+            logins.len() >= each && at_once <= LOGINS_AT_ONCE,
+        ),
+    ]
+}
+
+fn lines_after(settled: SystemTime, log: &str) -> usize {
+    log.lines().filter(|line| written_at(line).is_some_and(|at| at > settled)).count()
 }
 
 /// Scrapes once a second until `end`, at least half of the time after all had settled.

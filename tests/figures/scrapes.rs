@@ -24,8 +24,14 @@ const WARM: usize = 100;
 /// What went on at the server on behalf of one application.
 #[derive(Debug, Clone, Copy)]
 struct Traffic {
-    logins: usize,
-    statements: usize,
+    logins: u64,
+    statements: u64,
+}
+
+impl Traffic {
+    fn since(self, before: Traffic) -> Traffic {
+        Traffic { logins: self.logins - before.logins, statements: self.statements - before.statements }
+    }
 }
 
 pub async fn run(plan: Plan) -> Vec<Figure> {
@@ -47,25 +53,19 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
     };
     let (connections, pings) = counted().await;
     let before = (traffic(&cluster, "t0"), traffic(&cluster, Exporter::NAME));
-    let cpu = (cpu(daemon.pid()), cpu(exporter.pid()));
+    let cpu_before = (cpu(daemon.pid()), cpu(exporter.pid()));
     let [ours, plain, theirs] = turns(scrapes, &mut ours, &mut plain, &mut theirs).await;
-    let cpu = (self::cpu(daemon.pid()) - cpu.0, self::cpu(exporter.pid()) - cpu.1);
+    let cpu = (cpu(daemon.pid()) - cpu_before.0, cpu(exporter.pid()) - cpu_before.1);
     let after = (traffic(&cluster, "t0"), traffic(&cluster, Exporter::NAME));
-    let (connections, pings) = {
-        let now = counted().await;
-        (now.0 - connections, now.1 - pings)
-    };
+    let now = counted().await;
+    let (connections, pings) = (now.0 - connections, now.1 - pings);
 
     let over = |times: &[Duration]| quantile(times, 0.5).saturating_sub(quantile(&plain, 0.5)).as_secs_f64();
-    let share = over(&ours) / over(&theirs);
     let per_1000 = |cpu: Duration| cpu.mul_f64(1000.0 / scrapes as f64);
     let cpu_share = cpu.0.as_secs_f64() / cpu.1.as_secs_f64();
     let rss = resident(daemon.pid());
     // A ping and a refresh may fall into the run: they are its own, and counted.
-    let logins = (after.0.logins - before.0.logins) as u64;
-    let statements = (after.0.statements - before.0.statements) as u64;
-    let their_logins = after.1.logins - before.1.logins;
-    let their_statements = after.1.statements - before.1.statements;
+    let (by_us, by_them) = (after.0.since(before.0), after.1.since(before.1));
     vec![
         Figure::fact(
             "a scrape at p50, echo taken off: ours to postgres_exporter's",
@@ -73,10 +73,10 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
                 "{} : {} = 1 : {:.1}",
                 length(Duration::from_secs_f64(over(&ours))),
                 length(Duration::from_secs_f64(over(&theirs))),
-                1.0 / share
+                over(&theirs) / over(&ours)
             ),
             "≤ 1 : 4",
-            share <= 0.25,
+            over(&ours) / over(&theirs) <= 0.25,
         )
         .beside(&plain),
         Figure::fact(
@@ -92,17 +92,17 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
             rss > 0.0 && rss <= 10.0,
         ),
         Figure::fact(
-            &format!("logins by {scrapes} scrapes, by the server's log (theirs {their_logins})"),
-            logins.abs_diff(connections),
+            &format!("logins by {scrapes} scrapes, by the server's log (theirs {})", by_them.logins),
+            by_us.logins.abs_diff(connections),
             "none",
-            logins == connections,
+            by_us.logins == connections,
         ),
         Figure::fact(
-            &format!("statements by {scrapes} scrapes, pings aside (theirs {their_statements})"),
+            &format!("statements by {scrapes} scrapes, pings aside (theirs {})", by_them.statements),
             // Each login proves itself by a ping of its own.
-            statements.abs_diff(pings + connections),
+            by_us.statements.abs_diff(pings + connections),
             "none",
-            statements == pings + connections,
+            by_us.statements == pings + connections,
         ),
     ]
 }
@@ -178,9 +178,9 @@ fn traffic(cluster: &Cluster, application: &str) -> Traffic {
     let mark = format!(" {application} LOG:  ");
     let said = |word: &str| {
         let begin = format!("{mark}{word}");
-        entries(&log).iter().filter(|entry| entry.text.contains(&begin)).count()
+        entries(&log).iter().filter(|entry| entry.text.contains(&begin)).count() as u64
     };
-    Traffic { logins: sessions.len(), statements: said("statement:") + said("execute") }
+    Traffic { logins: sessions.len() as u64, statements: said("statement:") + said("execute") }
 }
 
 /// The processor time that a process has had.

@@ -12,6 +12,15 @@ use crate::supervise::{SERVICE, await_log, config, up};
 
 const LIMIT: Duration = Duration::from_secs(3);
 
+/// Tells it to end, and demands that it drains within the limit.
+async fn ends_in_time(daemon: &mut Daemon) {
+    daemon.signal(Signal::SIGTERM);
+    let told = Instant::now();
+    let ended = daemon.exited(LIMIT).await;
+    assert!(told.elapsed() < LIMIT, "{:?}", told.elapsed());
+    assert_eq!(ended.code(), Some(0), "{}", daemon.log());
+}
+
 #[tokio::test]
 async fn a_drained_daemon_was_not_ready_first_exits_0_and_leaves_no_session() {
     let cluster = postgres15();
@@ -67,11 +76,7 @@ async fn a_server_that_hangs_does_not_hold_the_end_up() {
     let mut daemon = up(&config(&cluster.superuser_url(), &["ping: {interval: 1s, timeout: 200ms}"])).await;
     cluster.pause();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    daemon.signal(Signal::SIGTERM);
-    let told = Instant::now();
-    let ended = daemon.exited(LIMIT).await;
-    assert!(told.elapsed() < LIMIT, "{:?}", told.elapsed());
-    assert_eq!(ended.code(), Some(0), "{}", daemon.log());
+    ends_in_time(&mut daemon).await;
 }
 
 #[tokio::test]
@@ -83,11 +88,7 @@ async fn it_ends_in_time_while_it_is_starting_or_its_databases_are_gone() {
     let dns = "postgresql://app@nowhere.invalid/db".to_owned();
     for url in [hung, dead, dns] {
         let mut daemon = Daemon::start(&config(&url, &[]));
-        daemon.signal(Signal::SIGTERM);
-        let told = Instant::now();
-        let ended = daemon.exited(LIMIT).await;
-        assert!(told.elapsed() < LIMIT, "{:?}", told.elapsed());
-        assert_eq!(ended.code(), Some(0), "{}", daemon.log());
+        ends_in_time(&mut daemon).await;
     }
 }
 
@@ -98,10 +99,6 @@ async fn a_client_that_keeps_its_connection_open_does_not_hold_the_end_up() {
     let idle = tokio::net::TcpStream::connect(daemon.address()).await.unwrap();
     let mut half = tokio::net::TcpStream::connect(daemon.address()).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut half, b"GET /metrics HTTP/1.1\r\nHost: x\r\n").await.unwrap();
-    daemon.signal(Signal::SIGTERM);
-    let told = Instant::now();
-    let ended = daemon.exited(LIMIT).await;
-    assert!(told.elapsed() < LIMIT, "{:?}", told.elapsed());
-    assert_eq!(ended.code(), Some(0), "{}", daemon.log());
+    ends_in_time(&mut daemon).await;
     drop((idle, half));
 }

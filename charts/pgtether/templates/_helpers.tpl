@@ -38,18 +38,13 @@ app.kubernetes.io/name: {{ printf "%s-test" (include "pgtether.name" . | trunc 5
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- define "pgtether.commonLabels" -}}
-app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
-{{- end }}
-
+{{/* Labels of a resource: its own beat yours for all, but for those that select. Takes {root, extra, selector}. */}}
 {{- define "pgtether.labels" -}}
-{{ include "pgtether.selectorLabels" . }}
-{{ include "pgtether.commonLabels" . }}
+{{- $chart := printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- $labels := dict "helm.sh/chart" $chart "app.kubernetes.io/managed-by" .root.Release.Service }}
+{{- $_ := set $labels "app.kubernetes.io/version" (.root.Chart.AppVersion | replace "+" "_") }}
+{{- $selector := default (include "pgtether.selectorLabels" .root) .selector | fromYaml }}
+{{- mergeOverwrite $labels .root.Values.commonLabels (default (dict) .extra) $selector | toYaml }}
 {{- end }}
 
 {{/* Metadata of a resource. Takes {root, and where they differ: name, namespace, labels, annotations}. */}}
@@ -57,10 +52,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 name: {{ default (include "pgtether.fullname" .root) .name }}
 namespace: {{ default (include "pgtether.namespace" .root) .namespace }}
 labels:
-  {{- include "pgtether.labels" .root | nindent 2 }}
-  {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "pgtether.labels" (dict "root" .root "extra" .labels) | nindent 2 }}
 {{- with mergeOverwrite (dict) .root.Values.commonAnnotations (default (dict) .annotations) }}
 annotations:
   {{- toYaml . | nindent 2 }}

@@ -264,6 +264,24 @@ async fn when_all_are_being_answered_a_new_one_waits_for_the_first_to_end() {
 }
 
 #[tokio::test]
+async fn when_all_are_busy_for_too_long_the_busiest_goes() {
+    let server = Server::with(Limits { connections: 2, busy: SHORT, ..limits() }).await;
+    let (mut probe, mut greedy) = (server.connect().await, server.connect().await);
+    probe.send("GET /probe?target=deaf HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    server.daemon.proving.notified().await;
+    let asked = Instant::now();
+    // More than socket and server hold, and not a byte of it is read.
+    greedy.send(&"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000)).await;
+    let mut scrape = server.connect().await;
+    assert!(scrape.get("/livez").await.ends_with("ok"));
+    assert!(asked.elapsed() < PATIENCE / 2);
+    probe.is_closed().await;
+    let mut next = server.connect().await;
+    assert!(next.get("/livez").await.ends_with("ok"));
+    scrape.is_closed().await;
+}
+
+#[tokio::test]
 async fn a_drain_finishes_what_is_in_flight_and_closes_the_rest() {
     let server = Server::with(limits()).await;
     let (mut silent, mut idle, mut busy) =

@@ -1,10 +1,16 @@
+use std::ops::Add;
+
 use proptest::prelude::*;
 
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn limits(logins_in_flight: u32, connects_per_second: u32, connects_per_host_per_second: u32) -> Limits {
+pub(crate) fn limits(
+    logins_in_flight: u32,
+    connects_per_second: u32,
+    connects_per_host_per_second: u32,
+) -> Limits {
     Limits { logins_in_flight, connects_per_second, connects_per_host_per_second }
 }
 
@@ -12,16 +18,10 @@ fn keys(turn: &Turn) -> Vec<&str> {
     turn.admitted.iter().map(|ticket| &*ticket.key).collect()
 }
 
-/// The most instants of a sorted list that fall into one second.
-fn most_in_a_second(instants: &[Instant]) -> usize {
-    let mut oldest = 0;
-    let counts = instants.iter().enumerate().map(|(newest, at)| {
-        while instants[oldest] + SECOND <= *at {
-            oldest += 1;
-        }
-        newest - oldest + 1
-    });
-    counts.max().unwrap_or(0)
+/// The most instants of a sorted list that fall into one second, on whichever clock.
+pub(crate) fn most_in_a_second<T: Copy + Ord + Add<Duration, Output = T>>(instants: &[T]) -> usize {
+    let first_after = |i: usize| instants.partition_point(|at| *at < instants[i] + SECOND);
+    (0..instants.len()).map(|i| first_after(i) - i).max().unwrap_or_default()
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Future_;
 use crate::connection::{Connector, Fingerprint, KnockTimes, Login, Prepared};
 use crate::policy::FOREVER;
 use crate::reason::{Cause, Facts, Phase};
@@ -25,15 +25,15 @@ const FILES: Duration = Duration::from_secs(15);
 pub enum Slot<C: Connector> {
     Empty,
     Preparing {
-        future: Future_<Started<C>>,
+        future: BoxFuture<'static, Started<C>>,
     },
     Knocking {
-        future: Future_<Knocked<C>>,
+        future: BoxFuture<'static, Knocked<C>>,
     },
     /// Let in, not logged in yet.
     Door(Box<Door<C>>),
     LoggingIn {
-        future: Future_<Result<(C::Session, Login), Facts>>,
+        future: BoxFuture<'static, Result<(C::Session, Login), Facts>>,
     },
     /// Logged in, not adopted yet.
     Landed(C::Session),
@@ -49,7 +49,7 @@ pub enum Happened {
 /// The files are read: the fingerprint of what was read, and the knock to go on with.
 pub struct Started<C: Connector> {
     used: Fingerprint,
-    knock: Future_<Knocked<C>>,
+    knock: BoxFuture<'static, Knocked<C>>,
 }
 
 /// A knock that ended.

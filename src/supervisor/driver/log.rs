@@ -143,7 +143,7 @@ const fn bad_news(from: State, to: State) -> &'static str {
     match (from, to) {
         (State::Down, State::Down) => "the database is still down, now for another reason",
         (State::Starting, State::Down) => "the database cannot be reached",
-        (State::Sleeping, State::Down) => "the sleeping database could not be woken",
+        (State::Sleeping, State::Down) => "the sleeping database cannot be reached",
         (_, State::Down) => "the database is lost",
         (State::Degraded, _) => "the line is still degraded, now for another reason",
         (State::Down, _) => "the database is back, but something is wrong with the line",

@@ -7,11 +7,11 @@ mod attempt;
 mod log;
 mod secrets;
 
-use std::future::{Future, pending};
-use std::pin::Pin;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -22,9 +22,7 @@ use super::machine::{Action, Answer, Event, Machine};
 use crate::connection::{Connector, Fingerprint, Session, SessionEvent};
 use crate::status::board::Slot;
 use crate::status::{Moment, Purpose};
-use crate::target::{Role, Target};
-
-type Future_<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+use crate::target::Target;
 
 /// A clock that rings so late was not listened to: the process was stopped, or got no CPU.
 const LATE: Duration = Duration::from_millis(100);
@@ -32,9 +30,9 @@ const LATE: Duration = Duration::from_millis(100);
 /// How much later than the session's own bound the driver gives up a goodbye: the net under the net.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// What others wish of a target's task.
+/// What others ask of a target's task.
 #[derive(Debug)]
-pub enum Wish {
+pub enum Request {
     /// Somebody needs the session: wake it.
     Want,
     /// Prove a login and say how it went.
@@ -49,14 +47,14 @@ pub struct Driver<C: Connector> {
     slot: Slot,
     /// The target as it is wanted now. When its other end is dropped, that is the order to stop.
     orders: watch::Receiver<Arc<Target>>,
-    wishes: mpsc::Receiver<Wish>,
+    requests: mpsc::Receiver<Request>,
     machine: Machine,
     dice: fastrand::Rng,
     line: Option<C::Session>,
     attempt: AttemptSlot<C>,
-    closing: Option<Future_<()>>,
+    closing: Option<BoxFuture<'static, ()>>,
     /// Ends when a secret file differs from what the last attempt used; set while that is worth knowing.
-    watch: Option<Future_<()>>,
+    watch: Option<BoxFuture<'static, ()>>,
     used: Fingerprint,
     proving: Vec<oneshot::Sender<Answer>>,
     log: log::Transitions,
@@ -71,12 +69,13 @@ impl<C: Connector> std::fmt::Debug for Driver<C> {
 }
 
 impl<C: Connector> Driver<C> {
+    /// For the target that `orders` holds; `requests` come from [`super::Requests`].
     pub fn new(
         connector: C,
         gate: Gate,
         slot: Slot,
         orders: watch::Receiver<Arc<Target>>,
-        wishes: mpsc::Receiver<Wish>,
+        requests: mpsc::Receiver<Request>,
         dice: fastrand::Rng,
     ) -> Self {
         let target = orders.borrow().clone();
@@ -86,7 +85,7 @@ impl<C: Connector> Driver<C> {
             target,
             slot,
             orders,
-            wishes,
+            requests,
             machine: Machine::default(),
             dice,
             line: None,
@@ -132,9 +131,9 @@ impl<C: Connector> Driver<C> {
                         return Event::Stop;
                     }
                 },
-                Some(wish) = self.wishes.recv(), if !self.stopping => match wish {
-                    Wish::Want => return Event::Wanted,
-                    Wish::Prove(answer) => {
+                Some(request) = self.requests.recv(), if !self.stopping => match request {
+                    Request::Want => return Event::Wanted,
+                    Request::Prove(answer) => {
                         self.proving.push(answer);
                         return Event::Prove;
                     }
@@ -202,7 +201,7 @@ impl<C: Connector> Driver<C> {
             Action::Login => self.attempt.login(&self.connector, &self.target),
             Action::HangUp => self.attempt = AttemptSlot::Empty,
             Action::Ping => {
-                let role = self.asked_role();
+                let role = self.target.tuning.role;
                 if let Some(line) = &mut self.line {
                     line.ping(role);
                 }
@@ -245,10 +244,6 @@ impl<C: Connector> Driver<C> {
         }
     }
 
-    fn asked_role(&self) -> Role {
-        self.target.tuning.role
-    }
-
     /// Watches the secret files for as long as only another secret can help, or would be left unproven.
     fn watch_secrets(&mut self) {
         if !secrets::are_worth_watching(&self.slot.borrow(), &self.target) {
@@ -271,14 +266,14 @@ async fn line_event<S: Session>(line: &mut Option<S>) -> SessionEvent {
     }
 }
 
-async fn or_never(slot: &mut Option<Future_<()>>) {
+async fn or_never(slot: &mut Option<BoxFuture<'static, ()>>) {
     match slot {
         Some(future) => future.await,
         None => pending().await,
     }
 }
 
-async fn or_at_once(slot: Option<Future_<()>>) {
+async fn or_at_once(slot: Option<BoxFuture<'static, ()>>) {
     if let Some(future) = slot {
         future.await;
     }

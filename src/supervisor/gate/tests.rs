@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::policy::backoff::next_knock;
+use crate::policy::guard::tests::{limits, most_in_a_second};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -22,10 +23,6 @@ fn refused() -> Facts {
 fn no_descriptors() -> Facts {
     let message = "too many open files".to_owned();
     Facts::new(Phase::Connect, Cause::Local { message })
-}
-
-fn limits(logins_in_flight: u32, connects_per_second: u32, connects_per_host_per_second: u32) -> Limits {
-    Limits { logins_in_flight, connects_per_second, connects_per_host_per_second }
 }
 
 /// Limits that hold nobody up.
@@ -61,18 +58,6 @@ async fn settle() {
     for _ in 0..20 {
         yield_now().await;
     }
-}
-
-/// The most instants of a sorted list that fall into one second.
-fn most_in_a_second(instants: &[Instant]) -> usize {
-    let mut oldest = 0;
-    let counts = instants.iter().enumerate().map(|(newest, at)| {
-        while instants[oldest] + SECOND <= *at {
-            oldest += 1;
-        }
-        newest - oldest + 1
-    });
-    counts.max().unwrap_or(0)
 }
 
 #[test]

@@ -13,94 +13,94 @@ impl Step<'_> {
     /// An attempt that counts.
     pub(super) fn begin(&mut self, purpose: Purpose) {
         if purpose != Purpose::Confirm {
-            self.s.counters.attempts += 1;
+            self.status.counters.attempts += 1;
         }
         if !matches!(purpose, Purpose::Confirm | Purpose::Prove) {
             self.breaker(Breaker::admit);
         }
         if purpose != Purpose::Confirm {
-            self.m.confirm_at = None;
+            self.machine.confirm_at = None;
         }
-        self.s.attempt = Attempt::Knocking { since: self.now, purpose, early: None };
+        self.status.attempt = Attempt::Knocking { since: self.now, purpose, early: None };
         self.actions.push(Action::Knock { purpose });
     }
 
     /// A knock ahead of the attempt's time: it costs nothing where nobody answers, and is the attempt where somebody does.
     pub(super) fn knock_early(&mut self, purpose: Purpose, until: Moment, because: Because) {
-        self.s.attempt = Attempt::Knocking { since: self.now, purpose, early: Some((until, because)) };
+        self.status.attempt = Attempt::Knocking { since: self.now, purpose, early: Some((until, because)) };
         self.actions.push(Action::Knock { purpose });
     }
 
     pub(super) fn knocked(&mut self, dial: Dial, times: KnockTimes) {
-        let Attempt::Knocking { since, purpose, early } = self.s.attempt else {
+        let Attempt::Knocking { since, purpose, early } = self.status.attempt else {
             return;
         };
         self.dialled(&dial);
-        self.s.counters.knocks += 1;
-        self.m.knock = times;
+        self.status.counters.knocks += 1;
+        self.machine.knock = times;
         if purpose == Purpose::Confirm {
-            self.s.attempt = Attempt::None;
+            self.status.attempt = Attempt::None;
             self.actions.push(Action::HangUp);
             return self.confirmed();
         }
         if early.is_some() {
-            self.s.counters.attempts += 1;
+            self.status.counters.attempts += 1;
             self.breaker(Breaker::admit);
         }
-        let overlap = self.s.tuning.refresh.overlap || self.s.held().is_none();
+        let overlap = self.status.tuning.refresh.overlap || self.status.held().is_none();
         if overlap {
-            self.s.attempt = Attempt::LoggingIn { since, purpose };
+            self.status.attempt = Attempt::LoggingIn { since, purpose };
             self.actions.push(Action::Login);
         } else {
-            self.s.attempt = Attempt::Knocking { since, purpose, early: None };
+            self.status.attempt = Attempt::Knocking { since, purpose, early: None };
             self.make_room();
         }
     }
 
     /// CONNECTION LIMIT 1: the old session must go before the new one logs in.
     fn make_room(&mut self) {
-        self.m.unbroken_before_gap = match &self.s.line {
+        self.machine.unbroken_before_gap = match &self.status.line {
             Line::Live(held) => Some(held.unbroken_since),
             _ => {
-                self.s.counters.disconnects.add(Reason::Timeout);
+                self.status.counters.disconnects.add(Reason::Timeout);
                 None
             }
         };
         self.close();
-        self.s.line = Line::Closing;
+        self.status.line = Line::Closing;
     }
 
     pub(super) fn logged_in(&mut self, login: Login) {
-        let Attempt::LoggingIn { purpose, .. } = self.s.attempt else {
+        let Attempt::LoggingIn { purpose, .. } = self.status.attempt else {
             return;
         };
-        self.s.attempt = Attempt::None;
+        self.status.attempt = Attempt::None;
         self.count_login(&login, purpose);
         // A planned gap breaks nothing: what was healthy before it still is.
-        let unbroken_since = match &self.s.line {
+        let unbroken_since = match &self.status.line {
             Line::Live(held) => Some(held.unbroken_since),
-            Line::Closing => self.m.unbroken_before_gap.take(),
+            Line::Closing => self.machine.unbroken_before_gap.take(),
             _ => None,
         };
-        match self.s.line {
-            Line::Live(_) => self.s.counters.refreshes += 1,
-            Line::Closing if unbroken_since.is_some() => self.s.counters.refreshes += 1,
-            Line::Closing => self.s.counters.reconnects += 1,
+        match self.status.line {
+            Line::Live(_) => self.status.counters.refreshes += 1,
+            Line::Closing if unbroken_since.is_some() => self.status.counters.refreshes += 1,
+            Line::Closing => self.status.counters.reconnects += 1,
             Line::Suspect { .. } => {
-                self.s.counters.disconnects.add(Reason::Timeout);
-                self.s.counters.reconnects += 1;
+                self.status.counters.disconnects.add(Reason::Timeout);
+                self.status.counters.reconnects += 1;
             }
-            Line::Lost { .. } if self.m.had_session => self.s.counters.reconnects += 1,
+            Line::Lost { .. } if self.machine.had_session => self.status.counters.reconnects += 1,
             Line::Lost { .. } | Line::Never | Line::Asleep { .. } => {}
         }
-        self.m.closing |= self.s.held().is_some();
+        self.machine.closing |= self.status.held().is_some();
         self.actions.push(Action::Adopt);
-        self.m.had_session = true;
-        self.m.asked_at = None;
+        self.machine.had_session = true;
+        self.machine.asked_at = None;
         let role = self.fits(login.role);
-        self.m.role_n = if role.is_ok() { 0 } else { self.m.role_n.saturating_add(1) };
-        self.s.session = Some(login.facts);
-        self.s.line = Line::Live(Held {
+        self.machine.wrong_roles = if role.is_ok() { 0 } else { self.machine.wrong_roles.saturating_add(1) };
+        self.status.session = Some(login.facts);
+        self.status.line = Line::Live(Held {
             since: self.now,
             unbroken_since: unbroken_since.unwrap_or(self.now),
             heard_at: self.now,
@@ -114,42 +114,43 @@ impl Step<'_> {
 
     fn count_login(&mut self, login: &Login, purpose: Purpose) {
         self.breaker(Breaker::succeeded);
-        (self.m.n, self.m.slow_n, self.m.starting_since) = (self.m.flaps, 0, None);
-        let (resolve, connect) = (self.m.knock.resolve, self.m.knock.connect);
+        (self.machine.failures, self.machine.permanent_failures, self.machine.starting_since) =
+            (self.machine.flaps, 0, None);
+        let (resolve, connect) = (self.machine.knock.resolve, self.machine.knock.connect);
         let phases = Phases { resolve, connect, tls: login.tls, startup: login.startup, ping: login.ping };
         // A login may move on to another host than the one that was knocked at.
-        let peer = login.facts.peer.or(self.m.knock.peer);
-        let moved = self.s.peer.zip(peer).is_some_and(|(before, here)| before.ip() != here.ip());
-        let s = &mut *self.s;
-        s.peer = peer;
-        s.counters.address_changes += u64::from(moved);
-        s.last_phases = Some(phases);
-        s.counters.connections += 1;
-        s.counters.connect_seconds.observe(&histogram::CONNECT, phases.total());
+        let peer = login.facts.peer.or(self.machine.knock.peer);
+        let moved = self.status.peer.zip(peer).is_some_and(|(before, here)| before.ip() != here.ip());
+        let status = &mut *self.status;
+        status.peer = peer;
+        status.counters.address_changes += u64::from(moved);
+        status.last_phases = Some(phases);
+        status.counters.connections += 1;
+        status.counters.connect_seconds.observe(&histogram::CONNECT, phases.total());
         if purpose == Purpose::Wake {
-            s.counters.wake_seconds.observe(&histogram::WAKE, phases.total());
+            status.counters.wake_seconds.observe(&histogram::WAKE, phases.total());
         }
-        s.counters.pings += 1;
-        s.counters.ping_seconds.observe(&histogram::PING, login.ping);
-        s.last_ping = Some(login.ping);
-        s.pings.push(Some(login.ping));
-        s.recent.push(true);
-        s.tried = true;
-        s.consecutive_failures = 0;
-        s.last_success = Some(self.now);
-        s.last_check = Some(self.now);
-        s.last_login = Some(self.now);
+        status.counters.pings += 1;
+        status.counters.ping_seconds.observe(&histogram::PING, login.ping);
+        status.last_ping = Some(login.ping);
+        status.pings.push(Some(login.ping));
+        status.recent.push(true);
+        status.tried = true;
+        status.consecutive_failures = 0;
+        status.last_success = Some(self.now);
+        status.last_check = Some(self.now);
+        status.last_login = Some(self.now);
     }
 
     pub(super) fn failed(&mut self, facts: Facts, at: Instant, dial: Option<Dial>) {
-        let (purpose, early) = match self.s.attempt {
+        let (purpose, early) = match self.status.attempt {
             Attempt::Knocking { purpose, early, .. } => (purpose, early),
             Attempt::LoggingIn { purpose, .. } => (purpose, None),
             Attempt::None | Attempt::Waiting { .. } => return,
         };
         if let Some(dial) = &dial {
             self.dialled(dial);
-            self.s.counters.knocks += u64::from(!dial.shared && facts.before_the_server());
+            self.status.counters.knocks += u64::from(!dial.shared && facts.before_the_server());
         }
         let verdict = self.judge(&facts);
         self.note(verdict.reason, &facts);
@@ -157,7 +158,7 @@ impl Step<'_> {
         let free = facts.before_the_server() || early.is_some();
         let knock = free.then(|| self.next_knock(at));
         if let Some((until, because)) = early {
-            self.s.attempt = Attempt::Waiting { until, knock, purpose, because };
+            self.status.attempt = Attempt::Waiting { until, knock, purpose, because };
             return self.answer(Answer::Failed(verdict.reason));
         }
         if purpose == Purpose::Confirm {
@@ -168,7 +169,7 @@ impl Step<'_> {
         let (until, because) = self.wait(&verdict);
         let until = knock.filter(|knock| knock.mono > until.mono).unwrap_or(until);
         let purpose = self.next_purpose();
-        self.s.attempt = Attempt::Waiting { until, knock, purpose, because };
+        self.status.attempt = Attempt::Waiting { until, knock, purpose, because };
         self.ended(Answer::Failed(verdict.reason));
     }
 
@@ -179,26 +180,26 @@ impl Step<'_> {
     }
 
     fn next_purpose(&self) -> Purpose {
-        match &self.s.line {
+        match &self.status.line {
             Line::Live(_) => Purpose::Refresh,
-            _ if self.m.had_session => Purpose::Reconnect,
+            _ if self.machine.had_session => Purpose::Reconnect,
             _ => Purpose::First,
         }
     }
 
     fn dialled(&mut self, dial: &Dial) {
         if !dial.waited.is_zero() {
-            self.s.counters.throttled += 1;
-            self.s.counters.throttle_wait += dial.waited;
+            self.status.counters.throttled += 1;
+            self.status.counters.throttle_wait += dial.waited;
         }
         if dial.place.is_some() {
-            self.s.place.clone_from(&dial.place);
+            self.status.place.clone_from(&dial.place);
         }
     }
 
     /// Keeps what went wrong, for people.
     pub(super) fn note(&mut self, reason: Reason, facts: &Facts) {
-        self.s.last_check = Some(self.now);
-        self.s.last_failure = Some(Failure { at: self.now, reason, detail: facts.to_string() });
+        self.status.last_check = Some(self.now);
+        self.status.last_failure = Some(Failure { at: self.now, reason, detail: facts.to_string() });
     }
 }

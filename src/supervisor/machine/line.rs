@@ -18,9 +18,9 @@ const NEAR_LIMIT: f64 = 0.8;
 impl Step<'_> {
     /// Asks whether the session lives.
     pub(super) fn ask(&mut self) {
-        self.m.asked_at = Some(self.now);
-        self.m.next_ping = None;
-        self.s.counters.pings += 1;
+        self.machine.asked_at = Some(self.now);
+        self.machine.next_ping = None;
+        self.status.counters.pings += 1;
         self.actions.push(Action::Ping);
     }
 
@@ -30,13 +30,13 @@ impl Step<'_> {
         held.ping = Ok(());
         let turned = held.role.is_ok() && role.is_err();
         held.role = role;
-        self.s.counters.ping_seconds.observe(&histogram::PING, took);
-        self.s.last_ping = Some(took);
-        self.s.pings.push(Some(took));
-        self.s.last_success = Some(self.now);
+        self.status.counters.ping_seconds.observe(&histogram::PING, took);
+        self.status.last_ping = Some(took);
+        self.status.pings.push(Some(took));
+        self.status.last_success = Some(self.now);
         if turned {
             // A failover: another login may find the right server.
-            self.m.refresh_at = Some(self.now.mono);
+            self.machine.refresh_at = Some(self.now.mono);
         }
     }
 
@@ -44,30 +44,31 @@ impl Step<'_> {
         let reason = table::judge(&facts).reason.within(Reason::PING);
         let Some(held) = self.answered() else { return };
         held.ping = Err(reason);
-        self.s.counters.ping_failures.add(reason);
-        self.s.pings.push(None);
+        self.status.counters.ping_failures.add(reason);
+        self.status.pings.push(None);
         self.note(reason, &facts);
     }
 
     /// The server answered, late or in time: the session is live.
     fn answered(&mut self) -> Option<&mut Held> {
-        let asked_at = self.m.asked_at.take().unwrap_or(self.now);
-        self.s.last_check = Some(self.now);
-        let held = match std::mem::replace(&mut self.s.line, Line::Closing) {
+        let asked_at = self.machine.asked_at.take().unwrap_or(self.now);
+        self.status.last_check = Some(self.now);
+        let held = match std::mem::replace(&mut self.status.line, Line::Closing) {
             Line::Live(held) => held,
             Line::Suspect { held, .. } => {
                 self.thawed(&held);
                 held
             }
             other => {
-                self.s.line = other;
+                self.status.line = other;
                 return None;
             }
         };
-        self.s.line = Line::Live(Held { heard_at: self.now, ..held });
-        self.m.next_ping = self.s.ping_every.map(|every| later(asked_at.mono, every).max(self.now.mono));
-        self.m.close_idle_at = self.close_idle_at();
-        match &mut self.s.line {
+        self.status.line = Line::Live(Held { heard_at: self.now, ..held });
+        self.machine.next_ping =
+            self.status.ping_every.map(|every| later(asked_at.mono, every).max(self.now.mono));
+        self.machine.close_idle_at = self.close_idle_at();
+        match &mut self.status.line {
             Line::Live(held) => Some(held),
             _ => None,
         }
@@ -75,8 +76,8 @@ impl Step<'_> {
 
     /// The late answer came first: what was to replace the session now refreshes it.
     fn thawed(&mut self, held: &Held) {
-        match &mut self.s.attempt {
-            Attempt::Waiting { .. } if held.login.is_ok() => self.s.attempt = Attempt::None,
+        match &mut self.status.attempt {
+            Attempt::Waiting { .. } if held.login.is_ok() => self.status.attempt = Attempt::None,
             Attempt::Waiting { purpose, .. }
             | Attempt::Knocking { purpose, .. }
             | Attempt::LoggingIn { purpose, .. } => {
@@ -90,33 +91,33 @@ impl Step<'_> {
 
     /// The ping went unanswered: the session is kept while another login is tried.
     pub(super) fn suspect(&mut self, asked_at: Moment) {
-        let Line::Live(held) = std::mem::replace(&mut self.s.line, Line::Closing) else {
+        let Line::Live(held) = std::mem::replace(&mut self.status.line, Line::Closing) else {
             return;
         };
         let calm = self.was_calm(&held);
-        self.s.line = Line::Suspect { held, asked_at };
-        self.s.counters.ping_failures.add(Reason::Timeout);
-        self.s.pings.push(None);
-        self.s.last_check = Some(self.now);
-        let waited = self.s.tuning.ping.timeout;
+        self.status.line = Line::Suspect { held, asked_at };
+        self.status.counters.ping_failures.add(Reason::Timeout);
+        self.status.pings.push(None);
+        self.status.last_check = Some(self.now);
+        let waited = self.status.tuning.ping.timeout;
         let detail = format!("the ping was not answered within {waited:?}");
-        self.s.last_failure = Some(Failure { at: self.now, reason: Reason::Timeout, detail });
+        self.status.last_failure = Some(Failure { at: self.now, reason: Reason::Timeout, detail });
         self.reconnect(calm);
     }
 
     pub(super) fn lost(&mut self, facts: Facts) {
-        let Some(held) = self.s.held().cloned() else {
+        let Some(held) = self.status.held().cloned() else {
             return;
         };
-        let idle_for = self.m.asked_at.is_none().then(|| self.now.since(held.heard_at));
+        let idle_for = self.machine.asked_at.is_none().then(|| self.now.since(held.heard_at));
         let reason = self.lost_by(&facts, idle_for).within(Reason::DISCONNECT);
         self.note(reason, &facts);
-        (self.m.asked_at, self.m.next_ping, self.m.refresh_at) = (None, None, None);
-        self.m.close_idle_at = None;
-        self.s.session = None;
-        self.s.line = Line::Lost { at: self.now, reason };
+        (self.machine.asked_at, self.machine.next_ping, self.machine.refresh_at) = (None, None, None);
+        self.machine.close_idle_at = None;
+        self.status.session = None;
+        self.status.line = Line::Lost { at: self.now, reason };
         let calm = self.was_calm(&held);
-        let idle_free = idle_for.is_some() && matches!(self.s.attempt, Attempt::None);
+        let idle_free = idle_for.is_some() && matches!(self.status.attempt, Attempt::None);
         if self.lets_sleep() && idle_free {
             if facts.sqlstate() == Some("57P05") {
                 return self.slept();
@@ -125,7 +126,7 @@ impl Step<'_> {
                 return self.begin(Purpose::Confirm);
             }
         }
-        self.s.counters.disconnects.add(reason);
+        self.status.counters.disconnects.add(reason);
         self.reconnect(calm);
     }
 
@@ -133,7 +134,7 @@ impl Step<'_> {
     pub(super) fn was_calm(&mut self, held: &Held) -> bool {
         let calm = self.now.since(held.unbroken_since) >= CALM;
         if calm {
-            (self.m.n, self.m.flaps) = (0, 0);
+            (self.machine.failures, self.machine.flaps) = (0, 0);
         }
         calm
     }
@@ -142,17 +143,17 @@ impl Step<'_> {
     fn lost_by(&mut self, facts: &Facts, idle_for: Option<Duration>) -> Reason {
         let reason = table::judge(facts).reason;
         let Some(idle) = idle_for else { return reason };
-        self.m.idle_for = idle;
+        self.machine.idle_for = idle;
         let now = self.now.mono;
-        let near = self.m.learner.limit(now).is_some_and(|limit| idle >= limit.mul_f64(NEAR_LIMIT));
-        let neon = self.s.place.as_ref().is_some_and(|place| place.provider == Provider::Neon);
+        let near = self.machine.learner.limit(now).is_some_and(|limit| idle >= limit.mul_f64(NEAR_LIMIT));
+        let neon = self.status.place.as_ref().is_some_and(|place| place.provider == Provider::Neon);
         match (facts.sqlstate(), &facts.cause) {
             (Some("57P05"), _) => {
-                self.m.learner.told(idle, now);
+                self.machine.learner.told(idle, now);
                 Reason::IdleTimeout
             }
             (Some("57P01"), _) | (None, Cause::Closed | Cause::Io { .. }) => {
-                self.m.learner.seen(idle, now);
+                self.machine.learner.seen(idle, now);
                 let suspended = neon && idle >= NEON_SUSPENDS_AFTER;
                 if near || suspended { Reason::IdleTimeout } else { reason }
             }
@@ -162,59 +163,59 @@ impl Step<'_> {
 
     /// Put to sleep: not a failure.
     pub(super) fn slept(&mut self) {
-        self.s.counters.disconnects.add(Reason::IdleTimeout);
-        self.s.line = Line::Asleep { since: self.now, idle_for: self.m.idle_for };
+        self.status.counters.disconnects.add(Reason::IdleTimeout);
+        self.status.line = Line::Asleep { since: self.now, idle_for: self.machine.idle_for };
         self.schedule();
     }
 
     /// The door was open: it sleeps, or is on its way down. Asked again, ever more rarely, until a shutdown is over.
     pub(super) fn confirmed(&mut self) {
-        let wait = match self.m.confirm_at {
+        let wait = match self.machine.confirm_at {
             Some((_, waited)) => waited * 2,
             None => {
                 self.slept();
                 backoff::next_knock((self.dice)())
             }
         };
-        self.m.confirm_at = (wait <= CONFIRM_UP_TO).then(|| (self.now.after(wait).mono, wait));
+        self.machine.confirm_at = (wait <= CONFIRM_UP_TO).then(|| (self.now.after(wait).mono, wait));
     }
 
     /// The door is closed: it does not sleep, it is gone. A loss that counted as sleep is not counted again.
     pub(super) fn refuted(&mut self, reason: Reason) {
-        self.m.confirm_at = None;
-        match self.s.line {
+        self.machine.confirm_at = None;
+        match self.status.line {
             Line::Lost { reason: lost_by, .. } => {
-                self.s.counters.disconnects.add(lost_by.within(Reason::DISCONNECT));
+                self.status.counters.disconnects.add(lost_by.within(Reason::DISCONNECT));
             }
-            _ => self.s.line = Line::Lost { at: self.now, reason },
+            _ => self.status.line = Line::Lost { at: self.now, reason },
         }
     }
 
     /// Holding the socket keeps this database awake: we close it ourselves.
     pub(super) fn close_to_sleep(&mut self) {
-        let Some(held) = self.s.held().cloned() else { return };
+        let Some(held) = self.status.held().cloned() else { return };
         self.was_calm(&held);
         let idle_for = self.now.since(held.heard_at);
         self.close();
-        self.s.line = Line::Asleep { since: self.now, idle_for };
+        self.status.line = Line::Asleep { since: self.now, idle_for };
         self.schedule();
     }
 
     /// Whether a server of this role is what the target asks for.
     pub(super) fn fits(&self, found: Role) -> Result<(), Reason> {
-        let wanted = self.s.tuning.role;
+        let wanted = self.status.tuning.role;
         let fits = wanted == Role::Any || found == Role::Any || found == wanted;
         if fits { Ok(()) } else { Err(Reason::WrongRole) }
     }
 
     /// Another role is asked for: only the server can tell whether it has it.
     pub(super) fn judge_role_anew(&mut self) {
-        self.m.role_n = 0;
-        match &mut self.s.line {
-            Line::Live(held) | Line::Suspect { held, .. } if self.s.tuning.role == Role::Any => {
+        self.machine.wrong_roles = 0;
+        match &mut self.status.line {
+            Line::Live(held) | Line::Suspect { held, .. } if self.status.tuning.role == Role::Any => {
                 held.role = Ok(());
             }
-            Line::Live(_) if self.m.asked_at.is_none() => self.ask(),
+            Line::Live(_) if self.machine.asked_at.is_none() => self.ask(),
             _ => {}
         }
     }
@@ -222,39 +223,40 @@ impl Step<'_> {
     /// How often to ping and refresh: what is configured, kept below the other side's idle limit.
     pub(super) fn rhythm(&mut self) {
         let (awake, now) = (!self.lets_sleep(), self.now.mono);
-        let below = |wanted: Duration| self.m.learner.keep_below(wanted, now);
-        self.s.ping_every = awake.then(|| below(self.s.tuning.ping.interval));
-        self.s.refresh_every = self.s.tuning.refresh.every.filter(|_| awake).map(below);
+        let below = |wanted: Duration| self.machine.learner.keep_below(wanted, now);
+        self.status.ping_every = awake.then(|| below(self.status.tuning.ping.interval));
+        self.status.refresh_every = self.status.tuning.refresh.every.filter(|_| awake).map(below);
     }
 
     /// Sets the timers of the line that we now have.
     pub(super) fn schedule(&mut self) {
         self.rhythm();
         let now = self.now.mono;
-        let heard_at = self.s.held().map(|held| held.heard_at.mono);
-        let jitter = 1.0 - self.s.tuning.refresh.jitter * (self.dice)();
-        let proof_every = match self.s.refresh_every {
+        let heard_at = self.status.held().map(|held| held.heard_at.mono);
+        let jitter = 1.0 - self.status.tuning.refresh.jitter * (self.dice)();
+        let proof_every = match self.status.refresh_every {
             Some(every) => Some(every.min(FOREVER).mul_f64(jitter)),
-            None if self.lets_sleep() => self.s.tuning.wake_every,
+            None if self.lets_sleep() => self.status.tuning.wake_every,
             None => None,
         };
-        self.m.refresh_at =
-            proof_every.zip(self.s.last_login).map(|(every, login)| later(login.mono, every).max(now));
-        if matches!(&self.s.line, Line::Live(held) if held.role.is_err()) {
-            let settings = self.s.tuning.backoff;
-            let wait = backoff::full_jitter(settings.initial, settings.max, self.m.role_n, (self.dice)());
+        self.machine.refresh_at =
+            proof_every.zip(self.status.last_login).map(|(every, login)| later(login.mono, every).max(now));
+        if matches!(&self.status.line, Line::Live(held) if held.role.is_err()) {
+            let settings = self.status.tuning.backoff;
+            let wait =
+                backoff::full_jitter(settings.initial, settings.max, self.machine.wrong_roles, (self.dice)());
             let soon = later(now, wait);
-            self.m.refresh_at = Some(self.m.refresh_at.map_or(soon, |at| at.min(soon)));
+            self.machine.refresh_at = Some(self.machine.refresh_at.map_or(soon, |at| at.min(soon)));
         }
-        self.m.next_ping = match self.m.asked_at {
+        self.machine.next_ping = match self.machine.asked_at {
             Some(_) => None,
-            None => self.s.ping_every.zip(heard_at).map(|(every, heard)| later(heard, every).max(now)),
+            None => self.status.ping_every.zip(heard_at).map(|(every, heard)| later(heard, every).max(now)),
         };
-        self.m.close_idle_at = self.close_idle_at();
+        self.machine.close_idle_at = self.close_idle_at();
     }
 
     fn close_idle_at(&self) -> Option<std::time::Instant> {
-        let after = self.s.tuning.close_idle_after.filter(|_| self.lets_sleep())?;
-        self.s.held().map(|held| later(held.heard_at.mono, after))
+        let after = self.status.tuning.close_idle_after.filter(|_| self.lets_sleep())?;
+        self.status.held().map(|held| later(held.heard_at.mono, after))
     }
 }

@@ -7,11 +7,11 @@ mod attempt;
 mod event;
 mod line;
 mod patience;
+mod request;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod walk;
-mod wish;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,14 +33,14 @@ const CALM: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
     /// Failures in a row, for backoff. A login ends the row, but for the flaps.
-    n: u32,
+    failures: u32,
     /// Sessions in a row that were lost before they had been whole for a minute: a login does not end this row, or a
     /// server that takes logins and drops them would be stormed.
     flaps: u32,
     /// Permanent failures in a row, for the slow lane.
-    slow_n: u32,
+    permanent_failures: u32,
     /// Logins in a row that found the wrong role.
-    role_n: u32,
+    wrong_roles: u32,
     /// Since when the server says that it is starting.
     starting_since: Option<Instant>,
     /// The idle limit of the other side.
@@ -80,7 +80,7 @@ impl Machine {
         status: &mut TargetStatus,
     ) -> Vec<Action> {
         let before = status.state();
-        let mut step = Step { m: self, s: status, now, dice, actions: Vec::new() };
+        let mut step = Step { machine: self, status, now, dice, actions: Vec::new() };
         step.take(event);
         step.prove_at_last();
         let actions = step.actions;
@@ -124,8 +124,8 @@ impl Machine {
 
 /// One step under way.
 struct Step<'a> {
-    m: &'a mut Machine,
-    s: &'a mut TargetStatus,
+    machine: &'a mut Machine,
+    status: &'a mut TargetStatus,
     now: Moment,
     dice: &'a mut dyn FnMut() -> f64,
     actions: Vec<Action>,
@@ -136,7 +136,7 @@ impl Step<'_> {
         match event {
             Event::Stop => self.stop(),
             Event::Closed => self.closed(),
-            _ if self.m.stopping => {}
+            _ if self.machine.stopping => {}
             Event::Started => self.started(),
             Event::Timer => self.timer(),
             Event::Knocked { dial, times } => self.knocked(dial, times),
@@ -153,8 +153,9 @@ impl Step<'_> {
     }
 
     fn started(&mut self) {
-        self.m.had_session = matches!(self.s.line, Line::Lost { .. }) && self.s.counters.connections > 0;
-        let purpose = if self.m.had_session { Purpose::Reconnect } else { Purpose::First };
+        self.machine.had_session =
+            matches!(self.status.line, Line::Lost { .. }) && self.status.counters.connections > 0;
+        let purpose = if self.machine.had_session { Purpose::Reconnect } else { Purpose::First };
         self.rhythm();
         self.begin(purpose);
     }
@@ -162,13 +163,15 @@ impl Step<'_> {
     fn timer(&mut self) {
         self.rhythm();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= self.now.mono);
-        let free = matches!(self.s.attempt, Attempt::None) && !self.m.closing;
-        let (refresh, close) = (due(self.m.refresh_at), due(self.m.close_idle_at));
-        let confirm = due(self.m.confirm_at.map(|(at, _)| at));
-        match &self.s.line {
-            Line::Live(_) => match self.m.asked_at {
-                Some(asked) if self.now.since(asked) >= self.s.tuning.ping.timeout => self.suspect(asked),
-                None if due(self.m.next_ping) => self.ask(),
+        let free = matches!(self.status.attempt, Attempt::None) && !self.machine.closing;
+        let (refresh, close) = (due(self.machine.refresh_at), due(self.machine.close_idle_at));
+        let confirm = due(self.machine.confirm_at.map(|(at, _)| at));
+        match &self.status.line {
+            Line::Live(_) => match self.machine.asked_at {
+                Some(asked) if self.now.since(asked) >= self.status.tuning.ping.timeout => {
+                    self.suspect(asked)
+                }
+                None if due(self.machine.next_ping) => self.ask(),
                 _ if refresh && free => self.begin(Purpose::Refresh),
                 None if close && free => self.close_to_sleep(),
                 _ => {}
@@ -177,7 +180,7 @@ impl Step<'_> {
             Line::Asleep { .. } if confirm && free => self.begin(Purpose::Confirm),
             _ => {}
         }
-        if let Attempt::Waiting { until, knock, purpose, because } = self.s.attempt {
+        if let Attempt::Waiting { until, knock, purpose, because } = self.status.attempt {
             if until.mono <= self.now.mono && knock.is_none_or(|at| at.mono <= self.now.mono) {
                 self.begin(purpose);
             } else if knock.is_some_and(|at| at.mono <= self.now.mono) {
@@ -188,68 +191,70 @@ impl Step<'_> {
 
     /// New timings, applied to what runs already.
     fn tuned(&mut self, tuning: Arc<Tuning>) {
-        let woken =
-            self.s.tuning.idle_policy == IdlePolicy::LetSleep && tuning.idle_policy == IdlePolicy::KeepAwake;
-        let other_role = self.s.tuning.role != tuning.role;
-        self.s.tuning = tuning;
+        let woken = self.status.tuning.idle_policy == IdlePolicy::LetSleep
+            && tuning.idle_policy == IdlePolicy::KeepAwake;
+        let other_role = self.status.tuning.role != tuning.role;
+        self.status.tuning = tuning;
         if other_role {
             self.judge_role_anew();
         }
         self.schedule();
-        match self.s.attempt {
+        match self.status.attempt {
             Attempt::Waiting { purpose, because: Because::SlowLane, .. } => self.begin(purpose),
-            Attempt::None if woken && matches!(self.s.line, Line::Asleep { .. }) => self.begin(Purpose::Wake),
+            Attempt::None if woken && matches!(self.status.line, Line::Asleep { .. }) => {
+                self.begin(Purpose::Wake)
+            }
             _ => {}
         }
     }
 
     fn stop(&mut self) {
-        self.m.stopping = true;
-        if !matches!(self.s.attempt, Attempt::None) {
-            self.s.attempt = Attempt::None;
+        self.machine.stopping = true;
+        if !matches!(self.status.attempt, Attempt::None) {
+            self.status.attempt = Attempt::None;
             self.actions.push(Action::HangUp);
         }
         self.answer(Answer::Refused(Because::Asked));
-        if self.s.held().is_some() {
+        if self.status.held().is_some() {
             self.close();
         }
-        self.s.line = Line::Closing;
-        if !self.m.closing {
+        self.status.line = Line::Closing;
+        if !self.machine.closing {
             self.actions.push(Action::Stopped);
         }
     }
 
     fn closed(&mut self) {
-        self.m.closing = false;
-        if self.m.stopping {
+        self.machine.closing = false;
+        if self.machine.stopping {
             self.actions.push(Action::Stopped);
         } else if let (Line::Closing, Attempt::Knocking { since, purpose, .. }) =
-            (&self.s.line, &self.s.attempt)
+            (&self.status.line, &self.status.attempt)
         {
             // A refresh without overlap: the door is open, the old session is gone, now log in.
-            self.s.attempt = Attempt::LoggingIn { since: *since, purpose: *purpose };
+            self.status.attempt = Attempt::LoggingIn { since: *since, purpose: *purpose };
             self.actions.push(Action::Login);
         }
     }
 
     fn close(&mut self) {
-        self.m.closing = true;
-        self.m.asked_at = None;
-        self.s.session = None;
+        self.machine.closing = true;
+        self.machine.asked_at = None;
+        self.status.session = None;
         self.actions.push(Action::Close);
     }
 
     /// Changes the breaker and counts the transition.
     fn breaker(&mut self, change: impl FnOnce(&mut Breaker)) {
-        let before = self.s.breaker.state();
-        change(&mut self.s.breaker);
-        let after = self.s.breaker.state();
+        let before = self.status.breaker.state();
+        change(&mut self.status.breaker);
+        let after = self.status.breaker.state();
         if after != before {
-            self.s.counters.breaker_transitions[after as usize] += 1;
+            self.status.counters.breaker_transitions[after as usize] += 1;
         }
     }
 
     fn lets_sleep(&self) -> bool {
-        self.s.tuning.idle_policy == IdlePolicy::LetSleep
+        self.status.tuning.idle_policy == IdlePolicy::LetSleep
     }
 }

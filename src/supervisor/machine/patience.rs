@@ -17,40 +17,40 @@ impl Step<'_> {
     pub(super) fn judge(&mut self, facts: &Facts) -> Verdict {
         let mut verdict = table::judge(facts);
         if verdict.class == Class::Starting {
-            let since = *self.m.starting_since.get_or_insert(self.now.mono);
+            let since = *self.machine.starting_since.get_or_insert(self.now.mono);
             if self.now.mono.saturating_duration_since(since) >= STARTING_FOR {
                 verdict.class = Class::Transient;
             }
         } else {
-            self.m.starting_since = None;
+            self.machine.starting_since = None;
         }
         verdict
     }
 
     pub(super) fn count_failure(&mut self, verdict: &Verdict, purpose: Purpose) {
         let reason = verdict.reason.within(Reason::CONNECT);
-        self.s.counters.failures.add(reason);
-        self.s.consecutive_failures += 1;
-        self.s.recent.push(false);
-        self.s.tried = true;
-        match &mut self.s.line {
+        self.status.counters.failures.add(reason);
+        self.status.consecutive_failures += 1;
+        self.status.recent.push(false);
+        self.status.tried = true;
+        match &mut self.status.line {
             Line::Live(held) => {
                 if held.login.is_ok() && self.now.since(held.unbroken_since) >= CALM {
-                    self.m.n = 0;
+                    self.machine.failures = 0;
                 }
                 held.login = Err(reason);
-                self.s.counters.refresh_failures += 1;
+                self.status.counters.refresh_failures += 1;
             }
             Line::Suspect { held, .. } => held.login = Err(reason),
             Line::Closing => {
-                let planned = self.m.unbroken_before_gap.take().is_some();
-                self.s.counters.refresh_failures += u64::from(planned);
-                self.s.line = Line::Lost { at: self.now, reason };
+                let planned = self.machine.unbroken_before_gap.take().is_some();
+                self.status.counters.refresh_failures += u64::from(planned);
+                self.status.line = Line::Lost { at: self.now, reason };
             }
-            Line::Never | Line::Asleep { .. } => self.s.line = Line::Lost { at: self.now, reason },
+            Line::Never | Line::Asleep { .. } => self.status.line = Line::Lost { at: self.now, reason },
             Line::Lost { .. } => {}
         }
-        let (now, limits) = (self.now.mono, self.s.tuning.breaker);
+        let (now, limits) = (self.now.mono, self.status.tuning.breaker);
         let counts = !matches!(verdict.class, Class::Starting | Class::Local)
             && !matches!(purpose, Purpose::Prove | Purpose::Wake);
         self.breaker(|b| if counts { b.failed(now, &limits) } else { b.undecided() });
@@ -58,10 +58,12 @@ impl Step<'_> {
 
     /// One wait: the latest of our own, the breaker's, and what the other side asked for.
     pub(super) fn wait(&mut self, verdict: &Verdict) -> (Moment, Because) {
-        let (settings, n, dice) = (self.s.tuning.backoff, self.m.n, (self.dice)());
+        let (settings, n, dice) = (self.status.tuning.backoff, self.machine.failures, (self.dice)());
         let (own, because) = match verdict.class {
             Class::Starting => (backoff::next_knock(dice), Because::StartingUp),
-            Class::Permanent => (backoff::slow_lane(self.m.slow_n, dice), Because::SlowLane),
+            Class::Permanent => {
+                (backoff::slow_lane(self.machine.permanent_failures, dice), Because::SlowLane)
+            }
             Class::Capacity => {
                 (backoff::full_jitter(CAPACITY_FLOOR, settings.max, n, dice), Because::Capacity)
             }
@@ -69,15 +71,17 @@ impl Step<'_> {
                 (backoff::full_jitter(settings.initial, settings.max, n, dice), Because::Backoff)
             }
         };
-        let breaker = match (verdict.class, self.s.breaker.opens_at()) {
+        let breaker = match (verdict.class, self.status.breaker.opens_at()) {
             // These have a pace of their own, neither faster nor slower by the breaker.
             (Class::Starting | Class::Permanent, _) | (_, None) => Duration::ZERO,
             (_, Some(at)) => at.saturating_duration_since(self.now.mono),
         };
         match verdict.class {
             Class::Starting => {}
-            Class::Permanent => self.m.slow_n = self.m.slow_n.saturating_add(1),
-            _ => (self.m.n, self.m.slow_n) = (n.saturating_add(1), 0),
+            Class::Permanent => {
+                self.machine.permanent_failures = self.machine.permanent_failures.saturating_add(1)
+            }
+            _ => (self.machine.failures, self.machine.permanent_failures) = (n.saturating_add(1), 0),
         }
         let longest = own.max(breaker).max(verdict.at_least);
         let because = match because {
@@ -92,15 +96,15 @@ impl Step<'_> {
 
     /// The line is gone or doubtful: at once after a calm line, else after a wait; an attempt under way serves as it is.
     pub(super) fn reconnect(&mut self, calm: bool) {
-        match &mut self.s.attempt {
+        match &mut self.status.attempt {
             Attempt::None if calm => self.begin(Purpose::Reconnect),
             Attempt::None => {
                 let verdict =
                     Verdict { reason: Reason::Other, class: Class::Transient, at_least: Duration::ZERO };
                 let (until, because) = self.wait(&verdict);
-                self.m.flaps = self.m.n;
+                self.machine.flaps = self.machine.failures;
                 let purpose = Purpose::Reconnect;
-                self.s.attempt = Attempt::Waiting { until, knock: None, purpose, because };
+                self.status.attempt = Attempt::Waiting { until, knock: None, purpose, because };
             }
             Attempt::Waiting { purpose, .. }
             | Attempt::Knocking { purpose, .. }

@@ -272,10 +272,10 @@ impl World {
             m.had_session,
             m.proving,
             m.stopping,
-            m.n.min(2),
+            m.failures.min(2),
             m.flaps.min(1),
-            m.slow_n.min(1),
-            m.role_n.min(1),
+            m.permanent_failures.min(1),
+            m.wrong_roles.min(1),
             s.tuning.idle_policy.as_str(),
         )
     }

@@ -1,8 +1,8 @@
-//! Bugs, floods of wishes, what hangs, the end.
+//! Bugs, floods of requests, what hangs, the end.
 
 use futures_util::future::join_all;
 
-use super::hints::Proof;
+use super::requests::Proof;
 use super::*;
 use crate::supervisor::Answer;
 
@@ -42,7 +42,7 @@ async fn a_panic_under_a_refresh_loses_the_session_and_keeps_the_books() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_falls_again_and_again_pauses_longer_and_is_not_called_stalled() {
+async fn a_task_that_crashes_again_and_again_pauses_longer_and_is_not_called_stalled() {
     let mut sim = Sim::new(&[("bad", Mood::Breaks)]);
     sim.supervisor.apply(&[target("bad", "bad", Tuning::default())]);
     for _ in 0..600 {
@@ -61,8 +61,8 @@ async fn every_probe_of_a_flood_is_answered_by_the_one_login() {
     let mut sim = Sim::one(Tuning::default()).await;
     sim.run(s(10)).await;
     sim.world.forget();
-    let hints = sim.supervisor.hints();
-    let probes = join_all((0..500).map(|_| hints.prove("one", s(5))));
+    let requests = sim.supervisor.requests();
+    let probes = join_all((0..500).map(|_| requests.prove("one", s(5))));
     tokio::pin!(probes);
     let answers = tokio::select! {
         answers = &mut probes => answers,
@@ -77,12 +77,12 @@ async fn a_probe_of_a_hung_server_is_late_and_the_next_one_is_not_confused() {
     let mut sim = Sim::one(Tuning::default()).await;
     sim.run(s(2)).await;
     sim.world.set("db", Mood::Hung);
-    let hints = sim.supervisor.hints();
-    assert_eq!(hints.prove("one", s(2)).await, Some(Proof::Late));
+    let requests = sim.supervisor.requests();
+    assert_eq!(requests.prove("one", s(2)).await, Some(Proof::Late));
     sim.world.set("db", Mood::Up);
     sim.run(s(2)).await;
-    assert_eq!(hints.prove("one", s(2)).await, Some(Proof::Ended(Answer::Proven)));
-    assert_eq!(hints.prove("nobody", s(2)).await, None);
+    assert_eq!(requests.prove("one", s(2)).await, Some(Proof::Ended(Answer::Proven)));
+    assert_eq!(requests.prove("nobody", s(2)).await, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,9 +90,9 @@ async fn a_flood_of_wishes_neither_delays_the_drain_nor_a_reload() {
     let mut sim = Sim::one(Tuning::default()).await;
     sim.run(s(2)).await;
     sim.world.set("db", Mood::Hung);
-    let hints = sim.supervisor.hints();
+    let requests = sim.supervisor.requests();
     let flood =
-        tokio::spawn(async move { join_all((0..100).map(|_| hints.prove("one", s(3_600)))).await.len() });
+        tokio::spawn(async move { join_all((0..100).map(|_| requests.prove("one", s(3_600)))).await.len() });
     sim.run(s(1)).await;
     let begun = Instant::now();
     assert_eq!(sim.supervisor.drain(s(10)).await, []);
@@ -138,7 +138,7 @@ async fn files_that_hang_fail_the_attempt_in_time_and_stall_nobody() {
         assert_eq!(sim.board.overdue(Moment::now()), Vec::<String>::new());
         sim.run(s(1)).await;
     }
-    assert_eq!(sim.shows("one"), (State::Down, Some(Reason::Config)));
+    assert_eq!(sim.shows("one"), (State::Down, Some(Reason::Local)));
     sim.world.hang_files(false);
     sim.run(s(60)).await;
     assert_eq!(sim.state("one"), State::Up);
@@ -191,11 +191,11 @@ async fn a_failure_that_only_a_person_can_mend_is_told_at_once() {
 async fn a_loop_that_was_late_is_not_told_as_stalled_by_itself() {
     let mut sim = Sim::one(Tuning::default()).await;
     sim.world.set("db", Mood::Hung);
-    let hints = sim.supervisor.hints();
+    let requests = sim.supervisor.requests();
     // The ping and the login are both unanswered when nobody looks for 20 s.
     let asked = async {
         sim.run(s(28)).await;
-        hints.prove("one", s(60)).await
+        requests.prove("one", s(60)).await
     };
     let late = async {
         tokio::time::sleep(s(30)).await;

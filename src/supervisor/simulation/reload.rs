@@ -38,7 +38,7 @@ async fn a_removed_target_is_closed_and_leaves_the_board_at_once() {
     sim.run(s(1)).await;
     assert_eq!(sim.world.times("db", Saw::Goodbye).len(), 1);
     assert_eq!((sim.world.sessions(), sim.board.slots().len()), (0, 0));
-    assert_eq!(sim.supervisor.hints().prove("one", s(1)).await, None);
+    assert_eq!(sim.supervisor.requests().prove("one", s(1)).await, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Many targets at once: the guard holds, and everybody comes back.
 
 use super::*;
+use crate::policy::guard::tests::most_in_a_second;
 
 /// The limits of the guard, as the servers see them.
 fn assert_within_limits(sim: &Sim) {

@@ -108,8 +108,9 @@ async fn a_daemon_that_was_stopped_blames_no_server_that_answered_meanwhile() {
     let cluster = postgres15();
     let daemon = up(&config(&cluster.superuser_url(), &["ping: {interval: 1s, timeout: 2s}"])).await;
     for _ in 0..3 {
-        cluster.pause();
         let asked = value(&daemon, "pgtether_pings_total").await;
+        daemon.await_metric(SOON, "pgtether_ping_duration_seconds_count", DB, asked).await;
+        cluster.pause();
         daemon.await_metric(SOON, "pgtether_pings_total", DB, asked + 1.0).await;
         daemon.signal(Signal::SIGSTOP);
         cluster.resume();

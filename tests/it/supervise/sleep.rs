@@ -52,7 +52,8 @@ async fn a_database_that_is_let_sleep_hears_nothing_after_the_first_ping_and_is_
 
 #[tokio::test]
 async fn a_probe_wakes_what_sleeps() {
-    let cluster = sleepy("1s");
+    // Longer than the second in which a probe is told how the last attempt ended.
+    let cluster = sleepy("2s");
     let daemon = up(&config(&cluster.superuser_url(), &[LET_SLEEP])).await;
     await_state(&daemon, SOON, "sleeping").await;
     let probed = daemon.get("/probe?target=db").await.text();
@@ -87,7 +88,7 @@ async fn a_server_that_stops_is_down_and_not_asleep() {
     let mut cluster = postgres15();
     let daemon = up(&config(&cluster.superuser_url(), &[LET_SLEEP])).await;
     cluster.stop(Shutdown::Fast).unwrap();
-    await_down(&daemon, SOON, "refused").await;
+    await_down(&daemon, Duration::from_secs(4), "refused").await;
     cluster.start().unwrap();
     await_state(&daemon, Duration::from_secs(3), "up").await;
 }

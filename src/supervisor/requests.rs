@@ -1,4 +1,4 @@
-//! The way for others to ask something of a target, without knowing its task.
+//! What others may ask of a target, without knowing its task: the pool that needs a session, `/probe` that wants proof.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -6,53 +6,54 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Answer, Wish};
+use super::{Answer, Request};
 use crate::target::TargetName;
 
-type Senders = HashMap<TargetName, mpsc::Sender<Wish>>;
+type Senders = HashMap<TargetName, mpsc::Sender<Request>>;
 
-/// Hands hints to targets' tasks; clones share one list, which the supervisor replaces.
+/// Sends requests to targets' tasks; clones share one list, which the supervisor replaces.
 #[derive(Debug, Clone, Default)]
-pub struct Hints(Arc<RwLock<Senders>>);
+pub struct Requests(Arc<RwLock<Senders>>);
 
-/// What came of a wish for a proof.
+/// What came of a request for a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
+    /// The attempt ended, or was refused.
     Ended(Answer),
     /// No answer within the time given; the attempt goes on.
     Late,
 }
 
-impl Hints {
+impl Requests {
     pub(super) fn replace(&self, senders: Senders) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = senders;
     }
 
     /// Asks for a login now and waits for its end. `None` where there is no such target.
     pub async fn prove(&self, name: &str, within: Duration) -> Option<Proof> {
-        let wishes = self.sender(name)?;
+        let requests = self.sender(name)?;
         let (answer, told) = oneshot::channel();
         let asked = async move {
-            wishes.send(Wish::Prove(answer)).await.ok()?;
+            requests.send(Request::Prove(answer)).await.ok()?;
             told.await.ok()
         };
         match tokio::time::timeout(within, asked).await {
             Ok(Some(answer)) => Some(Proof::Ended(answer)),
-            // The task ended or fell meanwhile.
+            // The task ended or crashed meanwhile.
             Ok(None) | Err(_) => Some(Proof::Late),
         }
     }
 
     /// Somebody needs this target's session. False where there is no such target.
     pub fn want(&self, name: &str) -> bool {
-        self.sender(name).is_some_and(|wishes| {
+        self.sender(name).is_some_and(|requests| {
             // A full queue means that the task is about to look at it anyway.
-            let _ = wishes.try_send(Wish::Want);
+            let _ = requests.try_send(Request::Want);
             true
         })
     }
 
-    fn sender(&self, name: &str) -> Option<mpsc::Sender<Wish>> {
+    fn sender(&self, name: &str) -> Option<mpsc::Sender<Request>> {
         let name = TargetName::new(name)?;
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
     }

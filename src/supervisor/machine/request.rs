@@ -11,7 +11,7 @@ const PROVE_EVERY: Duration = Duration::from_secs(1);
 
 impl Step<'_> {
     pub(super) fn secret_changed(&mut self) {
-        match self.s.attempt {
+        match self.status.attempt {
             Attempt::Waiting { purpose, .. } => self.begin(purpose),
             _ => self.wanted(),
         }
@@ -19,52 +19,53 @@ impl Step<'_> {
 
     /// Somebody needs the session: the database is woken.
     pub(super) fn wanted(&mut self) {
-        let asleep = matches!((&self.s.line, &self.s.attempt), (Line::Asleep { .. }, Attempt::None));
-        if asleep && !self.m.closing {
+        let asleep =
+            matches!((&self.status.line, &self.status.attempt), (Line::Asleep { .. }, Attempt::None));
+        if asleep && !self.machine.closing {
             self.begin(Purpose::Wake);
         }
     }
 
     pub(super) fn prove(&mut self) {
-        self.m.proving = true;
-        let held_by = match &self.s.attempt {
+        self.machine.proving = true;
+        let held_by = match &self.status.attempt {
             // It joins the attempt under way and is told its end.
             Attempt::Knocking { .. } | Attempt::LoggingIn { .. } => return,
             Attempt::Waiting {
                 because: because @ (Because::SlowLane | Because::Capacity | Because::Asked),
                 ..
             } => Some(*because),
-            _ if self.s.breaker.state() != State::Closed => Some(Because::Breaker),
+            _ if self.status.breaker.state() != State::Closed => Some(Because::Breaker),
             Attempt::Waiting { .. } | Attempt::None => None,
         };
         let just_now =
             |(at, _): &(Instant, Answer)| self.now.mono.saturating_duration_since(*at) < PROVE_EVERY;
-        match (held_by, self.m.last_end.filter(just_now)) {
+        match (held_by, self.machine.last_end.filter(just_now)) {
             (Some(because), _) => self.answer(Answer::Refused(because)),
             (None, Some((_, last))) => self.answer(last),
             // The session that is being closed goes first.
-            (None, None) if self.m.closing => {}
-            (None, None) if matches!(self.s.line, Line::Asleep { .. }) => self.begin(Purpose::Wake),
+            (None, None) if self.machine.closing => {}
+            (None, None) if matches!(self.status.line, Line::Asleep { .. }) => self.begin(Purpose::Wake),
             (None, None) => self.begin(Purpose::Prove),
         }
     }
 
     /// Nothing is in the way of a proof any more.
     pub(super) fn prove_at_last(&mut self) {
-        let free = matches!(self.s.attempt, Attempt::None) && !self.m.closing;
-        if self.m.proving && free && !self.m.stopping {
+        let free = matches!(self.status.attempt, Attempt::None) && !self.machine.closing;
+        if self.machine.proving && free && !self.machine.stopping {
             self.prove();
         }
     }
 
     pub(super) fn ended(&mut self, answer: Answer) {
-        self.m.last_end = Some((self.now.mono, answer));
+        self.machine.last_end = Some((self.now.mono, answer));
         self.answer(answer);
     }
 
     /// Told once to all who wait for it.
     pub(super) fn answer(&mut self, answer: Answer) {
-        if std::mem::take(&mut self.m.proving) {
+        if std::mem::take(&mut self.machine.proving) {
             self.actions.push(Action::Answer(answer));
         }
     }

@@ -1,4 +1,5 @@
-//! What the supervisor itself writes in a snapshot: before a task's first step, and after one that ended by itself.
+//! A target's task from the outside: what the supervisor writes in the snapshot before its first step and after a
+//! crash, and how long it pauses before the next start.
 
 use std::time::Duration;
 
@@ -10,13 +11,15 @@ use crate::status::board::Slot;
 use crate::status::{Attempt, Because, Failure, Line, Moment, Place, Purpose, TargetStatus};
 use crate::target::{Source, Target, TargetName};
 
-/// A task that ended by itself is started again after that long; twice as long if it falls again soon.
+/// A task that crashed (it panicked, or returned unasked) is started again after that long; twice as long each time
+/// that it crashes again soon.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// The longest of these pauses, and how long a task must run for them to begin anew.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long a task that fell so many times in a row pauses before it begins.
-pub(super) fn pause(falls: u32) -> Duration {
-    match falls.checked_sub(1) {
+
+/// How long a task that crashed so many times in a row pauses before it begins.
+pub(super) fn pause(crashes: u32) -> Duration {
+    match crashes.checked_sub(1) {
         None => Duration::ZERO,
         Some(before) => RESTART_AFTER.saturating_mul(2u32.saturating_pow(before)).min(LONGEST_PAUSE),
     }
@@ -31,14 +34,15 @@ pub(super) fn fresh(target: &Target) -> TargetStatus {
     TargetStatus::new(target.name.clone(), target.tuning.clone(), place, Moment::now())
 }
 
-pub(super) fn tell_fall(target: &TargetName, failure: Option<&JoinError>, restart_in: Duration) {
+/// A bug of ours, and so an error.
+pub(super) fn log_crash(target: &TargetName, failure: Option<&JoinError>, restart_in: Duration) {
     let cause = failure.map_or_else(|| "it returned".to_owned(), JoinError::to_string);
     let remedy = Reason::Internal.remedy();
     error!(%target, cause, ?restart_in, remedy, "the target's task ended by itself, its session is lost");
 }
 
 /// The task is gone and took session and attempt with it.
-pub(super) fn fell(slot: &Slot, pause: Duration) {
+pub(super) fn crashed(slot: &Slot, pause: Duration) {
     slot.send_modify(|status| {
         let now = Moment::now();
         if status.held().is_some() {
