@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Both install what they need and say so first.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos test lint chart chart-update image figures tools release clean
+.PHONY: help demo chaos test lint chart chart-update image figures pictures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -43,6 +43,11 @@ image: ## Builds the image with docker, podman or buildah, and starts it once; W
 figures: ## Measures what README's figures say, in a quarter of an hour; ONLY=hang,fleet for some, QUICK=1 for a trial.
 	@tests/tools.sh build test figures
 	$(CARGO) bench --locked --bench figures -- $(if $(ONLY),--only=$(ONLY)) $(if $(QUICK),--quick)
+
+pictures: ## Draws the dashboards into target/pictures, from what a real Prometheus saw of an outage; two minutes.
+	@tests/tools.sh build test pictures
+	$(CARGO) test --locked --test it operators::chain
+	@tests/draw.sh
 
 tools: ## Installs all that building and testing need.
 	@tests/tools.sh

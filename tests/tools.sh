@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building, testing and the demo need and this machine lacks, and says so before it does.
-# Usage: tests/tools.sh PART...   Parts: build lint postgres test chart image figures
+# Usage: tests/tools.sh PART...   Parts: build lint postgres test chart image figures pictures
 # With nothing to install it takes a moment and prints nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -64,7 +64,8 @@ part_postgres() {
 
 part_test() {
   have pgbouncer || [ -x /usr/sbin/pgbouncer ] || want pgbouncer "a pooler to test against"
-  have promtool || want prometheus "promtool, which checks the metrics"
+  have promtool || want prometheus "promtool, which checks the metrics and the rules; and a server that scrapes"
+  have prometheus-alertmanager || want prometheus-alertmanager "what the alerts are sent to"
   have npm || want npm "brings PostgreSQL 18"
   postgres_15_from_debian || true
 }
@@ -91,6 +92,10 @@ part_image() {
 
 part_figures() {
   have prometheus-postgres-exporter || want prometheus-postgres-exporter "what a scrape is compared with"
+}
+
+part_pictures() {
+  have chromium || want chromium "draws the dashboards"
 }
 
 # Whether PostgreSQL 15 is there, or will be, as a Debian package.
@@ -146,7 +151,7 @@ if [ ! -e "$cluster" ]; then
 fi
 # What is not there yet must not start at the next boot either.
 fresh=()
-for unit in postgresql pgbouncer prometheus prometheus-postgres-exporter prometheus-blackbox-exporter; do
+for unit in postgresql pgbouncer prometheus prometheus-alertmanager prometheus-postgres-exporter prometheus-blackbox-exporter; do
   [ -e "/lib/systemd/system/$unit.service" ] || fresh+=("$unit")
 done
 log=$(mktemp)
@@ -241,8 +246,8 @@ install_kubernetes_schemas() {
 [ "$#" -gt 0 ] || set -- build lint postgres test chart
 for part in "$@"; do
   case "$part" in
-    build | lint | postgres | test | chart | image | figures) "part_$part" ;;
-    *) die "unknown part $part; parts: build lint postgres test chart image figures" ;;
+    build | lint | postgres | test | chart | image | figures | pictures) "part_$part" ;;
+    *) die "unknown part $part; parts: build lint postgres test chart image figures pictures" ;;
   esac
 done
 install_debian_packages

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::HOST;
+use hyper::header::{ACCEPT_ENCODING, HOST};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -24,9 +24,17 @@ pub struct Timed {
     pub took: Duration,
 }
 
+/// What is asked for by `Accept-Encoding`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Identity,
+    Gzip,
+}
+
 /// A connection that is kept, as Prometheus keeps its own.
 pub struct Kept {
     to: SocketAddr,
+    encoding: Encoding,
     sender: SendRequest<Empty<Bytes>>,
     driver: JoinHandle<hyper::Result<()>>,
 }
@@ -37,12 +45,21 @@ impl Kept {
         stream.set_nodelay(true).map_err(|e| format!("nodelay: {e}"))?;
         let (sender, connection) =
             handshake(TokioIo::new(stream)).await.map_err(|e| format!("handshake: {e}"))?;
-        Ok(Kept { to, sender, driver: tokio::spawn(connection) })
+        Ok(Kept { to, encoding: Encoding::Identity, sender, driver: tokio::spawn(connection) })
+    }
+
+    pub fn accepting(mut self, encoding: Encoding) -> Kept {
+        self.encoding = encoding;
+        self
     }
 
     pub async fn get(&mut self, path: &str) -> Result<Timed, String> {
         let begun = Instant::now();
-        let request = Request::builder().uri(path).header(HOST, self.to.to_string()).body(Empty::new());
+        let mut request = Request::builder().uri(path).header(HOST, self.to.to_string());
+        if self.encoding == Encoding::Gzip {
+            request = request.header(ACCEPT_ENCODING, "gzip");
+        }
+        let request = request.body(Empty::new());
         let exchange = async {
             self.sender.ready().await?;
             let answer = self.sender.send_request(request.unwrap()).await?;

@@ -15,6 +15,7 @@ mod docs;
 mod drain;
 mod https;
 mod map;
+mod operators;
 mod process;
 mod reload;
 mod scrape;

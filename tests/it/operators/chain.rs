@@ -1,0 +1,202 @@
+//! The whole chain: a real Prometheus scrapes a real pgtether that supervises real servers through faults and their
+//! cure; the right alerts fire in a real Alertmanager and end; every panel of the dashboards has something to show.
+//!
+//! The rules are those that users get, sped up sixty times: five minutes in them are five seconds here.
+
+mod faults;
+mod pictures;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::Signal;
+
+use super::monitoring::{Firing, Monitoring};
+use super::{repository, rules};
+use crate::process::wait_until;
+use faults::Scene;
+
+/// How long an alert may take to fire or to end: much more than its `for`, for a machine that is busy.
+const LIMIT: Duration = Duration::from_secs(100);
+/// As long as the longest `for` of what a restart might set off.
+const A_WHILE: Duration = Duration::from_secs(6);
+
+/// What fires while the faults last: alert, severity, target.
+const FIRING: &[(&str, &str, &str)] = &[
+    ("PgtetherTargetDown", "critical", "main"),
+    ("PgtetherTargetDown", "warning", "optional"),
+    ("PgtetherErrorBudgetBurn", "critical", "main"),
+    ("PgtetherErrorBudgetBurn", "warning", "main"),
+    ("PgtetherErrorBudgetBurn", "warning", "optional"),
+    ("PgtetherBreakerOpen", "warning", "main"),
+    ("PgtetherBreakerOpen", "warning", "optional"),
+    ("PgtetherDegraded", "warning", "rotated"),
+    ("PgtetherCredentialsRejected", "warning", "rotated"),
+    ("PgtetherRefreshStale", "warning", "rotated"),
+    ("PgtetherDegraded", "warning", "full"),
+    ("PgtetherCapacityExhausted", "warning", "full"),
+    ("PgtetherRefreshStale", "warning", "full"),
+    ("PgtetherFlapping", "warning", "flappy"),
+    ("PgtetherPingSlow", "warning", "slow"),
+    ("PgtetherCertificateExpiring", "warning", "certified"),
+    ("PgtetherCertificateExpiring", "critical", "certified"),
+    ("PgtetherConfigReloadFailed", "warning", ""),
+];
+/// What fires when pgtether answers nobody.
+const BLIND: &[(&str, &str, &str)] =
+    &[("PgtetherExporterDown", "critical", ""), ("PgtetherExporterDown", "warning", "")];
+/// What may fire as well: where the faults last long enough, or scrapes happen to see each of many short ones.
+const LATER: &[(&str, &str, &str)] = &[
+    ("PgtetherBreakerOpen", "warning", "full"),
+    ("PgtetherErrorBudgetBurn", "critical", "flappy"),
+    ("PgtetherErrorBudgetBurn", "warning", "flappy"),
+];
+/// It is over when six hours know of no outage, which are six minutes here.
+const LASTING: (&str, &str) = ("PgtetherErrorBudgetBurn", "warning");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_alert_fires_on_a_real_fault_and_ends_with_it_and_every_panel_shows_it() {
+    let scene = &mut Scene::set().await;
+    let runbooks = std::fs::read_to_string(repository("docs/runbooks/README.md")).unwrap();
+    let inhibitions = runbooks.split("# alertmanager.yml\n").nth(1).unwrap().split("```").next().unwrap();
+    let monitoring = &Monitoring::start(scene.address(), &sped_up(&rules::text()), inhibitions).await;
+    let began = now();
+    scene.await_calm(monitoring).await;
+
+    scene.strike().await;
+    await_all(monitoring, FIRING).await;
+    assert_quiet_ones(monitoring).await;
+
+    scene.cure().await;
+    await_none(monitoring).await;
+
+    // A restart in place is a minute or three without a scrape.
+    scene.restart().await;
+    assert_silent_for(monitoring, A_WHILE).await;
+
+    scene.daemon().signal(Signal::SIGSTOP);
+    await_all(monitoring, BLIND).await;
+    scene.daemon().signal(Signal::SIGCONT);
+    await_none(monitoring).await;
+
+    // An outage for the dashboards to show, besides those that are past.
+    scene.wake().await;
+    scene.strike_again().await;
+    await_all(monitoring, &FIRING[..1]).await;
+    pictures::take(monitoring, began, now()).await;
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
+fn key(firing: &Firing) -> (&str, &str, &str) {
+    (&firing.name, &firing.severity, firing.target.as_deref().unwrap_or_default())
+}
+
+/// Waits until each of these has fired, for the windows of some are short; nothing else may on the way.
+async fn await_all(monitoring: &Monitoring, wanted: &[(&str, &str, &str)]) {
+    let known = [FIRING, BLIND, LATER].concat();
+    let mut missing = wanted.to_vec();
+    wait_until(LIMIT, "the alerts", async || {
+        let firing = monitoring.firing().await;
+        let seen: BTreeSet<_> = firing.iter().map(key).collect();
+        missing.retain(|wanted| !seen.contains(wanted));
+        let strange: Vec<_> = seen.iter().filter(|seen| !known.contains(seen)).collect();
+        assert!(strange.is_empty(), "nobody asked for {strange:?}; not yet: {missing:?}");
+        if missing.is_empty() { Ok(()) } else { Err(format!("not yet: {missing:?}")) }
+    })
+    .await;
+}
+
+/// Waits for nothing to fire any more.
+async fn await_none(monitoring: &Monitoring) {
+    wait_until(LIMIT, "the alerts' end", async || {
+        let firing = monitoring.firing().await;
+        let left: Vec<_> =
+            firing.iter().map(key).filter(|(name, severity, _)| (*name, *severity) != LASTING).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
+}
+
+/// Nothing fires for so long.
+async fn assert_silent_for(monitoring: &Monitoring, long: Duration) {
+    let end = tokio::time::Instant::now() + long;
+    while tokio::time::Instant::now() < end {
+        let firing = monitoring.firing().await;
+        let news: Vec<_> =
+            firing.iter().map(key).filter(|(name, severity, _)| (*name, *severity) != LASTING).collect();
+        assert!(news.is_empty(), "{news:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Of one fault there is one message: what the louder alert implies is kept quiet.
+async fn assert_quiet_ones(monitoring: &Monitoring) {
+    let quiet: &[(&str, &str, &str)] = &[
+        ("PgtetherBreakerOpen", "warning", "main"),
+        ("PgtetherErrorBudgetBurn", "critical", "main"),
+        ("PgtetherDegraded", "warning", "rotated"),
+        ("PgtetherRefreshStale", "warning", "rotated"),
+        ("PgtetherCertificateExpiring", "warning", "certified"),
+    ];
+    wait_until(LIMIT, "the quiet ones", async || {
+        let firing = monitoring.firing().await;
+        let inhibited: BTreeSet<_> = firing.iter().filter(|firing| firing.inhibited).map(key).collect();
+        let loud = firing.iter().filter(|firing| !firing.inhibited).map(key).collect::<BTreeSet<_>>();
+        assert!(loud.contains(&("PgtetherTargetDown", "critical", "main")), "{loud:?}");
+        if quiet.iter().all(|alert| inhibited.contains(alert)) { Ok(()) } else { Err(format!("{loud:?}")) }
+    })
+    .await;
+}
+
+/// The rules, sixty times faster: every window, `for` and interval.
+fn sped_up(rules: &str) -> String {
+    let mut text = String::new();
+    for line in rules.lines() {
+        let ends = [("for: ", "\n"), ("interval: ", "\n"), ("[", "]")];
+        let mut rest = format!("{line}\n");
+        let duration = |rest: &str, (start, end): (&str, &str)| {
+            let from = rest.find(start)? + start.len();
+            let to = from + rest[from..].find(end)?;
+            Some((from, to, faster(&rest[from..to])?))
+        };
+        while let Some((from, to, faster)) = ends.iter().find_map(|ends| duration(&rest, *ends)) {
+            text.push_str(&rest[..from]);
+            text.push_str(&faster);
+            rest = rest.split_off(to);
+        }
+        text.push_str(&rest);
+    }
+    text
+}
+
+/// A duration of Prometheus's, divided by sixty; `None` where it is none.
+fn faster(duration: &str) -> Option<String> {
+    let unit = duration.chars().next_back()?;
+    let count: u64 = duration[..duration.len() - unit.len_utf8()].parse().ok()?;
+    let milliseconds = match unit {
+        's' => count * 1000 / 60,
+        'm' => count * 1000,
+        'h' => count * 60_000,
+        'd' => count * 24 * 60_000,
+        _ => return None,
+    };
+    Some(format!("{milliseconds}ms"))
+}
+
+#[test]
+fn rules_are_sped_up_wherever_they_name_a_duration() {
+    let slow = "interval: 30s\nexpr: rate(a[15m]) / b_5m[1h]\nfor: 0s\nnot: 5m\n";
+    let fast = "interval: 500ms\nexpr: rate(a[15000ms]) / b_5m[60000ms]\nfor: 0ms\nnot: 5m\n";
+    assert_eq!(sped_up(slow), fast);
+    let rules = rules::text();
+    let windows = |text: &str| text.matches('[').count();
+    let fast = sped_up(&rules);
+    assert_eq!(fast.matches("ms]").count(), windows(&rules));
+    assert_eq!(
+        fast.matches("for: ").count(),
+        fast.lines().filter(|line| line.starts_with("        for: ") && line.ends_with("ms")).count()
+    );
+}

@@ -1,0 +1,122 @@
+//! Every panel of every dashboard, asked of Prometheus as Grafana would: that it has something to show, that what it
+//! shows can be, and, kept in a file, what `make pictures` draws.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::super::grafana::{self, Dashboard, Panel, Query, Values};
+use super::super::monitoring::{Monitoring, Series};
+
+/// Where `tests/draw.sh` looks for them.
+const FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/pictures");
+/// The scrape interval is a second: four of them at the least.
+const RATE_INTERVAL: &str = "6s";
+/// What the dashboard of a single target shows in the picture.
+const SHOWN: &str = "main";
+
+/// Asks everything over this time, judges it, and keeps it for the pictures.
+pub async fn take(monitoring: &Monitoring, from: f64, to: f64) {
+    let range = format!("{:.0}s", to - from);
+    fs::create_dir_all(FOLDER).unwrap();
+    let mut problems = Vec::new();
+    for dashboard in grafana::all() {
+        let all =
+            Values { job: ".+", instance: ".+", target: ".+", rate_interval: RATE_INTERVAL, range: &range };
+        for panel in &dashboard.panels {
+            let answers = ask(monitoring, panel, &all, from, to).await;
+            let judged = judge(panel, &answers).and_then(|()| expected(&dashboard.uid, panel, &answers));
+            problems.extend(judged.err().map(|why| format!("{}: {:?} {why}", dashboard.uid, panel.title)));
+        }
+        let single = dashboard.uid.ends_with("target");
+        let shown = Values { target: if single { SHOWN } else { ".+" }, ..all };
+        let mut panels = serde_json::Map::new();
+        for panel in &dashboard.panels {
+            let answers = ask(monitoring, panel, &shown, from, to).await;
+            let answers = answers.iter().map(|(query, series)| (query.id.clone(), kept(series)));
+            panels.insert(panel.id.to_string(), Value::Object(answers.collect()));
+        }
+        keep(&dashboard, &panels.into(), from, to);
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+async fn ask<'a>(
+    monitoring: &Monitoring,
+    panel: &'a Panel,
+    values: &Values<'_>,
+    from: f64,
+    to: f64,
+) -> Vec<(&'a Query, Vec<Series>)> {
+    let mut answers = Vec::new();
+    for query in &panel.queries {
+        let expr = values.fill(&query.expr);
+        let series = match query.instant {
+            true => monitoring.query(&expr, to).await,
+            false => monitoring.query_range(&expr, from, to).await,
+        };
+        answers.push((query, series));
+    }
+    answers
+}
+
+/// Whether there is something to show, and nothing that cannot be.
+fn judge(panel: &Panel, answers: &[(&Query, Vec<Series>)]) -> Result<(), String> {
+    for (query, series) in answers {
+        let values = series.iter().flat_map(|series| &series.values).map(|(_, value)| *value);
+        let shown = |value: &f64| value.is_finite() && (panel.shows_states() || panel.word(*value).is_none());
+        let numbers: Vec<f64> = values.filter(shown).collect();
+        if numbers.is_empty() {
+            return Err(format!("shows nothing: {}", query.expr));
+        }
+        let most = match panel.unit.as_str() {
+            "percentunit" => 1.0 + f64::EPSILON,
+            // A rate of a process that has threads for what blocks.
+            "short" if panel.shows_states() => 4.0,
+            // The certificates of this scene live for 20 days.
+            "s" => 21.0 * 86400.0,
+            "ops" | "reqps" => 1000.0,
+            _ => f64::MAX,
+        };
+        if let Some(odd) = numbers.iter().find(|number| !(0.0..=most).contains(*number)) {
+            return Err(format!("shows {odd}: {}", query.expr));
+        }
+    }
+    Ok(())
+}
+
+/// What this scene must look like on the fleet's dashboard.
+fn expected(uid: &str, panel: &Panel, answers: &[(&Query, Vec<Series>)]) -> Result<(), String> {
+    let series = &answers[0].1;
+    let shown = series.first().and_then(Series::last).unwrap_or(f64::NAN);
+    let wanted = match (uid, panel.title.as_str()) {
+        ("pgtether-fleet", "Targets") if panel.kind == "stat" => shown == 9.0,
+        ("pgtether-fleet", "Down") => shown == 2.0,
+        ("pgtether-fleet", "Degraded" | "Asleep") => shown == 1.0,
+        ("pgtether-fleet", "Availability") => (0.5..1.0).contains(&shown),
+        ("pgtether-fleet", "Every target") => series.len() == 9,
+        ("pgtether-fleet", "Firing alerts") => {
+            let down = |series: &Series| {
+                series.labels["alertname"] == "PgtetherTargetDown" && series.labels["target"] == SHOWN
+            };
+            series.iter().any(down)
+        }
+        _ => true,
+    };
+    if wanted { Ok(()) } else { Err(format!("shows {shown} in {} series: {series:?}", series.len())) }
+}
+
+fn kept(series: &[Series]) -> Value {
+    let number = |value: f64| if value.is_finite() { json!(value) } else { Value::Null };
+    let values = |series: &Series| {
+        series.values.iter().map(|(at, value)| json!([at, number(*value)])).collect::<Vec<_>>()
+    };
+    series.iter().map(|series| json!({"labels": series.labels, "values": values(series)})).collect()
+}
+
+fn keep(dashboard: &Dashboard, panels: &Value, from: f64, to: f64) {
+    let picture = json!({"dashboard": dashboard.json, "from": from, "to": to, "panels": panels});
+    let file = Path::new(FOLDER).join(format!("{}.json", dashboard.uid));
+    fs::write(file, picture.to_string()).unwrap();
+}
