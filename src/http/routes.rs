@@ -127,7 +127,7 @@ where
     let now = Moment::now();
     match route {
         Route::Page => reply(StatusCode::OK, HTML, page::render(app, now))
-            .with(header::CONTENT_SECURITY_POLICY, page::POLICY)
+            .with(header::CONTENT_SECURITY_POLICY, page::policy())
             .with(header::REFERRER_POLICY, "no-referrer")
             .fresh(),
         Route::Metrics => scrape(app, now, headers).await,
