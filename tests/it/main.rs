@@ -14,6 +14,7 @@ mod demo;
 mod docs;
 mod drain;
 mod map;
+mod page;
 mod process;
 mod reload;
 mod scrape;

@@ -96,7 +96,8 @@ class Fleet {
     if (state && target.state !== state) return false;
     if (!words.length) return true;
     const { name, place, reason, state: is, breaker, remedy } = target;
-    const text = [name, placeOf(target), place?.provider, reason, is, `breaker ${breaker}`, remedy].join(" ").toLowerCase();
+    const told = [name, placeOf(target), place?.provider, is, reason, remedy, detailOf(target), `breaker ${breaker}`];
+    const text = told.join(" ").toLowerCase();
     return words.every((word) => text.includes(word));
   }
 }

@@ -44,11 +44,10 @@ class Row {
 
   showWhy() {
     const { parts, target } = this;
-    const failure = target.last_failure;
     parts.why.hidden = target.reason === null;
     write(parts.reason, (target.reason ?? "").replaceAll("_", " "));
     write(parts.remedy, target.remedy ?? "");
-    write(parts.detail, failure && failure.reason === target.reason ? failure.detail : "");
+    write(parts.detail, detailOf(target));
   }
 
   showLogin() {
@@ -97,6 +96,11 @@ class Row {
 
 function placeOf({ place }) {
   return place ? `${place.host}:${place.port}/${place.database}` : "";
+}
+
+/** What exactly was seen, where the last failure is the reason for the state. */
+function detailOf({ reason, last_failure: failure }) {
+  return failure && failure.reason === reason ? failure.detail : "";
 }
 
 /** The last ping of the session in hand. */
