@@ -91,8 +91,8 @@ impl Reload {
             let reread = self.reread.clone();
             // The file is read on a thread that may wait for a disk.
             tokio::task::spawn_blocking(move || reread()).await
-        });
-        let read = read.await;
+        })
+        .await;
         let at = Moment::now().wall;
         let problems = match read {
             Ok(Ok(Ok(config))) => {

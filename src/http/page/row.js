@@ -1,0 +1,171 @@
+// One target's row: made once, then only what differs is written. All text goes in as text, never as HTML.
+const PURPOSES = { first: "attempt", prove: "probe", confirm: "second look" };
+const BECAUSE = {
+  backoff: "backs off",
+  breaker: "breaker open",
+  slow_lane: "retried rarely",
+  starting_up: "server is starting",
+  capacity: "server is full",
+  asked: "asked to wait",
+};
+
+function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+class Row {
+  constructor(body) {
+    this.body = body;
+    this.target = null;
+    this.parts = {};
+    for (const part of body.querySelectorAll("[class]")) this.parts[part.classList[0]] ??= part;
+    this.facts = body.querySelector("dl");
+  }
+
+  /** Takes what the server says of the target now. */
+  show(target, now) {
+    const before = this.target;
+    const { parts } = this;
+    this.target = target;
+    if (this.body.className !== target.state) this.body.className = target.state;
+    write(parts.name, target.name);
+    write(parts.optional, target.required ? "" : "optional");
+    write(parts.place, placeOf(target));
+    write(parts.state, target.state);
+    write(parts.reconnects, String(target.counters.reconnects));
+    write(parts.now, pingOf(target));
+    write(parts.breaker, target.breaker.replace("_", " "));
+    parts.breaker.className = `breaker ${target.breaker}`;
+    this.showWhy();
+    if (String(before?.pings_ms) !== String(target.pings_ms) || !before) drawPings(parts.pings, target.pings_ms);
+    if (before?.last_login !== target.last_login || !before) this.showLogin();
+    this.tick(now);
+  }
+
+  showWhy() {
+    const { parts, target } = this;
+    parts.why.hidden = target.reason === null;
+    write(parts.reason, (target.reason ?? "").replaceAll("_", " "));
+    write(parts.remedy, target.remedy ?? "");
+    write(parts.detail, detailOf(target));
+  }
+
+  showLogin() {
+    const { phases } = this.target;
+    write(this.parts.total, phases.length ? millis(loginOf(this.target)) : DASH);
+    drawPhases(this.parts.phases, phases);
+  }
+
+  /** Writes what changes as time goes by. */
+  tick(now) {
+    const { parts, target } = this;
+    write(parts.since, `for ${span(between(target.since, now))}`);
+    write(parts.age, target.session ? span(ageOf(target, now)) : DASH);
+    const [next, because] = nextOf(target, now);
+    write(parts.next, next);
+    write(parts.because, because);
+    if (this.isOpen()) this.showFacts(now);
+  }
+
+  isOpen() {
+    return !this.parts.more.hidden;
+  }
+
+  toggle(now) {
+    this.parts.more.hidden = this.isOpen();
+    this.parts.name.setAttribute("aria-expanded", String(this.isOpen()));
+    this.tick(now);
+  }
+
+  showFacts(now) {
+    const facts = factsOf(this.target, now);
+    if (this.facts.children.length !== facts.length) {
+      this.facts.replaceChildren(...facts.map(() => {
+        const pair = document.createElement("div");
+        pair.append(document.createElement("dt"), document.createElement("dd"));
+        return pair;
+      }));
+    }
+    facts.forEach(([name, value], i) => {
+      const [dt, dd] = this.facts.children[i].children;
+      write(dt, name);
+      write(dd, value);
+    });
+  }
+}
+
+function placeOf({ place }) {
+  return place ? `${place.host}:${place.port}/${place.database}` : "";
+}
+
+/** What exactly was seen, where the last failure is the reason for the state. */
+function detailOf({ reason, last_failure: failure }) {
+  return failure && failure.reason === reason ? failure.detail : "";
+}
+
+/** The last ping of the session in hand. */
+function pingOf({ session, ping_ms: ms, pings_ms: pings }) {
+  if (!session) return DASH;
+  return pings.at(-1) === null ? "failed" : millis(ms);
+}
+
+/** The session's age: what the server said, and the time since. */
+function ageOf(target, now) {
+  return target.session.age_seconds + between(target.readAt, now);
+}
+
+/** How long the last login took, in milliseconds. */
+function loginOf({ phases }) {
+  return phases.length ? phases.reduce((sum, { ms }) => sum + ms, 0) : null;
+}
+
+/** What is done next, and why not now. */
+function nextOf(target, now) {
+  const { attempt } = target;
+  const purpose = PURPOSES[attempt.purpose] ?? attempt.purpose;
+  switch (attempt.doing) {
+    case "waiting": {
+      const left = between(now, attempt.until);
+      const why = BECAUSE[attempt.because] ?? attempt.because;
+      return [`${purpose} ${left < 1 ? "now" : `in ${span(left)}`}`, attempt.knock ? `${why}, knocking` : why];
+    }
+    case "knocking":
+      return [purpose, "connecting …"];
+    case "logging_in":
+      return [purpose, "logging in …"];
+    default: {
+      if (!target.session || target.refresh_interval_seconds === null) return [DASH, ""];
+      const left = target.refresh_interval_seconds - between(target.last_login, now);
+      return [left < 1 ? "refresh due" : `refresh within ${span(left)}`, ""];
+    }
+  }
+}
+
+/** What there is to know beside the columns: pairs of a name and a text. */
+function factsOf(target, now) {
+  const { session, place, counters, last_failure: failure } = target;
+  const every = (seconds) => (seconds === null ? "off" : `every ${span(seconds)}`);
+  const facts = [
+    ["Address", place?.address ?? DASH],
+    ["Provider", [place?.provider, session?.pooler].filter(Boolean).join(", ") || DASH],
+    ["Server", session?.server_version || DASH],
+    ["TLS", session ? (session.tls_version ?? "none") : DASH],
+    ["Certificate", session?.certificate_expiry ? `until ${session.certificate_expiry.slice(0, 10)}` : DASH],
+    ["Idle policy", target.idle_policy.replace("_", " ")],
+    ["Role asked for", target.role],
+    ["Ping", every(target.ping_interval_seconds)],
+    ["Refresh", every(target.refresh_interval_seconds)],
+    ["Idle limit seen", target.observed_idle_timeout_seconds === null ? DASH : span(target.observed_idle_timeout_seconds)],
+    ["Last login", ago(target.last_login, now)],
+    ["Last success", ago(target.last_success, now)],
+    ["Attempts", `${counters.attempts}, ${counters.failures} failed; ${percent(target.success_rate)} of the last 20 succeeded`],
+    ["Failures in a row", String(target.consecutive_failures)],
+    ["Pings", `${counters.pings}, ${counters.ping_failures} failed`],
+    ["Refreshes", `${counters.refreshes}, ${counters.refresh_failures} failed`],
+    ["Sessions lost", String(counters.disconnects)],
+    ["Knocks", String(counters.knocks)],
+    ["Login phases", target.phases.map(({ phase, ms }) => `${phase} ${millis(ms)}`).join(", ") || DASH],
+  ];
+  if (failure) facts.push(["Last failure", `${failure.reason.replaceAll("_", " ")}, ${ago(failure.at, now)}: ${failure.detail}`]);
+  return facts;
+}
