@@ -76,6 +76,7 @@ part_chart() {
   have promtool || want prometheus "promtool, which checks the rules"
   have prometheus-blackbox-exporter || want prometheus-blackbox-exporter "a recipe to try"
   have systemd-analyze || want systemd "systemd-analyze, which checks the service"
+  have openssl || want openssl "a certificate to check with"
   have npm || want npm "brings JSONata, in which Uptime Kuma asks"
   part_postgres
 }
