@@ -15,9 +15,8 @@ const SORTS = {
 };
 
 class Fleet {
-  constructor(table, template) {
+  constructor(table) {
     this.table = table;
-    this.template = template;
     this.rows = new Map(Array.from(table.tBodies, (body) => [body.dataset.name, new Row(body)]));
     this.wanted = { words: [], state: null, sort: "state", reversed: false };
   }
@@ -39,7 +38,7 @@ class Fleet {
   }
 
   add(name) {
-    const body = this.template.content.firstElementChild.cloneNode(true);
+    const body = copyOf("row");
     body.dataset.name = name;
     const row = new Row(body);
     this.rows.set(name, row);

@@ -5,8 +5,7 @@ const LATE = 5000;
 // What was said longer ago is not shown as if it were so now.
 const OLD = 12_000;
 
-const $ = (id) => document.getElementById(id);
-const fleet = new Fleet(document.querySelector("table"), $("row"));
+const fleet = new Fleet(document.querySelector("table"));
 // The server's clock less ours, and when it last answered by ours.
 let skew = 0;
 let answered = Date.now();
