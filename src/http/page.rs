@@ -19,7 +19,7 @@ const STYLE: &str = include_str!("page/page.css");
 
 /// So many rows fill a tall screen. The script makes the rest faster than a browser reads them, and only those without
 /// scripts are shown what the server wrote.
-const FIRST: usize = 50;
+const FIRST: usize = 30;
 
 /// One module, in the order of its parts.
 const SCRIPT: &str = concat!(

@@ -19,11 +19,23 @@ function copyOf(id) {
 }
 
 class Row {
+  /** Without a body it only remembers, until it is given one. */
   constructor(body) {
-    this.body = body;
     this.target = null;
+    this.body = null;
+    if (body) this.take(body);
+  }
+
+  take(body) {
+    this.body = body;
     this.parts = {};
     for (const part of body.querySelectorAll("[class]")) this.parts[part.classList[0]] ??= part;
+  }
+
+  build(now) {
+    this.take(copyOf("row"));
+    this.body.dataset.name = this.target.name;
+    this.paint(null, now);
   }
 
   /** A part that most rows can do without, made from its pattern when it is first needed. */
@@ -35,8 +47,13 @@ class Row {
   /** Takes what the server says of the target now. */
   show(target, now) {
     const before = this.target;
-    const { parts } = this;
     this.target = target;
+    if (this.body) this.paint(before, now);
+  }
+
+  /** Writes what differs from `before`. */
+  paint(before, now) {
+    const { parts, target } = this;
     if (this.body.className !== target.state) this.body.className = target.state;
     write(parts.name, target.name);
     write(parts.optional, target.required ? "" : "optional");
