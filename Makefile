@@ -38,7 +38,7 @@ chart-update: ## Rewrites what the chart has from elsewhere, and its rendered ma
 
 image: ## Builds the image with docker, podman or buildah, and starts it once; WITHOUT_REGISTRY=1 pulls nothing.
 	$(if $(WITHOUT_REGISTRY),@tests/tools.sh build image)
-	image/make.sh
+	tests/image/make.sh
 
 figures: ## Measures what README's figures say, in a quarter of an hour; ONLY=hang,fleet for some, QUICK=1 for a trial.
 	@tests/tools.sh build test figures

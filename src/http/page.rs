@@ -17,6 +17,10 @@ use crate::status::{Moment, State, TargetStatus, View};
 
 const STYLE: &str = include_str!("page/page.css");
 
+/// So many rows fill a tall screen. The script makes the rest faster than a browser reads them, and only those without
+/// scripts are shown what the server wrote.
+const FIRST: usize = 30;
+
 /// One module, in the order of its parts.
 const SCRIPT: &str = concat!(
     include_str!("page/format.js"),
@@ -44,17 +48,13 @@ pub(super) fn policy() -> &'static str {
 /// The page as of `now`, problems first.
 pub(super) fn render(app: &App, now: Moment) -> String {
     let service = app.daemon.service();
-    let (overall, rows) = app.board.look(now, |views| {
+    let (overall, first, rest) = app.board.look(now, |views| {
         let overall = Status::overall(views);
         let mut views: Vec<_> = views.iter().collect();
         // Stable: targets of one kind stay in the order of their names.
         views.sort_by_key(|view| rank(view));
-        let mut rows = String::new();
-        for view in &views {
-            // Writing to a String cannot fail.
-            let _ = write!(rows, "{}", Cells::of(view));
-        }
-        (overall, rows)
+        let (first, rest) = views.split_at(views.len().min(FIRST));
+        (overall, rows(first), rows(rest))
     });
     format!(
         include_str!("page/page.html"),
@@ -62,11 +62,21 @@ pub(super) fn render(app: &App, now: Moment) -> String {
         service = Escaped(&service),
         style = STYLE,
         script = SCRIPT,
-        rows = rows,
+        first = first,
+        rest = rest,
         blank = Cells::default(),
         telemetry = Escaped(app.web.telemetry_path.trim_start_matches('/')),
         version = Escaped(app.web.version),
     )
+}
+
+fn rows(views: &[&View<'_>]) -> String {
+    let mut rows = String::new();
+    for view in views {
+        // Writing to a String cannot fail.
+        let _ = write!(rows, "{}", Cells::of(view));
+    }
+    rows
 }
 
 /// What comes first: what fails, then what is wrong with the rest.

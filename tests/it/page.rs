@@ -41,8 +41,11 @@ async fn states_change_while_one_watches() {
     browser.until(&format!("{} === 'up'", cell("db", ".state"))).await;
     assert_eq!(browser.value("document.title").await, json!("healthy · tether · pgtether"));
     browser.until("document.querySelector('.pings .line').getAttribute('d').split('L').length > 3").await;
-    let login = "document.querySelectorAll('.phases rect[width=\"0.00\"]').length";
-    assert_eq!(browser.value(login).await, json!(1), "of the phases only TLS did not take place");
+    let widths =
+        "[...document.querySelectorAll('.phases rect')].map((rect) => Number(rect.getAttribute('width')))";
+    let full = format!("Math.round({widths}.reduce((sum, width) => sum + width))");
+    assert_eq!(browser.value(&full).await, json!(100), "the phases fill the bar");
+    assert_eq!(browser.value(&format!("{widths}[2]")).await, json!(0), "TLS did not take place");
 
     cluster.stop(Shutdown::Immediate).unwrap();
     browser.until(&format!("{} === 'down'", cell("db", ".state"))).await;

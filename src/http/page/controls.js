@@ -1,4 +1,6 @@
 // Filter, sort and keys. What is chosen stands in the address, so that it can be kept and passed on.
+let more = 0;
+
 function controls() {
   restore();
   for (const state of STATES) $("states").append(stateButton(state));
@@ -50,7 +52,7 @@ function choose() {
   wanted.words = query.split(/\s+/).filter(Boolean);
   keep(query);
   showTools();
-  say(`${plural($("none").hidden ? shownRows().length : 0, "target")} shown`);
+  say(`${plural(fleet.matching(), "target")} shown`);
 }
 
 /** Shows what is chosen, and what there is to choose from. */
@@ -68,7 +70,17 @@ function showTools() {
     if (head.dataset.sort === wanted.sort) head.ariaSort = direction > 0 ? "ascending" : "descending";
     else head.removeAttribute("aria-sort");
   }
-  $("none").hidden = fleet.arrange() > 0 || !fleet.rows.size;
+  arrange();
+}
+
+/** Puts the rows in order, and makes more of them as long as some are missing. */
+function arrange() {
+  clearTimeout(more);
+  const shown = fleet.arrange(serverNow());
+  $("none").hidden = shown > 0 || !fleet.rows.size;
+  if (shown <= fleet.room) return;
+  fleet.room += PORTION;
+  more = setTimeout(arrange, 20);
 }
 
 function keep(query) {

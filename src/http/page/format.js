@@ -1,6 +1,8 @@
 // What numbers and times read like. The server writes the same for those without scripts.
 const DASH = "–";
 
+const $ = (id) => document.getElementById(id);
+
 /** A time span in one unit, the largest that gives two digits where one can. */
 function span(seconds) {
   const whole = Math.max(0, Math.floor(seconds));

@@ -5,8 +5,14 @@ const LATE = 5000;
 // What was said longer ago is not shown as if it were so now.
 const OLD = 12_000;
 
-const $ = (id) => document.getElementById(id);
-const fleet = new Fleet(document.querySelector("table"), $("row"));
+// The first question is under way while the browser still reads the page.
+let early = ask();
+early.catch(() => {});
+if (document.readyState === "loading") {
+  await new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve, { once: true }));
+}
+
+const fleet = new Fleet(document.querySelector("table"));
 // The server's clock less ours, and when it last answered by ours.
 let skew = 0;
 let answered = Date.now();
@@ -98,10 +104,11 @@ async function follow() {
     let wait = SOON;
     let said = null;
     try {
-      said = await ask();
+      said = await (early ?? ask());
     } catch (error) {
       lose(error);
     }
+    early = null;
     if (said) {
       show(said);
       // Asking and showing takes a tenth of the time at most.

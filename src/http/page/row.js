@@ -13,20 +13,47 @@ function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** The first element of a pattern, anew. */
+function copyOf(id) {
+  return $(id).content.firstElementChild.cloneNode(true);
+}
+
 class Row {
+  /** Without a body it only remembers, until it is given one. */
   constructor(body) {
-    this.body = body;
     this.target = null;
+    this.body = null;
+    if (body) this.take(body);
+  }
+
+  take(body) {
+    this.body = body;
     this.parts = {};
     for (const part of body.querySelectorAll("[class]")) this.parts[part.classList[0]] ??= part;
-    this.facts = body.querySelector("dl");
+  }
+
+  build(now) {
+    this.take(copyOf("row"));
+    this.body.dataset.name = this.target.name;
+    this.paint(null, now);
+  }
+
+  /** A part that most rows can do without, made from its pattern when it is first needed. */
+  need(part, under) {
+    this.parts[part] ??= under.appendChild(copyOf(part));
+    return this.parts[part];
   }
 
   /** Takes what the server says of the target now. */
   show(target, now) {
     const before = this.target;
-    const { parts } = this;
     this.target = target;
+    if (this.body) this.paint(before, now);
+  }
+
+  /** Writes what differs from `before`. */
+  paint(before, now) {
+    const { parts, target } = this;
     if (this.body.className !== target.state) this.body.className = target.state;
     write(parts.name, target.name);
     write(parts.optional, target.required ? "" : "optional");
@@ -37,8 +64,10 @@ class Row {
     write(parts.breaker, target.breaker.replace("_", " "));
     parts.breaker.className = `breaker ${target.breaker}`;
     this.showWhy();
-    if (String(before?.pings_ms) !== String(target.pings_ms) || !before) drawPings(parts.pings, target.pings_ms);
-    if (before?.last_login !== target.last_login || !before) this.showLogin();
+    if (String(before?.pings_ms ?? "") !== String(target.pings_ms)) {
+      drawPings(this.need("pings", parts.reading), target.pings_ms);
+    }
+    if ((before?.last_login ?? null) !== target.last_login) this.showLogin();
     this.tick(now);
   }
 
@@ -52,8 +81,9 @@ class Row {
 
   showLogin() {
     const { phases } = this.target;
-    write(this.parts.total, phases.length ? millis(loginOf(this.target)) : DASH);
-    drawPhases(this.parts.phases, phases);
+    const { total } = this.parts;
+    write(total, millis(loginOf(this.target)));
+    drawPhases(this.need("phases", total.parentElement), phases);
   }
 
   /** Writes what changes as time goes by. */
@@ -68,26 +98,27 @@ class Row {
   }
 
   isOpen() {
-    return !this.parts.more.hidden;
+    return this.parts.name.ariaExpanded === "true";
   }
 
   toggle(now) {
-    this.parts.more.hidden = this.isOpen();
-    this.parts.name.setAttribute("aria-expanded", String(this.isOpen()));
+    this.parts.name.ariaExpanded = String(!this.isOpen());
+    this.need("more", this.body).hidden = !this.isOpen();
     this.tick(now);
   }
 
   showFacts(now) {
+    const list = this.parts.more.querySelector("dl");
     const facts = factsOf(this.target, now);
-    if (this.facts.children.length !== facts.length) {
-      this.facts.replaceChildren(...facts.map(() => {
+    if (list.children.length !== facts.length) {
+      list.replaceChildren(...facts.map(() => {
         const pair = document.createElement("div");
         pair.append(document.createElement("dt"), document.createElement("dd"));
         return pair;
       }));
     }
     facts.forEach(([name, value], i) => {
-      const [dt, dd] = this.facts.children[i].children;
+      const [dt, dd] = list.children[i].children;
       write(dt, name);
       write(dd, value);
     });
