@@ -158,7 +158,7 @@ async fn the_telemetry_path_is_where_the_flag_says() {
     let (app, _) = plan.build();
     assert_eq!(get(&app, "/metrics").await.status, StatusCode::NOT_FOUND);
     assert!(get(&app, "/custom/path").await.text().contains("pgtether_up{target=\"primary\"} 1\n"));
-    assert!(get(&app, "/").await.text().contains("href=\"/custom/path\""));
+    assert!(get(&app, "/").await.text().contains("href=\"custom/path\""));
 
     let mut plan = Plan::new(vec![up("primary", Moment::now())]);
     plan.telemetry_path = "/";
