@@ -158,7 +158,7 @@ async fn the_telemetry_path_is_where_the_flag_says() {
     let (app, _) = plan.build();
     assert_eq!(get(&app, "/metrics").await.status, StatusCode::NOT_FOUND);
     assert!(get(&app, "/custom/path").await.text().contains("pgtether_up{target=\"primary\"} 1\n"));
-    assert!(get(&app, "/").await.text().contains("href=\"/custom/path\""));
+    assert!(get(&app, "/").await.text().contains("href=\"custom/path\""));
 
     let mut plan = Plan::new(vec![up("primary", Moment::now())]);
     plan.telemetry_path = "/";
@@ -388,6 +388,21 @@ async fn the_page_shows_state_and_remedy_and_takes_no_text_for_html() {
         );
     }
     assert!(!html.contains("src=") && !html.contains("http:") && !html.contains("https:"));
+}
+
+#[tokio::test]
+async fn page_and_api_are_zipped_for_those_who_accept_it() {
+    let now = Moment::now();
+    let (app, _) = Plan::new(vec![up("primary", now)]).build();
+    for uri in ["/", "/api/v1/targets"] {
+        let zipped = get_as(&app, uri, "accept-encoding", "gzip").await;
+        assert_eq!(zipped.header(header::CONTENT_ENCODING), "gzip", "{uri}");
+        assert_eq!(zipped.header(header::CACHE_CONTROL), "no-store", "{uri}");
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&zipped.body[..]).read_to_string(&mut text).unwrap();
+        assert!(text.contains("primary"), "{uri}");
+        assert_eq!(get(&app, uri).await.header(header::CONTENT_ENCODING), "", "{uri}");
+    }
 }
 
 #[tokio::test]
