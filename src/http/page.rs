@@ -1,7 +1,7 @@
 //! `/`: what a person sees who opens the address. One document with its style, script and all targets in it; nothing is
 //! loaded from elsewhere. The script then follows `/api/v1/targets`; without scripts the page asks for itself again.
 //!
-//! [`row`](Cells) and `page/row.js` write the same cells: the first paint needs no script, what follows no server.
+//! [`Cells`] and `page/row.js` write the same cells: the first paint needs no script, what follows no server.
 
 use std::fmt::{self, Display, Write};
 use std::sync::LazyLock;

@@ -1,6 +1,6 @@
 // A browser for a test: reads lines of JSON `{"run": "JavaScript"}` and answers each with `{"value"}` or `{"error"}`.
-// What runs sees `page` and its `context`, `reopen` for another one, `until`, the source of `axe`, and `seen`: the requests, violations and
-// errors of all pages so far.
+// What runs sees `page` and its `context`, `reopen` for another one, `until`, the source of `axe`, and `seen`: the
+// requests, violations and errors of all pages so far.
 // Usage: node bridge.mjs FOLDER    where FOLDER has node_modules/playwright-core
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";

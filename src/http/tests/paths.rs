@@ -391,6 +391,21 @@ async fn the_page_shows_state_and_remedy_and_takes_no_text_for_html() {
 }
 
 #[tokio::test]
+async fn page_and_api_are_zipped_for_those_who_accept_it() {
+    let now = Moment::now();
+    let (app, _) = Plan::new(vec![up("primary", now)]).build();
+    for uri in ["/", "/api/v1/targets"] {
+        let zipped = get_as(&app, uri, "accept-encoding", "gzip").await;
+        assert_eq!(zipped.header(header::CONTENT_ENCODING), "gzip", "{uri}");
+        assert_eq!(zipped.header(header::CACHE_CONTROL), "no-store", "{uri}");
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&zipped.body[..]).read_to_string(&mut text).unwrap();
+        assert!(text.contains("primary"), "{uri}");
+        assert_eq!(get(&app, uri).await.header(header::CONTENT_ENCODING), "", "{uri}");
+    }
+}
+
+#[tokio::test]
 async fn the_api_tells_everything_of_a_view() {
     let now = Moment::now();
     let mut down = lost("archive", now, 61.0);
