@@ -5,7 +5,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends ca-certifica
 WORKDIR /src
 COPY . .
 ARG REVISION=unknown
-RUN PGTETHER_REVISION="$REVISION" image/build.sh /out
+RUN PGTETHER_REVISION="$REVISION" tests/image/build.sh /out
 
 FROM scratch
 LABEL org.opencontainers.image.title="pgtether" \

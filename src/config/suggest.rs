@@ -5,7 +5,7 @@ use super::read::quoted;
 /// A key, and the keys inside of it if it is a mapping.
 pub type Known = (&'static str, Vec<&'static str>);
 
-/// What people write who know other tools.
+/// What people write about targets who know other tools.
 const HABITS: &[(&str, &str)] = &[
     ("dsn", "`url`"),
     ("uri", "`url`"),
@@ -21,7 +21,9 @@ const HABITS: &[(&str, &str)] = &[
 
 /// What to say of a key that is not among `known`.
 pub fn unknown(key: &str, known: &[Known]) -> String {
-    if let Some((habit, instead)) = HABITS.iter().find(|(habit, _)| habit.eq_ignore_ascii_case(key)) {
+    let of_targets = known.iter().any(|(key, _)| ["targets", "url", "role"].contains(key));
+    let mut habits = HABITS.iter().filter(|_| of_targets);
+    if let Some((habit, instead)) = habits.find(|(habit, _)| habit.eq_ignore_ascii_case(key)) {
         return format!("unknown key \"{habit}\"; use {instead}");
     }
     let shown = quoted(key);

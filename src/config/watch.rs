@@ -10,8 +10,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
+
+use super::reading::Reading;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -22,15 +23,14 @@ pub struct Watch {
     files: Vec<PathBuf>,
     seen: Seen<Vec<Print>>,
     next: Instant,
-    /// A look on a thread that may wait for a disk. One that hangs is waited for, so that no more hang.
-    looking: Option<JoinHandle<Vec<Print>>>,
+    looking: Reading<Vec<Print>>,
 }
 
 impl Watch {
     /// From what is there now: to be made before the files are read. Looks at the file system.
     pub fn new(files: Vec<PathBuf>) -> Self {
         let seen = Seen::new(prints(&files));
-        Watch { files, seen, next: Instant::now() + EVERY, looking: None }
+        Watch { files, seen, next: Instant::now() + EVERY, looking: Reading::default() }
     }
 
     /// Waits for a change. Nothing is lost where the wait is given up.
@@ -52,11 +52,6 @@ impl Watch {
         }
     }
 
-    /// It was not: what is there now is to be noticed as if it were new.
-    pub fn was_not_read(&mut self) {
-        self.seen.taken = None;
-    }
-
     pub fn is_of(&self, files: &[PathBuf]) -> bool {
         self.files == files
     }
@@ -64,41 +59,33 @@ impl Watch {
     /// Looks at these files from now on. They are yet to be read, see [`Watch::about_to_read`].
     pub fn turn_to(&mut self, files: Vec<PathBuf>) {
         self.files = files;
-        self.looking = None;
     }
 
     async fn look(&mut self) -> Option<Vec<Print>> {
-        let files = &self.files;
-        let looking = self.looking.get_or_insert_with(|| {
-            let files = files.clone();
-            spawn_blocking(move || prints(&files))
-        });
-        let seen = looking.await;
-        self.looking = None;
-        seen.ok()
+        let files = self.files.clone();
+        self.looking.run(move || prints(&files)).await.ok()
     }
 }
 
 /// What was there when it was taken, and at the last look.
 #[derive(Debug)]
 struct Seen<P> {
-    /// `None` where it could not be read.
-    taken: Option<P>,
+    taken: P,
     last: P,
 }
 
 impl<P: Clone + PartialEq> Seen<P> {
     fn new(now: P) -> Self {
-        Seen { taken: Some(now.clone()), last: now }
+        Seen { taken: now.clone(), last: now }
     }
 
     /// Whether it is not what was taken, and the same as at the last look; then it is taken.
     fn is_settled_change(&mut self, now: P) -> bool {
         let settled = now == self.last;
         self.last = now;
-        let changed = settled && self.taken.as_ref() != Some(&self.last);
+        let changed = settled && self.last != self.taken;
         if changed {
-            self.taken = Some(self.last.clone());
+            self.taken = self.last.clone();
         }
         changed
     }

@@ -1,71 +1,174 @@
-//! `/`: what a person sees who opens the address. Rendered here, nothing loaded from elsewhere, no script.
+//! `/`: what a person sees who opens the address. One document with its style, script and all targets in it; nothing is
+//! loaded from elsewhere. The script then follows `/api/v1/targets`; without scripts the page asks for itself again.
+//!
+//! [`Cells`] and `page/row.js` write the same cells: the first paint needs no script, what follows no server.
 
 use std::fmt::{self, Display, Write};
+use std::sync::LazyLock;
 use std::time::Duration;
+
+use openssl::base64::encode_block;
+use openssl::sha::sha256;
 
 use super::App;
 use crate::health::Status;
-use crate::status::{Moment, State, View};
+use crate::reason::Reason;
+use crate::status::{Moment, State, TargetStatus, View};
 
-/// Only the page's own style sheet, named by its hash.
-pub(super) const POLICY: &str = "default-src 'none'; style-src 'sha256-W3Mbsd/T/ydBrL321UUfrt/+GewTRhPou/xGVOnxItE='; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const STYLE: &str = include_str!("page/page.css");
 
-const STYLE: &str = include_str!("page.css");
+/// So many rows fill a tall screen. The script makes the rest faster than a browser reads them, and only those without
+/// scripts are shown what the server wrote.
+const FIRST: usize = 30;
 
-/// The page as of `now`. It asks for itself again every few seconds.
+/// One module, in the order of its parts.
+const SCRIPT: &str = concat!(
+    include_str!("page/format.js"),
+    include_str!("page/chart.js"),
+    include_str!("page/row.js"),
+    include_str!("page/fleet.js"),
+    include_str!("page/controls.js"),
+    include_str!("page/page.js"),
+);
+
+/// Only the page's own style and script, named by their hashes, and its own server to ask.
+pub(super) fn policy() -> &'static str {
+    static POLICY: LazyLock<String> = LazyLock::new(|| {
+        let hash = |text: &str| encode_block(&sha256(text.as_bytes()));
+        format!(
+            "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; img-src data:; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            hash(STYLE),
+            hash(SCRIPT),
+        )
+    });
+    &POLICY
+}
+
+/// The page as of `now`, problems first.
 pub(super) fn render(app: &App, now: Moment) -> String {
     let service = app.daemon.service();
-    let (overall, rows) = app.board.look(now, |views| {
-        let rows: String = views.iter().map(row).collect();
-        (Status::overall(views), rows)
+    let (overall, first, rest) = app.board.look(now, |views| {
+        let overall = Status::overall(views);
+        let mut views: Vec<_> = views.iter().collect();
+        // Stable: targets of one kind stay in the order of their names.
+        views.sort_by_key(|view| rank(view));
+        let (first, rest) = views.split_at(views.len().min(FIRST));
+        (overall, rows(first), rows(rest))
     });
-    let (service, overall) = (Escaped(&service), overall.as_str());
-    let (version, telemetry) = (Escaped(app.web.version), Escaped(&app.web.telemetry_path));
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"refresh\" content=\"5\">\n\
-         <title>{overall} · {service} · pgtether</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <header><h1>{service}</h1><p class=\"overall {overall}\">{overall}</p></header>\n\
-         <main>\n<table>\n<thead><tr><th scope=\"col\">Target</th><th scope=\"col\">State</th>\
-         <th scope=\"col\">For</th><th scope=\"col\">Session age</th><th scope=\"col\">Ping</th>\
-         <th scope=\"col\">Reconnects</th><th scope=\"col\">Breaker</th><th scope=\"col\">Next attempt</th></tr></thead>\n\
-         <tbody>\n{rows}</tbody>\n</table>\n</main>\n\
-         <footer><nav><a href=\"{telemetry}\">Metrics</a> <a href=\"/health\">Health</a> \
-         <a href=\"/api/v1/targets\">Targets as JSON</a> <a href=\"/livez?verbose\">Liveness</a> \
-         <a href=\"/readyz?verbose\">Readiness</a></nav>\
-         <p>pgtether {version}</p></footer>\n</body>\n</html>\n"
+        include_str!("page/page.html"),
+        overall = overall.as_str(),
+        service = Escaped(&service),
+        style = STYLE,
+        script = SCRIPT,
+        first = first,
+        rest = rest,
+        blank = Cells::default(),
+        telemetry = Escaped(app.web.telemetry_path.trim_start_matches('/')),
+        version = Escaped(app.web.version),
     )
 }
 
-fn row(view: &View<'_>) -> String {
-    let status = view.status;
-    let state = view.state();
-    let lasted = Span(view.now.since(view.since()));
-    let age = Maybe(view.connection_age().map(Span));
-    let ping = Maybe(status.last_ping.map(|took| format!("{:.2} ms", took.as_secs_f64() * 1000.0)));
-    let wait = view.next_attempt().map(|at| Span(at.since(view.now)));
-    let next = Maybe(wait.map(|wait| format!("in {wait}")));
-    let mut row = format!(
-        "<tr><th scope=\"row\">{}{}</th><td><span class=\"state {state}\">{state}</span></td><td>{lasted}</td>\
-         <td>{age}</td><td>{ping}</td><td>{}</td><td>{}</td><td>{next}</td></tr>\n",
-        Escaped(status.name.as_str()),
-        if status.tuning.required { "" } else { " <small>optional</small>" },
-        status.counters.reconnects,
-        status.breaker.state().as_str().replace('_', " "),
-        state = state.as_str(),
-    );
-    if let (Some(reason), false) = (view.reason(), state == State::Up) {
+fn rows(views: &[&View<'_>]) -> String {
+    let mut rows = String::new();
+    for view in views {
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            row,
-            "<tr class=\"why\"><td colspan=\"8\"><strong>{}</strong>: {}</td></tr>",
-            Escaped(reason.as_str()),
-            Escaped(reason.remedy()),
-        );
+        let _ = write!(rows, "{}", Cells::of(view));
     }
-    row
+    rows
+}
+
+/// What comes first: what fails, then what is wrong with the rest.
+fn rank(view: &View<'_>) -> (bool, u8) {
+    let failing = Status::of(view, view.status.tuning.required) == Status::Failing;
+    let state = match view.state() {
+        State::Down => 0,
+        State::Degraded => 1,
+        State::Starting => 2,
+        State::Sleeping => 3,
+        State::Up => 4,
+    };
+    (!failing, state)
+}
+
+/// The texts of a target's row. Without any it is the pattern that the script fills in for targets that are new.
+#[derive(Default)]
+struct Cells {
+    name: String,
+    optional: &'static str,
+    place: String,
+    state: &'static str,
+    since: String,
+    age: String,
+    reconnects: String,
+    ping: String,
+    login: String,
+    breaker: &'static str,
+    next: String,
+    reason: &'static str,
+    remedy: &'static str,
+    detail: String,
+}
+
+impl Cells {
+    fn of(view: &View<'_>) -> Self {
+        let status = view.status;
+        let reason = view.reason();
+        let place = status.place.as_ref();
+        let failure = status.last_failure.as_ref().filter(|failure| Some(failure.reason) == reason);
+        let wait = view.next_attempt().map(|at| format!("in {}", Span(at.since(view.now))));
+        Cells {
+            name: status.name.as_str().to_owned(),
+            optional: if status.tuning.required { "" } else { "optional" },
+            place: place.map(|p| format!("{}:{}/{}", p.host, p.port, p.database)).unwrap_or_default(),
+            state: view.state().as_str(),
+            since: format!("for {}", Span(view.now.since(view.since()))),
+            age: Maybe(view.connection_age().map(Span)).to_string(),
+            reconnects: status.counters.reconnects.to_string(),
+            ping: Maybe(last_ping(status)).to_string(),
+            login: Maybe(status.last_phases.map(|phases| Millis(phases.total()))).to_string(),
+            breaker: status.breaker.state().as_str(),
+            next: Maybe(wait).to_string(),
+            reason: reason.map(Reason::as_str).unwrap_or_default(),
+            remedy: reason.map(Reason::remedy).unwrap_or_default(),
+            detail: failure.map(|failure| failure.detail.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// The last ping of the session in hand.
+fn last_ping(status: &TargetStatus) -> Option<String> {
+    status.held()?;
+    match status.pings.iter().last() {
+        Some(None) => Some("failed".to_owned()),
+        _ => status.last_ping.map(|took| Millis(took).to_string()),
+    }
+}
+
+impl Display for Cells {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            include_str!("page/row.html"),
+            name = Escaped(&self.name),
+            optional = self.optional,
+            place = Escaped(&self.place),
+            state = self.state,
+            since = self.since,
+            age = self.age,
+            reconnects = self.reconnects,
+            ping = self.ping,
+            login = self.login,
+            breaker_class = self.breaker,
+            breaker = self.breaker.replace('_', " "),
+            next = self.next,
+            quiet = if self.reason.is_empty() { " hidden" } else { "" },
+            reason = self.reason.replace('_', " "),
+            remedy = Escaped(self.remedy),
+            detail = Escaped(&self.detail),
+        )
+    }
 }
 
 /// Text that means nothing to HTML.
@@ -98,6 +201,20 @@ impl Display for Span {
     }
 }
 
+/// A time in milliseconds with three digits that count.
+struct Millis(Duration);
+
+impl Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs_f64() * 1000.0 {
+            ms @ ..10.0 => write!(f, "{ms:.2} ms"),
+            ms @ ..100.0 => write!(f, "{ms:.1} ms"),
+            ms @ ..1000.0 => write!(f, "{ms:.0} ms"),
+            ms => write!(f, "{:.2} s", ms / 1000.0),
+        }
+    }
+}
+
 /// A dash where there is nothing.
 struct Maybe<T>(Option<T>);
 
@@ -115,9 +232,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_names_the_hash_of_the_style_sheet() {
-        let hash = openssl::base64::encode_block(&openssl::sha::sha256(STYLE.as_bytes()));
-        assert!(POLICY.contains(&format!("'sha256-{hash}'")), "the hash is now {hash}");
+    fn style_and_script_end_where_the_page_says_so() {
+        for (text, end) in [(STYLE, "</style"), (SCRIPT, "</script"), (SCRIPT, "<!--")] {
+            assert!(!text.contains(end), "{end}");
+        }
+    }
+
+    #[test]
+    fn the_script_makes_no_html_and_asks_nobody_else() {
+        for word in
+            ["innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function(", "://"]
+        {
+            assert!(!SCRIPT.contains(word), "{word}");
+        }
     }
 
     #[test]
@@ -136,5 +263,15 @@ mod tests {
         assert_eq!(span(7199), "119 min");
         assert_eq!(span(7200), "2 h");
         assert_eq!(span(200_000), "2 days");
+    }
+
+    #[test]
+    fn milliseconds_have_three_digits() {
+        let millis = |micros| Millis(Duration::from_micros(micros)).to_string();
+        assert_eq!(millis(412), "0.41 ms");
+        assert_eq!(millis(3_456), "3.46 ms");
+        assert_eq!(millis(34_560), "34.6 ms");
+        assert_eq!(millis(345_600), "346 ms");
+        assert_eq!(millis(1_234_000), "1.23 s");
     }
 }

@@ -142,8 +142,9 @@ where
     let (query, headers) = (head.uri.query().unwrap_or_default(), &head.headers);
     let now = Moment::now();
     match route {
-        Route::Page => reply(StatusCode::OK, HTML, page::render(app, now))
-            .with(header::CONTENT_SECURITY_POLICY, page::POLICY)
+        Route::Page => packed(HTML, page::render(app, now).into(), headers)
+            .await
+            .with(header::CONTENT_SECURITY_POLICY, page::policy())
             .with(header::REFERRER_POLICY, "no-referrer")
             .fresh(),
         Route::Metrics => scrape(app, now, headers).await,
@@ -153,7 +154,10 @@ where
         Route::Readyz(name) => checked(&READYZ, app, now, name, sight, query),
         Route::Healthy => plainly(LIVEZ.passes(app, now), "pgtether is Healthy.\n"),
         Route::Ready => plainly(READYZ.passes(app, now), "pgtether is Ready.\n"),
-        Route::Targets => json(StatusCode::OK, JSON, api::render(app, now)),
+        Route::Targets => match api::render(app, now) {
+            Ok(body) => packed(JSON, body.into(), headers).await.fresh(),
+            failed => json(StatusCode::OK, JSON, failed),
+        },
         Route::Reload => reload(app, body).await,
     }
 }
@@ -171,26 +175,21 @@ async fn scrape(app: &App, now: Moment, headers: &HeaderMap) -> Reply {
         return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written\n");
     }
     app.scrape_size.store(body.len(), Ordering::Relaxed);
-    let zipped = match body.len() {
-        _ if !wants_gzip(headers) => None,
-        ..GZIP_FROM => None,
-        GZIP_FROM..GZIP_ELSEWHERE_FROM => gzip(&body).ok(),
-        GZIP_ELSEWHERE_FROM.. => {
-            let whole = Bytes::from(body);
-            let task = tokio::task::spawn_blocking({
-                let whole = whole.clone();
-                move || gzip(&whole)
-            });
-            let zipped = task.await.ok().and_then(Result::ok);
-            return scraped(zipped, whole);
-        }
-    };
-    scraped(zipped, body.into())
+    packed(metrics::CONTENT_TYPE, body.into(), headers).await
 }
 
-/// The zipped body where there is one, else the whole.
-fn scraped(zipped: Option<Vec<u8>>, whole: Bytes) -> Reply {
-    let ok = |body| reply(StatusCode::OK, metrics::CONTENT_TYPE, body);
+/// A body that may be large, zipped for those who accept it.
+async fn packed(content_type: &'static str, whole: Bytes, headers: &HeaderMap) -> Reply {
+    let zipped = match whole.len() {
+        _ if !wants_gzip(headers) => None,
+        ..GZIP_FROM => None,
+        GZIP_FROM..GZIP_ELSEWHERE_FROM => gzip(&whole).ok(),
+        GZIP_ELSEWHERE_FROM.. => {
+            let whole = whole.clone();
+            tokio::task::spawn_blocking(move || gzip(&whole)).await.ok().and_then(Result::ok)
+        }
+    };
+    let ok = |body| reply(StatusCode::OK, content_type, body);
     let reply = match zipped {
         Some(zipped) => ok(zipped.into()).with(header::CONTENT_ENCODING, "gzip"),
         None => ok(whole),

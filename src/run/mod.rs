@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 
 use self::daemon::{ReloadRequest, Shared};
 use self::reload::{Reload, Wanted};
+use crate::config::reading::Reading;
 use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
 use crate::connection::Postgres;
@@ -92,7 +93,8 @@ pub async fn run(setup: Setup) -> prometheus::Result<bool> {
     let clients = Limits { connections: descriptors::for_clients(descriptors::raise()), ..Limits::default() };
     let server = tokio::spawn(http::serve(doors, app, clients, closed));
 
-    let mut reload = Reload { reread, watch, web: keeper, metrics, shared: shared.clone() };
+    let mut reload =
+        Reload { reread, watch, reading: Reading::default(), web: keeper, metrics, shared: shared.clone() };
     loop {
         let wanted = tokio::select! {
             biased;

@@ -12,8 +12,9 @@ use tracing::{debug, error, info, warn};
 
 use super::Reread;
 use super::daemon::{ReloadRequest, Shared};
-use crate::config::Config;
+use crate::config::reading::Reading;
 use crate::config::watch::Watch;
+use crate::config::{Config, Problems};
 use crate::connection::Postgres;
 use crate::http::web::Keeper;
 use crate::http::{Daemon, LastRead};
@@ -28,6 +29,7 @@ const READING: Duration = Duration::from_secs(10);
 pub struct Reload {
     pub reread: Reread,
     pub watch: Watch,
+    pub reading: Reading<Result<Config, Problems>>,
     pub web: Option<Keeper>,
     pub metrics: Arc<ProcessMetrics>,
     pub shared: Arc<Shared>,
@@ -51,7 +53,7 @@ impl fmt::Debug for Reload {
 }
 
 impl Reload {
-    /// Waits until a file has changed.
+    /// Waits until a file has changed, or can be read that could not.
     pub async fn noticed(&mut self) -> Wanted {
         let web = async {
             match &mut self.web {
@@ -61,6 +63,7 @@ impl Reload {
         };
         tokio::select! {
             () = self.watch.changed() => Wanted::Config,
+            () = self.reading.over() => Wanted::Config,
             () = web => Wanted::Web,
         }
     }
@@ -89,10 +92,9 @@ impl Reload {
         let read = timeout(READING, async {
             self.watch.about_to_read().await;
             let reread = self.reread.clone();
-            // The file is read on a thread that may wait for a disk.
-            tokio::task::spawn_blocking(move || reread()).await
-        });
-        let read = read.await;
+            self.reading.run(move || reread()).await
+        })
+        .await;
         let at = Moment::now().wall;
         let problems = match read {
             Ok(Ok(Ok(config))) => {
@@ -103,10 +105,7 @@ impl Reload {
             }
             Ok(Ok(Err(problems))) => problems.to_string(),
             Ok(Err(failure)) => format!("reading the configuration failed: {failure}"),
-            Err(_) => {
-                self.watch.was_not_read();
-                hangs("the configuration")
-            }
+            Err(_) => hangs("the configuration"),
         };
         self.metrics.reload_failed();
         let known = is_known(Some(&self.shared.config()), &problems);
@@ -129,13 +128,8 @@ impl Reload {
         let Some(keeper) = &mut self.web else {
             return Ok(());
         };
-        let read = match timeout(READING, keeper.reload()).await {
-            Ok(read) => read,
-            Err(_) => {
-                keeper.was_not_read();
-                Err(hangs("the web configuration"))
-            }
-        };
+        let read = timeout(READING, keeper.reload()).await;
+        let read = read.unwrap_or_else(|_| Err(hangs("the web configuration")));
         let at = Moment::now().wall;
         self.metrics.web_config_read(read.is_ok());
         match read {

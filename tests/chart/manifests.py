@@ -39,18 +39,36 @@ def config(paths: list[str]) -> None:
             name = volume["configMap"]["name"] if "configMap" in volume else volume["secret"]["secretName"]
             # A configuration that users keep themselves is not ours to check.
             if name in files:
-                check(path, pod["containers"][0], files[name])
+                check(path, pod["containers"][0], files[name], web_config(found))
                 checked += 1
     if not checked:
         sys.exit(f"manifests: no configuration in {' '.join(paths)}")
 
 
-def check(path: str, container: dict, text: str) -> None:
+def web_config(found: list[dict]) -> str | None:
+    """The one that the chart makes; users' own is not ours to check."""
+    return next((it["stringData"]["web-config.yaml"] for it in found if "web-config.yaml" in it.get("stringData", {})), None)
+
+
+def make_certificate(folder: Path) -> None:
+    """What cert-manager would put there."""
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    files = ["-keyout", folder / "tls.key", "-out", folder / "tls.crt"]
+    subprocess.run([*command, *files], capture_output=True, timeout=60, check=True)
+
+
+def check(path: str, container: dict, text: str, web: str | None) -> None:
     secrets = {it["name"]: "postgresql://app:secret@db.example.com/app" for it in container.get("env", [])}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
         file.write_text(text)
         args = [arg.replace("/etc/pgtether/config.yaml", str(file)) for arg in container["args"]]
+        if web is None:
+            args = [arg for arg in args if not arg.startswith("--web.config.file=")]
+        else:
+            (Path(folder) / "web-config.yaml").write_text(web)
+            make_certificate(Path(folder))
+            args = [arg.replace("/etc/pgtether-web", folder) for arg in args]
         command = [os.environ["PGTETHER"], *args, "--config.check"]
         ran = subprocess.run(command, env=secrets, capture_output=True, text=True, timeout=60, check=False)
     if ran.returncode != 0:

@@ -123,6 +123,7 @@ if [ "${1:-}" = --update ]; then
   exit
 fi
 
+[ -x "$PGTETHER" ] || { echo "chart: there is no $PGTETHER; make chart builds it"; exit 1; }
 python3 tests/chart/recipes.py extract "$out/recipes"
 check "rules, dashboards and schema are those of the repository" python3 tests/chart/copies.py
 check "every value is documented and in the schema" python3 tests/chart/values.py

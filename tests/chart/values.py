@@ -12,11 +12,13 @@ import yaml
 
 CHART = Path(__file__).resolve().parents[2] / "charts/pgtether"
 # Mappings whose keys are not the chart's own: Kubernetes' types, and pgtether's configuration, which config.yaml documents.
-FOREIGN = {"podSecurityContext", "securityContext", "config.fleet", "config.defaults", "config.targets"}
+FOREIGN = {"podSecurityContext", "securityContext", "web.config", "config.fleet", "config.defaults", "config.targets"}
 # Kept out of values.yaml: what has no default.
-OPTIONAL = {f"{probe}Probe.initialDelaySeconds" for probe in ("startup", "liveness", "readiness")} | {
-    "resources.limits.cpu",
+OPTIONAL = {
     "enabled",
+    "resources.limits.cpu",
+    *(f"{probe}Probe.initialDelaySeconds" for probe in ("startup", "liveness", "readiness")),
+    *(f"{monitor}.basicAuth.{key}" for monitor in ("serviceMonitor", "podMonitor") for key in ("username", "password")),
 }
 
 

@@ -16,6 +16,7 @@ mod drain;
 mod https;
 mod map;
 mod operators;
+mod page;
 mod process;
 mod reload;
 mod scrape;

@@ -138,3 +138,22 @@ async fn a_reload_that_was_asked_for_is_not_done_again_by_the_watch() {
     sleep(Duration::from_secs(3)).await;
     assert_eq!(reloads(&daemon).await, 1, "{}", daemon.log());
 }
+
+#[tokio::test]
+async fn a_file_that_hangs_keeps_the_old_configuration_and_is_followed_once_it_can_be_read() {
+    let daemon = Daemon::start(&of(1));
+    // Opened for reading, a pipe waits for somebody who writes.
+    let pipe = daemon.folder().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::rename(&pipe, daemon.config_file()).unwrap();
+    daemon.await_metric(Duration::from_secs(30), OK, &[], 0.0).await;
+    await_log(&daemon, "is it on a disk that hangs, or a pipe?").await;
+    assert_eq!(daemon.metric("pgtether_targets", &[]).await, Some(1.0));
+
+    // Somebody writes, and the file is one again.
+    let pipe = daemon.folder().join("pipe");
+    fs::rename(daemon.config_file(), &pipe).unwrap();
+    fs::write(daemon.config_file(), of(2)).unwrap();
+    drop(fs::OpenOptions::new().write(true).open(&pipe).unwrap());
+    await_targets(&daemon, 2).await;
+}

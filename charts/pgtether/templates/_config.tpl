@@ -39,9 +39,17 @@ a variable of the environment or a mounted file here, and nothing of it is left 
 {{- fail "no database is named: set config.targets, for example --set config.targets[0].name=primary --set config.targets[0].urlFromSecret.name=SECRET --set config.targets[0].urlFromSecret.key=KEY, or let existingConfig name a Secret or ConfigMap that holds a whole configuration." }}
 {{- end }}
 {{- $names := list }}
+{{- $variables := dict }}
 {{- range .Values.config.targets }}
 {{- if has .name $names }}
 {{- fail (printf "config.targets: two targets are named %q." .name) }}
+{{- end }}
+{{- if .urlFromSecret }}
+{{- $variable := include "pgtether.urlVariable" .name }}
+{{- if hasKey $variables $variable }}
+{{- fail (printf "config.targets: %q and %q would share the variable %s: use urlFileFromSecret for one of them." (get $variables $variable) .name $variable) }}
+{{- end }}
+{{- $_ := set $variables $variable .name }}
 {{- end }}
 {{- $names = append $names .name }}
 {{- include "pgtether.checkTarget" (list $ .) }}
@@ -74,19 +82,22 @@ a variable of the environment or a mounted file here, and nothing of it is left 
 /etc/pgtether-secrets
 {{- end }}
 
-{{/* The variable that holds a target's connection string. */}}
+{{/*
+The variable that holds a target's connection string. By name: a pod whose file is new already and whose environment is
+still old must not take one target's address for another's.
+*/}}
 {{- define "pgtether.urlVariable" -}}
-{{- printf "TARGET_%d_URL" (int .) }}
+{{- printf "TARGET_%s_URL" (regexReplaceAll "[^A-Z0-9]" (upper .) "_") }}
 {{- end }}
 
 {{/* config.yaml */}}
 {{- define "pgtether.config" -}}
 {{- $secrets := include "pgtether.secretsFolder" . }}
 {{- $targets := list }}
-{{- range $index, $given := .Values.config.targets }}
+{{- range $given := .Values.config.targets }}
 {{- $target := omit $given "urlFromSecret" "urlFileFromSecret" "passwordFromSecret" }}
 {{- if hasKey $given "urlFromSecret" }}
-{{- $_ := set $target "url" (printf "${%s}" (include "pgtether.urlVariable" $index)) }}
+{{- $_ := set $target "url" (printf "${%s}" (include "pgtether.urlVariable" $given.name)) }}
 {{- end }}
 {{- if hasKey $given "urlFileFromSecret" }}
 {{- $_ := set $target "url_file" (printf "%s/%s/url" $secrets $given.name) }}
@@ -104,9 +115,9 @@ a variable of the environment or a mounted file here, and nothing of it is left 
 
 {{/* Variables of the environment for connection strings. */}}
 {{- define "pgtether.urlEnv" -}}
-{{- range $index, $target := .Values.config.targets }}
+{{- range $target := .Values.config.targets }}
 {{- with $target.urlFromSecret }}
-- name: {{ include "pgtether.urlVariable" $index }}
+- name: {{ include "pgtether.urlVariable" $target.name }}
   valueFrom:
     secretKeyRef:
       name: {{ tpl .name $ | quote }}

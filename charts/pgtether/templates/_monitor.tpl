@@ -2,6 +2,15 @@
 {{- define "pgtether.endpoint" -}}
 port: http
 path: {{ .root.Values.web.telemetryPath }}
+scheme: {{ include "pgtether.scheme" .root }}
+{{- with .monitor.tlsConfig }}
+tlsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .monitor.basicAuth }}
+basicAuth:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with .monitor.interval }}
 interval: {{ . }}
 {{- end }}

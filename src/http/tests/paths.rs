@@ -158,7 +158,7 @@ async fn the_telemetry_path_is_where_the_flag_says() {
     let (app, _) = plan.build();
     assert_eq!(get(&app, "/metrics").await.status, StatusCode::NOT_FOUND);
     assert!(get(&app, "/custom/path").await.text().contains("pgtether_up{target=\"primary\"} 1\n"));
-    assert!(get(&app, "/").await.text().contains("href=\"/custom/path\""));
+    assert!(get(&app, "/").await.text().contains("href=\"custom/path\""));
 
     let mut plan = Plan::new(vec![up("primary", Moment::now())]);
     plan.telemetry_path = "/";
@@ -367,18 +367,42 @@ async fn the_page_shows_state_and_remedy_and_takes_no_text_for_html() {
     let html = page.text();
     assert!(html.contains("image &lt;editor&gt;") && !html.contains("<editor>"));
     for piece in [
-        "class=\"state down\"",
-        "class=\"state up\"",
+        "class=\"down\" data-name=\"archive\"",
+        "class=\"up\" data-name=\"primary\"",
         "administrator or a server shutdown",
-        "61 s",
+        "for 61 s",
         "0.41 ms",
     ] {
         assert!(html.contains(piece), "{piece}");
     }
-    assert!(
-        page.header(header::CONTENT_SECURITY_POLICY).starts_with("default-src 'none'; style-src 'sha256-")
-    );
+    let policy = page.header(header::CONTENT_SECURITY_POLICY);
+    assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
+    for element in ["style", "script"] {
+        let (_, after) = html.split_once(&format!("<{element}")).unwrap();
+        let (_, after) = after.split_once('>').unwrap();
+        let (inside, _) = after.split_once(&format!("</{element}>")).unwrap();
+        let hash = openssl::base64::encode_block(&openssl::sha::sha256(inside.as_bytes()));
+        assert!(
+            policy.contains(&format!("; {element}-src 'sha256-{hash}';")),
+            "{element}: {hash} in {policy}"
+        );
+    }
     assert!(!html.contains("src=") && !html.contains("http:") && !html.contains("https:"));
+}
+
+#[tokio::test]
+async fn page_and_api_are_zipped_for_those_who_accept_it() {
+    let now = Moment::now();
+    let (app, _) = Plan::new(vec![up("primary", now)]).build();
+    for uri in ["/", "/api/v1/targets"] {
+        let zipped = get_as(&app, uri, "accept-encoding", "gzip").await;
+        assert_eq!(zipped.header(header::CONTENT_ENCODING), "gzip", "{uri}");
+        assert_eq!(zipped.header(header::CACHE_CONTROL), "no-store", "{uri}");
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&zipped.body[..]).read_to_string(&mut text).unwrap();
+        assert!(text.contains("primary"), "{uri}");
+        assert_eq!(get(&app, uri).await.header(header::CONTENT_ENCODING), "", "{uri}");
+    }
 }
 
 #[tokio::test]

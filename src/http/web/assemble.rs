@@ -1,7 +1,5 @@
 //! From the keys of the web config file to [`Rules`]: files are read, certificate and key belong together, values fit.
 
-use std::fs;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -12,16 +10,14 @@ use openssl::x509::X509;
 use super::Rules;
 use super::file::{self, Document, HEADERS, Headers, HttpKeys, Pem, RateKeys, TlsKeys};
 use super::limit::RateLimit;
+use super::pem::Source;
 use super::tls::{Parts, Tls, validity, why};
 use super::users::Users;
 use super::words::{ClientAuth, Version};
 use crate::config::read::{At, Items, Read, Reader};
 use crate::config::values::Flag;
 use crate::config::{Env, Problem, Problems, text_of, tree};
-use crate::target::Secret;
 
-/// A bundle of every public authority is a third of it.
-const MAX_PEM: u64 = 1 << 20;
 const TLS: &str = "tls_server_config";
 
 /// What reading the file gave, and which files were a part of it, whether or not they could be read.
@@ -110,9 +106,10 @@ impl Assembly<'_> {
     fn tls(&mut self, keys: TlsKeys) -> Option<Tls> {
         let client_auth = keys.client_auth_type.unwrap_or_default();
         let chain = self.pem("cert", keys.cert, keys.cert_file, true).and_then(|pem| self.chain(&pem));
-        let key = self.pem("key", keys.key, keys.key_file, true).and_then(|pem| self.key(&pem));
+        let key = self.pem("key", keys.key, keys.key_file, true);
+        let key = key.and_then(|pem| self.good(&pem, pem.key()));
         let client_ca = self.pem("client_ca", keys.client_ca, keys.client_ca_file, false);
-        let client_ca = client_ca.map(|pem| self.chain(&pem).unwrap_or_default());
+        let client_ca = client_ca.map(|pem| self.good(&pem, pem.certificates()).unwrap_or_default());
         let allowed_sans = values(keys.client_allowed_sans).map(|line| line.0).collect::<Vec<_>>();
         self.check_clients(client_auth, client_ca.is_some(), !allowed_sans.is_empty());
         let versions =
@@ -190,15 +187,14 @@ impl Assembly<'_> {
         let file_key = format!("{key}_file");
         match (inline, file) {
             (Some(_), Some(_)) => self.error(&at(&file_key), format!("{key} is there too: take one of them")),
-            (Some(Pem(pem)), None) => Some(Source { at: at(key), name: None, pem }),
+            (Some(Pem(pem)), None) => Some(Source::inline(at(key), pem)),
             (None, Some(file::Path(path))) => {
                 let path = self.folder.join(path);
-                let name = path.display().to_string();
-                let pem = read_pem(&path);
+                let source = Source::file(at(&file_key), &path);
                 self.files.push(path);
-                match pem {
-                    Ok(pem) => Some(Source { at: at(&file_key), name: Some(name), pem }),
-                    Err(message) => self.error(&at(&file_key), format!("{name} {message}")),
+                match source {
+                    Ok(source) => Some(source),
+                    Err(message) => self.error(&at(&file_key), message),
                 }
             }
             (None, None) => {
@@ -211,38 +207,19 @@ impl Assembly<'_> {
         }
     }
 
-    fn chain(&mut self, source: &Source) -> Option<Vec<X509>> {
-        match X509::stack_from_pem(source.pem.expose()) {
-            Ok(chain) if !chain.is_empty() => {
-                if let Some(Err(matter)) = chain.first().map(|leaf| validity(leaf, self.now)) {
-                    let message = source.says(matter);
-                    self.warn(&source.at, message);
-                }
-                Some(chain)
-            }
-            Ok(_) => self.error(&source.at, source.says("holds no certificate in PEM")),
-            Err(error) => {
-                let message = source.says(&format!("holds no certificate that can be read: {}", why(&error)));
-                self.error(&source.at, message)
-            }
+    fn good<T>(&mut self, source: &Source, parsed: Result<T, String>) -> Option<T> {
+        match parsed {
+            Ok(parsed) => Some(parsed),
+            Err(message) => self.error(&source.at, message),
         }
     }
 
-    fn key(&mut self, source: &Source) -> Option<PKey<Private>> {
-        let mut asked = false;
-        // OpenSSL would ask at the terminal.
-        let key = PKey::private_key_from_pem_callback(source.pem.expose(), |_| {
-            asked = true;
-            Ok(0)
-        });
-        match key {
-            Ok(key) => Some(key),
-            Err(_) if asked => {
-                let message = "is locked by a passphrase: `openssl pkey` writes it without";
-                self.error(&source.at, source.says(message))
-            }
-            Err(_) => self.error(&source.at, source.says("holds no private key in PEM")),
+    fn chain(&mut self, source: &Source) -> Option<Vec<X509>> {
+        let chain = self.good(source, source.certificates())?;
+        if let Err(matter) = validity(chain.first()?, self.now) {
+            self.warn(&source.at, source.says(matter));
         }
+        Some(chain)
     }
 
     fn check_pair(&mut self, leaf: &X509, key: &PKey<Private>) -> Option<()> {
@@ -293,23 +270,6 @@ impl Assembly<'_> {
     }
 }
 
-/// PEM, and where it came from.
-struct Source {
-    at: String,
-    /// The file's name, if it is one.
-    name: Option<String>,
-    pem: Secret,
-}
-
-impl Source {
-    fn says(&self, message: &str) -> String {
-        match &self.name {
-            Some(name) => format!("{name} {message}"),
-            None => message.to_owned(),
-        }
-    }
-}
-
 fn at(key: &str) -> String {
     tree::join(TLS, key)
 }
@@ -317,22 +277,4 @@ fn at(key: &str) -> String {
 /// What could be read of a list.
 fn values<T>(items: Option<Items<T>>) -> impl Iterator<Item = T> {
     items.into_iter().flat_map(|items| items.0).flatten()
-}
-
-fn read_pem(path: &Path) -> Result<Secret, String> {
-    let mut bytes = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(MAX_PEM + 1).read_to_end(&mut bytes));
-    let pem = Secret::new(bytes);
-    match read {
-        Ok(_) if pem.expose().len() as u64 > MAX_PEM => {
-            Err(format!("is larger than {} MiB: is this the right file?", MAX_PEM >> 20))
-        }
-        Ok(_) => Ok(pem),
-        Err(error) => Err(match error.kind() {
-            io::ErrorKind::NotFound => "is not there".to_owned(),
-            io::ErrorKind::PermissionDenied => "cannot be read: permission denied".to_owned(),
-            io::ErrorKind::IsADirectory => "is a folder".to_owned(),
-            _ => format!("cannot be read: {error}"),
-        }),
-    }
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::assemble::{self, Outcome};
 use super::{Live, Rules};
+use crate::config::reading::Reading;
 use crate::config::watch::Watch;
 use crate::config::{Problem, Problems};
 
@@ -18,6 +19,7 @@ pub struct Keeper {
     path: PathBuf,
     live: Live,
     watch: Watch,
+    reading: Reading<Outcome>,
 }
 
 impl Keeper {
@@ -32,7 +34,7 @@ impl Keeper {
             watch = Watch::new(outcome.files);
             outcome = read(path.clone());
         }
-        Ok(Keeper { path, live: Live::new(outcome.rules?), watch })
+        Ok(Keeper { path, live: Live::new(outcome.rules?), watch, reading: Reading::default() })
     }
 
     /// The rules in force.
@@ -40,14 +42,12 @@ impl Keeper {
         self.live.clone()
     }
 
-    /// Waits for a change. Nothing is lost where the wait is given up.
+    /// Waits for a change, or for a file that could not be read. Nothing is lost where the wait is given up.
     pub async fn changed(&mut self) {
-        self.watch.changed().await;
-    }
-
-    /// The last reload was given up: what it would have read is still to be followed.
-    pub fn was_not_read(&mut self) {
-        self.watch.was_not_read();
+        tokio::select! {
+            () = self.watch.changed() => {}
+            () = self.reading.over() => {}
+        }
     }
 
     /// Reads the file again. New rules are in force at once, and come with what a person should know; bad ones change
@@ -57,8 +57,7 @@ impl Keeper {
         for _ in 0..ROUNDS {
             self.watch.about_to_read().await;
             let path = self.path.clone();
-            // Files, and OpenSSL's work on keys.
-            let read = tokio::task::spawn_blocking(move || read(path)).await;
+            let read = self.reading.run(move || read(path)).await;
             let outcome = read.map_err(|failure| format!("reading it failed: {failure}"))?;
             rules = Some(outcome.rules);
             if self.watch.is_of(&outcome.files) {

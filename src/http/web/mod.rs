@@ -1,6 +1,6 @@
 //! The web config file, in the format of Prometheus' exporter-toolkit: TLS, users, response headers, a rate limit.
 //!
-//! `file` mirrors it, `assemble` makes [`Rules`] of it, [`Keeper`] reads it anew when it changes. Rules are swapped
+//! `file` mirrors it, `assemble` makes [`Rules`] of it and of what it names, [`Keeper`] reads it anew when it changes. Rules are swapped
 //! whole: every connection and every request looks at those in force. Knows nothing of paths but whether probes ask.
 
 mod admit;
@@ -8,6 +8,7 @@ mod assemble;
 mod file;
 mod keeper;
 mod limit;
+mod pem;
 #[cfg(test)]
 pub(super) mod tests;
 mod tls;

@@ -50,6 +50,7 @@ const LATER: &[(&str, &str, &str)] = &[
     ("PgtetherBreakerOpen", "warning", "full"),
     ("PgtetherErrorBudgetBurn", "critical", "flappy"),
     ("PgtetherErrorBudgetBurn", "warning", "flappy"),
+    ("PgtetherTargetDown", "critical", "flappy"),
 ];
 /// It is over when six hours know of no outage, which are six minutes here.
 const LASTING: (&str, &str) = ("PgtetherErrorBudgetBurn", "warning");

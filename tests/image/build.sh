@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the static program and lays out the image's files. Usage: image/build.sh FOLDER
+# Builds the static program and lays out the image's files. Usage: tests/image/build.sh FOLDER
 # Needs rustup, musl-tools, make, perl and ca-certificates: on Debian, or in the Dockerfile's first stage.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 out="$1"
 target="$(uname -m)-unknown-linux-musl"

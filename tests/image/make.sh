@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the image, starts it once and asks it. Usage: image/make.sh [TAG]
+# Builds the image, starts it once and asks it. Usage: tests/image/make.sh [TAG]
 #
 # With docker, podman or buildah, whatever is here first. WITHOUT_REGISTRY=1 pulls nothing: the program is built by this
 # machine's Rust, and buildah puts it into the Dockerfile's last stage.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
 tag="${1:-pgtether:$version}"
@@ -38,7 +38,7 @@ build() {
     "$builder" build --build-arg "REVISION=$revision" --tag "$tag" .
     return
   fi
-  PGTETHER_REVISION="$revision" image/build.sh "$work/out"
+  PGTETHER_REVISION="$revision" tests/image/build.sh "$work/out"
   buildah build --isolation chroot --build-context "build=$work" --tag "$tag" .
 }
 

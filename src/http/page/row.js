@@ -1,0 +1,202 @@
+// One target's row: made once, then only what differs is written. All text goes in as text, never as HTML.
+const PURPOSES = { first: "attempt", prove: "probe", confirm: "second look" };
+const BECAUSE = {
+  backoff: "backs off",
+  breaker: "breaker open",
+  slow_lane: "retried rarely",
+  starting_up: "server is starting",
+  capacity: "server is full",
+  asked: "asked to wait",
+};
+
+function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** The first element of a pattern, anew. */
+function copyOf(id) {
+  return $(id).content.firstElementChild.cloneNode(true);
+}
+
+class Row {
+  /** Without a body it only remembers, until it is given one. */
+  constructor(body) {
+    this.target = null;
+    this.body = null;
+    if (body) this.take(body);
+  }
+
+  take(body) {
+    this.body = body;
+    this.parts = {};
+    for (const part of body.querySelectorAll("[class]")) this.parts[part.classList[0]] ??= part;
+  }
+
+  build(now) {
+    this.take(copyOf("row"));
+    this.body.dataset.name = this.target.name;
+    this.paint(null, now);
+  }
+
+  /** A part that most rows can do without, made from its pattern when it is first needed. */
+  need(part, under) {
+    this.parts[part] ??= under.appendChild(copyOf(part));
+    return this.parts[part];
+  }
+
+  /** Takes what the server says of the target now. */
+  show(target, now) {
+    const before = this.target;
+    this.target = target;
+    if (this.body) this.paint(before, now);
+  }
+
+  /** Writes what differs from `before`. */
+  paint(before, now) {
+    const { parts, target } = this;
+    if (this.body.className !== target.state) this.body.className = target.state;
+    write(parts.name, target.name);
+    write(parts.optional, target.required ? "" : "optional");
+    write(parts.place, placeOf(target));
+    write(parts.state, target.state);
+    write(parts.reconnects, String(target.counters.reconnects));
+    write(parts.now, pingOf(target));
+    write(parts.breaker, target.breaker.replace("_", " "));
+    parts.breaker.className = `breaker ${target.breaker}`;
+    this.showWhy();
+    if (String(before?.pings_ms ?? "") !== String(target.pings_ms)) {
+      drawPings(this.need("pings", parts.reading), target.pings_ms);
+    }
+    if ((before?.last_login ?? null) !== target.last_login) this.showLogin();
+    this.tick(now);
+  }
+
+  showWhy() {
+    const { parts, target } = this;
+    parts.why.hidden = target.reason === null;
+    write(parts.reason, (target.reason ?? "").replaceAll("_", " "));
+    write(parts.remedy, target.remedy ?? "");
+    write(parts.detail, detailOf(target));
+  }
+
+  showLogin() {
+    const { phases } = this.target;
+    const { total } = this.parts;
+    write(total, millis(loginOf(this.target)));
+    drawPhases(this.need("phases", total.parentElement), phases);
+  }
+
+  /** Writes what changes as time goes by. */
+  tick(now) {
+    const { parts, target } = this;
+    write(parts.since, `for ${span(between(target.since, now))}`);
+    write(parts.age, target.session ? span(ageOf(target, now)) : DASH);
+    const [next, because] = nextOf(target, now);
+    write(parts.next, next);
+    write(parts.because, because);
+    if (this.isOpen()) this.showFacts(now);
+  }
+
+  isOpen() {
+    return this.parts.name.ariaExpanded === "true";
+  }
+
+  toggle(now) {
+    this.parts.name.ariaExpanded = String(!this.isOpen());
+    this.need("more", this.body).hidden = !this.isOpen();
+    this.tick(now);
+  }
+
+  showFacts(now) {
+    const list = this.parts.more.querySelector("dl");
+    const facts = factsOf(this.target, now);
+    if (list.children.length !== facts.length) {
+      list.replaceChildren(...facts.map(() => {
+        const pair = document.createElement("div");
+        pair.append(document.createElement("dt"), document.createElement("dd"));
+        return pair;
+      }));
+    }
+    facts.forEach(([name, value], i) => {
+      const [dt, dd] = list.children[i].children;
+      write(dt, name);
+      write(dd, value);
+    });
+  }
+}
+
+function placeOf({ place }) {
+  return place ? `${place.host}:${place.port}/${place.database}` : "";
+}
+
+/** What exactly was seen, where the last failure is the reason for the state. */
+function detailOf({ reason, last_failure: failure }) {
+  return failure && failure.reason === reason ? failure.detail : "";
+}
+
+/** The last ping of the session in hand. */
+function pingOf({ session, ping_ms: ms, pings_ms: pings }) {
+  if (!session) return DASH;
+  return pings.at(-1) === null ? "failed" : millis(ms);
+}
+
+/** The session's age: what the server said, and the time since. */
+function ageOf(target, now) {
+  return target.session.age_seconds + between(target.readAt, now);
+}
+
+/** How long the last login took, in milliseconds. */
+function loginOf({ phases }) {
+  return phases.length ? phases.reduce((sum, { ms }) => sum + ms, 0) : null;
+}
+
+/** What is done next, and why not now. */
+function nextOf(target, now) {
+  const { attempt } = target;
+  const purpose = PURPOSES[attempt.purpose] ?? attempt.purpose;
+  switch (attempt.doing) {
+    case "waiting": {
+      const left = between(now, attempt.until);
+      const why = BECAUSE[attempt.because] ?? attempt.because;
+      return [`${purpose} ${left < 1 ? "now" : `in ${span(left)}`}`, attempt.knock ? `${why}, knocking` : why];
+    }
+    case "knocking":
+      return [purpose, "connecting …"];
+    case "logging_in":
+      return [purpose, "logging in …"];
+    default: {
+      if (!target.session || target.refresh_interval_seconds === null) return [DASH, ""];
+      const left = target.refresh_interval_seconds - between(target.last_login, now);
+      return [left < 1 ? "refresh due" : `refresh within ${span(left)}`, ""];
+    }
+  }
+}
+
+/** What there is to know beside the columns: pairs of a name and a text. */
+function factsOf(target, now) {
+  const { session, place, counters, last_failure: failure } = target;
+  const every = (seconds) => (seconds === null ? "off" : `every ${span(seconds)}`);
+  const facts = [
+    ["Address", place?.address ?? DASH],
+    ["Provider", [place?.provider, session?.pooler].filter(Boolean).join(", ") || DASH],
+    ["Server", session?.server_version || DASH],
+    ["TLS", session ? (session.tls_version ?? "none") : DASH],
+    ["Certificate", session?.certificate_expiry ? `until ${session.certificate_expiry.slice(0, 10)}` : DASH],
+    ["Idle policy", target.idle_policy.replace("_", " ")],
+    ["Role asked for", target.role],
+    ["Ping", every(target.ping_interval_seconds)],
+    ["Refresh", every(target.refresh_interval_seconds)],
+    ["Idle limit seen", target.observed_idle_timeout_seconds === null ? DASH : span(target.observed_idle_timeout_seconds)],
+    ["Last login", ago(target.last_login, now)],
+    ["Last success", ago(target.last_success, now)],
+    ["Attempts", `${counters.attempts}, ${counters.failures} failed; ${percent(target.success_rate)} of the last 20 succeeded`],
+    ["Failures in a row", String(target.consecutive_failures)],
+    ["Pings", `${counters.pings}, ${counters.ping_failures} failed`],
+    ["Refreshes", `${counters.refreshes}, ${counters.refresh_failures} failed`],
+    ["Sessions lost", String(counters.disconnects)],
+    ["Knocks", String(counters.knocks)],
+    ["Login phases", target.phases.map(({ phase, ms }) => `${phase} ${millis(ms)}`).join(", ") || DASH],
+  ];
+  if (failure) facts.push(["Last failure", `${failure.reason.replaceAll("_", " ")}, ${ago(failure.at, now)}: ${failure.detail}`]);
+  return facts;
+}
