@@ -63,7 +63,7 @@ async fn a_demo_that_is_killed_leaves_nothing_either() {
 const REASONS: [&[&str]; 7] = [
     &["shutdown"],
     &["auth"],
-    &["crash", "closed"],
+    &["crash", "closed", "reset"],
     &["timeout"],
     &["shutdown"],
     &["capacity"],
