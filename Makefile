@@ -14,11 +14,11 @@ demo: ## Supervises a throw-away PostgreSQL: page, metrics and health to look at
 chaos: ARGS += --chaos
 chaos: demo ## The same, while the server is killed, restarted, hung and locked on a schedule.
 
-# Most tests wait for servers: four at once suit two cores.
+# Most tests wait for servers: three at once suit two cores.
 test: ## Passes everything that has to hold: format, lints, docs, all tests against real servers.
 	@tests/tools.sh build lint test
 	$(MAKE) lint
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --locked --no-fail-fast
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} $(CARGO) test --locked --no-fail-fast
 	$(MAKE) chart
 
 # Module docs are for those who read the code: they may name what is private.
