@@ -23,7 +23,7 @@ pub(crate) mod values;
 pub mod watch;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ffi::OsString;
 use std::fs;
