@@ -152,6 +152,7 @@ fn target(url: &str, tuning: Tuning) -> Arc<Target> {
         tuning: Arc::new(tuning),
         own_timings: UrlTimings::default(),
         idle_policy_unset: true,
+        pool: None,
     })
 }
 

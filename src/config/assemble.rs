@@ -125,6 +125,7 @@ impl<'a> Assembly<'a> {
             source,
             service: self.service.clone(),
             own_timings: keys.keys.timings(),
+            pool: None,
             idle_policy_unset: keys.keys.idle_policy.is_none() && self.defaults.idle_policy.is_none(),
             tuning: Arc::new(tuning),
         };

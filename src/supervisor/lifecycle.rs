@@ -78,7 +78,7 @@ pub(super) fn crashed(slot: &Slot, pause: Duration) {
 /// The same name, another endpoint: a new session and a fresh breaker, the counters go on.
 pub(super) fn renew(slot: &Slot, target: &Target) {
     slot.send_modify(|status| {
-        let counters = std::mem::take(&mut status.counters);
-        *status = TargetStatus { counters, ..fresh(target) };
+        let (counters, pool) = (std::mem::take(&mut status.counters), status.pool.take());
+        *status = TargetStatus { counters, pool, ..fresh(target) };
     });
 }
