@@ -152,14 +152,9 @@ fn a_named_statement_is_renamed_and_follows_its_client_to_another_session() {
     assert!(pair.link.is_free());
 
     let mut pair = pair.moved();
-    let sent = [
-        parse("pgtether_1", "select 1"),
-        bind("pgtether_1"),
-        describe("pgtether_1"),
-        execute(),
-        sync(),
-    ]
-    .concat();
+    let sent =
+        [parse("pgtether_1", "select 1"), bind("pgtether_1"), describe("pgtether_1"), execute(), sync()]
+            .concat();
     assert_eq!(pair.asks(&[bind("mine"), describe("mine"), execute(), sync()].concat()), sent);
     // The client has not asked for this ParseComplete.
     assert_eq!(pair.answers(&[parsed(), answer[5..].to_vec()].concat()), answer[5..]);
@@ -195,11 +190,10 @@ fn a_name_that_is_taken_is_refused_by_the_server() {
     let mut pair = Pair::new();
     pair.asks(&[parse("a", "select 1"), sync()].concat());
     pair.answers(&[parsed(), ready(b'I')].concat());
-    assert_eq!(pair.asks(&[parse("a", "select 2"), sync()].concat()), [
-        parse("pgtether_1", "select 2"),
-        sync()
-    ]
-    .concat());
+    assert_eq!(
+        pair.asks(&[parse("a", "select 2"), sync()].concat()),
+        [parse("pgtether_1", "select 2"), sync()].concat()
+    );
     pair.answers(&[error("ERROR"), ready(b'I')].concat());
     assert_eq!(pair.client.get(b"a").unwrap().id, 1);
     assert!(pair.server.touch(1) && pair.link.is_free());
@@ -228,10 +222,7 @@ fn a_full_session_gives_up_a_statement_unless_the_server_skips_that() {
     }
     let sent = pair.asks(&[parse("s201", "select 201"), sync()].concat());
     assert_eq!(sent, [close("pgtether_1"), parse("pgtether_201", "select 201"), sync()].concat());
-    assert_eq!(
-        pair.answers(&[closed(), parsed(), ready(b'I')].concat()),
-        [parsed(), ready(b'I')].concat()
-    );
+    assert_eq!(pair.answers(&[closed(), parsed(), ready(b'I')].concat()), [parsed(), ready(b'I')].concat());
     assert!(!pair.server.touch(1));
 
     pair.asks(&[bind("nobody"), parse("s202", "select 202"), sync()].concat());
