@@ -1,5 +1,6 @@
 //! The server is away for 16 s under load: killed, stopped in order, or hung. When is everybody served again?
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -79,8 +80,12 @@ async fn outage(plan: &Plan, what: &str, away: Away) -> Vec<Figure> {
         eprintln!("         {what}: {breach}");
     }
     let [ours, theirs] = &ended.courses;
+    let mut said: BTreeMap<&String, usize> = BTreeMap::new();
     for error in ours.iter().flat_map(|course| &course.errors) {
-        eprintln!("         {what}: {error}");
+        *said.entry(error).or_default() += 1;
+    }
+    for (error, times) in said {
+        eprintln!("         {what}: {times} times {error}");
     }
     let hung = |courses: &[Course]| -> usize {
         courses.iter().filter(|course| course.hung > 0 || course.after(accepts).is_none()).count()
