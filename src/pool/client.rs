@@ -218,7 +218,7 @@ impl Client {
     }
 
     /// A session that is ready for this client: proven where it was quiet for long, with the client's settings.
-    async fn obtain(&mut self, first: &mut Vec<u8>) -> Result<Box<Server>, Farewell> {
+    async fn obtain(&mut self, first: &mut Vec<u8>) -> Result<Server, Farewell> {
         loop {
             let mut server = match self.shared.stock.take() {
                 Some(server) => {
@@ -246,7 +246,7 @@ impl Client {
     }
 
     /// Gives the session the client's settings; `None` where it has ended meanwhile.
-    async fn dress(&mut self, mut server: Box<Server>) -> Result<Option<Box<Server>>, Farewell> {
+    async fn dress(&mut self, mut server: Server) -> Result<Option<Server>, Farewell> {
         let before = std::mem::replace(&mut server.settings, self.settings.clone());
         let Some(sql) = before.change_to(&self.settings) else {
             return Ok(Some(server));
@@ -273,7 +273,7 @@ impl Client {
     }
 
     /// Waits in the queue. What the client sends meanwhile is kept in `first`, up to a bound.
-    async fn wait(&mut self, first: &mut Vec<u8>) -> Result<Box<Server>, Farewell> {
+    async fn wait(&mut self, first: &mut Vec<u8>) -> Result<Server, Farewell> {
         self.seat.is_now(ClientState::Waiting);
         let since = Instant::now();
         let shared = Arc::clone(&self.shared);
@@ -308,7 +308,7 @@ impl Client {
     }
 
     /// Relays until the session is free, and gives it back.
-    async fn transact(&mut self, mut server: Box<Server>, first: Vec<u8>) -> Result<(), Farewell> {
+    async fn transact(&mut self, mut server: Server, first: Vec<u8>) -> Result<(), Farewell> {
         let for_good = self.shared.terms().pool.mode == Mode::Session;
         self.seat.is_now(ClientState::Active);
         self.registered.entry.hold(Some(Arc::clone(&server.backend)));

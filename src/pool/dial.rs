@@ -23,14 +23,14 @@ pub async fn dial(
     gate: Gate,
     lane: Lane,
     place: Place,
-) -> Result<Box<Server>, Facts> {
+) -> Result<Server, Facts> {
     let session = login(&shared, &terms, &gate, lane).await?;
     let raw = session.into_raw().map_err(|_| {
         let message = "the server went on talking after its first answer".to_owned();
         Facts::new(Phase::Startup, Cause::Protocol { message })
     })?;
     shared.set_parameters(raw.parameters.clone());
-    Ok(Box::new(Server::new(raw, Arc::clone(&terms.target), due(&terms), place)))
+    Ok(Server::new(raw, Arc::clone(&terms.target), due(&terms), place))
 }
 
 async fn login(

@@ -44,9 +44,9 @@ const STARTING: Duration = Duration::from_secs(1);
 
 /// What is done for a session that no client has, beside everything else.
 pub enum Chore {
-    Close(Box<Server>),
+    Close(Server),
     /// See [`wash`].
-    Wash { server: Box<Server>, left: Left, reset: bool },
+    Wash { server: Server, left: Left, reset: bool },
     /// Ends with the stream of who asked for it.
     Cancel { cancelling: Cancelling, asked: Stream },
 }
@@ -96,7 +96,7 @@ struct Trouble {
 }
 
 enum Done {
-    Opened { opened: Result<Box<Server>, Facts>, target: Arc<Target>, replaces: bool },
+    Opened { opened: Result<Server, Facts>, target: Arc<Target>, replaces: bool },
     Chore,
 }
 
@@ -363,7 +363,7 @@ impl Mind {
         }
     }
 
-    fn opened(&mut self, shared: &Shared, server: Box<Server>, target: &Target, replaces: bool) {
+    fn opened(&mut self, shared: &Shared, server: Server, target: &Target, replaces: bool) {
         self.ramp.opened();
         if self.trouble.take().is_some() {
             info!(target = %shared.name, "the pool opens sessions again");
@@ -452,7 +452,7 @@ impl Mind {
 
 impl Chore {
     /// Of a session that is clean, and waits for a cancel request's end.
-    pub fn wash(server: Box<Server>) -> Self {
+    pub fn wash(server: Server) -> Self {
         Chore::Wash { server, left: Left::Clean, reset: false }
     }
 }
@@ -463,7 +463,7 @@ fn has_old(shared: &Shared, now: Instant) -> bool {
 
 /// Idle sessions beyond `min_idle` that nobody has used for long. Under `let_sleep` all of them, after the target's own
 /// time where it has one: a socket that is held keeps some databases awake.
-fn close_unused(shared: &Shared, terms: &Terms, now: Instant) -> Vec<Box<Server>> {
+fn close_unused(shared: &Shared, terms: &Terms, now: Instant) -> Vec<Server> {
     let tuning = &terms.target.tuning;
     let keep = terms.pool.min_idle as usize;
     let limit = match (tuning.idle_policy, tuning.close_idle_after) {

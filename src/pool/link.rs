@@ -130,7 +130,7 @@ impl Link {
     }
 
     /// Bytes from the client, on their way to the server.
-    pub fn from_client(
+    pub fn client_said(
         &mut self,
         chunk: &[u8],
         out: &mut Vec<u8>,
@@ -346,7 +346,7 @@ impl Link {
     }
 
     /// Bytes from the server, on their way to the client. `setting` is told each ParameterStatus.
-    pub fn from_server(
+    pub fn server_said(
         &mut self,
         chunk: &[u8],
         out: &mut Vec<u8>,

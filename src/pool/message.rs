@@ -188,11 +188,11 @@ mod tests {
     #[test]
     fn an_error_has_the_fields_that_were_given_and_no_others() {
         let words = Words::fatal("57P03", "down");
-        assert_eq!(written(|out| error(out, &words)), b"E\0\0\0\x23SFATAL\0VFATAL\0C57P03\0Mdown\0\0");
+        assert_eq!(written(|out| error(out, &words)), b"E\0\0\0\x20SFATAL\0VFATAL\0C57P03\0Mdown\0\0");
         let words = Words { severity: Severity::Error, ..words }.detail("why").hint("wait");
         assert_eq!(
             written(|out| error(out, &words)),
-            b"E\0\0\0\x2eSERROR\0VERROR\0C57P03\0Mdown\0Dwhy\0Hwait\0\0"
+            b"E\0\0\0\x2bSERROR\0VERROR\0C57P03\0Mdown\0Dwhy\0Hwait\0\0"
         );
     }
 

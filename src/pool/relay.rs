@@ -90,7 +90,7 @@ impl Relay<'_> {
         }
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
-            if let Some(ended) = self.from_client(cx, &first, &mut scratch.edited) {
+            if let Some(ended) = self.client_said(cx, &first, &mut scratch.edited) {
                 return Poll::Ready(ended);
             }
         }
@@ -119,7 +119,7 @@ impl Relay<'_> {
                     match bytes {
                         Ok(0) | Err(_) => self.over = true,
                         Ok(n) => {
-                            if let Some(ended) = self.from_server(cx, &scratch.read[..n], &mut scratch.edited) {
+                            if let Some(ended) = self.server_said(cx, &scratch.read[..n], &mut scratch.edited) {
                                 return Poll::Ready(ended);
                             }
                         }
@@ -137,7 +137,7 @@ impl Relay<'_> {
                 match bytes {
                     Ok(0) | Err(_) => return Poll::Ready(Ended::ClientGone(None)),
                     Ok(n) => {
-                        if let Some(ended) = self.from_client(cx, &scratch.read[..n], &mut scratch.edited) {
+                        if let Some(ended) = self.client_said(cx, &scratch.read[..n], &mut scratch.edited) {
                             return Poll::Ready(ended);
                         }
                     }
@@ -153,11 +153,11 @@ impl Relay<'_> {
         !self.for_good && self.link.is_free() && self.to_server.is_empty()
     }
 
-    fn from_client(&mut self, cx: &mut Context<'_>, chunk: &[u8], edited: &mut Vec<u8>) -> Option<Ended> {
+    fn client_said(&mut self, cx: &mut Context<'_>, chunk: &[u8], edited: &mut Vec<u8>) -> Option<Ended> {
         edited.clear();
         let passed = self.shared.with_catalog(|catalog| {
             let desk = &mut Desk { catalog, client: self.statements, server: &mut self.server.statements };
-            self.link.from_client(chunk, edited, desk)
+            self.link.client_said(chunk, edited, desk)
         });
         let (how, asked) = match passed {
             Ok(passed) => passed,
@@ -178,13 +178,13 @@ impl Relay<'_> {
         (asked == Asked::Terminate).then_some(Ended::ClientGone(None))
     }
 
-    fn from_server(&mut self, cx: &mut Context<'_>, chunk: &[u8], edited: &mut Vec<u8>) -> Option<Ended> {
+    fn server_said(&mut self, cx: &mut Context<'_>, chunk: &[u8], edited: &mut Vec<u8>) -> Option<Ended> {
         edited.clear();
         let (settings, on_server) = (&mut *self.settings, &mut self.server.settings);
         let mut reported = false;
         let passed = self.shared.with_catalog(|catalog| {
             let desk = &mut Desk { catalog, client: self.statements, server: &mut self.server.statements };
-            self.link.from_server(chunk, edited, desk, |name, value| {
+            self.link.server_said(chunk, edited, desk, |name, value| {
                 reported |= on_server.report(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
             })
         });

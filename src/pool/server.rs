@@ -214,7 +214,7 @@ impl Server {
     }
 
     /// Says goodbye and waits, shortly, until the server has closed: only then is its place free there.
-    pub async fn close(mut self: Box<Self>) {
+    pub async fn close(mut self) {
         let goodbye = async {
             let _ = self.stream.write_all(b"X\0\0\0\x04").await;
             let _ = self.stream.shutdown().await;

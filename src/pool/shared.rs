@@ -86,8 +86,7 @@ impl Shared {
             (terms.target.name.clone(), Arc::clone(&terms.pool))
         };
         let nudge = Arc::new(Notify::new());
-        let status = Arc::new(PoolStatus::default());
-        status.set_limits(pool.size, pool.max_clients);
+        let status = Arc::new(PoolStatus::new(&pool));
         Shared {
             name,
             status,
@@ -131,7 +130,7 @@ impl Shared {
     }
 
     /// A session that is ready for the next client.
-    pub fn give_back(&self, server: Box<Server>) {
+    pub fn give_back(&self, server: Server) {
         if server.backend.retired.load(Ordering::Relaxed) || self.is_leaving() {
             self.chore(Chore::Close(server));
         } else if server.backend.is_being_cancelled() {

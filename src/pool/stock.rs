@@ -14,7 +14,7 @@ use super::server::Server;
 use crate::status::pool::ServerState;
 
 /// What a waiting client gets.
-pub type Grant = Result<Box<Server>, Refusal>;
+pub type Grant = Result<Server, Refusal>;
 
 /// The stock of one pool.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Stock {
 
 #[derive(Debug, Default)]
 struct Inner {
-    idle: Vec<Box<Server>>,
+    idle: Vec<Server>,
     waiting: VecDeque<Waiter>,
     /// Woken when an idle session says something or ends.
     watcher: Option<Waker>,
@@ -55,7 +55,7 @@ impl Stock {
     }
 
     /// A session for a client that comes now; none while others wait.
-    pub fn take(&self) -> Option<Box<Server>> {
+    pub fn take(&self) -> Option<Server> {
         let mut inner = self.inner();
         if !inner.waiting.is_empty() {
             return None;
@@ -75,7 +75,7 @@ impl Stock {
     }
 
     /// Gives a session to who has waited longest, else puts it aside. Returned where it has ended meanwhile.
-    pub fn put(&self, mut server: Box<Server>) -> Option<Box<Server>> {
+    pub fn put(&self, mut server: Server) -> Option<Server> {
         let mut inner = self.inner();
         while let Some(waiter) = inner.waiting.pop_front() {
             match waiter.grant.send(Ok(server)) {
@@ -95,7 +95,7 @@ impl Stock {
     }
 
     /// Watches the idle sessions: those that have ended. The caller's task is woken whenever one has something to say.
-    pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Vec<Box<Server>>> {
+    pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Vec<Server>> {
         let mut inner = self.inner();
         if !inner.watcher.as_ref().is_some_and(|watcher| watcher.will_wake(cx.waker())) {
             inner.watcher = Some(cx.waker().clone());
@@ -105,12 +105,12 @@ impl Stock {
     }
 
     /// Takes out the idle sessions that fit.
-    pub fn take_where(&self, fits: impl FnMut(&mut Box<Server>) -> bool) -> Vec<Box<Server>> {
+    pub fn take_where(&self, fits: impl FnMut(&mut Server) -> bool) -> Vec<Server> {
         self.inner().idle.extract_if(.., fits).collect()
     }
 
     /// Whether an idle session fits.
-    pub fn any(&self, fits: impl FnMut(&Box<Server>) -> bool) -> bool {
+    pub fn any(&self, fits: impl FnMut(&Server) -> bool) -> bool {
         self.inner().idle.iter().any(fits)
     }
 

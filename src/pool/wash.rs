@@ -19,7 +19,7 @@ const WASH: Duration = Duration::from_secs(10);
 
 /// Ends what the client left unfinished and gives the session back; closes it where that does not work. `reset` for one
 /// that was a client's for good.
-pub async fn wash(shared: Arc<Shared>, mut server: Box<Server>, left: Left, reset: bool) {
+pub async fn wash(shared: Arc<Shared>, mut server: Server, left: Left, reset: bool) {
     server.place.is_now(ServerState::Testing);
     match timeout(WASH, finish(&shared, &mut server, left, reset)).await {
         Ok(Ok(true)) => shared.give_back(server),

@@ -124,7 +124,7 @@ impl Reload {
         Err(problems)
     }
 
-    fn apply(&self, config: &Config, supervisor: &mut Supervisor<Postgres>, pools: &mut Pools) {
+    fn apply(&self, config: &Config, supervisor: &mut Supervisor<Postgres>) {
         for warning in &config.warnings {
             warn!("{warning}");
         }
