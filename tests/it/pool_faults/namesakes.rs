@@ -68,7 +68,8 @@ impl Namesake {
 
     fn check(&self, messages: &[Message], wanted: &str) -> Result<(), String> {
         if let Some((_, error)) = messages.iter().find(|(kind, _)| *kind == b'E') {
-            let error = String::from_utf8_lossy(error).replace('\0', " ");
+            let kinds: String = messages.iter().map(|(kind, _)| char::from(*kind)).collect();
+            let error = format!("{} in {kinds}", String::from_utf8_lossy(error).replace('\0', " "));
             // An error that leaves the session alive says that the statement is not what it was.
             let (client, doing) = (self.name.clone(), "executing a statement by name".to_owned());
             self.shared.ledger.breach(Breach::Unexpected { client, doing, error: error.clone() });
