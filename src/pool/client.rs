@@ -337,6 +337,10 @@ impl Client {
                 self.shared.chore(Chore::Wash { server, left, reset: true });
                 Err(Farewell::Told(Refusal::draining()))
             }
+            Ended::Free if link.was_told() => {
+                self.shared.chore(Chore::Close(server));
+                Ok(())
+            }
             Ended::Free => {
                 self.shared.give_back(server);
                 Ok(())
