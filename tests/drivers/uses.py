@@ -1,6 +1,6 @@
 """What the driver scripts share: where the database is, what is told about the way to it, and how a use is judged.
 
-    DATABASE_URL=postgresql://… python3 SCRIPT.py direct|session|transaction
+    DATABASE_URL=postgresql://… python3 SCRIPT.py direct|session|transaction [USE…]
 
 Every script must pass on a plain PostgreSQL (`direct`): that is what makes it a judge of what stands between. The word
 tells the few uses that a transaction pool does not offer by its nature. A script ends at the first thing that differs,
@@ -14,7 +14,7 @@ import traceback
 from contextlib import contextmanager
 
 URL = os.environ["DATABASE_URL"]
-MODE = sys.argv[1]
+MODE, *ONLY = sys.argv[1:]
 assert MODE in ("direct", "session", "transaction"), MODE
 # Whether a session is the client's own from connect to close.
 OWN_SESSION = MODE != "transaction"
@@ -29,8 +29,9 @@ def use(function):
 
 
 def uses():
-    for function in _uses:
-        yield function.__name__, function
+    """Those that were asked for, or all."""
+    known = {function.__name__: function for function in _uses}
+    return [(name, known[name]) for name in ONLY or known]
 
 
 def said(name, began):

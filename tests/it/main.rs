@@ -17,6 +17,7 @@ mod https;
 mod map;
 mod operators;
 mod page;
+mod pool;
 mod process;
 mod reload;
 mod scrape;
