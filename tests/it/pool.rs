@@ -88,7 +88,7 @@ impl Doors {
             for key in keys {
                 config.push_str(&format!("      {key}\n"));
             }
-            urls.insert(way, direct.replace(&format!(":{}/", cluster.port()), &format!(":{port}/")));
+            urls.insert(way, through(&direct, cluster, port));
             ports.insert(way, port);
         }
         admin.close().await;
@@ -130,8 +130,8 @@ fn one_door(url: &str, keys: &[&str], pool: &[&str]) -> (String, u16) {
 }
 
 /// The same user, password and database at the pool's port.
-fn through(cluster: &Cluster, port: u16) -> String {
-    cluster.superuser_url().replace(&format!(":{}/", cluster.port()), &format!(":{port}/"))
+fn through(url: &str, cluster: &Cluster, port: u16) -> String {
+    url.replace(&format!(":{}/", cluster.port()), &format!(":{port}/"))
 }
 
 /// A client program with nothing of our environment that would steer it.

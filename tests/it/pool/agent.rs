@@ -16,7 +16,9 @@ const WAIT: &str = "7";
 async fn impatient() -> Cluster {
     let cluster = postgres(Version::V15, Setup::default().set("idle_session_timeout", "5s"));
     let admin = Admin::of(&cluster).await;
-    admin.query("CREATE DATABASE patient").await;
+    for database in ["pooled", "impatient", "patient"] {
+        admin.query(&format!("CREATE DATABASE {database}")).await;
+    }
     admin.query("ALTER DATABASE patient SET idle_session_timeout = 0").await;
     admin.close().await;
     cluster
@@ -25,12 +27,12 @@ async fn impatient() -> Cluster {
 /// The program goes on after its wait where the server is patient, and through the pool; it fails without.
 async fn goes_on_only_through_the_pool(program: impl Fn(&str) -> Command) {
     let cluster = impatient().await;
-    let (config, port) = one_door(&cluster.superuser_url(), &[], &["mode: transaction"]);
+    let at = |database: &str| cluster.url("postgres", cluster.password(), database);
+    let (config, port) = one_door(&at("pooled"), &[], &["mode: transaction"]);
     let daemon = Daemon::start(&config);
     await_state(&daemon, super::SOON, "up").await;
-    let patient = cluster.url("postgres", cluster.password(), "patient");
-    let (mut patient, mut direct) = (program(&patient), program(&cluster.superuser_url()));
-    let mut pooled = program(&through(&cluster, port));
+    let (mut patient, mut direct) = (program(&at("patient")), program(&at("impatient")));
+    let mut pooled = program(&through(&at("pooled"), &cluster, port));
     let (_, (direct, _)) = join(passes(&mut patient), join(ended(&mut direct), passes(&mut pooled))).await;
     assert!(!direct.status.success(), "without the pool the program went on:\n{}", said(&direct));
     let words =

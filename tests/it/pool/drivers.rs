@@ -59,7 +59,8 @@ async fn clients_on_one_session_keep_their_settings_and_statements_apart() {
 
 #[tokio::test]
 async fn asyncpg_does_through_the_pool_what_it_does_without() {
-    let cluster = postgres(Version::V15, Setup::default());
+    // Fifty connections at once come directly, too.
+    let cluster = postgres(Version::V15, Setup::default().set("max_connections", 120));
     let doors = Doors::open(&cluster, [24, 4], &[]).await;
     join_all(Way::ALL.map(async |way| {
         passes(&mut python("asyncpg_uses.py", doors.url(way), &[way.word()])).await;

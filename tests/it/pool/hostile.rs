@@ -171,7 +171,7 @@ fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
 #[tokio::test]
 async fn whatever_a_connection_begins_with_costs_only_itself() {
     let (cluster, daemon, port) = open_door(&[]).await;
-    let bystander = Bystander::start(&through(&cluster, port)).await;
+    let bystander = Bystander::start(&through(&cluster.superuser_url(), &cluster, port)).await;
     for (what, bytes) in openings() {
         let mut raw = Raw::connect(port).await;
         raw.send(&bytes).await;
@@ -188,7 +188,7 @@ async fn whatever_a_client_says_after_its_login_costs_only_its_own_connection() 
     let (cluster, daemon, port) = open_door(&[]).await;
     let admin = Admin::of(&cluster).await;
     admin.query("CREATE TABLE t (v int)").await;
-    let bystander = Bystander::start(&through(&cluster, port)).await;
+    let bystander = Bystander::start(&through(&cluster.superuser_url(), &cluster, port)).await;
     for (what, bytes) in nonsense() {
         // Once it leaves at once, once it waits for an answer first.
         for patient in [false, true] {
@@ -225,7 +225,7 @@ async fn clients_that_stop_in_the_middle_of_a_message_hold_up_nobody() {
         raw.send(&startup("postgres", "postgres")[..11]).await;
         stalled.push(raw);
     }
-    let bystander = Bystander::start(&through(&cluster, port)).await;
+    let bystander = Bystander::start(&through(&cluster.superuser_url(), &cluster, port)).await;
     for raw in &mut stalled {
         raw.is_silent().await;
     }
