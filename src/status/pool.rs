@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::histogram::Histogram;
+use crate::target::pool::{Listen, Mode, Pool};
 
 /// `pool_wait_duration_seconds`: 1 ms to 60 s.
 pub const WAIT: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0];
@@ -53,9 +54,11 @@ pub enum CheckoutFailure {
     Draining,
 }
 
-/// One pool's numbers.
-#[derive(Debug, Default)]
+/// One pool: which it is, and its numbers.
+#[derive(Debug)]
 pub struct PoolStatus {
+    listen: Listen,
+    mode: Mode,
     clients: [AtomicU64; ClientState::ALL.len()],
     servers: [AtomicU64; ServerState::ALL.len()],
     checkouts: AtomicU64,
@@ -123,6 +126,32 @@ impl CheckoutFailure {
 }
 
 impl PoolStatus {
+    /// A pool that nothing has happened to. Where it listens and its mode stay: another door is another pool.
+    pub fn new(pool: &Pool) -> Self {
+        PoolStatus {
+            listen: pool.listen.clone(),
+            mode: pool.mode,
+            clients: Default::default(),
+            servers: Default::default(),
+            checkouts: AtomicU64::default(),
+            failures: Default::default(),
+            waits: Durations::default(),
+            queries: Durations::default(),
+            size: AtomicU64::new(pool.size.into()),
+            max_clients: AtomicU64::new(pool.max_clients.into()),
+        }
+    }
+
+    /// Where clients connect.
+    pub fn listen(&self) -> &Listen {
+        &self.listen
+    }
+
+    /// For how long a client keeps a session.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// The limits that it now has.
     pub fn set_limits(&self, size: u32, max_clients: u32) {
         self.size.store(size.into(), Relaxed);
@@ -231,5 +260,89 @@ impl<const N: usize> Durations<N> {
         let buckets = std::array::from_fn(|i| self.buckets[i].load(Relaxed));
         let count = self.count.load(Relaxed).max(buckets.iter().sum());
         Histogram { buckets, count, sum: self.micros.load(Relaxed) as f64 / 1e6 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::status::sample;
+
+    #[test]
+    fn a_new_pool_has_its_limits_and_nothing_else() {
+        let pool = PoolStatus::new(&sample::pool());
+        assert_eq!((pool.size(), pool.max_clients()), (10, 1000));
+        assert_eq!((pool.listen().to_string().as_str(), pool.mode()), ("127.0.0.1:6432", Mode::Transaction));
+        assert_eq!(ClientState::ALL.map(|state| pool.clients(state)), [0; 4]);
+        assert_eq!(ServerState::ALL.map(|state| pool.servers(state)), [0; 4]);
+        assert_eq!((pool.waits().count, pool.queries().count, pool.checkouts()), (0, 0, 0));
+        pool.set_limits(3, 7);
+        assert_eq!((pool.size(), pool.max_clients()), (3, 7));
+    }
+
+    #[test]
+    fn what_lies_above_the_last_bound_is_in_the_count_alone() {
+        let pool = PoolStatus::new(&sample::pool());
+        for millis in [0, 1, 2, 60_000, 60_001] {
+            pool.checked_out(Duration::from_millis(millis));
+        }
+        let waits = pool.waits();
+        assert_eq!(waits.buckets, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!((waits.count, waits.sum, pool.checkouts()), (5, 120.004, 5));
+    }
+
+    #[test]
+    fn states_and_reasons_stand_where_their_numbers_are() {
+        assert!(ClientState::ALL.iter().enumerate().all(|(i, state)| *state as usize == i));
+        assert!(ServerState::ALL.iter().enumerate().all(|(i, state)| *state as usize == i));
+        assert!(CheckoutFailure::ALL.iter().enumerate().all(|(i, why)| *why as usize == i));
+    }
+
+    proptest! {
+        /// Clients come, change and go, each from where it was.
+        #[test]
+        fn gauges_that_move_in_pairs_never_pass_zero(moves in prop::collection::vec((0_usize..8, 0_usize..5), 0..200)) {
+            let pool = PoolStatus::new(&sample::pool());
+            let mut clients = [None; 8];
+            for (who, to) in moves {
+                let to = ClientState::ALL.get(to).copied();
+                pool.client_moved(clients[who], to);
+                clients[who] = to;
+                for state in ClientState::ALL {
+                    let there = clients.iter().filter(|client| **client == Some(state)).count();
+                    prop_assert_eq!(pool.clients(state), there as u64);
+                }
+            }
+        }
+
+        #[test]
+        fn so_do_those_of_sessions(moves in prop::collection::vec((0_usize..8, 0_usize..5), 0..200)) {
+            let pool = PoolStatus::new(&sample::pool());
+            let mut sessions = [None; 8];
+            for (which, to) in moves {
+                let to = ServerState::ALL.get(to).copied();
+                pool.server_moved(sessions[which], to);
+                sessions[which] = to;
+            }
+            for state in ServerState::ALL {
+                let there = sessions.iter().filter(|session| **session == Some(state)).count();
+                prop_assert_eq!(pool.servers(state), there as u64);
+            }
+        }
+
+        #[test]
+        fn no_scrape_sees_more_in_the_buckets_than_in_the_count(micros in prop::collection::vec(any::<u32>(), 0..100)) {
+            let pool = PoolStatus::new(&sample::pool());
+            for micros in &micros {
+                pool.answered(Duration::from_micros((*micros).into()));
+                let seen = pool.queries();
+                prop_assert!(seen.buckets.iter().sum::<u64>() <= seen.count);
+            }
+            let sum: u64 = micros.iter().map(|micros| u64::from(*micros)).sum();
+            prop_assert_eq!(pool.queries().count, micros.len() as u64);
+            prop_assert_eq!(pool.queries().sum, sum as f64 / 1e6);
+        }
     }
 }

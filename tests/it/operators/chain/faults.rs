@@ -151,7 +151,9 @@ impl Scene {
 
 fn start(file: &std::path::Path, address: SocketAddr) -> Daemon {
     let file = format!("--config.file={}", file.display());
-    Daemon::start_bare(&[&file, &format!("--web.listen-address={address}")], &[])
+    // Each instance has a door of its own.
+    let pool = format!("127.0.0.2:{}", address.port());
+    Daemon::start_bare(&[&file, &format!("--web.listen-address={address}")], &[("POOL", &pool)])
 }
 
 /// Nine targets with one weakness each, or none.
@@ -171,7 +173,7 @@ fn configuration(folder: &TempDir, steady: &Cluster, shaky: &Cluster, way: u16) 
     let refresh = "refresh: {every: 2s}";
     let often = "backoff: {initial: 100ms, max: 500ms}";
     targets(&[
-        ("main", &[&of_shaky("require"), hasty, refresh, often]),
+        ("main", &[&of_shaky("require"), hasty, refresh, often, "pool: {listen: '${POOL}'}"]),
         ("optional", &[&of_shaky("disable"), hasty, refresh, often, "required: false"]),
         ("calm", &[&url("calm", steady.port(), "disable"), ping, refresh]),
         ("asleep", &[&url("sleepy", steady.port(), "disable"), "idle_policy: let_sleep"]),
