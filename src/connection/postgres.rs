@@ -172,9 +172,7 @@ impl Connector for Postgres {
     ) -> impl Future<Output = Result<(PgSession, Login), Facts>> + Send + 'static {
         let shared = Arc::clone(&self.0);
         // The states of TLS, startup and ping together are large; the supervisor's slots should not be.
-        Box::pin(async move {
-            shared.context(&target, &prepared, deadline).login(door).await
-        })
+        Box::pin(async move { shared.context(&target, &prepared, deadline).login(door).await })
     }
 }
 

@@ -208,7 +208,8 @@ impl Client {
         if self.registered.entry.order(cx) != Order::GoOn {
             return Poll::Ready(Err(Farewell::Told(Refusal::draining())));
         }
-        if !self.to_client.is_empty() && ready!(poll_out(&mut self.stream, &mut self.to_client, cx)).is_err() {
+        if !self.to_client.is_empty() && ready!(poll_out(&mut self.stream, &mut self.to_client, cx)).is_err()
+        {
             return Poll::Ready(Err(Farewell::Gone));
         }
         Poll::Ready(match ready!(poll_first(&mut self.stream, cx)) {
@@ -265,7 +266,9 @@ impl Client {
             return Err(Farewell::Told(Refusal::settings(error)));
         }
         // The server spells some values its own way: the client is told how.
-        for (name, value) in server.settings.iter().filter(|(name, value)| self.settings.get(name) != Some(value)) {
+        for (name, value) in
+            server.settings.iter().filter(|(name, value)| self.settings.get(name) != Some(value))
+        {
             message::parameter_status(&mut self.to_client, name, value);
         }
         self.settings = server.settings.clone();
@@ -280,7 +283,9 @@ impl Client {
         let mut waiting = shared.stock.wait(since, since + shared.terms().pool.wait_timeout);
         let granted = poll_fn(|cx| {
             if let Poll::Ready(granted) = waiting.poll(cx) {
-                return Poll::Ready(granted.unwrap_or_else(|| Err(Refusal::draining())).map_err(Farewell::Told));
+                return Poll::Ready(
+                    granted.unwrap_or_else(|| Err(Refusal::draining())).map_err(Farewell::Told),
+                );
             }
             if self.registered.entry.order(cx) != Order::GoOn {
                 return Poll::Ready(Err(Farewell::Told(Refusal::draining())));
@@ -360,7 +365,9 @@ impl Client {
             Ended::Cut => {
                 self.shared.chore(Chore::Close(server));
                 Err(match link.can_tell() {
-                    true => Farewell::Lost("the server has been silent for too long, and its database is down"),
+                    true => {
+                        Farewell::Lost("the server has been silent for too long, and its database is down")
+                    }
                     false => Farewell::Gone,
                 })
             }

@@ -46,9 +46,16 @@ const STARTING: Duration = Duration::from_secs(1);
 pub enum Chore {
     Close(Server),
     /// See [`wash`].
-    Wash { server: Server, left: Left, reset: bool },
+    Wash {
+        server: Server,
+        left: Left,
+        reset: bool,
+    },
     /// Ends with the stream of who asked for it.
-    Cancel { cancelling: Cancelling, asked: Stream },
+    Cancel {
+        cancelling: Cancelling,
+        asked: Stream,
+    },
 }
 
 /// How far the end of a pool has come.
@@ -139,7 +146,11 @@ impl Mind {
         let changed = async {
             match &mut self.target {
                 // The target is gone from the list: this pool will be, too.
-                Some(target) => if target.changed().await.is_err() { std::future::pending().await },
+                Some(target) => {
+                    if target.changed().await.is_err() {
+                        std::future::pending().await
+                    }
+                }
                 None => std::future::pending().await,
             }
         };
@@ -458,7 +469,8 @@ impl Chore {
 }
 
 fn has_old(shared: &Shared, now: Instant) -> bool {
-    shared.stock.any(|server| server.backend.is_old(now)) || shared.registry.any(|backend| backend.is_old(now))
+    shared.stock.any(|server| server.backend.is_old(now))
+        || shared.registry.any(|backend| backend.is_old(now))
 }
 
 /// Idle sessions beyond `min_idle` that nobody has used for long. Under `let_sleep` all of them, after the target's own

@@ -372,7 +372,8 @@ impl Link {
             let answer = match frame.tag {
                 b'1' | b'3' if self.renames => self.expected.answered(frame.tag),
                 b'S' => {
-                    if let Some((name, (value, _))) = text(body).and_then(|(n, rest)| Some((n, text(rest)?))) {
+                    if let Some((name, (value, _))) = text(body).and_then(|(n, rest)| Some((n, text(rest)?)))
+                    {
                         setting(name, value);
                     }
                     Answer::Pass

@@ -118,15 +118,18 @@ impl Manager {
             Some(running) => Arc::clone(&running.listener),
             None => Arc::new(bind(&pool.listen, pool.auth).map_err(|error| error.to_string())?),
         };
-        let same_tls = known.map(|running| running.terms.borrow().clone()).filter(|terms| {
-            terms.pool.tls == ClientTls::SelfSigned && pool.tls == ClientTls::SelfSigned
-        });
+        let same_tls = known
+            .map(|running| running.terms.borrow().clone())
+            .filter(|terms| terms.pool.tls == ClientTls::SelfSigned && pool.tls == ClientTls::SelfSigned);
         let acceptor = match (&pool.listen, &pool.tls, same_tls) {
             (_, _, Some(terms)) => terms.acceptor.clone(),
             (Listen::Unix(_), _, _) | (_, ClientTls::Off, _) => None,
-            (_, ClientTls::SelfSigned, _) => Some(Arc::new(Acceptor::self_signed().map_err(|e| e.to_string())?)),
+            (_, ClientTls::SelfSigned, _) => {
+                Some(Arc::new(Acceptor::self_signed().map_err(|e| e.to_string())?))
+            }
             (_, ClientTls::Files { cert, key }, _) => {
-                let read = |path| std::fs::read(path).map_err(|error| format!("{}: {error}", Path::display(path)));
+                let read =
+                    |path| std::fs::read(path).map_err(|error| format!("{}: {error}", Path::display(path)));
                 let acceptor = Acceptor::from_pem(&read(cert)?, &read(key)?);
                 Some(Arc::new(acceptor.map_err(|error| format!("{}: {error}", cert.display()))?))
             }
@@ -174,7 +177,8 @@ impl Manager {
         };
         if let Some(running) = self.running.get(&name).filter(|running| running.task == id) {
             error!(target = %name, ?failure, "the pool ended by itself and is started again; please report this");
-            let pool = Ready { terms: running.terms.borrow().clone(), listener: Arc::clone(&running.listener) };
+            let pool =
+                Ready { terms: running.terms.borrow().clone(), listener: Arc::clone(&running.listener) };
             self.start(name, pool);
         }
     }
@@ -213,7 +217,8 @@ async fn run(
     let Means { connector, gate, board, requests } = means;
     let (chore, chores) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared::new(terms.clone(), connector, chore));
-    let keeper = Keeper { shared: Arc::clone(&shared), gate, board, requests, terms, chores, stage: stage.clone() };
+    let keeper =
+        Keeper { shared: Arc::clone(&shared), gate, board, requests, terms, chores, stage: stage.clone() };
     let (cut, ()) = tokio::join!(reception::run(shared, listener, stage), keeper.run());
     cut
 }

@@ -51,8 +51,8 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use self::manager::{Manager, Order};
 pub use self::manager::Means;
+use self::manager::{Manager, Order};
 use crate::target::Target;
 
 /// Orders that wait; each is answered before the next is given.

@@ -21,7 +21,11 @@ pub struct Refusal {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Error {
-    Ours { sqlstate: &'static str, message: String, hint: Cow<'static, str> },
+    Ours {
+        sqlstate: &'static str,
+        message: String,
+        hint: Cow<'static, str>,
+    },
     /// The body of an ErrorResponse.
     Servers(Vec<u8>),
 }

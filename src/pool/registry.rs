@@ -100,7 +100,8 @@ impl Registry {
 
     /// Cuts off the clients whose servers have owed an answer for that long without a word.
     pub fn cut_silent(&self, longer_than: Duration, now: Instant) -> usize {
-        let limit = self.millis(now).saturating_sub(u64::try_from(longer_than.as_millis()).unwrap_or(u64::MAX));
+        let limit =
+            self.millis(now).saturating_sub(u64::try_from(longer_than.as_millis()).unwrap_or(u64::MAX));
         let clients = self.clients();
         let silent = clients.values().filter(|entry| {
             let since = entry.silent_since.load(Ordering::Relaxed);

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::link::{Asked, Desk, Edited, Link};
 use super::registry::{Order, Registered};
 use super::server::Server;
-use super::shared::Shared;
 use super::settings::Settings;
+use super::shared::Shared;
 use super::statements::ClientStatements;
 use super::wire::Violation;
 use crate::connection::Stream;
@@ -119,7 +119,8 @@ impl Relay<'_> {
                     match bytes {
                         Ok(0) | Err(_) => self.over = true,
                         Ok(n) => {
-                            if let Some(ended) = self.server_said(cx, &scratch.read[..n], &mut scratch.edited) {
+                            if let Some(ended) = self.server_said(cx, &scratch.read[..n], &mut scratch.edited)
+                            {
                                 return Poll::Ready(ended);
                             }
                         }
@@ -130,7 +131,8 @@ impl Relay<'_> {
             if self.is_free() {
                 return Poll::Ready(Ended::Free);
             }
-            if self.to_server.is_empty() && !self.over
+            if self.to_server.is_empty()
+                && !self.over
                 && let Poll::Ready(bytes) = poll_in(self.client, &mut scratch.read, cx)
             {
                 moved = true;

@@ -133,10 +133,7 @@ mod tests {
             r"SELECT pg_catalog.set_config('application_name', E'it''s \\ me', false), pg_catalog.set_config('search_path', 'a, b', false)"
         );
         let sql = wanted.change_to(&base).unwrap();
-        assert_eq!(
-            sql,
-            "RESET \"search_path\";SELECT pg_catalog.set_config('application_name', 'a', false)"
-        );
+        assert_eq!(sql, "RESET \"search_path\";SELECT pg_catalog.set_config('application_name', 'a', false)");
     }
 
     #[test]

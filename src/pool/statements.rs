@@ -98,8 +98,10 @@ impl ClientStatements {
         if self.0.len() >= PER_CLIENT {
             return Err(Violation {
                 sqlstate: "54000",
-                message: format!("more than {PER_CLIENT} prepared statements: close those that are not needed")
-                    .into(),
+                message: format!(
+                    "more than {PER_CLIENT} prepared statements: close those that are not needed"
+                )
+                .into(),
             });
         }
         self.0.insert(name.into(), statement);

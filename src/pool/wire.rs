@@ -39,7 +39,9 @@ impl Frame {
         };
         let len = u32::from_be_bytes([a, b, c, d]) as usize;
         if !(4..=LONGEST).contains(&len) {
-            return Err(Violation::new(format!("a message of type 0x{tag:02x} says that it has {len} bytes")));
+            return Err(Violation::new(format!(
+                "a message of type 0x{tag:02x} says that it has {len} bytes"
+            )));
         }
         Ok(Some(Frame { tag, len: len + 1 }))
     }

@@ -32,14 +32,26 @@ pub enum Answer {
 #[derive(Debug)]
 pub enum Undo {
     /// The session has the statement.
-    Told { id: u64 },
+    Told {
+        id: u64,
+    },
     /// The client has a name for it.
-    Named { name: Box<[u8]> },
-    Both { id: u64, name: Box<[u8]> },
+    Named {
+        name: Box<[u8]>,
+    },
+    Both {
+        id: u64,
+        name: Box<[u8]>,
+    },
     /// The session no longer has it.
-    Evicted { id: u64 },
+    Evicted {
+        id: u64,
+    },
     /// The client has given up the name.
-    Closed { name: Box<[u8]>, statement: Arc<Statement> },
+    Closed {
+        name: Box<[u8]>,
+        statement: Arc<Statement>,
+    },
 }
 
 /// The queue.
