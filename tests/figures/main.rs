@@ -28,6 +28,7 @@ mod journal;
 mod outage;
 mod password;
 mod plan;
+mod pool;
 mod refresh;
 mod render;
 mod report;
@@ -35,6 +36,7 @@ mod rig;
 mod scrapes;
 mod sleep;
 mod terminate;
+mod usage;
 mod watch;
 
 use std::future::Future;
@@ -49,7 +51,7 @@ use tokio::task::{LocalSet, spawn_local};
 type Section = fn(Plan) -> Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 
 /// All experiments, by the name that `--only` takes.
-const SECTIONS: [(&str, Section); 10] = [
+const SECTIONS: [(&str, Section); 13] = [
     ("terminate", |plan| Box::pin(terminate::run(plan))),
     ("outage", |plan| Box::pin(outage::run(plan))),
     ("hang", |plan| Box::pin(hang::run(plan))),
@@ -60,6 +62,9 @@ const SECTIONS: [(&str, Section); 10] = [
     ("drain", |plan| Box::pin(drain::run(plan))),
     ("scrape", |plan| Box::pin(scrapes::run(plan))),
     ("render", |plan| Box::pin(render::run(plan))),
+    ("pool_speed", |plan| Box::pin(pool::speed::run(plan))),
+    ("pool_idle", |plan| Box::pin(pool::idle::run(plan))),
+    ("pool_outage", |plan| Box::pin(pool::outage::run(plan))),
 ];
 
 fn main() -> ExitCode {

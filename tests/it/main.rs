@@ -17,6 +17,8 @@ mod https;
 mod map;
 mod operators;
 mod page;
+mod pool;
+mod pool_faults;
 mod process;
 mod reload;
 mod scrape;
