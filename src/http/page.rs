@@ -3,6 +3,8 @@
 //!
 //! [`Cells`] and `page/row.js` write the same cells: the first paint needs no script, what follows no server.
 
+mod refusal;
+
 use std::fmt::{self, Display, Write};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use openssl::base64::encode_block;
 use openssl::sha::sha256;
 
+use self::refusal::Refusal;
 use super::App;
 use crate::health::Status;
 use crate::reason::Reason;
@@ -26,6 +29,7 @@ const SCRIPT: &str = concat!(
     include_str!("page/format.js"),
     include_str!("page/chart.js"),
     include_str!("page/row.js"),
+    include_str!("page/refusal.js"),
     include_str!("page/fleet.js"),
     include_str!("page/controls.js"),
     include_str!("page/page.js"),
@@ -67,6 +71,8 @@ pub(super) fn render(app: &App, now: Moment) -> String {
         blank = Cells::default(),
         telemetry = Escaped(app.web.telemetry_path.trim_start_matches('/')),
         version = Escaped(app.web.version),
+        refused_config = Refusal::of("config", "configuration", Some(app.daemon.config())),
+        refused_web_config = Refusal::of("web-config", "web configuration", app.daemon.web_config()),
     )
 }
 
