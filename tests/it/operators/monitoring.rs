@@ -38,8 +38,8 @@ pub struct Series {
 pub struct Firing {
     pub name: String,
     pub severity: String,
-    /// Of an alert on the daemon there is none.
-    pub target: Option<String>,
+    /// The target that it is about, or the file; of an alert on the daemon itself there is none.
+    pub about: Option<String>,
     /// Kept quiet by a louder one.
     pub inhibited: bool,
 }
@@ -186,7 +186,7 @@ impl Firing {
         Firing {
             name: label("alertname").unwrap(),
             severity: label("severity").unwrap(),
-            target: label("target"),
+            about: label("target").or_else(|| label("file")),
             inhibited: json["status"]["inhibitedBy"].as_array().is_some_and(|by| !by.is_empty()),
         }
     }

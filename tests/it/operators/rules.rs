@@ -71,7 +71,7 @@ pub fn alerts() -> Vec<Alert> {
 
 /// What tells one rule from the others: its name and its own labels.
 fn key(name: &str, labels: &BTreeMap<String, String>) -> String {
-    let own = ["severity", "window"].iter().filter_map(|label| labels.get(*label));
+    let own = ["severity", "window", "file"].iter().filter_map(|label| labels.get(*label));
     own.fold(name.to_owned(), |key, value| format!("{key} {value}"))
 }
 
