@@ -97,13 +97,18 @@ async fn exported(daemon: &Daemon) -> BTreeMap<String, Family> {
 fn the_configurations_in_readme_are_good() {
     let folder = tempfile::tempdir().unwrap();
     let env = [("DATABASE_URL", "postgresql://app:sesame@db.example.com/app")];
-    for (i, block) in blocks("yaml").into_iter().enumerate() {
+    // The chart's values are checked with the chart.
+    let configurations = blocks("yaml").into_iter().filter(|block| block.contains("\ntargets:"));
+    let mut tried = 0;
+    for (i, block) in configurations.enumerate() {
         let file = folder.path().join(format!("{i}.yaml"));
         fs::write(&file, &block).unwrap();
         let output = run(&["--config.check", &format!("--config.file={}", file.display())], &env);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{said}\n{block}");
+        tried += 1;
     }
+    assert_eq!(tried, 1);
 }
 
 #[tokio::test]
