@@ -158,8 +158,8 @@ fn the_flags_and_variables_in_readme_exist() {
         .chain(readme.match_indices("`--"))
         .map(|(at, _)| readme[at + 1..].split(|c| !flag(c)).next().unwrap().trim_end_matches('.'))
         .map(|flag| flag.trim_end_matches('-'))
-        // What follows the dashes of a table is no flag; `--init` is docker's.
-        .filter(|flag| flag.len() > 3 && *flag != "--init")
+        // What follows the dashes of a table is no flag; these are docker's and kubectl's.
+        .filter(|flag| flag.len() > 3 && !["--init", "--from-literal"].contains(flag))
         .collect();
     assert!(flags.len() > 5, "{flags:?}");
     for flag in flags {

@@ -128,7 +128,7 @@ fn promtool(args: &[&str]) -> Result<String, String> {
 }
 
 /// promtool's tests, one file a subject.
-fn tests() -> Vec<PathBuf> {
+pub fn tests() -> Vec<PathBuf> {
     let files = fs::read_dir(repository("tests/rules")).unwrap().map(|file| file.unwrap().path());
     let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "yaml")).collect();
     files.sort();
