@@ -75,6 +75,8 @@ async fn every_alert_fires_on_a_real_fault_and_ends_with_it_and_every_panel_show
     // A restart in place is a minute or three without a scrape.
     scene.restart().await;
     assert_silent_for(monitoring, A_WHILE).await;
+    scene.roll(monitoring).await;
+    assert_silent_for(monitoring, A_WHILE).await;
 
     scene.daemon().signal(Signal::SIGSTOP);
     await_all(monitoring, BLIND).await;

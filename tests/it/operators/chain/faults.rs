@@ -131,6 +131,26 @@ impl Scene {
         self.daemon = start(self.folder.path(), self.address);
     }
 
+    /// A rolling restart, as a Deployment does it: the new one is ready and scraped before the old one is told to end,
+    /// and nobody asks that one any more by then.
+    pub async fn roll(&mut self, monitoring: &Monitoring) {
+        let next = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
+        let daemon = start(self.folder.path(), next);
+        wait_until(SOON, "the new one's readiness", async || match daemon.get("/readyz").await {
+            ready if ready.status == 200 => Ok(()),
+            not_yet => Err(not_yet.text()),
+        })
+        .await;
+        monitoring.scrape(&[self.address, next]);
+        await_instances(monitoring, 2.0).await;
+        monitoring.scrape(&[next]);
+        await_instances(monitoring, 1.0).await;
+        self.daemon.signal(Signal::SIGTERM);
+        let ended = self.daemon.exited(SOON).await;
+        assert!(ended.success(), "{ended:?}");
+        (self.daemon, self.address) = (daemon, next);
+    }
+
     /// Wakes what sleeps, once, so that there is a wake to be seen.
     pub async fn wake(&self) {
         self.await_target("asleep", "sleeping").await;
@@ -150,6 +170,16 @@ impl Scene {
         let labels = [("target", target), ("state", state)];
         self.daemon.await_metric(SOON, "pgtether_target_state", &labels, 1.0).await;
     }
+}
+
+/// Waits until Prometheus scrapes so many.
+async fn await_instances(monitoring: &Monitoring, count: f64) {
+    wait_until(SOON, "discovery", async || {
+        let seen = monitoring.query("count(up == 1)", super::now()).await;
+        let seen = seen.first().and_then(|series| series.last());
+        if seen == Some(count) { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
 }
 
 fn start(folder: &Path, address: SocketAddr) -> Daemon {
