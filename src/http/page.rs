@@ -24,8 +24,10 @@ const STYLE: &str = include_str!("page/page.css");
 /// scripts are shown what the server wrote.
 const FIRST: usize = 30;
 
-/// One module, in the order of its parts.
+/// In the order of its parts. It runs where it stands, in the head: a module would wait for all of the page before it
+/// asks its first question.
 const SCRIPT: &str = concat!(
+    "(async () => {\n\"use strict\";\n",
     include_str!("page/format.js"),
     include_str!("page/chart.js"),
     include_str!("page/row.js"),
@@ -33,6 +35,7 @@ const SCRIPT: &str = concat!(
     include_str!("page/fleet.js"),
     include_str!("page/controls.js"),
     include_str!("page/page.js"),
+    "})();\n",
 );
 
 /// Only the page's own style and script, named by their hashes, and its own server to ask.

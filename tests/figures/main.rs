@@ -12,6 +12,8 @@
 // A helper may panic: the experiment then counts as failed.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../it/page/browser.rs"]
+mod browser;
 #[path = "../it/process.rs"]
 mod process;
 #[path = "../it/scrape.rs"]
@@ -26,6 +28,7 @@ mod fleet;
 mod hang;
 mod journal;
 mod outage;
+mod page;
 mod password;
 mod plan;
 mod refresh;
@@ -49,7 +52,7 @@ use tokio::task::{LocalSet, spawn_local};
 type Section = fn(Plan) -> Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 
 /// All experiments, by the name that `--only` takes.
-const SECTIONS: [(&str, Section); 10] = [
+const SECTIONS: [(&str, Section); 11] = [
     ("terminate", |plan| Box::pin(terminate::run(plan))),
     ("outage", |plan| Box::pin(outage::run(plan))),
     ("hang", |plan| Box::pin(hang::run(plan))),
@@ -60,6 +63,7 @@ const SECTIONS: [(&str, Section); 10] = [
     ("drain", |plan| Box::pin(drain::run(plan))),
     ("scrape", |plan| Box::pin(scrapes::run(plan))),
     ("render", |plan| Box::pin(render::run(plan))),
+    ("page", |plan| Box::pin(page::run(plan))),
 ];
 
 fn main() -> ExitCode {

@@ -63,6 +63,26 @@ impl Browser {
         .await;
     }
 
+    /// Opens an address in a page of its own, types a target's name as soon as the filter takes it, and tells how long it
+    /// took until this target alone was shown.
+    pub async fn filtered_after(&mut self, url: &str, name: &str) -> Duration {
+        self.run("await reopen({})").await;
+        let shown =
+            "[...document.querySelectorAll('tbody:not([hidden])')].map((row) => row.dataset.name).join()";
+        let ms = self
+            .run(&format!(
+                "const began = performance.now();
+                 await page.goto({}, {{ waitUntil: 'commit' }});
+                 await page.fill('#filter', {name});
+                 await until((name) => {shown} === name, {name});
+                 return performance.now() - began;",
+                json!(url),
+                name = json!(name),
+            ))
+            .await;
+        Duration::from_secs_f64(ms.as_f64().unwrap() / 1e3)
+    }
+
     /// Waits for an expression in the page to become true.
     pub async fn until(&mut self, expression: &str) {
         self.run(&format!("await until(() => {expression})")).await;

@@ -1,5 +1,7 @@
 //! How the page looks and how fast it is there: many targets, small screens, dark rooms, readers of screens.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::browser::Browser;
@@ -7,6 +9,8 @@ use super::{SHOWN, url};
 use crate::process::Daemon;
 use crate::supervise::{SOON, targets};
 use crate::web::in_every_state;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_thousand_targets_are_filtered_within_a_second() {
@@ -17,23 +21,12 @@ async fn a_thousand_targets_are_filtered_within_a_second() {
     daemon.await_metric(SOON, "pgtether_targets", &[], 1000.0).await;
     let mut browser = Browser::start().await;
     let mut took = Vec::new();
-    // The best of some: a machine that is busy with other tests is no slow page.
-    while took.len() < 20 && !took.iter().any(|ms| *ms < 1000.0) {
-        browser.run("await reopen({})").await;
-        let ms = browser
-            .run(&format!(
-                "const began = performance.now();
-                 await page.goto('{}', {{ waitUntil: 'commit' }});
-                 await page.fill('#filter', 'tenant-777');
-                 await until(() => {SHOWN} === 'tenant-777');
-                 return performance.now() - began;",
-                url(&daemon)
-            ))
-            .await;
-        took.push(ms.as_f64().unwrap());
+    // The best of some: a machine that is busy with other tests is no slow page. `make figures` takes the median.
+    while took.len() < 20 && !took.iter().any(|took| *took < SECOND) {
+        took.push(browser.filtered_after(&url(&daemon), "tenant-777").await);
     }
-    assert!(took.iter().any(|ms| *ms < 1000.0), "interactive after {took:?} ms");
-    println!("1,000 targets: interactive after {took:.0?} ms");
+    assert!(took.iter().any(|took| *took < SECOND), "interactive after {took:?}");
+    println!("1,000 targets: interactive after {took:.0?}");
 
     // From then on it keeps up.
     browser.run("await page.fill('#filter', '')").await;
@@ -62,7 +55,15 @@ async fn it_fits_a_phone_and_follows_the_colours_of_the_system() {
     for width in [320, 390, 768, 1024, 1280, 2560] {
         browser.run(&format!("await reopen({{ viewport: {{ width: {width}, height: 800 }} }})")).await;
         browser.open(&url(&daemon)).await;
-        browser.value("document.querySelectorAll('.name').forEach((name) => name.click())").await;
+        // Rows out of sight are not laid out, and would seem to fit.
+        browser
+            .value(
+                "document.querySelectorAll('tbody').forEach((row) => {
+                   row.style.contentVisibility = 'visible';
+                   row.querySelector('.name').click();
+                 })",
+            )
+            .await;
         let across = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
         assert_eq!(browser.value(across).await, json!(0), "at {width} it is too wide");
         let cut = "[...document.querySelectorAll('tbody :is(.state, .age, .now, .total, .breaker, .next)')]
