@@ -10,6 +10,7 @@
 //! | 6 | [`run`], [`demo`], [`logging`] | wiring, reload, drain; a throw-away PostgreSQL; the log | decisions about targets |
 //! | 5 | [`http`] | paths, limits, probes' grammar, the status page; TLS and users of the web port | databases: it reads the board and sends requests |
 //! | 5 | [`cli`], [`signals`] | what the process was told, at its start and later | what is then done |
+//! | 5 | [`pool`] | the door: clients, their sessions, the relay between them | HTTP, metrics; how the line is kept |
 //! | 4 | [`supervisor`] | machine (pure), driver (clock, dice, sessions), gate (the storm guard's async shell) | HTTP, metrics, files |
 //! | 4 | [`metrics`], [`health`] | projections of snapshots | each other; HTTP |
 //! | 4 | [`check`] | the doctor: examines a target once | the supervisor, the board, HTTP |
@@ -30,6 +31,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod policy;
+pub mod pool;
 pub mod reason;
 pub mod run;
 pub mod signals;

@@ -91,7 +91,7 @@ fn supervise(args: &RunArgs) -> Done {
 
 async fn serve(setup: impl FnOnce(Signals) -> Setup) -> Done {
     let signals = signals::take().map_err(|error| failed("signals cannot be handled", error))?;
-    run::run(setup(signals)).await.map_err(|error| failed("the metrics cannot be set up", error))?;
+    run::run(setup(signals)).await.map_err(|error| failed("cannot start", error))?;
     Ok(0)
 }
 

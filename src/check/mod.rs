@@ -3,6 +3,7 @@
 //! It goes through the same connection as the supervisor and judges by the same table; it holds no state and knows
 //! nothing of supervisors, the board or HTTP.
 
+mod pool;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,9 @@ const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
 /// Examines one target; `watch` holds the session idle for that long and asks whether it survived.
 pub async fn examine<C: Connector>(connector: &C, target: Arc<Target>, watch: Option<Duration>) -> Report {
     let mut report = Report::new(&target);
+    if let Some(pool) = &target.pool {
+        pool::examine(pool, &mut report);
+    }
     let Some((mut session, prepared)) = first_login(connector, &target, &mut report).await else {
         return report;
     };
@@ -130,6 +134,11 @@ fn advise(target: &Target, prepared: &Prepared, report: &mut Report) {
     }
     if target.kept_awake_unasked(&prepared.endpoint) {
         report.warn(format!("pgtether {KEPT_AWAKE_COST}"));
+    }
+    if target.pool.is_some() && report.pooler.is_some() {
+        let text = "pool: its sessions would go through the other pooler, which may give each transaction another one: take \
+                    the connection string that leads to the database itself (Neon's without -pooler)";
+        report.warn(text.to_owned());
     }
 }
 

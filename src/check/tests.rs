@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::connection::{Fingerprint, SessionFacts};
+use crate::target::pool::{Listen, Pool};
 use crate::target::{Source, TargetName, Tuning, UrlTimings, conninfo};
 
 /// What a held session does when it is pinged or left alone.
@@ -152,6 +153,7 @@ fn target(url: &str, tuning: Tuning) -> Arc<Target> {
         tuning: Arc::new(tuning),
         own_timings: UrlTimings::default(),
         idle_policy_unset: true,
+        pool: None,
     })
 }
 
@@ -300,6 +302,29 @@ async fn neon_with_no_policy_is_a_warning_that_names_the_cost() {
     chosen.idle_policy_unset = false;
     let report = examine(&Script::holding(Vec::new()), Arc::new(chosen), None).await;
     assert_eq!(report.verdict, Verdict::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_is_looked_at_even_when_the_login_fails_and_wants_no_pooler_behind_it() {
+    let plain = target("postgresql://app@db.example.com/app", Tuning::default());
+    let missing = Listen::Unix("/nonexistent/.s.PGSQL.6432".into());
+    let pool = Pool { listen: missing, ..crate::status::sample::pool() };
+    let pooled = Arc::new(Target { pool: Some(Arc::new(pool)), ..(*plain).clone() });
+    let refused = Script::of([Err(Facts::new(Phase::Startup, Cause::Closed))]);
+    let report = examine(&refused, pooled.clone(), None).await;
+    let text = text(&[report]);
+    assert!(text.contains("WARN  pool: there is no folder /nonexistent:"), "{text}");
+    assert!(text.contains("note  pool: up to 10 sessions"), "{text}");
+    let behind_another = || {
+        let mut first = login();
+        first.facts.pooler = Some("pgbouncer");
+        Script::of([Ok((first, Vec::new())), Ok((login(), Vec::new()))])
+    };
+    let report = examine(&behind_another(), pooled, None).await;
+    let Some(Finding::Warning(last)) = report.findings.last() else { panic!("{:?}", report.findings) };
+    assert!(last.starts_with("pool: its sessions would go through the other pooler"), "{last}");
+    let report = examine(&behind_another(), plain, None).await;
+    assert_eq!(report.findings, [], "pgtether itself works through one");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::expand::Env;
-use super::file::{Document, FleetKeys, Keys, TargetKeys};
-use super::names::{Name, Service, Url};
+use super::file::{Document, FleetKeys, Keys, PoolKeys, TargetKeys};
+use super::names::{Door, Name, Service, Url};
 use super::problems::{Problem, Problems};
 use super::read::{At, Read, Reader};
-use super::{Config, rules, tree};
+use super::{Config, pool, rules, tree};
+use crate::target::pool::{Listen, Pool};
 use crate::target::{Secret, Source, Target, TargetName, Tuning, conninfo};
 
 pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Result<Config, Problems> {
@@ -63,6 +64,8 @@ struct Assembly<'a> {
     tuning: Tuning,
     /// Where each name was first used.
     names: HashMap<TargetName, String>,
+    /// Where pools listen, and whose they are.
+    doors: Vec<(Listen, String)>,
     targets: Vec<Arc<Target>>,
     warnings: Vec<Problem>,
 }
@@ -80,6 +83,7 @@ impl<'a> Assembly<'a> {
             defaults,
             tuning,
             names: HashMap::new(),
+            doors: Vec::new(),
             targets: Vec::new(),
             warnings: Vec::new(),
         };
@@ -102,6 +106,13 @@ impl<'a> Assembly<'a> {
         self.reader.problems.push(problem);
     }
 
+    /// What follows from a value that was refused is no mistake of its own.
+    fn error_unless_told(&mut self, path: &str, message: String) {
+        if !self.reader.problems.iter().any(|problem| problem.path.starts_with(path)) {
+            self.error(path, message);
+        }
+    }
+
     fn warn(&mut self, path: &str, message: impl Into<String>) {
         let problem = self.reader.at_path(path, message);
         self.warnings.push(problem);
@@ -115,16 +126,24 @@ impl<'a> Assembly<'a> {
         for (key, message) in rules::contradictions(&keys.keys, &tuning) {
             self.error(&tree::join(path, key), message);
         }
+        let password_file = keys.keys.password_file.as_ref().or(self.defaults.password_file.as_ref());
+        let password_file = password_file.map(|file| self.folder.join(&file.0));
+        let pool = keys.pool.as_ref().and_then(|keys| self.pool(path, keys, &tuning));
+        if let (Some(pool), Some(source)) = (&pool, &source)
+            && let Some((key, message)) = pool::unproven(pool, source, password_file.is_some())
+        {
+            self.error_unless_told(&tree::join(path, key), message);
+        }
         let (Some(name), Some(source)) = (name, source) else {
             return;
         };
-        let password_file = keys.keys.password_file.as_ref().or(self.defaults.password_file.as_ref());
         let target = Target {
             name,
-            password_file: password_file.map(|file| self.folder.join(&file.0)),
+            password_file,
             source,
             service: self.service.clone(),
             own_timings: keys.keys.timings(),
+            pool: pool.map(Arc::new),
             idle_policy_unset: keys.keys.idle_policy.is_none() && self.defaults.idle_policy.is_none(),
             tuning: Arc::new(tuning),
         };
@@ -132,6 +151,36 @@ impl<'a> Assembly<'a> {
             self.warn(&tree::join(path, key), message);
         }
         self.targets.push(Arc::new(target));
+    }
+
+    fn pool(&mut self, path: &str, keys: &PoolKeys, tuning: &Tuning) -> Option<Pool> {
+        for (key, message) in pool::contradictions(keys) {
+            self.error_unless_told(&tree::join(path, key), message);
+        }
+        let at = tree::join(path, "pool.listen");
+        let Some(Door(listen)) = &keys.listen else {
+            if !self.reader.names(&at) {
+                let message = "does not say where to listen: write `listen: 127.0.0.1:6432`";
+                self.error(&tree::join(path, "pool"), message);
+            }
+            return None;
+        };
+        match self.doors.iter().find(|(taken, _)| pool::collide(taken, listen)) {
+            Some((taken, whose)) => {
+                let message =
+                    format!("{whose}.pool listens on {taken} already: each pool needs a place of its own");
+                self.error(&at, message);
+            }
+            None => self.doors.push((listen.clone(), path.to_owned())),
+        }
+        let pool = keys.pool(listen, tuning.idle_policy, self.folder);
+        for (key, message) in pool::exposure(&pool) {
+            self.error_unless_told(&tree::join(path, key), message);
+        }
+        for (key, message) in pool::advice(&pool, tuning.idle_policy) {
+            self.warn(&tree::join(path, key), message);
+        }
+        Some(pool)
     }
 
     fn name(&mut self, path: &str, keys: &TargetKeys) -> Option<TargetName> {

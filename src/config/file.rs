@@ -1,9 +1,11 @@
 //! The strict mirror of the file: its keys, their limits and, as documentation comments, what they mean. The schema is
 //! made of these types, and nothing else knows a key's name.
 
-use super::names::{File, Name, Service, Url};
+use super::names::{Door, File, Name, Service, Url};
 use super::read::{Items, mapping};
-use super::values::{DAY, Flag, HOUR, IdlePolicyWord, MINUTE, RoleWord, SECOND, Share, Span, Switch, Whole};
+use super::values::{
+    AuthWord, DAY, Flag, HOUR, IdlePolicyWord, MINUTE, ModeWord, RoleWord, SECOND, Share, Span, Switch, Whole,
+};
 
 mapping! {
     /// Configuration of pgtether: which PostgreSQL databases to hold a line to, and how.
@@ -12,7 +14,7 @@ mapping! {
         service: Service,
         /// The storm guard: limits over all targets of this process.
         fleet: FleetKeys,
-        /// What targets share: any key of a target but name, url and url_file. A target's own key beats it.
+        /// What targets share: any key of a target but name, url, url_file and pool. A target's own key beats it.
         defaults: Keys,
         /// The databases to hold a line to.
         targets: Items<TargetKeys>,
@@ -41,6 +43,44 @@ mapping! {
         url: Url,
         /// File that holds the connection string, read again at every attempt. A relative path starts at the folder of this file.
         url_file: File,
+        /// The door for applications: they connect here instead of to the database, and always get a live session.
+        pool: PoolKeys,
+    }
+}
+
+mapping! {
+    /// The door for applications: they connect here instead of to the database, and always get a live session.
+    #[schemars(extend("required" = ["listen"]))]
+    pub struct PoolKeys {
+        /// Where applications connect: 127.0.0.1:6432, or unix:/run/pgtether/.s.PGSQL.6432. Beyond loopback it takes auth: scram and a certificate.
+        listen: Door,
+        /// transaction keeps a session for a client until its transaction ends, session until it disconnects.
+        mode: ModeWord,
+        /// Sessions with the database at the most, replacements included; the supervised one is beside them.
+        size: Whole<1, 1_000>,
+        /// Sessions that are kept open although nobody needs them; 0 under let_sleep, where a client's arrival wakes the database.
+        min_idle: Whole<0, 1_000>,
+        /// Clients at the most; the next one is told so and sent away.
+        max_clients: Whole<1, 100_000>,
+        /// How long a client waits for a session.
+        wait_timeout: Span<100, HOUR>,
+        /// scram asks clients for the target's own user and password. trust asks for nothing: loopback and Unix sockets only.
+        auth: AuthWord,
+        /// TLS towards clients, or off. Without files the certificate is made at the start, so that sslmode=require works.
+        tls: Switch<ClientTlsKeys>,
+        /// A query is cut off when the target is down and its server has been silent for that long.
+        query_stall: Span<SECOND, HOUR>,
+    }
+}
+
+mapping! {
+    /// TLS towards clients.
+    #[schemars(extend("dependentRequired" = { "cert_file": ["key_file"], "key_file": ["cert_file"] }))]
+    pub struct ClientTlsKeys {
+        /// File with the certificate and its chain, PEM. A relative path starts at the folder of this file.
+        cert_file: File,
+        /// File with the certificate's key, PEM.
+        key_file: File,
     }
 }
 

@@ -11,6 +11,7 @@ mod file;
 mod fill;
 mod names;
 mod overrides;
+mod pool;
 mod problems;
 pub(crate) mod read;
 pub mod reading;

@@ -1,5 +1,6 @@
-//! The names, files and connection strings of the file.
+//! The names, files, addresses and connection strings of the file.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
@@ -7,6 +8,7 @@ use serde_json::json;
 
 use super::read::Text;
 use super::values::{VARIABLE, Value, value};
+use crate::target::pool::Listen;
 use crate::target::{REDACTED, Secret, TargetName};
 
 /// A target's name.
@@ -121,5 +123,84 @@ impl Value for File {
 
     fn schema() -> serde_json::Value {
         json!({ "type": "string", "minLength": 1 })
+    }
+}
+
+/// Where a pool listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Door(pub Listen);
+
+value!(Door);
+
+impl Door {
+    const UNIX: &'static str = "unix:";
+    /// What fits in `sockaddr_un`, its final NUL aside.
+    const MAX_PATH: usize = 107;
+
+    fn unix(path: &str) -> Result<Listen, String> {
+        let wrong = match () {
+            () if path.contains('\0') => "a path cannot hold a NUL character".to_owned(),
+            () if !path.starts_with('/') || path.ends_with('/') => {
+                "a Unix socket is a file with an absolute path: write unix:/run/pgtether/.s.PGSQL.6432"
+                    .to_owned()
+            }
+            () if path.len() > Self::MAX_PATH => {
+                format!(
+                    "the path has {} bytes, and a Unix socket's has {} at the most",
+                    path.len(),
+                    Self::MAX_PATH
+                )
+            }
+            () => return Ok(Listen::Unix(PathBuf::from(path))),
+        };
+        Err(wrong)
+    }
+
+    fn tcp(text: &str) -> Result<Listen, String> {
+        let (host, port) = match text.rsplit_once(':') {
+            Some(split) if text.parse::<IpAddr>().is_err() => split,
+            None if text.bytes().all(|b| b.is_ascii_digit()) => ("", text),
+            Some(_) | None if text.starts_with('/') => {
+                return Err(format!("a Unix socket is written with {}", Self::UNIX));
+            }
+            Some(_) | None => {
+                return Err("there is no port: write 127.0.0.1:6432 or \"[::1]:6432\"".to_owned());
+            }
+        };
+        let address = match host {
+            "localhost" => port.parse().ok().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+            _ => text.parse().ok(),
+        };
+        match address {
+            Some(address) if address.port() > 0 => Ok(Listen::Tcp(address)),
+            Some(_) => Err("port 0 would be another one at each start: take 1 to 65535".to_owned()),
+            None if host.is_empty() || host == "*" => Err(
+                "there is no address: write 127.0.0.1:6432 for this machine alone, or \"[::]:6432\" for all that reach it"
+                    .to_owned(),
+            ),
+            None => Err(format!("expected {}", <Self as Value>::EXPECTED)),
+        }
+    }
+}
+
+impl Value for Door {
+    const EXPECTED: &'static str = "an IP address and a port such as 127.0.0.1:6432, localhost:6432, or unix:/run/pgtether/.s.PGSQL.6432";
+
+    fn parse(text: &Text) -> Result<Self, String> {
+        let listen = match text.trimmed().strip_prefix(Self::UNIX) {
+            Some(path) => Self::unix(path),
+            None => Self::tcp(text.trimmed()),
+        };
+        listen.map(Door).map_err(|wrong| format!("{} is no place to listen: {wrong}", text.shown()))
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string", "pattern": format!("^(unix:/.+|[^/]+:[0-9]+)$|{VARIABLE}") })
+    }
+}
+
+impl Serialize for Door {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
     }
 }

@@ -1,13 +1,16 @@
 //! The JSON Schema of the file, for editors: made from the types that read it, with the built-in defaults filled in.
 
+use std::path::{Path, PathBuf};
+
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::Fleet;
-use super::file::{Document, FleetKeys, Keys, TargetKeys};
+use super::file::{Document, FleetKeys, Keys, PoolKeys, TargetKeys};
 use super::names::Service;
 use super::read::Items;
 use crate::target::Tuning;
+use crate::target::pool::Listen;
 
 /// As `config schema` prints it.
 pub fn schema() -> Value {
@@ -51,11 +54,15 @@ fn allows_mapping(schema: &Value) -> bool {
 /// A document with every default in its place.
 fn defaults() -> Value {
     let keys = Keys::of(&Tuning::default());
+    // Where it listens is nobody's default.
+    let anywhere = Listen::Unix(PathBuf::new());
+    let pool = PoolKeys::default().pool(&anywhere, Tuning::default().idle_policy, Path::new(""));
+    let pool = PoolKeys { listen: None, ..PoolKeys::of(&pool) };
     let document = Document {
         service: Some(Service(Service::DEFAULT.to_owned())),
         fleet: Some(FleetKeys::of(&Fleet::default())),
         defaults: Some(keys.clone()),
-        targets: Some(Items(vec![Some(TargetKeys { keys, ..TargetKeys::default() })])),
+        targets: Some(Items(vec![Some(TargetKeys { pool: Some(pool), keys, ..TargetKeys::default() })])),
     };
     serde_json::to_value(document).unwrap_or_default()
 }

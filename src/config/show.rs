@@ -1,6 +1,6 @@
 //! The effective configuration as text: every default filled in, every secret left out.
 
-use super::file::{Document, FleetKeys, Keys, TargetKeys};
+use super::file::{Document, FleetKeys, Keys, PoolKeys, TargetKeys};
 use super::names::{File, Name, Service, Url};
 use super::read::Items;
 use super::{Config, Problems};
@@ -38,6 +38,7 @@ fn keys(target: &Target) -> TargetKeys {
         name: Some(Name(target.name.clone())),
         url,
         url_file,
+        pool: target.pool.as_deref().map(PoolKeys::of),
         keys: Keys { password_file: target.password_file.clone().map(File), ..Keys::of(&tuning) },
     }
 }

@@ -16,6 +16,7 @@ const HABITS: &[(&str, &str)] = &[
     ("host", "`url`: postgresql://user@host:5432/database"),
     ("database", "`targets`, or `url` inside of a target"),
     ("databases", "`targets`"),
+    ("pool", "`pool` inside of a target: each pool listens at an address of its own"),
     ("<<", "`defaults` for what targets share; merge keys are not supported"),
 ];
 

@@ -110,6 +110,9 @@ fn explain(text: &str, error: &saphyr_parser::ScanError) -> String {
         () if info.starts_with("mapping values are not allowed") => {
             "a `: ` where no key can be: check the indentation, or put the value in quotes"
         }
+        () if info.ends_with("block mapping, did not find expected key") => {
+            "neither a key nor a value: check the indentation, and put a value that begins with `[` or `{` in quotes"
+        }
         () if info.starts_with("unexpected character") => "a value cannot begin like this: put it in quotes",
         () if QUOTE_IS_OPEN.iter().any(|end| info.ends_with(end)) => "a quote that is not closed",
         () if info.contains("unknown anchor") => {

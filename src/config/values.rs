@@ -9,6 +9,7 @@ use serde_json::json;
 use super::duration::{self, Bad};
 use super::read::{At, Read, Reader, Text};
 use super::tree::Kind;
+use crate::target::pool::{Auth, Mode};
 use crate::target::{IdlePolicy, Role};
 
 pub const SECOND: u64 = 1_000;
@@ -270,6 +271,8 @@ macro_rules! words {
 
 words!(IdlePolicyWord of IdlePolicy: KeepAwake LetSleep, "keep_awake or let_sleep");
 words!(RoleWord of Role: Any Primary Standby, "any, primary or standby");
+words!(ModeWord of Mode: Transaction Session, "transaction or session");
+words!(AuthWord of Auth: Scram Trust, "scram or trust");
 
 fn or_variable(schema: serde_json::Value) -> serde_json::Value {
     json!({ "anyOf": [schema, { "type": "string", "pattern": VARIABLE }] })

@@ -3,20 +3,24 @@
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::config::{
     ChannelBinding as Binding, Config, SslMode as Ssl, SslNegotiation as Negotiation,
 };
 
-use super::facts::cause;
+use super::facts::{cause, io_cause};
 use super::knock::Address;
 use super::login::Context;
 use super::ping::Question;
-use super::session::{Outcome, PgSession};
+use super::session::{Outcome, PgSession, Way};
 use super::tap::{AlreadyNegotiated, Stream, Tap};
 use super::{Login, Session, SessionFacts, tls};
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{ChannelBinding, Host, SessionAttrs, SslNegotiation};
+
+/// Stands in place of a protocol version.
+const CANCEL_REQUEST: i32 = 80_877_102;
 
 /// How TLS is asked for on one socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +55,7 @@ impl Attempt<'_> {
     pub async fn run(self, socket: Stream) -> Result<(PgSession, Login), Facts> {
         let secured = self.secure(socket).await?;
         let began = Instant::now();
-        let mut session = self.startup(&secured.tap).await?;
+        let mut session = self.startup(&secured).await?;
         let startup = began.elapsed();
         let answer = timeout_at(self.until, async {
             session.ask(Question::for_role(self.context.role, self.attrs));
@@ -73,6 +77,24 @@ impl Attempt<'_> {
         session.hold_to(self.attrs);
         let login = Login { tls: secured.took, startup, ping, facts: self.facts(&secured), role };
         Ok((session, login))
+    }
+
+    /// Asks the server to cancel what another session, with that process id and key, has under way. Over once the server
+    /// has closed: then it has passed the request on.
+    pub async fn cancel(self, socket: Stream, (process_id, key): (i32, i32)) -> Result<(), Facts> {
+        let secured = self.secure(socket).await?;
+        let Some(mut stream) = secured.tap.take_stream() else {
+            return Ok(());
+        };
+        let request = [16, CANCEL_REQUEST, process_id, key].map(i32::to_be_bytes).concat();
+        let asked = async {
+            stream.write_all(&request).await?;
+            stream.flush().await?;
+            // There is no answer but the end, however it comes.
+            let _ = stream.read(&mut [0; 1]).await;
+            Ok(())
+        };
+        within(self.until, Phase::Startup, async { asked.await.map_err(|error| io_cause(&error)) }).await
     }
 
     /// TLS, where asked for and had.
@@ -108,7 +130,8 @@ impl Attempt<'_> {
         })
     }
 
-    async fn startup(&self, tap: &Tap) -> Result<PgSession, Facts> {
+    async fn startup(&self, secured: &Secured) -> Result<PgSession, Facts> {
+        let tap = &secured.tap;
         let config = self.config();
         let password = self.context.endpoint.password.as_ref();
         let join = async {
@@ -116,7 +139,8 @@ impl Attempt<'_> {
             joined.map_err(|error| cause(tap, &error, password))
         };
         let (client, connection) = within(self.until, Phase::Startup, join).await?;
-        Ok(PgSession::new(client, connection, tap.clone(), self.attrs, password.cloned()))
+        let way = Way { host: self.host, address: self.address.clone(), secured: secured.took.is_some() };
+        Ok(PgSession::new(client, connection, tap.clone(), self.attrs, password.cloned(), way))
     }
 
     fn config(&self) -> Config {

@@ -8,7 +8,7 @@ use super::attempt::{Ask, Attempt};
 use super::blocking::Blocking;
 use super::facts::more_telling;
 use super::knock::{Address, Arrival, Resolver, Route, connect};
-use super::session::PgSession;
+use super::session::{PgSession, Way};
 use super::tls::Connectors;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{Endpoint, Role, SessionAttrs, SocketTuning, SslMode};
@@ -45,6 +45,20 @@ impl Context<'_> {
             }
             (_, first) => first,
         }
+    }
+
+    /// Sends a cancel request the way that its session went.
+    pub async fn cancel(self, way: &Way, key: (i32, i32)) -> Result<(), Facts> {
+        let socket = connect(&way.address, self.sockets, self.deadline).await?;
+        let attempt = Attempt {
+            context: &self,
+            attrs: SessionAttrs::Any,
+            host: way.host,
+            address: &way.address,
+            ask: if way.secured { Ask::Demand } else { Ask::Plain },
+            until: self.deadline,
+        };
+        attempt.cancel(socket, key).await
     }
 
     /// The first server on the way that fits. A server that refuses us ends the search, as in libpq; one that

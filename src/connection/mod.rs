@@ -36,7 +36,7 @@ use tokio::time::Instant;
 
 pub use login::Door;
 pub use postgres::Postgres;
-pub use session::{PgSession, Raw};
+pub use session::{PgSession, Raw, Way};
 pub use tap::{Duplex, Stream};
 
 use crate::reason::Facts;

@@ -12,7 +12,7 @@ use super::blocking::Blocking;
 use super::files::{Certificates, Contents};
 use super::knock::{Resolver, Route};
 use super::login::{Context, Door};
-use super::session::PgSession;
+use super::session::{PgSession, Way};
 use super::tls::Connectors;
 use super::{Connector, Fingerprint, KnockTimes, Login, Prepared};
 use crate::reason::{Cause, Facts, Phase};
@@ -40,6 +40,19 @@ impl Postgres {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// Asks the server of a session to cancel what that has under way: `key` is its process id and its secret key. Over
+    /// once the server has passed the request on; whether it came in time, the session tells.
+    pub async fn cancel(
+        &self,
+        target: &Target,
+        prepared: &Prepared,
+        way: &Way,
+        key: (i32, i32),
+        deadline: Instant,
+    ) -> Result<(), Facts> {
+        self.0.context(target, prepared, deadline).cancel(way, key).await
+    }
 }
 
 impl Default for Shared {
@@ -54,6 +67,19 @@ impl Default for Shared {
 }
 
 impl Shared {
+    fn context<'a>(&'a self, target: &'a Target, prepared: &'a Prepared, deadline: Instant) -> Context<'a> {
+        Context {
+            endpoint: &prepared.endpoint,
+            sockets: &prepared.sockets,
+            connectors: &self.connectors,
+            resolver: &self.resolver,
+            calls: &self.calls,
+            service: &target.service,
+            role: target.tuning.role,
+            deadline,
+        }
+    }
+
     /// Files, then the TLS connector: what is wrong with them is known before any server is bothered.
     async fn prepare(&self, target: Arc<Target>) -> Result<Prepared, Cause> {
         let (endpoint, fingerprint) = self.read(Arc::clone(&target)).await?;
@@ -146,19 +172,7 @@ impl Connector for Postgres {
     ) -> impl Future<Output = Result<(PgSession, Login), Facts>> + Send + 'static {
         let shared = Arc::clone(&self.0);
         // The states of TLS, startup and ping together are large; the supervisor's slots should not be.
-        Box::pin(async move {
-            let context = Context {
-                endpoint: &prepared.endpoint,
-                sockets: &prepared.sockets,
-                connectors: &shared.connectors,
-                resolver: &shared.resolver,
-                calls: &shared.calls,
-                service: &target.service,
-                role: target.tuning.role,
-                deadline,
-            };
-            context.login(door).await
-        })
+        Box::pin(async move { shared.context(&target, &prepared, deadline).login(door).await })
     }
 }
 

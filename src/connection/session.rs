@@ -14,6 +14,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, Connection, SimpleQueryMessage};
 
+use super::knock::Address;
 use super::ping::{Answer, Question, fits, wanted};
 use super::tap::{Stream, Tap};
 use super::{Session, SessionEvent, facts};
@@ -36,6 +37,7 @@ pub struct PgSession {
     attrs: SessionAttrs,
     /// Only to scrub it from what the server says.
     password: Option<Secret>,
+    way: Way,
 }
 
 /// What is left of a session whose stream was taken back: enough to speak the protocol on it.
@@ -46,6 +48,17 @@ pub struct Raw {
     pub secret_key: i32,
     /// What the server reported of its settings, the last value of each.
     pub parameters: BTreeMap<String, String>,
+    pub way: Way,
+}
+
+/// How a session was reached: a cancel request must go to the same server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// The host's place in the connection string.
+    pub(super) host: usize,
+    pub(super) address: Address,
+    /// Under TLS.
+    pub(super) secured: bool,
 }
 
 /// What a ping ended with.
@@ -69,8 +82,9 @@ impl PgSession {
         tap: Tap,
         attrs: SessionAttrs,
         password: Option<Secret>,
+        way: Way,
     ) -> Self {
-        PgSession { client: Arc::new(client), connection, tap, ping: None, ended: None, attrs, password }
+        PgSession { client: Arc::new(client), connection, tap, ping: None, ended: None, attrs, password, way }
     }
 
     /// What each later ping demands. A preference is served by the choice; a standby that is promoted meanwhile
@@ -94,7 +108,7 @@ impl PgSession {
         let (key, parameters) = self.tap.seen(|seen| (seen.key, seen.parameters.clone()));
         // Dropping connection and client sends nothing: their handle is empty by now.
         let (process_id, secret_key) = key.unwrap_or_default();
-        Ok(Raw { stream, process_id, secret_key, parameters })
+        Ok(Raw { stream, process_id, secret_key, parameters, way: self.way })
     }
 
     /// Starts a ping; its end comes as an [`Outcome`].

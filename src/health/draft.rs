@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Number;
 
 use super::{Judged, Speaker, Status, rfc3339, rounded};
+use crate::status::pool::{ClientState, ServerState};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -59,6 +60,17 @@ struct Connection<'a> {
     success_rate: Option<f64>,
     breaker: &'static str,
     next_attempt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<Pool>,
+}
+
+/// As in the plain document.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pool {
+    clients_waiting: u64,
+    servers_active: u64,
+    size: u64,
 }
 
 pub(super) fn document<'a>(speaker: Speaker<'a>, status: Status, targets: &[Judged<'a>]) -> Document<'a> {
@@ -99,6 +111,11 @@ fn connection<'a>(judged: &Judged<'a>) -> Connection<'a> {
         success_rate: status.recent.rate().map(rounded),
         breaker: status.breaker.state().as_str(),
         next_attempt: view.next_attempt().and_then(|at| rfc3339(at.wall)),
+        pool: status.pool.as_deref().map(|pool| Pool {
+            clients_waiting: pool.clients(ClientState::Waiting),
+            servers_active: pool.servers(ServerState::Active),
+            size: pool.size(),
+        }),
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Judged, Reach, Speaker, Status, rfc3339, rounded};
+use crate::status::pool::{ClientState, ServerState};
 use crate::status::{View, epoch_seconds};
 
 #[derive(Debug, Serialize)]
@@ -36,6 +37,16 @@ struct Target<'a> {
     breaker: &'static str,
     reason: Option<&'static str>,
     next_attempt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<Pool>,
+}
+
+/// The door for applications, to look at: it does not count for the status.
+#[derive(Debug, Serialize)]
+struct Pool {
+    clients_waiting: u64,
+    servers_active: u64,
+    size: u64,
 }
 
 pub(super) fn document<'a>(
@@ -80,5 +91,10 @@ fn target<'a>(view: &View<'a>) -> Target<'a> {
         breaker: status.breaker.state().as_str(),
         reason: view.reason().map(|reason| reason.as_str()),
         next_attempt: view.next_attempt().and_then(|at| rfc3339(at.wall)),
+        pool: status.pool.as_deref().map(|pool| Pool {
+            clients_waiting: pool.clients(ClientState::Waiting),
+            servers_active: pool.servers(ServerState::Active),
+            size: pool.size(),
+        }),
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::reason::Reason;
-use crate::status::sample::{asleep, lost, moment, starting, tuned, up};
+use crate::status::sample::{asleep, lost, moment, pooled, starting, tuned, up};
 use crate::status::{Line, Moment, TargetStatus};
 
 const SPEAKER: Speaker<'_> = Speaker { service: "image-editor", version: "0.1.0", details: true };
@@ -211,6 +211,22 @@ fn the_draft_says_the_same_in_its_own_words() {
         "status": "pass", "time": "2026-09-21T14:13:19.123Z",
     });
     assert_eq!(times[1], primary);
+}
+
+#[test]
+fn a_pool_is_told_of_and_does_not_count() {
+    let now = moment();
+    let statuses = [up("alone", now), pooled(up("pooled", now))];
+    let (status, body) = plain(&statuses, now);
+    let document: Value = serde_json::from_str(&body).unwrap();
+    let expected = serde_json::json!({"clients_waiting": 1, "servers_active": 1, "size": 10});
+    assert_eq!((status, &document["targets"][1]["pool"]), (Status::Healthy, &expected));
+    assert_eq!(document["targets"][0].get("pool"), None);
+    let (_, body) = all(&statuses, now, Vocabulary::Draft);
+    let document: Value = serde_json::from_str(&body).unwrap();
+    let connections = &document["checks"]["database:connections"];
+    let expected = serde_json::json!({"clientsWaiting": 1, "serversActive": 1, "size": 10});
+    assert_eq!((&connections[1]["pool"], connections[0].get("pool")), (&expected, None));
 }
 
 #[test]

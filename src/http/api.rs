@@ -1,10 +1,11 @@
 //! `/api/v1/targets`: what the status page reads, everything of a view.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{App, LastRead};
 use crate::health::{Reach, Status, rfc3339};
 use crate::reason::Reason;
+use crate::status::pool::{CheckoutFailure, ClientState, PoolStatus, ServerState};
 use crate::status::{Attempt, Because, Failure, Moment, Purpose, View};
 use crate::target::Role;
 
@@ -65,6 +66,31 @@ struct Target<'a> {
     refresh_interval_seconds: Option<f64>,
     observed_idle_timeout_seconds: Option<f64>,
     counters: Counters,
+    /// Only where applications connect through one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<Pool>,
+}
+
+#[derive(Debug, Serialize)]
+struct Pool {
+    listen: String,
+    mode: &'static str,
+    size: u64,
+    max_clients: u64,
+    clients: ByWord<4>,
+    servers: ByWord<4>,
+    checkouts: u64,
+    failures: ByWord<4>,
+}
+
+/// Numbers under the words of a closed set, in its order.
+#[derive(Debug)]
+struct ByWord<const N: usize>([(&'static str, u64); N]);
+
+impl<const N: usize> Serialize for ByWord<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0)
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -190,6 +216,20 @@ fn target<'a>(view: &View<'a>) -> Target<'a> {
         refresh_interval_seconds: status.refresh_every.map(|every| every.as_secs_f64()),
         observed_idle_timeout_seconds: status.idle_limit.map(|limit| limit.as_secs_f64()),
         counters: counters(view),
+        pool: status.pool.as_deref().map(pool),
+    }
+}
+
+fn pool(pool: &PoolStatus) -> Pool {
+    Pool {
+        listen: pool.listen().to_string(),
+        mode: pool.mode().as_str(),
+        size: pool.size(),
+        max_clients: pool.max_clients(),
+        clients: ByWord(ClientState::ALL.map(|state| (state.as_str(), pool.clients(state)))),
+        servers: ByWord(ServerState::ALL.map(|state| (state.as_str(), pool.servers(state)))),
+        checkouts: pool.checkouts(),
+        failures: ByWord(CheckoutFailure::ALL.map(|why| (why.as_str(), pool.checkout_failures(why)))),
     }
 }
 

@@ -2,13 +2,12 @@
 //!
 //! A counter is there from a target's start, at 0; a gauge that has no value is absent, never frozen.
 
-use std::time::Duration;
-
-use super::{Family, Kind, Sink};
+use super::read::{by_reason, counters, durations, phases, pool, seconds, target_info, timestamp};
+use super::{Family, Kind};
 use crate::policy::breaker;
 use crate::reason::Reason;
-use crate::status::histogram::{self, Histogram};
-use crate::status::{ByReason, Counters, Moment, State, View, epoch_seconds};
+use crate::status::pool::{CheckoutFailure, ClientState, QUERY, ServerState, WAIT};
+use crate::status::{State, epoch_seconds, histogram};
 
 /// In the order in which they are exported.
 pub const FAMILIES: &[Family] = &[
@@ -241,62 +240,90 @@ pub const FAMILIES: &[Family] = &[
             }
         },
     },
+    Family {
+        name: "pgtether_pool_clients",
+        help: "Clients of the pool by what they do: log in, are idle, wait for a session, or are active with one.",
+        kind: Kind::Gauge,
+        read: |view, out| {
+            if let Some(pool) = pool(view) {
+                for state in ClientState::ALL {
+                    out.whole(&[("state", state.as_str())], pool.clients(state));
+                }
+            }
+        },
+    },
+    Family {
+        name: "pgtether_pool_servers",
+        help: "Sessions of the pool by what they do: log in, are idle, are tested, or are active for a client.",
+        kind: Kind::Gauge,
+        read: |view, out| {
+            if let Some(pool) = pool(view) {
+                for state in ServerState::ALL {
+                    out.whole(&[("state", state.as_str())], pool.servers(state));
+                }
+            }
+        },
+    },
+    Family {
+        name: "pgtether_pool_size",
+        help: "Sessions that the pool may have at the most.",
+        kind: Kind::Gauge,
+        read: |view, out| {
+            if let Some(pool) = pool(view) {
+                out.whole(&[], pool.size());
+            }
+        },
+    },
+    Family {
+        name: "pgtether_pool_max_clients",
+        help: "Clients that the pool lets in at the most.",
+        kind: Kind::Gauge,
+        read: |view, out| {
+            if let Some(pool) = pool(view) {
+                out.whole(&[], pool.max_clients());
+            }
+        },
+    },
+    Family {
+        name: "pgtether_pool_checkouts_total",
+        help: "Sessions that the pool gave to clients.",
+        kind: Kind::Counter,
+        read: |view, out| {
+            if let Some(pool) = pool(view) {
+                out.whole(&[], pool.checkouts());
+            }
+        },
+    },
+    Family {
+        name: "pgtether_pool_checkout_failures_total",
+        help: "Times that a client needed a session and got none, by reason.",
+        kind: Kind::Counter,
+        read: |view, out| {
+            if let Some(pool) = pool(view) {
+                for why in CheckoutFailure::ALL {
+                    out.whole(&[("reason", why.as_str())], pool.checkout_failures(why));
+                }
+            }
+        },
+    },
+    Family {
+        name: "pgtether_pool_wait_duration_seconds",
+        help: "Time that clients waited for the sessions they got.",
+        kind: Kind::Histogram,
+        read: |view, out| {
+            if let Some(pool) = pool(view) {
+                durations(&WAIT, &pool.waits(), out);
+            }
+        },
+    },
+    Family {
+        name: "pgtether_pool_query_duration_seconds",
+        help: "Time from a query to the server being ready for the next, as clients of the pool saw it.",
+        kind: Kind::Histogram,
+        read: |view, out| {
+            if let Some(pool) = pool(view) {
+                durations(&QUERY, &pool.queries(), out);
+            }
+        },
+    },
 ];
-
-fn counters<'a>(view: &View<'a>) -> &'a Counters {
-    &view.status.counters
-}
-
-fn target_info(view: &View<'_>, out: &mut dyn Sink) {
-    let tuning = &view.status.tuning;
-    let required = if tuning.required { "true" } else { "false" };
-    let treated = [
-        ("idle_policy", tuning.idle_policy.as_str()),
-        ("required", required),
-        ("role", tuning.role.as_str()),
-    ];
-    match &view.status.place {
-        Some(place) => {
-            let port = place.port.to_string();
-            let lives = [
-                ("host", place.host.as_str()),
-                ("port", port.as_str()),
-                ("database", place.database.as_str()),
-                ("provider", place.provider.as_str()),
-            ];
-            out.whole(&[lives.as_slice(), &treated].concat(), 1);
-        }
-        None => out.whole(&treated, 1),
-    }
-}
-
-fn phases(view: &View<'_>, out: &mut dyn Sink) {
-    let Some(phases) = view.status.last_phases else {
-        return;
-    };
-    for (phase, took) in phases.named() {
-        out.real(&[("phase", phase.as_str())], took.as_secs_f64());
-    }
-}
-
-fn by_reason(set: &[Reason], counts: &ByReason, out: &mut dyn Sink) {
-    for reason in set {
-        out.whole(&[("reason", reason.as_str())], counts.get(*reason));
-    }
-}
-
-fn durations<const N: usize>(bounds: &[f64; N], seen: &Histogram<N>, out: &mut dyn Sink) {
-    out.histogram(bounds, &seen.buckets, seen.count, seen.sum);
-}
-
-fn seconds(value: Option<Duration>, out: &mut dyn Sink) {
-    if let Some(duration) = value {
-        out.real(&[], duration.as_secs_f64());
-    }
-}
-
-fn timestamp(value: Option<Moment>, out: &mut dyn Sink) {
-    if let Some(moment) = value {
-        out.real(&[], epoch_seconds(moment.wall));
-    }
-}

@@ -1,10 +1,11 @@
 //! What Prometheus scrapes: a projection of snapshots, and the process's own instruments.
 //!
-//! [`families`] is the one table of what a target exports; [`text`] writes it straight into bytes. [`ProcessMetrics`]
+//! [`families`] is the one table of what a target exports, read by [`read`]; [`text`] writes it straight into bytes. [`ProcessMetrics`]
 //! holds what is not a target's. Nothing here waits, decides or knows of HTTP.
 
 mod families;
 mod process;
+mod read;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -5,7 +5,8 @@ use prometheus::{Encoder, TextEncoder};
 
 use super::*;
 use crate::status::TargetStatus;
-use crate::status::sample::{lost, moment, random, starting, up};
+use crate::status::pool::PoolStatus;
+use crate::status::sample::{self, lost, moment, pooled, random, starting, up};
 
 /// Builds what the crate's encoder takes.
 struct Proto<'a> {
@@ -121,7 +122,7 @@ fn the_crates_own_encoder_gives_the_same_bytes() {
 #[test]
 fn a_scrape_reads_as_it_always_did() {
     let now = moment();
-    let statuses = [lost("archive", now, 0.5), up("primary", now)];
+    let statuses = [lost("archive", now, 0.5), pooled(up("primary", now))];
     let scrape = text(&statuses, now);
     assert_eq!(scrape, include_str!("golden.txt"), "{scrape}");
 }
@@ -129,7 +130,9 @@ fn a_scrape_reads_as_it_always_did() {
 #[test]
 fn a_target_that_was_never_tried_has_every_counter_at_zero_and_no_gauge_without_a_value() {
     let now = moment();
-    let scrape = text(&[starting("new", now)], now);
+    let pool = PoolStatus::new(&sample::pool());
+    let new = TargetStatus { pool: Some(pool.into()), ..starting("new", now) };
+    let scrape = text(&[new], now);
     for family in FAMILIES.iter().filter(|family| family.kind == Kind::Counter) {
         let samples: Vec<_> =
             scrape.lines().filter(|line| line.starts_with(&format!("{}{{", family.name))).collect();
@@ -142,6 +145,23 @@ fn a_target_that_was_never_tried_has_every_counter_at_zero_and_no_gauge_without_
         assert!(!scrape.contains(&format!("pgtether_{absent}")), "{absent} is there");
     }
     assert!(scrape.contains("pgtether_connect_duration_seconds_count{target=\"new\"} 0\n"));
+}
+
+#[test]
+fn only_targets_with_a_pool_tell_of_one() {
+    let now = moment();
+    let both = text(&[up("alone", now), pooled(up("pooled", now))], now);
+    let without = text(&[up("alone", now)], now);
+    let families: Vec<_> = FAMILIES.iter().filter(|f| f.name.starts_with("pgtether_pool_")).collect();
+    assert_eq!(families.len(), 8);
+    for family in families {
+        let samples: Vec<_> = both.lines().filter(|line| line.starts_with(family.name)).collect();
+        assert!(
+            !samples.is_empty() && samples.iter().all(|s| s.contains("{target=\"pooled\"")),
+            "{samples:?}"
+        );
+        assert!(!without.contains(family.name), "{without}");
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ use crate::connection::Postgres;
 use crate::http::web::{Keeper, Rules};
 use crate::http::{self, App, Door, LastRead, Limits, Scope, Web};
 use crate::metrics::ProcessMetrics;
+use crate::pool::{Means, Pools};
 use crate::signals::Signals;
 use crate::status::Moment;
 use crate::status::board::Board;
@@ -38,6 +39,8 @@ pub use listen::bind;
 const LINGER: Duration = Duration::from_millis(300);
 /// How long what is in flight over HTTP may take to end.
 const HTTP_DRAIN: Duration = Duration::from_millis(700);
+/// How long clients of pools may take to end their transactions.
+const POOLS_DRAIN: Duration = Duration::from_secs(10);
 /// How long the sessions may take to be closed.
 const SESSIONS_DRAIN: Duration = Duration::from_millis(1500);
 /// Requests to reload that wait; more are told that one is under way.
@@ -61,20 +64,42 @@ pub struct Setup {
     pub board: Board,
 }
 
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Metrics(error) => write!(f, "the metrics cannot be set up: {error}"),
+            Error::Pools(problems) => f.write_str(&problems.join("\n")),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
 impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Setup").field("targets", &self.config.targets.len()).finish_non_exhaustive()
     }
 }
 
+/// Why a run cannot begin.
+#[derive(Debug)]
+pub enum Error {
+    Metrics(prometheus::Error),
+    /// What the pools cannot listen on, or read.
+    Pools(Vec<String>),
+}
+
 /// Runs until told to end, then drains. True where everything ended in its time.
-pub async fn run(setup: Setup) -> prometheus::Result<bool> {
+pub async fn run(setup: Setup) -> Result<bool, Error> {
     let Setup { config, reread, watch, web, keeper, doors, mut signals, board } = setup;
     let started = Moment::now();
-    let metrics = Arc::new(ProcessMetrics::new(web.version, started.wall)?);
+    let metrics = Arc::new(ProcessMetrics::new(web.version, started.wall).map_err(Error::Metrics)?);
     let gate = Gate::new(config.fleet);
+    let connector = Postgres::default();
     let mut supervisor =
-        Supervisor::new(Postgres::default(), gate.clone(), board.clone(), fastrand::Rng::new());
+        Supervisor::new(connector.clone(), gate.clone(), board.clone(), fastrand::Rng::new());
+    let requests = supervisor.requests();
+    let mut pools = Pools::new(Means { connector, gate: gate.clone(), board: board.clone(), requests });
     let (ask, mut asked) = mpsc::channel::<ReloadRequest>(RELOADS);
     let shared = Arc::new(Shared {
         service: RwLock::new(config.service.as_str().into()),
@@ -87,6 +112,7 @@ pub async fn run(setup: Setup) -> prometheus::Result<bool> {
         web_config: RwLock::new(keeper.as_ref().map(|_| LastRead::Taken { at: started.wall })),
     });
     announce(&config, &web.rules.get(), &doors);
+    pools.apply(&config.targets).await.map_err(Error::Pools)?;
     supervisor.apply(&config.targets);
     let app = Arc::new(App::new(board, shared.clone(), metrics.clone(), web, started));
     let (close, closed) = watch::channel(false);
@@ -111,17 +137,18 @@ pub async fn run(setup: Setup) -> prometheus::Result<bool> {
         tokio::select! {
             biased;
             _ = signals.shutdown.wait_for(|told| *told) => break,
-            () = reload.follow(wanted, &mut supervisor) => {}
+            () = reload.follow(wanted, &mut supervisor, &mut pools) => {}
         }
     }
-    Ok(drain(&shared, close, server, supervisor).await)
+    Ok(drain(&shared, close, server, pools, supervisor).await)
 }
 
-/// Not ready, stop accepting, stop the supervisors; each with its bound.
+/// Not ready, stop accepting, let clients finish, stop the supervisors; each with its bound.
 async fn drain(
     shared: &Shared,
     close: watch::Sender<bool>,
     server: JoinHandle<usize>,
+    pools: Pools,
     supervisor: Supervisor<Postgres>,
 ) -> bool {
     let begun = Instant::now();
@@ -139,12 +166,16 @@ async fn drain(
     if cut > 0 {
         warn!(answers = cut, "HTTP answers were cut off");
     }
+    let lost = pools.drain(POOLS_DRAIN).await;
+    if lost > 0 {
+        warn!(clients = lost, within = ?POOLS_DRAIN, "clients of pools did not finish in time and were cut off");
+    }
     let stuck = supervisor.drain(SESSIONS_DRAIN).await;
     for target in &stuck {
         warn!(%target, within = ?SESSIONS_DRAIN, "the session did not close in time");
     }
     info!(took = ?begun.elapsed(), "drained");
-    stuck.is_empty()
+    stuck.is_empty() && lost == 0
 }
 
 fn announce(config: &Config, rules: &Rules, doors: &[Door]) {

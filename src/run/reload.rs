@@ -19,6 +19,7 @@ use crate::connection::Postgres;
 use crate::http::web::Keeper;
 use crate::http::{Daemon, LastRead};
 use crate::metrics::ProcessMetrics;
+use crate::pool::Pools;
 use crate::status::Moment;
 use crate::supervisor::Supervisor;
 
@@ -69,10 +70,10 @@ impl Reload {
     }
 
     /// Reads what is wanted and puts it in force. What is wrong is told where it is found.
-    pub async fn follow(&mut self, wanted: Wanted, supervisor: &mut Supervisor<Postgres>) {
+    pub async fn follow(&mut self, wanted: Wanted, supervisor: &mut Supervisor<Postgres>, pools: &mut Pools) {
         match wanted {
             Wanted::All(request) => {
-                let config = self.config(true, supervisor).await;
+                let config = self.config(true, supervisor, pools).await;
                 let web = self.web(true).await;
                 let outcome = match (config, web) {
                     (Err(config), Err(web)) => Err(format!("{config}\n{web}")),
@@ -83,12 +84,17 @@ impl Reload {
                     let _ = request.send(outcome);
                 }
             }
-            Wanted::Config => _ = self.config(false, supervisor).await,
+            Wanted::Config => _ = self.config(false, supervisor, pools).await,
             Wanted::Web => _ = self.web(false).await,
         }
     }
 
-    async fn config(&mut self, asked: bool, supervisor: &mut Supervisor<Postgres>) -> Result<(), String> {
+    async fn config(
+        &mut self,
+        asked: bool,
+        supervisor: &mut Supervisor<Postgres>,
+        pools: &mut Pools,
+    ) -> Result<(), String> {
         let read = timeout(READING, async {
             self.watch.about_to_read().await;
             let reread = self.reread.clone();
@@ -97,12 +103,16 @@ impl Reload {
         .await;
         let at = Moment::now().wall;
         let problems = match read {
-            Ok(Ok(Ok(config))) => {
-                self.apply(&config, supervisor);
-                self.metrics.reload_succeeded(at);
-                self.shared.set_config(LastRead::Taken { at });
-                return Ok(());
-            }
+            // What can still go wrong comes first: a socket that is taken, a certificate that cannot be read.
+            Ok(Ok(Ok(config))) => match pools.apply(&config.targets).await {
+                Ok(()) => {
+                    self.apply(&config, supervisor);
+                    self.metrics.reload_succeeded(at);
+                    self.shared.set_config(LastRead::Taken { at });
+                    return Ok(());
+                }
+                Err(problems) => problems.join("\n"),
+            },
             Ok(Ok(Err(problems))) => problems.to_string(),
             Ok(Err(failure)) => format!("reading the configuration failed: {failure}"),
             Err(_) => hangs("the configuration"),

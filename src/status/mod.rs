@@ -7,6 +7,7 @@ pub mod board;
 mod counters;
 pub mod histogram;
 mod moment;
+pub mod pool;
 #[cfg(test)]
 pub mod sample;
 mod view;
@@ -219,6 +220,8 @@ pub struct TargetStatus {
     pub ping_every: Option<Duration>,
     pub refresh_every: Option<Duration>,
     pub counters: Counters,
+    /// The pool's own numbers, where the target has one; the pool's thread writes them.
+    pub pool: Option<Arc<pool::PoolStatus>>,
     /// When the loop runs next, at the latest: past it, and a little more, the target is `stalled`.
     pub due: Instant,
 }
@@ -250,6 +253,7 @@ impl TargetStatus {
             ping_every: None,
             refresh_every: None,
             counters: Counters::default(),
+            pool: None,
             due: now.mono,
         }
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::pool::{CheckoutFailure, ClientState, PoolStatus, ServerState};
 use super::*;
+use crate::target::pool::{Auth, ClientTls, Listen, Mode, Pool};
 use crate::target::{Breaker as BreakerLimits, IdlePolicy};
 
 /// A moment that reads 2026-09-21T14:13:20.123Z.
@@ -90,6 +92,39 @@ pub fn asleep(name: &str, now: Moment) -> TargetStatus {
     status
 }
 
+/// A pool as it is without keys but `listen`.
+pub fn pool() -> Pool {
+    Pool {
+        listen: Listen::Tcp(([127, 0, 0, 1], 6432).into()),
+        mode: Mode::Transaction,
+        size: Pool::SIZE,
+        min_idle: 1,
+        max_clients: Pool::MAX_CLIENTS,
+        wait_timeout: Pool::WAIT_TIMEOUT,
+        auth: Auth::Scram,
+        tls: ClientTls::SelfSigned,
+        query_stall: Pool::QUERY_STALL,
+    }
+}
+
+/// `status` with a pool at work.
+pub fn pooled(mut status: TargetStatus) -> TargetStatus {
+    let pool = PoolStatus::new(&pool());
+    for state in [ClientState::Idle, ClientState::Idle, ClientState::Waiting, ClientState::Active] {
+        pool.client_moved(None, Some(state));
+    }
+    for state in [ServerState::Active, ServerState::Idle, ServerState::Testing] {
+        pool.server_moved(None, Some(state));
+    }
+    for micros in [12, 700, 3_000_000] {
+        pool.checked_out(Duration::from_micros(micros));
+        pool.answered(Duration::from_micros(micros));
+    }
+    pool.checkout_failed(CheckoutFailure::Busy);
+    status.pool = Some(Arc::new(pool));
+    status
+}
+
 /// `status` with other tuning.
 pub fn tuned(mut status: TargetStatus, change: impl FnOnce(&mut Tuning)) -> TargetStatus {
     let mut tuning = Tuning::clone(&status.tuning);
@@ -139,6 +174,17 @@ pub fn random(dice: &mut fastrand::Rng, name: &str, now: Moment) -> TargetStatus
             status.counters.failures.add(*reason);
         }
         status.counters.breaker_transitions[dice.usize(..3)] += 1;
+    }
+    if dice.bool() {
+        let numbers = PoolStatus::new(&pool());
+        for _ in 0..dice.usize(..20) {
+            numbers.client_moved(None, dice.choice(ClientState::ALL));
+            numbers.server_moved(None, dice.choice(ServerState::ALL));
+            numbers.checkout_failed(CheckoutFailure::ALL[dice.usize(..CheckoutFailure::ALL.len())]);
+            numbers.checked_out(span(dice).unwrap_or_default());
+            numbers.answered(span(dice).unwrap_or_default());
+        }
+        status.pool = Some(Arc::new(numbers));
     }
     let limits = BreakerLimits { consecutive_failures: 1, ..status.tuning.breaker };
     if dice.bool() {

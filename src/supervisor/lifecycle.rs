@@ -1,6 +1,7 @@
 //! A target's task from the outside: what the supervisor writes in the snapshot before its first step and after a
 //! crash, and how long it pauses before the next start.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinError;
@@ -8,6 +9,7 @@ use tracing::error;
 
 use crate::reason::{Cause, Facts, Phase, Reason};
 use crate::status::board::Slot;
+use crate::status::pool::PoolStatus;
 use crate::status::{Attempt, Because, Failure, Line, Moment, Place, Purpose, TargetStatus};
 use crate::target::{Source, Target, TargetName};
 
@@ -31,7 +33,10 @@ pub(super) fn fresh(target: &Target) -> TargetStatus {
         Source::Inline(endpoint) => Some(Place::of(endpoint)),
         Source::File(_) => None,
     };
-    TargetStatus::new(target.name.clone(), target.tuning.clone(), place, Moment::now())
+    TargetStatus {
+        pool: target.pool.as_deref().map(|pool| Arc::new(PoolStatus::new(pool))),
+        ..TargetStatus::new(target.name.clone(), target.tuning.clone(), place, Moment::now())
+    }
 }
 
 /// A bug of ours, and so an error.
@@ -78,7 +83,7 @@ pub(super) fn crashed(slot: &Slot, pause: Duration) {
 /// The same name, another endpoint: a new session and a fresh breaker, the counters go on.
 pub(super) fn renew(slot: &Slot, target: &Target) {
     slot.send_modify(|status| {
-        let counters = std::mem::take(&mut status.counters);
-        *status = TargetStatus { counters, ..fresh(target) };
+        let (counters, pool) = (std::mem::take(&mut status.counters), status.pool.take());
+        *status = TargetStatus { counters, pool, ..fresh(target) };
     });
 }

@@ -41,6 +41,7 @@ fn target(name: &str, host: &str, tuning: Tuning) -> Arc<Target> {
         tuning: Arc::new(tuning),
         own_timings: UrlTimings::default(),
         idle_policy_unset: false,
+        pool: None,
     })
 }
 

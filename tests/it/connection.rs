@@ -33,6 +33,7 @@ pub fn of(source: Source) -> Target {
         tuning: Arc::new(Tuning { connect_timeout: LIMIT, ..Tuning::default() }),
         own_timings: UrlTimings::default(),
         idle_policy_unset: false,
+        pool: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 
 use crate::process::{Daemon, run};
 use crate::web::in_every_state;
@@ -19,6 +20,11 @@ fn readme() -> String {
     fs::read_to_string(README).unwrap()
 }
 
+fn document(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
+    fs::read_to_string(path).unwrap()
+}
+
 /// From a heading to the next one of its level.
 fn section(heading: &str) -> String {
     let text = readme();
@@ -26,13 +32,16 @@ fn section(heading: &str) -> String {
     after.split("\n## ").next().unwrap().to_owned()
 }
 
-/// The insides of the fenced blocks of one language.
+/// The insides of README's fenced blocks of one language.
 fn blocks(language: &str) -> Vec<String> {
-    let text = readme();
+    blocks_of(&readme(), language)
+}
+
+fn blocks_of(text: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     let blocks: Vec<_> =
         text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect();
-    assert!(!blocks.is_empty(), "README has no {language}");
+    assert!(!blocks.is_empty(), "there is no {language}");
     blocks
 }
 
@@ -94,21 +103,24 @@ async fn exported(daemon: &Daemon) -> BTreeMap<String, Family> {
 }
 
 #[test]
-fn the_configurations_in_readme_are_good() {
+fn the_configurations_in_readme_and_about_the_pool_are_good() {
     let folder = tempfile::tempdir().unwrap();
     let env = [("DATABASE_URL", "postgresql://app:sesame@db.example.com/app")];
     // The chart's values are checked with the chart.
-    let configurations = blocks("yaml").into_iter().filter(|block| block.contains("\ntargets:"));
-    let mut tried = 0;
-    for (i, block) in configurations.enumerate() {
+    let own = blocks("yaml").into_iter().filter(|block| block.contains("\ntargets:")).collect::<Vec<_>>();
+    assert!(!own.is_empty());
+    let recipes = document("recipes.md");
+    let (_, pool_recipe) = recipes.split_once("\n### Sessions for the application").unwrap();
+    let pool_recipe = pool_recipe.split("\n## ").next().unwrap();
+    let of_pools = [blocks_of(&document("pool.md"), "yaml"), blocks_of(pool_recipe, "yaml")].concat();
+    assert!(of_pools.iter().all(|block| block.contains("    pool:")), "{of_pools:?}");
+    for (i, block) in [own, of_pools].concat().into_iter().enumerate() {
         let file = folder.path().join(format!("{i}.yaml"));
         fs::write(&file, &block).unwrap();
         let output = run(&["--config.check", &format!("--config.file={}", file.display())], &env);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{said}\n{block}");
-        tried += 1;
     }
-    assert_eq!(tried, 1);
 }
 
 #[tokio::test]

@@ -43,8 +43,9 @@ pub async fn in_every_state() -> (Cluster, Daemon) {
     let url = format!("url: {}", cluster.superuser_url());
     let sleepy = format!("url: {}", cluster.url("sleepy", "sesame", "postgres"));
     let dead = format!("url: postgresql://app@127.0.0.1:{}/db", free_port().unwrap());
+    let pool = format!("pool: {{listen: 127.0.0.1:{}}}", free_port().unwrap());
     let config = targets(&[
-        ("up", &[&url, "ping: {interval: 1s, timeout: 1s}", "refresh: {every: 5s}"]),
+        ("up", &[&url, "ping: {interval: 1s, timeout: 1s}", "refresh: {every: 5s}", &pool]),
         ("down", &[&dead]),
         ("asleep", &[&sleepy, "idle_policy: let_sleep"]),
         ("degraded", &[&url, "role: standby", "required: false", "backoff: {initial: 10s, max: 10s}"]),

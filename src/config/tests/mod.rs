@@ -1,6 +1,7 @@
 //! Whole files in, problems or targets out. Every bad file of `tests/config` has the expected messages beside it.
 
 mod hostile;
+mod pool;
 mod reference;
 
 use std::time::Duration;

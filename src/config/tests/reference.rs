@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::config::tree::{self, Kind};
+use crate::target::pool::{ClientTls, Pool};
 
 const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config.yaml");
 
@@ -38,25 +39,31 @@ fn keys_of_yaml(value: &serde_yaml::Value, path: &str, keys: &mut BTreeSet<Strin
     }
 }
 
-/// The reference, and again with its commented keys (`# key: value`) in place of those that they exclude.
-fn references() -> [String; 2] {
+/// The reference; with its commented keys (`# key: value`) in place of those that they exclude; and once more with the
+/// other way to write a key that has two.
+fn references() -> [String; 3] {
     let text = fs::read_to_string(REFERENCE).unwrap();
-    let uncommented = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("url:"))
-        .map(|line| match line.trim_start().strip_prefix("# ") {
-            Some(rest) if line.starts_with("    # url_file:") || line.starts_with("    # password_file:") => {
-                format!("    {rest}\n")
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("url:"));
+    let mut in_pool = false;
+    let uncommented: String = lines
+        .map(|line| {
+            in_pool |= line == "    # pool:";
+            let commented =
+                ["    # url_file:", "    # password_file:"].iter().any(|key| line.starts_with(key));
+            match line.strip_prefix("    # ").or(line.strip_prefix("    #")) {
+                Some(rest) if in_pool || commented => format!("    {rest}\n"),
+                _ => format!("{line}\n"),
             }
-            _ => format!("{line}\n"),
         })
         .collect();
-    [text, uncommented]
+    let with_files = uncommented.replace("      tls: {}\n", "").replace("      # tls: ", "      tls: ");
+    assert_ne!(uncommented, with_files);
+    [text, uncommented, with_files]
 }
 
 #[test]
 fn the_reference_parses_and_its_values_are_the_defaults() {
-    let [plain, uncommented] = references();
+    let [plain, uncommented, with_files] = references();
     let config = good(&plain);
     assert_eq!(config.warnings, []);
     assert_eq!(*config.targets[0].tuning, crate::target::Tuning::default());
@@ -64,6 +71,13 @@ fn the_reference_parses_and_its_values_are_the_defaults() {
     let other = &good(&uncommented).targets[0];
     assert_eq!(other.source, Source::File("/run/secrets/database-url".into()));
     assert_eq!(other.password_file, Some("/run/secrets/database-password".into()));
+    let least = good("targets: [{name: a, url_file: u, pool: {listen: 127.0.0.1:6432}}]");
+    assert_eq!(config.targets[0].pool, None);
+    assert_eq!(other.pool, least.targets[0].pool);
+    let files = ClientTls::Files { cert: "/run/secrets/tls.crt".into(), key: "/run/secrets/tls.key".into() };
+    let [other, with_files] =
+        [other, &good(&with_files).targets[0]].map(|t| t.pool.as_deref().unwrap().clone());
+    assert_eq!(with_files, Pool { tls: files, ..other });
 }
 
 #[test]
@@ -118,11 +132,12 @@ fn ranges_are_told(node: &tree::Node, schema: &Value, lines: &[&str], above: &st
 
 #[test]
 fn the_reference_tells_the_range_of_every_key_that_has_one() {
-    let [text, _] = references();
-    let lines: Vec<_> = text.lines().collect();
     let mut told = 0;
-    ranges_are_told(&tree::parse(&text).0.unwrap(), &schema(), &lines, "", &mut told);
-    assert!(told >= 20, "{told}");
+    for text in references() {
+        let lines: Vec<_> = text.lines().collect();
+        ranges_are_told(&tree::parse(&text).0.unwrap(), &schema(), &lines, "", &mut told);
+    }
+    assert!(told >= 65, "{told}");
 }
 
 #[test]
@@ -174,6 +189,7 @@ fn the_schema_gives_every_key_a_description_and_every_default() {
             "defaults.password_file",
             "targets.name",
             "targets.password_file",
+            "targets.pool.listen",
             "targets.url",
             "targets.url_file"
         ]
@@ -198,6 +214,10 @@ fn schema_and_reader_agree_on_which_files_are_good() {
         ", keepalives: {count: \"${N}\"}",
         ", required: \"${R}\"",
         ", wake_every: off",
+        ", pool: ",
+        ", pool: {listen: 127.0.0.1:6432, tls: false, mode: \"${MODE}\", size: \"${N}\"}",
+        ", pool: {listen: \"unix:/run/pgtether/.s.PGSQL.6432\", tls: {}}",
+        ", pool: {listen: \"${LISTEN}\", tls: }",
     ] {
         assert!(accepts(&format!("{local}{keys}}}]")), "{keys}");
     }
@@ -209,6 +229,7 @@ fn schema_and_reader_agree_on_which_files_are_good() {
         "missing",
         "entries_that_are_no_mappings",
         "only_a_list",
+        "pool_values",
     ] {
         let text = fs::read_to_string(format!("{GALLERY}/{bad_file}.yaml")).unwrap();
         assert!(!accepts(&text), "{bad_file}");
@@ -219,6 +240,14 @@ fn schema_and_reader_agree_on_which_files_are_good() {
         ", url_file: x",
         ", refresh: {jitter: 2}",
         ", keepalives: {idle: ''}",
+        ", pool: {}",
+        ", pool: {listen: 6432}",
+        ", pool: {listen: 127.0.0.1}",
+        ", pool: {listen: /run/.s.PGSQL.6432}",
+        ", pool: {listen: 127.0.0.1:6432, auth: trust, tls: {cert_file: a}}",
+        ", pool: {listen: 127.0.0.1:6432, auth: trust, tls: {key_file: a}}",
+        ", pool: {listen: 127.0.0.1:6432, auth: md5}",
+        ", pool: {listen: 127.0.0.1:6432, auth: trust, size: 0}",
     ] {
         assert!(!accepts(&format!("{local}{keys}}}]")), "{keys}");
         assert!(read(&format!("{local}{keys}}}]")).is_err(), "{keys}");

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::http::routes::answer;
-use crate::status::sample::{ago, lost, starting, tuned, up};
+use crate::status::sample::{ago, lost, pooled, starting, tuned, up};
 
 /// A whole answer.
 pub(super) struct Answer {
@@ -421,7 +421,7 @@ async fn the_api_tells_everything_of_a_view() {
         because: Because::Breaker,
     };
     down.pings.push(None);
-    let (app, _) = Plan::new(vec![down, up("primary", now)]).build();
+    let (app, _) = Plan::new(vec![down, pooled(up("primary", now))]).build();
     let document = get(&app, "/api/v1/targets").await.json();
     assert_eq!(document["status"], "failing");
     let (archive, primary) = (&document["targets"][0], &document["targets"][1]);
@@ -436,4 +436,11 @@ async fn the_api_tells_everything_of_a_view() {
     assert_eq!(primary["place"]["host"], "db.example.org");
     assert_eq!(primary["session"]["tls_version"], "TLSv1.3");
     assert_eq!(primary["attempt"], serde_json::json!({"doing": "nothing"}));
+    let pool = serde_json::json!({
+        "listen": "127.0.0.1:6432", "mode": "transaction", "size": 10, "max_clients": 1000,
+        "clients": {"login": 0, "idle": 2, "waiting": 1, "active": 1},
+        "servers": {"login": 0, "idle": 1, "testing": 1, "active": 1},
+        "checkouts": 3, "failures": {"busy": 1, "down": 0, "permanent": 0, "draining": 0},
+    });
+    assert_eq!((&primary["pool"], archive.get("pool")), (&pool, None));
 }

@@ -185,7 +185,9 @@ async fn await_instances(monitoring: &Monitoring, count: f64) {
 fn start(folder: &Path, address: SocketAddr) -> Daemon {
     let config = format!("--config.file={}", folder.join(CONFIG).display());
     let web = format!("--web.config.file={}", folder.join(WEB_CONFIG).display());
-    Daemon::start_bare(&[&config, &web, &format!("--web.listen-address={address}")], &[])
+    // Each instance has a door of its own.
+    let pool = format!("127.0.0.2:{}", address.port());
+    Daemon::start_bare(&[&config, &web, &format!("--web.listen-address={address}")], &[("POOL", &pool)])
 }
 
 /// Nine targets with one weakness each, or none.
@@ -205,7 +207,7 @@ fn configuration(folder: &TempDir, steady: &Cluster, shaky: &Cluster, way: u16) 
     let refresh = "refresh: {every: 2s}";
     let often = "backoff: {initial: 100ms, max: 500ms}";
     targets(&[
-        ("main", &[&of_shaky("require"), hasty, refresh, often]),
+        ("main", &[&of_shaky("require"), hasty, refresh, often, "pool: {listen: '${POOL}'}"]),
         ("optional", &[&of_shaky("disable"), hasty, refresh, often, "required: false"]),
         ("calm", &[&url("calm", steady.port(), "disable"), ping, refresh]),
         ("asleep", &[&url("sleepy", steady.port(), "disable"), "idle_policy: let_sleep"]),

@@ -1,0 +1,429 @@
+//! One client, from its first byte to its last.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::debug;
+
+use super::apology::{Apology, Heard};
+use super::greet::{self, Greeted, Host, Newcomer};
+use super::keeper::Chore;
+use super::link::{Left, Link};
+use super::message::{self, Severity, Words};
+use super::place::Seat;
+use super::refusal::Refusal;
+use super::registry::{Order, Registered};
+use super::relay::{Ended, Relay, poll_first, poll_out};
+use super::server::Server;
+use super::settings::Settings;
+use super::shared::Shared;
+use super::statements::ClientStatements;
+use super::wire::{Frame, Violation};
+use crate::connection::Stream;
+use crate::status::pool::{ClientState, ServerState};
+use crate::target::pool::Mode;
+
+/// TLS, startup and password together. PostgreSQL's `authentication_timeout` is a minute; nobody types here.
+const LOGIN: Duration = Duration::from_secs(15);
+/// How long a client may take to read what it is told last.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// What a client sends while it waits is taken up to here.
+const EARLY: usize = 1 << 16;
+
+/// A client that is let in.
+struct Client {
+    shared: Arc<Shared>,
+    seat: Seat,
+    registered: Registered,
+    stream: Stream,
+    /// What the client has not read yet.
+    to_client: Vec<u8>,
+    statements: ClientStatements,
+    settings: Settings,
+    /// Of COPY data that nobody wants any more: so much is still to come.
+    skip: usize,
+}
+
+/// Why a client is not served any more.
+enum Farewell {
+    /// There is nobody to tell.
+    Gone,
+    Told(Refusal),
+    Violation(Violation),
+    /// The session was lost under it.
+    Lost(&'static str),
+}
+
+/// Serves one connection.
+pub async fn serve(shared: Arc<Shared>, stream: Stream, seat: Seat, peer: String) {
+    let deadline = Instant::now() + LOGIN;
+    match timeout_at(deadline, let_in(&shared, stream)).await {
+        Ok(Some(newcomer)) => welcome(shared, seat, newcomer, &peer).await,
+        Ok(None) => {}
+        Err(_) => debug!(target = %shared.name, peer, within = ?LOGIN, "a client did not log in in time"),
+    }
+}
+
+async fn let_in(shared: &Arc<Shared>, stream: Stream) -> Option<Newcomer> {
+    let host = match shared.host().await {
+        Ok(host) => host,
+        Err(facts) => {
+            let words = Words {
+                severity: Severity::Fatal,
+                sqlstate: "57P03",
+                message: format!("pgtether cannot read what \"{}\" needs: {facts}", shared.name).into(),
+                detail: None,
+                hint: Some("pgtether's log and status page say more.".into()),
+            };
+            let mut out = Vec::new();
+            message::error(&mut out, &words);
+            let _ = timeout(FAREWELL, last_words(stream, &out)).await;
+            return None;
+        }
+    };
+    let host = Host {
+        auth: host.auth,
+        acceptor: host.acceptor.as_deref(),
+        user: &host.user,
+        database: &host.database,
+        verifier: host.verifier.as_deref(),
+        demand_tls: host.demand_tls,
+    };
+    match greet::greet(stream, host).await {
+        Ok(Greeted::Client(newcomer)) => Some(*newcomer),
+        Ok(Greeted::Cancel(key, stream)) => {
+            shared.cancel(&key, stream);
+            None
+        }
+        Err(refused) => {
+            debug!(target = %shared.name, ?refused, "a client was not let in");
+            None
+        }
+    }
+}
+
+async fn welcome(shared: Arc<Shared>, seat: Seat, newcomer: Newcomer, peer: &str) {
+    let Newcomer { stream, startup, pending } = newcomer;
+    let Some(registered) = shared.registry.enter(startup.minor) else {
+        return;
+    };
+    let mut client = Client {
+        shared,
+        seat,
+        registered,
+        stream,
+        to_client: pending,
+        statements: ClientStatements::default(),
+        settings: Settings::default(),
+        skip: 0,
+    };
+    debug!(target = %client.shared.name, peer, user = startup.user, "a client is let in");
+    let farewell = match client.introduce(&startup.parameters).await {
+        Ok(()) => client.stay().await,
+        Err(farewell) => farewell,
+    };
+    client.farewell(farewell).await;
+}
+
+impl Client {
+    /// AuthenticationOk and what follows it, once the server's parameters are known.
+    async fn introduce(
+        &mut self,
+        asked: &std::collections::BTreeMap<String, String>,
+    ) -> Result<(), Farewell> {
+        if let Some(refusal) = self.shared.refuses_all() {
+            return Err(Farewell::Told(refusal));
+        }
+        if self.shared.parameters().is_none() {
+            // The first session brings them.
+            let server = self.wait(&mut Vec::new()).await?;
+            self.shared.give_back(server);
+        }
+        let parameters = self.shared.parameters().unwrap_or_default();
+        self.settings = Settings::tracked(&parameters).with(asked);
+        let out = &mut self.to_client;
+        message::authentication_ok(out);
+        for (name, value) in parameters.iter() {
+            message::parameter_status(out, name, self.settings.get(name).unwrap_or(value));
+        }
+        let entry = &self.registered.entry;
+        message::backend_key_data(out, entry.process_id, entry.secret());
+        message::ready_for_query(out, b'I');
+        Ok(())
+    }
+
+    /// Until the client leaves, or cannot be served any more.
+    async fn stay(&mut self) -> Farewell {
+        let mut first = Vec::new();
+        loop {
+            self.seat.is_now(ClientState::Idle);
+            first = match self.question(first).await {
+                Ok(first) => first,
+                Err(farewell) => return farewell,
+            };
+            let server = match self.obtain(&mut first).await {
+                Ok(server) => server,
+                Err(Farewell::Told(refusal)) => {
+                    first = match self.apologise(refusal, &first).await {
+                        Ok(()) => Vec::new(),
+                        Err(farewell) => return farewell,
+                    };
+                    continue;
+                }
+                Err(farewell) => return farewell,
+            };
+            first = match self.transact(server, first).await {
+                Ok(()) => Vec::new(),
+                Err(farewell) => return farewell,
+            };
+        }
+    }
+
+    /// Waits for the first bytes of something that needs a session.
+    async fn question(&mut self, mut have: Vec<u8>) -> Result<Vec<u8>, Farewell> {
+        loop {
+            while !have.is_empty() {
+                let skipped = self.skip.min(have.len());
+                self.skip -= skipped;
+                have.drain(..skipped);
+                match Frame::read(&have).map_err(Farewell::Violation)? {
+                    None => break,
+                    Some(Frame { tag: b'X', .. }) => return Err(Farewell::Gone),
+                    // Data of a COPY that has failed was still on its way.
+                    Some(Frame { tag: b'd' | b'c' | b'f', len }) => self.skip = len,
+                    Some(_) => return Ok(have),
+                }
+            }
+            let more = poll_fn(|cx| self.poll_idle(cx)).await?;
+            if have.is_empty() { have = more } else { have.extend(more) }
+        }
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, Farewell>> {
+        if self.registered.entry.order(cx) != Order::GoOn {
+            return Poll::Ready(Err(Farewell::Told(Refusal::draining())));
+        }
+        if !self.to_client.is_empty() && ready!(poll_out(&mut self.stream, &mut self.to_client, cx)).is_err()
+        {
+            return Poll::Ready(Err(Farewell::Gone));
+        }
+        Poll::Ready(match ready!(poll_first(&mut self.stream, cx)) {
+            Ok(bytes) if !bytes.is_empty() => Ok(bytes),
+            Ok(_) | Err(_) => Err(Farewell::Gone),
+        })
+    }
+
+    /// A session that is ready for this client: proven where it was quiet for long, with the client's settings.
+    async fn obtain(&mut self, first: &mut Vec<u8>) -> Result<Server, Farewell> {
+        loop {
+            let mut server = match self.shared.stock.take() {
+                Some(server) => {
+                    self.shared.status.checked_out(Duration::ZERO);
+                    server
+                }
+                None => self.wait(first).await?,
+            };
+            if self.shared.is_doubtful(&server) {
+                server.place.is_now(ServerState::Testing);
+                let limit = self.shared.terms().target.tuning.ping.timeout;
+                if !timeout(limit, server.ping()).await.unwrap_or(false) {
+                    self.shared.chore(Chore::Close(server));
+                    continue;
+                }
+            }
+            server.place.is_now(ServerState::Active);
+            if server.settings.is_same(&self.settings) {
+                return Ok(server);
+            }
+            if let Some(server) = self.dress(server).await? {
+                return Ok(server);
+            }
+        }
+    }
+
+    /// Gives the session the client's settings; `None` where it has ended meanwhile.
+    async fn dress(&mut self, mut server: Server) -> Result<Option<Server>, Farewell> {
+        let before = std::mem::replace(&mut server.settings, self.settings.clone());
+        let Some(sql) = before.change_to(&self.settings) else {
+            return Ok(Some(server));
+        };
+        let limit = self.shared.terms().target.tuning.ping.timeout;
+        let said = match timeout(limit, server.run(&sql)).await {
+            Ok(Ok(said)) => said,
+            Ok(Err(_)) | Err(_) => {
+                self.shared.chore(Chore::Close(server));
+                return Ok(None);
+            }
+        };
+        if let Some(error) = said.error {
+            server.settings = before;
+            self.shared.give_back(server);
+            return Err(Farewell::Told(Refusal::settings(error)));
+        }
+        // The server spells some values its own way: the client is told how.
+        for (name, value) in
+            server.settings.iter().filter(|(name, value)| self.settings.get(name) != Some(value))
+        {
+            message::parameter_status(&mut self.to_client, name, value);
+        }
+        self.settings = server.settings.clone();
+        Ok(Some(server))
+    }
+
+    /// Waits in the queue. What the client sends meanwhile is kept in `first`, up to a bound.
+    async fn wait(&mut self, first: &mut Vec<u8>) -> Result<Server, Farewell> {
+        self.seat.is_now(ClientState::Waiting);
+        let since = Instant::now();
+        let shared = Arc::clone(&self.shared);
+        let mut waiting = shared.stock.wait(since, since + shared.terms().pool.wait_timeout);
+        let granted = poll_fn(|cx| {
+            if let Poll::Ready(granted) = waiting.poll(cx) {
+                return Poll::Ready(
+                    granted.unwrap_or_else(|| Err(Refusal::draining())).map_err(Farewell::Told),
+                );
+            }
+            if self.registered.entry.order(cx) != Order::GoOn {
+                return Poll::Ready(Err(Farewell::Told(Refusal::draining())));
+            }
+            while first.len() < EARLY {
+                match poll_first(&mut self.stream, cx) {
+                    Poll::Ready(Ok(bytes)) if !bytes.is_empty() => first.extend(bytes),
+                    Poll::Ready(_) => return Poll::Ready(Err(Farewell::Gone)),
+                    Poll::Pending => break,
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        match &granted {
+            Ok(_) => shared.status.checked_out(since.elapsed()),
+            Err(Farewell::Told(refusal)) => {
+                if let Some(why) = refusal.why {
+                    shared.status.checkout_failed(why);
+                }
+            }
+            Err(_) => {}
+        }
+        granted
+    }
+
+    /// Relays until the session is free, and gives it back.
+    async fn transact(&mut self, mut server: Server, first: Vec<u8>) -> Result<(), Farewell> {
+        let for_good = self.shared.terms().pool.mode == Mode::Session;
+        self.seat.is_now(ClientState::Active);
+        self.registered.entry.hold(Some(Arc::clone(&server.backend)));
+        let mut link = Link::new(!for_good);
+        let mut relay = Relay {
+            shared: &self.shared,
+            registered: &self.registered,
+            client: &mut self.stream,
+            server: &mut server,
+            link: &mut link,
+            statements: &mut self.statements,
+            settings: &mut self.settings,
+            for_good,
+            first,
+            to_client: std::mem::take(&mut self.to_client),
+            to_server: Vec::new(),
+            asked: None,
+            over: false,
+        };
+        let ended = poll_fn(|cx| relay.poll(cx)).await;
+        self.to_client = std::mem::take(&mut relay.to_client);
+        let sent_all = relay.to_server.is_empty();
+        self.registered.entry.hold(None);
+        server.used = server.heard;
+        let left = if sent_all { link.left() } else { Left::Broken };
+        match ended {
+            Ended::Free if for_good => {
+                self.shared.chore(Chore::Wash { server, left, reset: true });
+                Err(Farewell::Told(Refusal::draining()))
+            }
+            Ended::Free => {
+                self.shared.give_back(server);
+                Ok(())
+            }
+            Ended::ClientGone(violation) => {
+                let left = if violation.is_some() { Left::Broken } else { left };
+                self.shared.chore(Chore::Wash { server, left, reset: for_good });
+                Err(violation.filter(|_| link.can_tell()).map_or(Farewell::Gone, Farewell::Violation))
+            }
+            Ended::ServerGone(violation) => {
+                self.shared.chore(Chore::Close(server));
+                let told = link.was_told() || !link.can_tell();
+                Err(match violation {
+                    _ if told => Farewell::Gone,
+                    None => Farewell::Lost("the server closed the connection unexpectedly"),
+                    Some(_) => Farewell::Lost("the server's answer is not PostgreSQL's protocol"),
+                })
+            }
+            Ended::Cut => {
+                self.shared.chore(Chore::Close(server));
+                Err(match link.can_tell() {
+                    true => {
+                        Farewell::Lost("the server has been silent for too long, and its database is down")
+                    }
+                    false => Farewell::Gone,
+                })
+            }
+        }
+    }
+
+    /// Answers with the error what the client has asked, until it has nothing under way.
+    async fn apologise(&mut self, refusal: Refusal, first: &[u8]) -> Result<(), Farewell> {
+        let mut apology = Apology::new(refusal);
+        let mut heard = apology.hear(first, &mut self.to_client).map_err(Farewell::Violation)?;
+        self.seat.is_now(ClientState::Idle);
+        loop {
+            match heard {
+                Heard::Terminate => return Err(Farewell::Gone),
+                Heard::All => return Ok(()),
+                Heard::More => {}
+            }
+            let bytes = poll_fn(|cx| self.poll_idle(cx)).await?;
+            heard = apology.hear(&bytes, &mut self.to_client).map_err(Farewell::Violation)?;
+        }
+    }
+
+    /// The last words, where there are any. They are not waited for longer than a moment.
+    async fn farewell(mut self, farewell: Farewell) {
+        let out = &mut self.to_client;
+        let fatal = |sqlstate, message: String| Words {
+            severity: Severity::Fatal,
+            sqlstate,
+            message: message.into(),
+            detail: None,
+            hint: None,
+        };
+        match &farewell {
+            Farewell::Gone => {}
+            Farewell::Told(refusal) => refusal.write(out, Severity::Fatal),
+            Farewell::Violation(violation) => {
+                message::error(out, &fatal(violation.sqlstate, violation.message.to_string()));
+            }
+            Farewell::Lost(how) => {
+                let words = Words {
+                    hint: Some("Whether the last statement took effect is not known; connect again.".into()),
+                    ..fatal("08006", format!("{how}; the session with \"{}\" is lost", self.shared.name))
+                };
+                message::error(out, &words);
+            }
+        }
+        let _ = timeout(FAREWELL, last_words(self.stream, out)).await;
+    }
+}
+
+/// Says them and hangs up. What the client still sends is read: to close over unread bytes is to reset, and a reset eats
+/// the last words.
+pub async fn last_words(mut stream: Stream, words: &[u8]) -> io::Result<()> {
+    stream.write_all(words).await?;
+    stream.shutdown().await?;
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}

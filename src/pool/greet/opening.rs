@@ -1,0 +1,121 @@
+//! The beginning of a conversation: protected or not, and the first packet that means something.
+
+use std::mem;
+
+use bytes::Bytes;
+
+use super::startup::{self, Hello, Packet};
+use super::tls::{Acceptor, HANDSHAKE, Secured};
+use super::wire::{self, Stop, body, exactly, send};
+use super::{CancelKey, Refused};
+use crate::connection::Stream;
+use crate::pool::message::Words;
+
+/// A client's stream, and what protects it.
+pub struct Line<'a> {
+    pub stream: Stream,
+    /// `None` for a plain one.
+    pub secured_by: Option<&'a Acceptor>,
+}
+
+/// What a client came for.
+#[derive(Debug)]
+pub enum First {
+    Hello(Hello),
+    Cancel(CancelKey),
+}
+
+/// What the next packets lead to.
+enum Step<'a> {
+    Done(First),
+    /// The client waits for the handshake, of which these bytes have been read already.
+    Handshake(&'a Acceptor, Bytes),
+}
+
+/// What a client has asked for already: each of it once.
+#[derive(Default)]
+struct Asked {
+    anything: bool,
+    tls: bool,
+    gss: bool,
+}
+
+/// Reads up to the first packet that means something, shaking hands on the way if the client wishes.
+pub async fn open(stream: Stream, acceptor: Option<&Acceptor>) -> Result<(Line<'_>, First), Refused> {
+    let mut line = Line { stream, secured_by: None };
+    let mut asked = Asked::default();
+    loop {
+        match line.next(acceptor, &mut asked).await {
+            Ok(Step::Done(first)) => return Ok((line, first)),
+            Ok(Step::Handshake(acceptor, head)) => line = line.secure(acceptor, head).await?,
+            Err(stop) => return Err(line.end(stop).await),
+        }
+    }
+}
+
+impl<'a> Line<'a> {
+    /// Ends it, in words if there are any.
+    pub async fn end(self, stop: Stop) -> Refused {
+        match stop {
+            Stop::Gone => Refused::Gone,
+            Stop::Broken(why) => Refused::Told(why),
+            Stop::Unwelcome(words) => {
+                wire::turn_away(self.stream, b"", &words).await;
+                let Words { message, detail, .. } = *words;
+                Refused::Told(detail.map_or(message.to_string(), |detail| format!("{message}: {detail}")))
+            }
+        }
+    }
+
+    /// Reads on, and answers, until there is something to do. It runs at most four times: once for each kind of
+    /// encryption, and for what comes then.
+    async fn next(&mut self, acceptor: Option<&'a Acceptor>, asked: &mut Asked) -> Result<Step<'a>, Stop> {
+        loop {
+            let word = exactly(&mut self.stream).await?;
+            let is_first = !mem::replace(&mut asked.anything, true);
+            if is_first && word[0] == HANDSHAKE {
+                let Some(acceptor) = acceptor else {
+                    // In plain words, to a client that waits for those of TLS, it would mean nothing.
+                    return Err(Stop::Broken("it began with TLS, which is off here".to_owned()));
+                };
+                return Ok(Step::Handshake(acceptor, Bytes::copy_from_slice(&word)));
+            }
+            match startup::decode(&body(&mut self.stream, startup::length(word)?).await?)? {
+                Packet::Startup(hello) => return Ok(Step::Done(First::Hello(hello))),
+                Packet::Cancel(key) => return Ok(Step::Done(First::Cancel(key))),
+                Packet::SslRequest if self.secured_by.is_none() && !asked.tls => {
+                    asked.tls = true;
+                    let Some(acceptor) = acceptor else {
+                        send(&mut self.stream, b"N").await?;
+                        continue;
+                    };
+                    send(&mut self.stream, b"S").await?;
+                    return Ok(Step::Handshake(acceptor, Bytes::new()));
+                }
+                Packet::GssEncRequest if self.secured_by.is_none() && !asked.gss => {
+                    asked.gss = true;
+                    send(&mut self.stream, b"N").await?;
+                }
+                Packet::SslRequest | Packet::GssEncRequest => {
+                    return Err(Words::fatal("08P01", "encryption was asked for once too often").into());
+                }
+            }
+        }
+    }
+
+    async fn secure(self, acceptor: &'a Acceptor, head: Bytes) -> Result<Line<'a>, Refused> {
+        let is_direct = !head.is_empty();
+        match acceptor.accept(head, self.stream).await {
+            Ok(Secured { stream, is_named }) => {
+                let line = Line { stream, secured_by: Some(acceptor) };
+                if is_direct && !is_named {
+                    let words =
+                        Words::fatal("08P01", "TLS without a request for it needs \"postgresql\" in ALPN");
+                    return Err(line.end(words.into()).await);
+                }
+                Ok(line)
+            }
+            Err(why) => Err(Refused::Told(format!("TLS handshake: {why}"))),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Packets and messages of a client that is not in yet, read to their last byte and no further.
+//!
+//! Nothing is ever read ahead. So no plain byte can be taken for a protected one when TLS begins in between
+//! (CVE-2021-23222), and nothing has to be handed on but the stream. Knows nothing of what the messages mean.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::tls::{is_end, why};
+use crate::connection::Stream;
+use crate::pool::message::{self, Words};
+
+/// The longest answer to a password request: PostgreSQL's own limit for SASL.
+const MAX_ANSWER: usize = 1024;
+/// A refusal is a courtesy: nobody may keep us longer with it, or with more than that.
+const FAREWELL: Duration = Duration::from_secs(1);
+const MAX_UNREAD: u64 = 64 * 1024;
+
+/// Why a conversation ends before the client is in.
+#[derive(Debug)]
+pub enum Stop {
+    /// The client is gone, and nobody needs to know.
+    Gone,
+    /// It is gone, and this is why.
+    Broken(String),
+    /// It has to be told.
+    Unwelcome(Box<Words<'static>>),
+}
+
+impl From<Words<'static>> for Stop {
+    fn from(words: Words<'static>) -> Self {
+        Stop::Unwelcome(Box::new(words))
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        match error.kind() {
+            UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => Stop::Gone,
+            _ if is_end(&error) => Stop::Gone,
+            _ => Stop::Broken(why(&error)),
+        }
+    }
+}
+
+pub async fn exactly<const N: usize>(stream: &mut Stream) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// So many bytes; the caller has checked the number.
+pub async fn body(stream: &mut Stream, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// The client's answer to a password request.
+pub async fn answer(stream: &mut Stream) -> Result<Vec<u8>, Stop> {
+    let [tag, length @ ..] = exactly::<5>(stream).await?;
+    if tag != b'p' {
+        let message = format!("expected SASL response, got message type \"{}\"", tag.escape_ascii());
+        return Err(Words::fatal("08P01", message).into());
+    }
+    match usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX).checked_sub(4) {
+        Some(length @ ..=MAX_ANSWER) => Ok(body(stream, length).await?),
+        _ => Err(Words::fatal("08P01", "invalid length of SASL response").into()),
+    }
+}
+
+pub async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+/// Tells a client why it is turned away, and hangs up so that it can read that: a socket that is closed while
+/// something lies unread in it is reset, and a reset takes the last words with it.
+pub async fn turn_away(mut stream: Stream, said_before: &[u8], words: &Words<'_>) {
+    let mut bytes = said_before.to_vec();
+    message::error(&mut bytes, words);
+    let farewell = async {
+        send(&mut stream, &bytes).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(MAX_UNREAD), &mut tokio::io::sink()).await
+    };
+    // However it ends, it ends.
+    let _: Result<io::Result<u64>, _> = timeout(FAREWELL, farewell).await;
+}

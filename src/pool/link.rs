@@ -1,0 +1,450 @@
+//! One client on one server session: what passes between them, what is changed on the way, and when the session is
+//! free again.
+//!
+//! Headers are read, and the few messages that matter; all else passes as bytes, a message in parts as it comes. Knows
+//! no sockets and no clocks: bytes in, bytes out.
+//!
+//! Renaming prepared statements must not disturb the order of answers. So nothing is answered here: where a client's
+//! Parse or Close has nothing to do on the server, a Close of a name that no server knows goes in its place, whose
+//! answer comes at the right moment and is passed on as what the client waits for.
+
+mod edit;
+mod expect;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use self::edit::Edited;
+use self::edit::{Cut, Flow};
+use self::expect::{Answer, Expect, Expected, Undo};
+use super::statements::{Catalog, ClientStatements, ServerStatements, Statement, server_name};
+use super::wire::{Frame, Violation, put, text};
+
+/// A statement's text is kept for the sessions to come; longer ones can be prepared without a name.
+const LONGEST_STATEMENT: usize = 1 << 20;
+/// Names of portals and statements, and what else is read of a message, are no longer.
+const LONGEST_READ: usize = 1 << 16;
+/// What statements are called that no server has: nothing of the catalog has the number 0.
+const NOBODY: u64 = 0;
+
+/// The state between a client and its session.
+#[derive(Debug)]
+pub struct Link {
+    /// Whether named statements are kept over sessions.
+    renames: bool,
+    from_client: Flow,
+    from_server: Flow,
+    expected: Expected,
+    /// Of the last ReadyForQuery: idle, in a transaction, in a failed one.
+    status: u8,
+    /// Messages of the extended protocol were sent, and no Sync after them.
+    unsynced: bool,
+    /// The server takes COPY data.
+    copying: bool,
+    /// The server has said why it ends the session.
+    fatal: bool,
+}
+
+/// What the link works on beside the bytes.
+#[derive(Debug)]
+pub struct Desk<'a> {
+    pub catalog: &'a mut Catalog,
+    pub client: &'a mut ClientStatements,
+    pub server: &'a mut ServerStatements,
+}
+
+/// What the client's bytes came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    More,
+    /// The client says goodbye; what follows is not read.
+    Terminate,
+}
+
+/// What a session that its client has left needs before another may have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing: it is between transactions.
+    Clean,
+    /// It waits inside a transaction.
+    InTransaction,
+    /// It still works for the client that has gone; so many ReadyForQuery are to come.
+    Busy { ready: usize, synced: bool },
+    /// A message was cut off in its middle, or COPY data is waited for: nobody can go on from here.
+    Broken,
+}
+
+impl Link {
+    pub fn new(renames: bool) -> Self {
+        Link {
+            renames,
+            from_client: Flow::default(),
+            from_server: Flow::default(),
+            expected: Expected::default(),
+            status: b'I',
+            unsynced: false,
+            copying: false,
+            fatal: false,
+        }
+    }
+
+    /// Nothing is under way and no transaction is open: another client may have the session.
+    pub fn is_free(&self) -> bool {
+        self.status == b'I' && self.is_quiet()
+    }
+
+    /// Both sides are between messages and nobody owes an answer; a transaction may be open.
+    fn is_quiet(&self) -> bool {
+        !self.awaits_answer() && self.between_messages()
+    }
+
+    fn between_messages(&self) -> bool {
+        self.from_client.between_messages() && self.from_server.between_messages()
+    }
+
+    /// The server owes an answer, or the client a Sync.
+    pub fn awaits_answer(&self) -> bool {
+        self.unsynced || self.expected.ready() > 0
+    }
+
+    /// The server has told why it ends the session; the client has it.
+    pub fn was_told(&self) -> bool {
+        self.fatal
+    }
+
+    /// The client can be told something: no message to it is half-way.
+    pub fn can_tell(&self) -> bool {
+        self.from_server.between_messages()
+    }
+
+    /// In what state the client leaves the session.
+    pub fn left(&self) -> Left {
+        if self.fatal || self.copying || !self.between_messages() {
+            Left::Broken
+        } else if !self.awaits_answer() {
+            if self.status == b'I' { Left::Clean } else { Left::InTransaction }
+        } else {
+            Left::Busy { ready: self.expected.ready() + usize::from(self.unsynced), synced: !self.unsynced }
+        }
+    }
+
+    /// Bytes from the client, on their way to the server.
+    pub fn client_said(
+        &mut self,
+        chunk: &[u8],
+        out: &mut Vec<u8>,
+        desk: &mut Desk<'_>,
+    ) -> Result<(Edited, Asked), Violation> {
+        let held = match self.from_client.take_held(chunk) {
+            Some(held) => held,
+            None => return Ok((Edited::Changed, Asked::More)),
+        };
+        let bytes = held.as_deref().unwrap_or(chunk);
+        let mut cut = Cut::new(bytes, out, held.is_some());
+        let mut asked = Asked::More;
+        while let Some(rest) = self.from_client.next(&mut cut) {
+            let Some(frame) = Frame::read(rest)? else {
+                self.from_client.hold(&mut cut, Frame::HEADER);
+                break;
+            };
+            if frame.tag == b'X' {
+                cut.drop_rest();
+                asked = Asked::Terminate;
+                break;
+            }
+            self.client_message(frame, rest, &mut cut, desk)?;
+        }
+        Ok((cut.finish(), asked))
+    }
+
+    fn client_message(
+        &mut self,
+        frame: Frame,
+        rest: &[u8],
+        cut: &mut Cut<'_, '_>,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Violation> {
+        match frame.tag {
+            b'Q' | b'F' => self.expected.push(Expect::Ready { sync: false }),
+            b'S' => self.client_sync(),
+            b'P' | b'B' | b'D' | b'C' => {
+                self.unsynced = true;
+                if self.renames {
+                    return self.extended(frame, rest, cut, desk);
+                }
+            }
+            b'E' | b'H' => self.unsynced = true,
+            b'd' => {}
+            b'c' | b'f' => match self.copying {
+                true => self.copying = false,
+                false => self.expected.push(Expect::CopyEnd),
+            },
+            other => {
+                return Err(Violation::new(format!("a client sent a message of type 0x{other:02x}")));
+            }
+        }
+        self.from_client.pass(cut, frame.len);
+        Ok(())
+    }
+
+    fn client_sync(&mut self) {
+        self.unsynced = false;
+        // A server that takes COPY data reads over it.
+        if !self.copying {
+            self.expected.push(Expect::Ready { sync: true });
+        }
+    }
+
+    /// The messages that may name a statement.
+    fn extended(
+        &mut self,
+        frame: Frame,
+        rest: &[u8],
+        cut: &mut Cut<'_, '_>,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Violation> {
+        let have = &rest[Frame::HEADER..rest.len().min(frame.len)];
+        let is_whole = rest.len() >= frame.len;
+        match frame.tag {
+            b'P' => match text(have) {
+                Some((b"", _)) => {
+                    self.expected.push(Expect::Parse { answer: Answer::Pass, undo: None });
+                    self.from_client.pass(cut, frame.len);
+                }
+                Some(_) if frame.len > LONGEST_STATEMENT => return Err(too_long("a named statement")),
+                Some((name, body)) if is_whole => {
+                    self.parse(name, body, cut, desk)?;
+                    cut.skip(frame.len);
+                }
+                None if is_whole => self.from_client.pass(cut, frame.len),
+                _ => self.collect(frame, cut, LONGEST_STATEMENT)?,
+            },
+            b'B' => match text(have).and_then(|(portal, rest)| Some((portal, text(rest)?))) {
+                Some((portal, (name, _))) => match desk.client.get(name).cloned() {
+                    Some(statement) => {
+                        self.provide(&statement, cut, desk);
+                        let names = portal.len() + name.len() + 2;
+                        let new = [portal, b"\0", &statement.server_name()].concat();
+                        let len = frame.len - 1 - names + new.len();
+                        cut.insert(b"B");
+                        cut.insert(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+                        cut.insert(&new);
+                        cut.skip(Frame::HEADER + names);
+                        self.from_client.pass(cut, frame.len - Frame::HEADER - names);
+                    }
+                    None => self.from_client.pass(cut, frame.len),
+                },
+                // Not a Bind at all: the server will say so.
+                None if is_whole => self.from_client.pass(cut, frame.len),
+                None => self.collect(frame, cut, LONGEST_READ)?,
+            },
+            _ if !is_whole => self.collect(frame, cut, LONGEST_READ)?,
+            _ => match have.split_first() {
+                Some((b'S', name)) if frame.tag == b'D' => {
+                    let name = text(name).map(|(name, _)| name).unwrap_or_default();
+                    match desk.client.get(name).cloned() {
+                        Some(statement) => {
+                            self.provide(&statement, cut, desk);
+                            cut.message(b'D', &[b"S", &statement.server_name()]);
+                            cut.skip(frame.len);
+                        }
+                        None => self.from_client.pass(cut, frame.len),
+                    }
+                }
+                Some((b'S', name)) => {
+                    let name = text(name).map(|(name, _)| name).unwrap_or_default();
+                    self.close(name, frame, cut, desk);
+                }
+                _ => {
+                    if frame.tag == b'C' {
+                        self.expected.push(Expect::Close { answer: Answer::Pass, undo: None });
+                    }
+                    self.from_client.pass(cut, frame.len);
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Waits for the whole message, or for as much of it as can hold what is read.
+    fn collect(&mut self, frame: Frame, cut: &mut Cut<'_, '_>, most: usize) -> Result<(), Violation> {
+        let have = cut.left();
+        if have > most {
+            return Err(too_long("a name"));
+        }
+        // Where the names end is not known: twice as much is looked at again.
+        let need = if frame.len <= most { frame.len } else { have * 2 + Frame::HEADER };
+        self.from_client.hold(cut, need);
+        Ok(())
+    }
+
+    /// A named Parse.
+    fn parse(
+        &mut self,
+        name: &[u8],
+        body: &[u8],
+        cut: &mut Cut<'_, '_>,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Violation> {
+        if let Some(known) = desk.client.get(name).cloned() {
+            // The name is taken: the server finds the same of its own, and says so.
+            self.provide(&known, cut, desk);
+            cut.message(b'P', &[&known.server_name(), body]);
+            self.expected.push(Expect::Parse { answer: Answer::Pass, undo: None });
+            return Ok(());
+        }
+        let statement = desk.catalog.intern(body);
+        desk.client.insert(name, Arc::clone(&statement))?;
+        let taken_back = Undo::Named { name: name.into() };
+        if desk.server.touch(statement.id) {
+            cut.message(b'C', &[b"S", &server_name(NOBODY)]);
+            self.expected.push(Expect::Close { answer: Answer::AsParse, undo: Some(Box::new(taken_back)) });
+        } else {
+            let undo = Undo::Both { id: statement.id, name: name.into() };
+            self.tell(&statement, Answer::Pass, undo, cut, desk);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the session has the statement.
+    fn provide(&mut self, statement: &Arc<Statement>, cut: &mut Cut<'_, '_>, desk: &mut Desk<'_>) {
+        if !desk.server.touch(statement.id) {
+            self.tell(statement, Answer::Swallow, Undo::Told { id: statement.id }, cut, desk);
+        }
+    }
+
+    /// Prepares the statement on the session, in place of the one that was not used for longest if it is full.
+    fn tell(
+        &mut self,
+        statement: &Statement,
+        answer: Answer,
+        undo: Undo,
+        cut: &mut Cut<'_, '_>,
+        desk: &mut Desk<'_>,
+    ) {
+        if let Some(evicted) = desk.server.insert(statement.id) {
+            cut.message(b'C', &[b"S", &server_name(evicted)]);
+            let undo = Some(Box::new(Undo::Evicted { id: evicted }));
+            self.expected.push(Expect::Close { answer: Answer::Swallow, undo });
+        }
+        cut.message(b'P', &[&statement.server_name(), &statement.body]);
+        self.expected.push(Expect::Parse { answer, undo: Some(Box::new(undo)) });
+    }
+
+    /// Close of a statement. A named one stays on the session: the next client may want it.
+    fn close(&mut self, name: &[u8], frame: Frame, cut: &mut Cut<'_, '_>, desk: &mut Desk<'_>) {
+        let undo = desk.client.remove(name).map(|statement| {
+            cut.message(b'C', &[b"S", &server_name(NOBODY)]);
+            cut.skip(frame.len);
+            Box::new(Undo::Closed { name: name.into(), statement })
+        });
+        if undo.is_none() {
+            self.from_client.pass(cut, frame.len);
+        }
+        self.expected.push(Expect::Close { answer: Answer::Pass, undo });
+    }
+
+    /// Bytes from the server, on their way to the client. `setting` is told each ParameterStatus.
+    pub fn server_said(
+        &mut self,
+        chunk: &[u8],
+        out: &mut Vec<u8>,
+        desk: &mut Desk<'_>,
+        mut setting: impl FnMut(&[u8], &[u8]),
+    ) -> Result<Edited, Violation> {
+        let held = match self.from_server.take_held(chunk) {
+            Some(held) => held,
+            None => return Ok(Edited::Changed),
+        };
+        let bytes = held.as_deref().unwrap_or(chunk);
+        let mut cut = Cut::new(bytes, out, held.is_some());
+        while let Some(rest) = self.from_server.next(&mut cut) {
+            let Some(frame) = Frame::read(rest)? else {
+                self.from_server.hold(&mut cut, Frame::HEADER);
+                break;
+            };
+            if reads_whole(frame) && rest.len() < frame.len {
+                self.from_server.hold(&mut cut, frame.len);
+                break;
+            }
+            let body = &rest[Frame::HEADER..rest.len().min(frame.len)];
+            let answer = match frame.tag {
+                b'1' | b'3' if self.renames => self.expected.answered(frame.tag),
+                b'S' => {
+                    if let Some((name, (value, _))) = text(body).and_then(|(n, rest)| Some((n, text(rest)?)))
+                    {
+                        setting(name, value);
+                    }
+                    Answer::Pass
+                }
+                _ => {
+                    self.server_message(frame, body, desk);
+                    Answer::Pass
+                }
+            };
+            match answer {
+                Answer::Pass => self.from_server.pass(&mut cut, frame.len),
+                Answer::Swallow => cut.skip(frame.len),
+                Answer::AsParse => {
+                    cut.message(b'1', &[]);
+                    cut.skip(frame.len);
+                }
+            }
+        }
+        Ok(cut.finish())
+    }
+
+    fn server_message(&mut self, frame: Frame, body: &[u8], desk: &mut Desk<'_>) {
+        match frame.tag {
+            b'Z' => {
+                self.copying = false;
+                self.status = body.first().copied().unwrap_or(b'I');
+                self.expected.ready_for_query(desk);
+            }
+            b'G' => self.copying = !self.expected.copy_in(),
+            b'C' => {
+                self.copying = false;
+                if let b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" = body {
+                    desk.client.clear();
+                    desk.server.clear();
+                }
+            }
+            b'E' => {
+                self.copying = false;
+                self.fatal |= is_fatal(body);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Messages from a server that are looked into; an error that is longer than any is not.
+fn reads_whole(frame: Frame) -> bool {
+    const DISCARD_ALL: usize = Frame::HEADER + 12;
+    const DEALLOCATE_ALL: usize = Frame::HEADER + 15;
+    match frame.tag {
+        b'Z' | b'1' | b'3' => true,
+        b'S' | b'E' => frame.len <= LONGEST_READ,
+        b'C' => matches!(frame.len, DISCARD_ALL | DEALLOCATE_ALL),
+        _ => false,
+    }
+}
+
+/// Whether an ErrorResponse ends the session.
+fn is_fatal(mut body: &[u8]) -> bool {
+    while let Some((kind, rest)) = body.split_first() {
+        let Some((value, next)) = text(rest) else {
+            return false;
+        };
+        if *kind == b'V' {
+            return matches!(value, b"FATAL" | b"PANIC");
+        }
+        body = next;
+    }
+    false
+}
+
+fn too_long(what: &str) -> Violation {
+    Violation { sqlstate: "54000", message: format!("{what} is longer than a pool keeps").into() }
+}

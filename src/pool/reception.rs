@@ -1,0 +1,84 @@
+//! Takes in a pool's clients, and waits for them at its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use super::client::serve;
+use super::greet::Listener;
+use super::keeper::Stage;
+use super::message::{self, Severity, Words};
+use super::place::Seat;
+use super::shared::Shared;
+use crate::connection::Stream;
+
+/// After a failed accept: the process lacks descriptors, and must not spin.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a client that is one too many may take to hear so.
+const REFUSING: Duration = Duration::from_secs(2);
+/// So many are told at once; more are hung up on.
+const TOLD_AT_ONCE: usize = 64;
+
+/// Until the pool ends and its clients have gone. Returns how many had to be cut off.
+pub async fn run(shared: Arc<Shared>, listener: Arc<Listener>, mut stage: watch::Receiver<Stage>) -> usize {
+    let mut clients = JoinSet::new();
+    let mut refused = JoinSet::new();
+    let mut failing = false;
+    loop {
+        let leaving = async { _ = stage.wait_for(|stage| *stage > Stage::Open).await };
+        tokio::select! {
+            biased;
+            () = leaving => break,
+            Some(_) = clients.join_next(), if !clients.is_empty() => {}
+            Some(_) = refused.join_next(), if !refused.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    failing = false;
+                    if shared.clients.held() < shared.terms().pool.max_clients as usize {
+                        let seat = Seat::take(&shared.clients, &shared.status);
+                        clients.spawn(serve(Arc::clone(&shared), stream, seat, peer));
+                    } else if refused.len() < TOLD_AT_ONCE {
+                        debug!(target = %shared.name, peer, "one client too many");
+                        refused.spawn(refuse(Arc::clone(&shared), stream));
+                    }
+                }
+                Err(error) => {
+                    if !failing {
+                        warn!(target = %shared.name, %error, "the pool cannot take in clients");
+                        failing = true;
+                    }
+                    sleep(PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let over = async { _ = stage.wait_for(|stage| *stage == Stage::Over).await };
+    let gone = async { while clients.join_next().await.is_some() {} };
+    tokio::select! {
+        () = gone => {}
+        () = over => {}
+    }
+    let cut = clients.len();
+    clients.shutdown().await;
+    cut
+}
+
+/// Says so before TLS or startup: clients read an error in place of the answer that they expect.
+async fn refuse(shared: Arc<Shared>, stream: Stream) {
+    let most = shared.terms().pool.max_clients;
+    let words = Words {
+        severity: Severity::Fatal,
+        sqlstate: "53300",
+        message: format!("the pool of \"{}\" has its {most} clients already", shared.name).into(),
+        detail: None,
+        hint: Some("Close idle connections, or raise the pool's max_clients.".into()),
+    };
+    let mut out = Vec::new();
+    message::error(&mut out, &words);
+    let _ = tokio::time::timeout(REFUSING, super::client::last_words(stream, &out)).await;
+}

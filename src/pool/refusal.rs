@@ -1,0 +1,125 @@
+//! Why a client gets no session, in words that it can act on.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::message::{self, Severity, Words};
+use super::wire::put;
+use crate::reason::Reason;
+use crate::status::pool::CheckoutFailure;
+use crate::status::{Attempt, Because, Line, TargetStatus};
+
+/// What is told to a client that gets no session, and what it is counted as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// `None` where the client itself is the matter.
+    pub why: Option<CheckoutFailure>,
+    error: Error,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Error {
+    Ours {
+        sqlstate: &'static str,
+        message: String,
+        hint: Cow<'static, str>,
+    },
+    /// The body of an ErrorResponse.
+    Servers(Vec<u8>),
+}
+
+/// When a client that waits can hope for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prospect {
+    /// As soon as one is free or opened.
+    Soon,
+    /// Not before then: nothing is tried until that moment.
+    NotBefore(Instant),
+    /// Not before somebody changes something.
+    Never,
+}
+
+impl Prospect {
+    pub fn of(status: &TargetStatus) -> Self {
+        match (&status.line, &status.attempt) {
+            (Line::Lost { .. }, Attempt::Waiting { because: Because::SlowLane, .. }) => Prospect::Never,
+            // A knock that is let in brings the attempt forward.
+            (Line::Lost { .. }, Attempt::Waiting { until, knock, .. }) => {
+                let next = knock.map_or(until.mono, |knock| knock.mono.min(until.mono));
+                Prospect::NotBefore(next.into())
+            }
+            _ => Prospect::Soon,
+        }
+    }
+}
+
+impl Refusal {
+    /// The target can't be had, until `reason` is dealt with or, where it will be by itself, until too late.
+    pub fn down(name: &str, reason: Option<Reason>, for_good: bool, waited: Duration) -> Self {
+        let why = if for_good { CheckoutFailure::Permanent } else { CheckoutFailure::Down };
+        let word = reason.map_or("no session yet", Reason::as_str);
+        let message = match waited.as_secs() {
+            0 => format!("no session with \"{name}\": the database is not available ({word})"),
+            waited => format!(
+                "no session with \"{name}\" within {waited} s: the database is not available ({word})"
+            ),
+        };
+        let hint =
+            reason.map_or("Try again; pgtether's status page shows what is the matter.", Reason::remedy);
+        Self::ours(Some(why), "57P03", message, hint)
+    }
+
+    /// All sessions are in other clients' hands.
+    pub fn busy(name: &str, size: u32, waited: Duration) -> Self {
+        let message = format!(
+            "no session with \"{name}\" within {} s: all {size} of its pool are in use",
+            waited.as_secs()
+        );
+        let hint = "Shorten transactions, or raise the pool's size or wait_timeout.";
+        Self::ours(Some(CheckoutFailure::Busy), "57P03", message, hint)
+    }
+
+    /// The pool is ending.
+    pub fn draining() -> Self {
+        let hint = "Connect again: its successor will answer.";
+        Self::ours(
+            Some(CheckoutFailure::Draining),
+            "57P01",
+            "pgtether is shutting down this pool".to_owned(),
+            hint,
+        )
+    }
+
+    /// The server does not take the settings that the client came with.
+    pub fn settings(body: Vec<u8>) -> Self {
+        Refusal { why: None, error: Error::Servers(body) }
+    }
+
+    fn ours(
+        why: Option<CheckoutFailure>,
+        sqlstate: &'static str,
+        message: String,
+        hint: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Refusal { why, error: Error::Ours { sqlstate, message, hint: hint.into() } }
+    }
+
+    /// As an ErrorResponse.
+    pub fn write(&self, out: &mut Vec<u8>, severity: Severity) {
+        match &self.error {
+            Error::Ours { sqlstate, message, hint } => {
+                let words = Words {
+                    severity,
+                    sqlstate,
+                    message: Cow::Borrowed(message),
+                    detail: None,
+                    hint: Some(Cow::Borrowed(hint)),
+                };
+                message::error(out, &words);
+            }
+            Error::Servers(body) => put(out, b'E', &[body]),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The clients that are connected: what each holds, how to reach it, and the key that its cancel requests must show.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use openssl::memcmp;
+use tokio::time::Instant;
+
+use super::greet::CancelKey;
+use super::server::Backend;
+
+/// Protocol 3.0's keys have 4 bytes; 3.2 has up to 256, and PostgreSQL itself uses 32.
+const SHORT: usize = 4;
+const LONG: usize = 32;
+
+/// All clients of a pool.
+#[derive(Debug)]
+pub struct Registry {
+    clients: Mutex<HashMap<i32, Arc<Entry>>>,
+    /// What times are counted from.
+    epoch: Instant,
+}
+
+/// One client, as others see it.
+pub struct Entry {
+    pub process_id: i32,
+    secret: Vec<u8>,
+    /// The session that it has, and asks something of.
+    holds: Mutex<Option<Arc<Backend>>>,
+    order: AtomicU8,
+    waker: AtomicWaker,
+    /// Since when the server owes it an answer and has said nothing, in milliseconds after the epoch, plus 1; 0 where
+    /// nothing is owed.
+    silent_since: AtomicU64,
+}
+
+/// What a client's task is told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    GoOn,
+    /// Leave at the end of the transaction.
+    Leave,
+    /// Its server hangs: give it up.
+    Cut,
+}
+
+/// A client's entry, taken out when dropped.
+#[derive(Debug)]
+pub struct Registered {
+    pub entry: Arc<Entry>,
+    registry: Arc<Registry>,
+}
+
+impl Registry {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Registry { clients: Mutex::default(), epoch: Instant::now() })
+    }
+
+    /// A client of protocol 3.`minor`; `None` where the system has no randomness to make a key of.
+    pub fn enter(self: &Arc<Self>, minor: u16) -> Option<Registered> {
+        let mut secret = vec![0; if minor < 2 { SHORT } else { LONG }];
+        openssl::rand::rand_bytes(&mut secret).ok()?;
+        let mut clients = self.clients();
+        let process_id = std::iter::repeat_with(|| fastrand::i32(1..))
+            .find(|process_id| !clients.contains_key(process_id))?;
+        let entry = Arc::new(Entry {
+            process_id,
+            secret,
+            holds: Mutex::default(),
+            order: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+            silent_since: AtomicU64::new(0),
+        });
+        clients.insert(process_id, Arc::clone(&entry));
+        Some(Registered { entry, registry: Arc::clone(self) })
+    }
+
+    /// The session of the client whose key this is, if it has one. Nobody else can be told to use it while the returned
+    /// request is under way.
+    pub fn cancel(&self, key: &CancelKey) -> Option<Cancelling> {
+        let entry = self.clients().get(&key.process_id).cloned()?;
+        if entry.secret.len() != key.secret.len() || !memcmp::eq(&entry.secret, &key.secret) {
+            return None;
+        }
+        let holds = entry.holds();
+        holds.as_ref().map(Cancelling::new)
+    }
+
+    /// Tells all clients to leave.
+    pub fn tell_all(&self, order: Order) {
+        for entry in self.clients().values() {
+            entry.tell(order);
+        }
+    }
+
+    /// Cuts off the clients whose servers have owed an answer for that long without a word.
+    pub fn cut_silent(&self, longer_than: Duration, now: Instant) -> usize {
+        let limit =
+            self.millis(now).saturating_sub(u64::try_from(longer_than.as_millis()).unwrap_or(u64::MAX));
+        let clients = self.clients();
+        let silent = clients.values().filter(|entry| {
+            let since = entry.silent_since.load(Ordering::Relaxed);
+            since != 0 && since < limit
+        });
+        silent.map(|entry| entry.tell(Order::Cut)).count()
+    }
+
+    /// Tells the sessions in clients' hands that they are to be closed afterwards.
+    pub fn retire_where(&self, fits: impl Fn(&Backend) -> bool) {
+        for entry in self.clients().values() {
+            if let Some(backend) = entry.holds().as_ref().filter(|backend| fits(backend)) {
+                backend.retired.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Tells one of them.
+    pub fn retire_one(&self, fits: impl Fn(&Backend) -> bool) {
+        for entry in self.clients().values() {
+            if let Some(backend) = entry.holds().as_ref().filter(|backend| fits(backend)) {
+                return backend.retired.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether a client has such a session.
+    pub fn any(&self, fits: impl Fn(&Backend) -> bool) -> bool {
+        self.clients().values().any(|entry| entry.holds().as_ref().is_some_and(|backend| fits(backend)))
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.epoch);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    /// Nobody panics while holding the lock.
+    fn clients(&self) -> MutexGuard<'_, HashMap<i32, Arc<Entry>>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registered {
+    /// The server owes an answer and was last heard now; or it owes none.
+    pub fn owed(&self, owed: bool, now: Instant) {
+        let since = if owed { self.registry.millis(now) } else { 0 };
+        self.entry.silent_since.store(since, Ordering::Relaxed);
+    }
+}
+
+impl Entry {
+    pub fn secret(&self) -> &[u8] {
+        &self.secret
+    }
+
+    /// What it has now.
+    pub fn hold(&self, backend: Option<Arc<Backend>>) {
+        *self.holds() = backend;
+        self.silent_since.store(0, Ordering::Relaxed);
+    }
+
+    /// What it was told last; its task is woken when that changes.
+    pub fn order(&self, cx: &Context<'_>) -> Order {
+        self.waker.register(cx.waker());
+        match self.order.load(Ordering::Acquire) {
+            0 => Order::GoOn,
+            1 => Order::Leave,
+            _ => Order::Cut,
+        }
+    }
+
+    fn tell(&self, order: Order) {
+        self.order.fetch_max(order as u8, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    fn holds(&self) -> MutexGuard<'_, Option<Arc<Backend>>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A cancel request under way; its session waits for its end.
+#[derive(Debug)]
+pub struct Cancelling(pub Arc<Backend>);
+
+impl Cancelling {
+    pub fn new(backend: &Arc<Backend>) -> Self {
+        backend.cancel_begins();
+        Cancelling(Arc::clone(backend))
+    }
+}
+
+impl Drop for Cancelling {
+    fn drop(&mut self) {
+        self.0.cancel_ends();
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.registry.clients().remove(&self.entry.process_id);
+    }
+}
+
+/// Without the secret.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("process_id", &self.process_id).finish_non_exhaustive()
+    }
+}

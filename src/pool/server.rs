@@ -1,0 +1,289 @@
+//! A server session of the pool: its stream, what it has been told, and the few things that the pool itself asks of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::place::Place;
+use super::settings::Settings;
+use super::statements::ServerStatements;
+use super::wire::{Frame, put, text};
+use crate::connection::{Raw, Stream, Way};
+use crate::target::Target;
+
+/// A goodbye is a courtesy: no server may keep us longer with it.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// An error that is longer is not kept.
+const LONGEST_ERROR: usize = 1 << 14;
+
+/// A server session.
+pub struct Server {
+    pub stream: Stream,
+    pub backend: Arc<Backend>,
+    pub statements: ServerStatements,
+    /// As they are on it now.
+    pub settings: Settings,
+    /// As they were when it was opened.
+    base: Settings,
+    /// When the server last said something.
+    pub heard: Instant,
+    /// When a client last had it.
+    pub used: Instant,
+    pub place: Place,
+}
+
+/// What others than its holder may know of a session.
+#[derive(Debug)]
+pub struct Backend {
+    pub process_id: i32,
+    pub secret_key: i32,
+    /// How it was reached: a cancel request goes the same way.
+    pub way: Way,
+    /// As it was configured when it was opened.
+    pub target: Arc<Target>,
+    /// When it is to be replaced.
+    due: Option<Instant>,
+    /// To be closed as soon as no client has it.
+    pub retired: AtomicBool,
+    /// Cancel requests under way: until they have ended, no other client may have it.
+    cancels: AtomicUsize,
+    cancelled: Notify,
+}
+
+/// What the server said to something the pool asked.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// The first ErrorResponse's body.
+    pub error: Option<Vec<u8>>,
+    /// Of the last ReadyForQuery.
+    pub status: u8,
+}
+
+impl Server {
+    /// Takes over a session that has just logged in.
+    pub fn new(raw: Raw, target: Arc<Target>, due: Option<Instant>, place: Place) -> Self {
+        let Raw { stream, process_id, secret_key, parameters, way } = raw;
+        let now = Instant::now();
+        let base = Settings::tracked(&parameters);
+        Server {
+            stream,
+            backend: Arc::new(Backend {
+                process_id,
+                secret_key,
+                way,
+                target,
+                due,
+                retired: AtomicBool::new(false),
+                cancels: AtomicUsize::new(0),
+                cancelled: Notify::new(),
+            }),
+            statements: ServerStatements::default(),
+            settings: base.clone(),
+            base,
+            heard: now,
+            used: now,
+            place,
+        }
+    }
+
+    /// Runs statements and waits until the server is ready again.
+    pub async fn run(&mut self, sql: &str) -> io::Result<Said> {
+        let mut question = Vec::with_capacity(sql.len() + 6);
+        put(&mut question, b'Q', &[sql.as_bytes(), b"\0"]);
+        self.stream.write_all(&question).await?;
+        self.stream.flush().await?;
+        self.until_ready(1).await
+    }
+
+    /// Whether it still answers.
+    pub async fn ping(&mut self) -> bool {
+        matches!(self.run("SELECT 1").await, Ok(Said { error: None, status: b'I' }))
+    }
+
+    /// Ends a client's messages that no Sync has followed.
+    pub async fn sync(&mut self) -> io::Result<()> {
+        self.stream.write_all(b"S\0\0\0\x04").await?;
+        self.stream.flush().await
+    }
+
+    /// Back to how it was opened.
+    pub async fn discard_all(&mut self) -> io::Result<Said> {
+        let said = self.run("DISCARD ALL").await?;
+        if said.error.is_none() {
+            self.statements.clear();
+            self.settings = self.base.clone();
+        }
+        Ok(said)
+    }
+
+    /// Reads until so many ReadyForQuery have come.
+    pub async fn until_ready(&mut self, mut ready: usize) -> io::Result<Said> {
+        let mut said = Said::default();
+        let mut bytes: Vec<u8> = Vec::new();
+        let mut skip = 0;
+        while ready > 0 {
+            if self.stream.read_buf(&mut bytes).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let mut at = 0;
+            loop {
+                let skipped = skip.min(bytes.len() - at);
+                (at, skip) = (at + skipped, skip - skipped);
+                let rest = &bytes[at..];
+                let Some(frame) = Frame::read(rest).map_err(|v| io::Error::other(v.message))? else {
+                    break;
+                };
+                if !matters(frame) {
+                    skip = frame.len;
+                    continue;
+                }
+                if rest.len() < frame.len {
+                    break;
+                }
+                let body = &rest[Frame::HEADER..frame.len];
+                match frame.tag {
+                    b'Z' => {
+                        said.status = body.first().copied().unwrap_or_default();
+                        ready = ready.saturating_sub(1);
+                    }
+                    b'E' if said.error.is_none() => said.error = Some(body.to_vec()),
+                    b'S' => self.report(body),
+                    _ => {}
+                }
+                at += frame.len;
+            }
+            bytes.drain(..at);
+        }
+        self.heard = Instant::now();
+        // Nothing may be left over: the next client's answers begin at a message's start.
+        if bytes.is_empty() && skip == 0 { Ok(said) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+
+    fn report(&mut self, body: &[u8]) {
+        if let Some((name, (value, _))) = text(body).and_then(|(name, rest)| Some((name, text(rest)?))) {
+            self.settings.report(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
+        }
+    }
+
+    /// Watches it while nobody has it. Ready when it can't be used any more: it has ended, or is about to.
+    pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let mut bytes = [0; 1024];
+            let mut buf = ReadBuf::new(&mut bytes);
+            if ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)).is_err() {
+                return Poll::Ready(());
+            }
+            if !self.hears(buf.filled()) {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// What a server may say by itself: a setting changed by a reload, a notice. An error is its last word, and a
+    /// message in parts, from a session that nobody uses, is not waited for.
+    fn hears(&mut self, mut bytes: &[u8]) -> bool {
+        if bytes.is_empty() {
+            return false;
+        }
+        self.heard = Instant::now();
+        while !bytes.is_empty() {
+            match Frame::read(bytes) {
+                Ok(Some(Frame { tag: b'S' | b'N' | b'A', len })) if len <= bytes.len() => {
+                    if bytes[0] == b'S' {
+                        self.report(&bytes[Frame::HEADER..len]);
+                    }
+                    // The notice of an immediate shutdown: its end follows.
+                    if bytes[0] == b'N' && is_last_word(&bytes[Frame::HEADER..len]) {
+                        return false;
+                    }
+                    bytes = &bytes[len..];
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Says goodbye and waits, shortly, until the server has closed: only then is its place free there.
+    pub async fn close(mut self) {
+        let goodbye = async {
+            let _ = self.stream.write_all(b"X\0\0\0\x04").await;
+            let _ = self.stream.shutdown().await;
+            let mut rest = [0; 512];
+            while let Ok(1..) = self.stream.read(&mut rest).await {}
+        };
+        let _ = timeout(GOODBYE, goodbye).await;
+    }
+}
+
+fn matters(frame: Frame) -> bool {
+    match frame.tag {
+        b'Z' => true,
+        b'E' | b'S' => frame.len <= LONGEST_ERROR,
+        _ => false,
+    }
+}
+
+/// A notice of class 57P: the server is going down.
+fn is_last_word(mut body: &[u8]) -> bool {
+    while let Some((kind, rest)) = body.split_first() {
+        let Some((value, next)) = text(rest) else {
+            return false;
+        };
+        if *kind == b'C' {
+            return value.starts_with(b"57P");
+        }
+        body = next;
+    }
+    false
+}
+
+impl Backend {
+    /// Whether it is to be replaced, and is not yet to be closed.
+    pub fn is_old(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| now >= due) && !self.retired.load(Ordering::Relaxed)
+    }
+
+    /// A cancel request is on its way to it.
+    pub fn cancel_begins(&self) {
+        self.cancels.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub fn cancel_ends(&self) {
+        self.cancels.fetch_sub(1, Ordering::AcqRel);
+        self.cancelled.notify_waiters();
+    }
+
+    pub fn is_being_cancelled(&self) -> bool {
+        self.cancels.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits until no cancel request is under way.
+    pub async fn not_being_cancelled(&self) {
+        loop {
+            let ended = self.cancelled.notified();
+            if !self.is_being_cancelled() {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+/// All that a server reported when the session was opened, as a client is told it.
+pub type Parameters = BTreeMap<String, String>;
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("process_id", &self.backend.process_id).finish_non_exhaustive()
+    }
+}
