@@ -40,7 +40,7 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
     browser.filtered_after(&url, &last).await;
     let mut times = Vec::new();
     for _ in 0..plan.samples() {
-        times.push(browser.filtered_after(&url, &last).await);
+        times.push(browser.filtered_after(&url, &last).await.took);
     }
     browser.close().await;
     let what = format!("status page of {} targets: from the address to the filter's answer", 2 * each);

@@ -4,29 +4,32 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::browser::Browser;
+use super::browser::{Browser, Cost};
 use super::{SHOWN, url};
 use crate::process::Daemon;
 use crate::supervise::{SOON, targets};
 use crate::web::in_every_state;
 
-const SECOND: Duration = Duration::from_secs(1);
+/// Of the second in which a page shall be interactive, the rest is the network's, the daemon's and the browser's. It needs a
+/// third of this.
+const BUSY: Duration = Duration::from_millis(600);
 
 #[tokio::test]
-async fn a_thousand_targets_are_filtered_within_a_second() {
+async fn a_thousand_targets_cost_little_until_they_are_filtered() {
     let dead = ["url: postgresql://app@127.0.0.1:9/db"];
     let names: Vec<_> = (0..1000).map(|i| format!("tenant-{i}")).collect();
     let all: Vec<_> = names.iter().map(|name| (name.as_str(), &dead[..])).collect();
     let daemon = Daemon::start(&targets(&all));
     daemon.await_metric(SOON, "pgtether_targets", &[], 1000.0).await;
     let mut browser = Browser::start().await;
-    let mut took = Vec::new();
-    // The best of some: a machine that is busy with other tests is no slow page. `make figures` takes the median.
-    while took.len() < 20 && !took.iter().any(|took| *took < SECOND) {
-        took.push(browser.filtered_after(&url(&daemon), "tenant-777").await);
+    let mut costs = Vec::new();
+    // How long it takes is for `make figures` to say: a machine that is busy with other tests is no slow page. What the
+    // page itself needs of the processor is the same on both; the best of some, for caches are shared.
+    while costs.len() < 5 && !costs.iter().any(|cost: &Cost| cost.busy < BUSY) {
+        costs.push(browser.filtered_after(&url(&daemon), "tenant-777").await);
     }
-    assert!(took.iter().any(|took| *took < SECOND), "interactive after {took:?}");
-    println!("1,000 targets: interactive after {took:.0?}");
+    assert!(costs.iter().any(|cost| cost.busy < BUSY), "interactive after {costs:?}");
+    println!("1,000 targets: interactive after {costs:.0?}");
 
     // From then on it keeps up.
     browser.run("await page.fill('#filter', '')").await;
