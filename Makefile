@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Both install what they need and say so first.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos test lint chart chart-update image figures pictures tools release clean
+.PHONY: help demo chaos test torment lint chart chart-update image figures pictures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -16,10 +16,15 @@ chaos: demo ## The same, while the server is killed, restarted, hung and locked 
 
 # Most tests wait for servers: three at once suit two cores.
 test: ## Passes everything that has to hold: format, lints, docs, all tests against real servers.
-	@tests/tools.sh build lint test
+	@tests/tools.sh build lint test drivers
 	$(MAKE) lint
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} $(CARGO) test --locked --no-fail-fast
 	$(MAKE) chart
+
+torment: ## Deals ten thousand faults around the pool, its clients checking every answer; ten minutes; FAULTS=1000 SEED=7.
+	@tests/tools.sh build test
+	TORMENT_FAULTS=$(or $(FAULTS),10000) TORMENT_SEED=$(or $(SEED),$$RANDOM) \
+	  $(CARGO) test --locked --test it pool_faults::nothing_is_lost -- --nocapture
 
 # Module docs are for those who read the code: they may name what is private.
 lint: ## Format, clippy and rustdoc, warnings as errors.

@@ -378,6 +378,11 @@ impl Link {
                     }
                     Answer::Pass
                 }
+                // The session dies right behind its last answer: that is for nobody who has that answer already.
+                b'E' if self.renames && self.is_free() && is_fatal(body) => {
+                    self.fatal = true;
+                    Answer::Swallow
+                }
                 _ => {
                     self.server_message(frame, body, desk);
                     Answer::Pass

@@ -31,6 +31,7 @@ mod outage;
 mod page;
 mod password;
 mod plan;
+mod pool;
 mod refresh;
 mod render;
 mod report;
@@ -38,6 +39,7 @@ mod rig;
 mod scrapes;
 mod sleep;
 mod terminate;
+mod usage;
 mod watch;
 
 use std::future::Future;
@@ -52,7 +54,7 @@ use tokio::task::{LocalSet, spawn_local};
 type Section = fn(Plan) -> Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 
 /// All experiments, by the name that `--only` takes.
-const SECTIONS: [(&str, Section); 11] = [
+const SECTIONS: [(&str, Section); 14] = [
     ("terminate", |plan| Box::pin(terminate::run(plan))),
     ("outage", |plan| Box::pin(outage::run(plan))),
     ("hang", |plan| Box::pin(hang::run(plan))),
@@ -64,6 +66,9 @@ const SECTIONS: [(&str, Section); 11] = [
     ("scrape", |plan| Box::pin(scrapes::run(plan))),
     ("render", |plan| Box::pin(render::run(plan))),
     ("page", |plan| Box::pin(page::run(plan))),
+    ("pool_speed", |plan| Box::pin(pool::speed::run(plan))),
+    ("pool_idle", |plan| Box::pin(pool::idle::run(plan))),
+    ("pool_outage", |plan| Box::pin(pool::outage::run(plan))),
 ];
 
 fn main() -> ExitCode {

@@ -17,6 +17,7 @@ use crate::process::Daemon;
 use crate::report::{Figure, length, quantile};
 use crate::rig::{PATIENCE, all_up, config, counter, names, url};
 use crate::servers::{Version, postgres};
+use crate::usage::{cpu, resident};
 
 /// Before the first one counts.
 const WARM: usize = 100;
@@ -200,21 +201,4 @@ fn traffic(cluster: &Cluster, application: &str) -> Traffic {
         entries(&log).iter().filter(|entry| entry.text.contains(&begin)).count()
     };
     Traffic { logins: sessions.len(), statements: said("statement:") + said("execute") }
-}
-
-/// The processor time that a process has had.
-fn cpu(pid: i32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // The name, in brackets, may contain anything.
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let ticks: u64 = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
-    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).unwrap().unwrap();
-    Duration::from_secs_f64(ticks as f64 / per_second as f64)
-}
-
-/// Resident memory in MiB.
-fn resident(pid: i32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }

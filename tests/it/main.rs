@@ -17,6 +17,8 @@ mod https;
 mod map;
 mod operators;
 mod page;
+mod pool_faults;
+mod pool;
 mod process;
 mod reload;
 mod scrape;

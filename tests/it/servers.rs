@@ -217,6 +217,10 @@ impl PgBouncer {
         format!("postgresql://postgres:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
 
+    pub fn pid(&self) -> i32 {
+        self.process.id() as i32
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }

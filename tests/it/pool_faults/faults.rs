@@ -1,0 +1,265 @@
+//! What is done to the server, to its sessions and to clients of the pool, one fault after the other.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pgtether::demo::postgres::{Cluster, Shutdown};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::NoTls;
+
+use super::client::Shared;
+use super::ledger::Outcome;
+use super::wire::{Wire, message, parse};
+
+/// How long the server may take until it answers its superuser again.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The kinds of faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `pg_terminate_backend`.
+    Terminate,
+    /// A backend is killed as by the system: the server ends all sessions and recovers.
+    Crash,
+    RestartFast,
+    RestartImmediate,
+    /// One backend, or all processes, are stopped where they are, and go on later.
+    HangOne,
+    HangAll,
+    /// A client is gone: in its login, between two transactions, in one, and in a copy; always in mid-message, or
+    /// before it has read its answer.
+    LeaveLogin,
+    LeaveIdle,
+    LeaveTransaction,
+    LeaveCopy,
+    /// A client's query is cancelled with its own key, with one of a session that is over, with one of nobody's.
+    CancelOwn,
+    CancelFormer,
+    CancelInvented,
+}
+
+/// Who is tormented, and the dice that say how.
+pub struct Faults {
+    pub cluster: Arc<Mutex<Cluster>>,
+    /// The doors of clients.
+    pub doors: Vec<String>,
+    /// Users of the sessions at the server, as a pattern.
+    pub users: &'static str,
+    pub shared: Arc<Shared>,
+    pub dice: fastrand::Rng,
+}
+
+impl Kind {
+    /// Each kind and its share of a thousand.
+    pub const SHARES: [(Kind, usize); 13] = [
+        (Kind::Terminate, 300),
+        (Kind::Crash, 6),
+        (Kind::RestartFast, 7),
+        (Kind::RestartImmediate, 7),
+        (Kind::HangOne, 70),
+        (Kind::HangAll, 20),
+        (Kind::LeaveLogin, 50),
+        (Kind::LeaveIdle, 90),
+        (Kind::LeaveTransaction, 90),
+        (Kind::LeaveCopy, 60),
+        (Kind::CancelOwn, 220),
+        (Kind::CancelFormer, 50),
+        (Kind::CancelInvented, 30),
+    ];
+
+    /// So many faults, each kind by its share and at least once, in an order by lot.
+    pub fn deck(count: usize, dice: &mut fastrand::Rng) -> Vec<Kind> {
+        let mut deck = Vec::new();
+        for (kind, share) in Self::SHARES {
+            deck.extend(std::iter::repeat_n(kind, (count * share / 1000).max(1)));
+        }
+        // What rounding took away.
+        deck.resize(deck.len().max(count), Kind::Terminate);
+        dice.shuffle(&mut deck);
+        deck
+    }
+}
+
+/// How often each kind is in a deck.
+pub fn counts(deck: &[Kind]) -> BTreeMap<Kind, usize> {
+    let mut counts = BTreeMap::new();
+    for kind in deck {
+        *counts.entry(*kind).or_default() += 1;
+    }
+    counts
+}
+
+impl Faults {
+    /// Does one, and waits until it is done: a server that was stopped runs again, but need not have recovered.
+    pub async fn strike(&mut self, kind: Kind) {
+        match kind {
+            Kind::Terminate => self.terminate().await,
+            Kind::Crash => self.crash().await,
+            Kind::RestartFast => self.restart(Shutdown::Fast).await,
+            Kind::RestartImmediate => self.restart(Shutdown::Immediate).await,
+            Kind::HangOne => self.hang_one().await,
+            Kind::HangAll => self.hang_all().await,
+            Kind::LeaveLogin | Kind::LeaveIdle | Kind::LeaveTransaction | Kind::LeaveCopy => {
+                // A door that lets nobody in just now has seen a fault already.
+                let _ = self.leave(kind).await;
+            }
+            Kind::CancelOwn => self.shared.clone().seats.cancel_one(&mut self.dice).await,
+            Kind::CancelFormer => self.shared.clone().seats.cancel_former().await,
+            Kind::CancelInvented => self.cancel_invented().await,
+        }
+    }
+
+    async fn terminate(&mut self) {
+        if let Some(pid) = self.victim().await {
+            // The server may have gone down since it was asked: then the session is gone as well.
+            let _ = self.admin(&format!("SELECT pg_terminate_backend({pid})")).await;
+        }
+    }
+
+    async fn crash(&mut self) {
+        if let Some(pid) = self.victim().await {
+            // One that has ended meanwhile needs no signal.
+            let _ = self.cluster.lock().unwrap().kill_backend(pid);
+        }
+    }
+
+    async fn restart(&mut self, how: Shutdown) {
+        let away = Duration::from_millis(self.dice.u64(0..300));
+        let cluster = self.cluster.clone();
+        let restart = spawn_blocking(move || {
+            let mut cluster = cluster.lock().unwrap();
+            cluster.stop(how)?;
+            std::thread::sleep(away);
+            cluster.start()
+        });
+        restart.await.unwrap().unwrap_or_else(|e| panic!("{how:?}: {e}"));
+    }
+
+    async fn hang_one(&mut self) {
+        let Some(pid) = self.victim().await.map(Pid::from_raw) else { return };
+        if kill(pid, Signal::SIGSTOP).is_ok() {
+            sleep(Duration::from_millis(self.dice.u64(10..200))).await;
+            let _ = kill(pid, Signal::SIGCONT);
+        }
+    }
+
+    async fn hang_all(&mut self) {
+        let lasts = Duration::from_millis(self.dice.u64(20..400));
+        let cluster = self.cluster.clone();
+        spawn_blocking(move || {
+            let cluster = cluster.lock().unwrap();
+            cluster.pause();
+            std::thread::sleep(lasts);
+            cluster.resume();
+        })
+        .await
+        .unwrap();
+    }
+
+    async fn leave(&mut self, kind: Kind) -> Result<(), String> {
+        let door = self.dice.choice(&self.doors).unwrap().clone();
+        let mut last_words = match self.dice.u32(0..4) {
+            0 => message(b'Q', b"SELECT 'half a question'\0"),
+            1 => [parse("", "SELECT $1"), message(b'B', &[0; 40])].concat(),
+            2 => [parse("gone", "SELECT $1"), message(b'D', b"Sgone\0")].concat(),
+            _ => message(b'd', &[b'x'; 100_000]),
+        };
+        last_words.truncate(last_words.len() - 3);
+        let mut wire = match kind {
+            Kind::LeaveLogin => {
+                last_words = vec![0, 0, 0, 80, 0, 3, 0, 0, b'u', b's'];
+                Wire::silent(&door).await?
+            }
+            Kind::LeaveTransaction => self.in_transaction(&door).await?,
+            Kind::LeaveCopy => {
+                last_words = [message(b'd', b"a line\n"), message(b'd', b"one more\n")].concat();
+                last_words.truncate(last_words.len() - self.dice.usize(0..6));
+                let mut wire = Wire::open(&door, &[]).await?;
+                wire.send(&message(b'Q', b"COPY spilled FROM STDIN\0")).await?;
+                wire
+            }
+            _ => Wire::open(&door, &[]).await?,
+        };
+        if kind != Kind::LeaveCopy && self.dice.u32(0..4) == 0 {
+            // All is said, but the answer will find nobody.
+            last_words = message(b'Q', b"SELECT pg_sleep(0.05), repeat('x', 100000)\0");
+        }
+        wire.send(&last_words).await?;
+        sleep(Duration::from_millis(self.dice.u64(0..10))).await;
+        if self.dice.bool() {
+            wire.reset();
+        }
+        Ok(())
+    }
+
+    /// With a transfer begun that must never be there.
+    async fn in_transaction(&mut self, door: &str) -> Result<Wire, String> {
+        let ledger = &self.shared.ledger;
+        let transfer = ledger.begin(&mut self.dice);
+        ledger.tell(transfer, Outcome::Refused);
+        let (id, source, target, amount) = (transfer.id, transfer.source, transfer.target, transfer.amount);
+        let row = format!("INSERT INTO transfers VALUES ({id}, {source}, {target}, {amount})");
+        let account = source.min(target);
+        let lock = format!("UPDATE accounts SET balance = balance + 1 WHERE id = {account}");
+        Wire::open(door, &["BEGIN", &row, &lock]).await
+    }
+
+    async fn cancel_invented(&mut self) {
+        let door = self.dice.choice(&self.doors).unwrap();
+        let Some(to) = door.split(['@', '/']).nth(3) else { return };
+        let mut request = [0, 0, 0, 16, 4, 210, 22, 46].to_vec();
+        request.extend(self.dice.u64(..).to_be_bytes());
+        if let Ok(mut stream) = TcpStream::connect(to).await {
+            // Half of one, now and then.
+            let end = if self.dice.bool() { 16 } else { self.dice.usize(1..16) };
+            let _ = stream.write_all(&request[..end]).await;
+        }
+    }
+
+    /// One of the sessions at the server, by lot.
+    async fn victim(&mut self) -> Option<i32> {
+        let sql =
+            format!("SELECT pid FROM pg_stat_activity WHERE usename LIKE '{}' ORDER BY pid", self.users);
+        let pids = self.admin(&sql).await.unwrap_or_default();
+        self.dice.choice(pids)
+    }
+
+    /// A superuser's query that returns numbers; waits for a server that is recovering.
+    pub async fn admin(&self, sql: &str) -> Result<Vec<i32>, tokio_postgres::Error> {
+        let conninfo = self.cluster.lock().unwrap().admin_conninfo();
+        let begun = Instant::now();
+        let (client, connection) = loop {
+            match tokio_postgres::connect(&conninfo, NoTls).await {
+                Ok(connected) => break connected,
+                Err(e) => assert!(begun.elapsed() < PATIENCE, "the server does not recover: {e:?}"),
+            }
+            sleep(Duration::from_millis(5)).await;
+        };
+        let connection = tokio::spawn(connection);
+        let rows = client.simple_query(sql).await;
+        drop(client);
+        let _ = connection.await;
+        let first = |message: &tokio_postgres::SimpleQueryMessage| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        };
+        Ok(rows?.iter().filter_map(first).collect())
+    }
+}
+
+#[test]
+fn a_deck_holds_every_kind_and_is_the_same_under_the_same_seed() {
+    for count in [1, 300, 10_000] {
+        let deck = Kind::deck(count, &mut fastrand::Rng::with_seed(7));
+        assert_eq!(deck, Kind::deck(count, &mut fastrand::Rng::with_seed(7)));
+        assert!(deck.len() >= count && deck.len() <= count + Kind::SHARES.len(), "{}", deck.len());
+        assert_eq!(counts(&deck).len(), Kind::SHARES.len());
+    }
+    assert_eq!(Kind::SHARES.iter().map(|(_, share)| share).sum::<usize>(), 1000);
+}
