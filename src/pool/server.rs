@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use super::link::field;
 use super::place::Place;
 use super::settings::Settings;
 use super::statements::ServerStatements;
@@ -234,17 +235,8 @@ fn matters(frame: Frame) -> bool {
 }
 
 /// A notice of class 57P: the server is going down.
-fn is_last_word(mut body: &[u8]) -> bool {
-    while let Some((kind, rest)) = body.split_first() {
-        let Some((value, next)) = text(rest) else {
-            return false;
-        };
-        if *kind == b'C' {
-            return value.starts_with(b"57P");
-        }
-        body = next;
-    }
-    false
+fn is_last_word(body: &[u8]) -> bool {
+    field(body, b'C').is_some_and(|code| code.starts_with(b"57P"))
 }
 
 impl Backend {
