@@ -16,9 +16,9 @@ mod tests;
 
 pub use self::edit::Edited;
 use self::edit::{Cut, Flow};
-use self::expect::{Answer, Expect, Expected};
+use self::expect::{Answer, CopyIn, Expect, Expected};
 use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
-use super::wire::{Frame, Violation, put, text};
+use super::wire::{Frame, Violation, field, put, text};
 
 /// Names of portals and statements, and what else is read of a message, are no longer.
 const LONGEST_READ: usize = 1 << 16;
@@ -184,9 +184,9 @@ impl Link {
     }
 
     fn client_sync(&mut self) {
-        self.unsynced = false;
         // A server that takes COPY data reads over it.
         if !self.copying {
+            self.unsynced = false;
             self.expected.push(Expect::Ready { sync: true });
         }
     }
@@ -253,17 +253,29 @@ impl Link {
                 self.status = body.first().copied().unwrap_or(b'I');
                 self.expected.ready_for_query(desk);
             }
-            b'G' => self.copying = !self.expected.copy_in(),
+            b'G' => {
+                let CopyIn { ended, synced } = self.expected.copy_in();
+                self.copying = !ended;
+                // The Sync that was read over is owed again.
+                self.unsynced |= !synced;
+            }
             b'C' => {
                 self.copying = false;
-                if let b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" = body {
-                    desk.client.clear();
-                    desk.server.clear();
+                match body {
+                    b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" => {
+                        desk.client.clear();
+                        desk.server.clear();
+                    }
+                    b"ALTER TABLE\0" => desk.catalog.forget(),
+                    _ => {}
                 }
             }
             b'E' => {
                 self.copying = false;
                 self.fatal |= is_fatal(body);
+                if is_outdated(body) {
+                    desk.catalog.forget();
+                }
             }
             _ => {}
         }
@@ -272,6 +284,7 @@ impl Link {
 
 /// Messages from a server that are looked into; an error that is longer than any is not.
 fn reads_whole(frame: Frame) -> bool {
+    // ALTER TABLE is as long.
     const DISCARD_ALL: usize = Frame::HEADER + 12;
     const DEALLOCATE_ALL: usize = Frame::HEADER + 15;
     match frame.tag {
@@ -283,15 +296,12 @@ fn reads_whole(frame: Frame) -> bool {
 }
 
 /// Whether an ErrorResponse ends the session.
-fn is_fatal(mut body: &[u8]) -> bool {
-    while let Some((kind, rest)) = body.split_first() {
-        let Some((value, next)) = text(rest) else {
-            return false;
-        };
-        if *kind == b'V' {
-            return matches!(value, b"FATAL" | b"PANIC");
-        }
-        body = next;
-    }
-    false
+fn is_fatal(body: &[u8]) -> bool {
+    matches!(field(body, b'V'), Some(b"FATAL" | b"PANIC"))
+}
+
+/// Whether an ErrorResponse says that a table has changed under a prepared statement. It is the one error that is known
+/// by its routine: SQLSTATE 0A000 has many others, and messages are translated.
+fn is_outdated(body: &[u8]) -> bool {
+    field(body, b'C') == Some(b"0A000") && field(body, b'R') == Some(b"RevalidateCachedQuery")
 }

@@ -76,6 +76,12 @@ impl Catalog {
         statement
     }
 
+    /// What is prepared from now on is prepared anew on every session: a table has changed, and the sessions keep the
+    /// old answers' shape. Clients keep what they have, and hear of the change from the server.
+    pub fn forget(&mut self) {
+        self.known.clear();
+    }
+
     /// Forgets what nobody uses, down to half of what may be kept of it; not looked at again until it has grown.
     fn sweep(&mut self) {
         let in_use = self.known.iter().filter(|s| Arc::strong_count(&s.0) > 1).count();

@@ -54,6 +54,15 @@ pub enum Undo {
     },
 }
 
+/// How far the client is when the server begins to take COPY data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyIn {
+    /// It has sent the end of its data already.
+    pub ended: bool,
+    /// ReadyForQuery will follow the data without another Sync.
+    pub synced: bool,
+}
+
 /// The queue.
 #[derive(Debug, Default)]
 pub struct Expected {
@@ -104,9 +113,8 @@ impl Expected {
         }
     }
 
-    /// The server wants COPY data, and reads over the Syncs that were sent before it. True where the client has ended
-    /// its data already.
-    pub fn copy_in(&mut self) -> bool {
+    /// The server wants COPY data, and reads over the Syncs that were sent before it.
+    pub fn copy_in(&mut self) -> CopyIn {
         let simple = matches!(self.queue.front(), Some(Expect::Ready { sync: false }));
         let end = self.queue.iter().position(|expect| matches!(expect, Expect::CopyEnd));
         let mut place = 0;
@@ -121,7 +129,7 @@ impl Expected {
             !read_over
         });
         self.ready = self.queue.iter().filter(|expect| matches!(expect, Expect::Ready { .. })).count();
-        end.is_some()
+        CopyIn { ended: end.is_some(), synced: self.ready > 0 }
     }
 }
 

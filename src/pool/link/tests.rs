@@ -261,8 +261,15 @@ fn the_sync_that_a_server_reads_over_while_it_takes_copy_data_is_not_waited_for(
     let mut pair = Pair::new();
     pair.asks(&[parse("", "copy t from stdin"), bind(""), execute(), sync()].concat());
     pair.answers(&[parsed(), message(b'2', b""), message(b'G', b"\0\0\0")].concat());
-    pair.asks(&[message(b'd', b"1\n"), message(b'c', b""), sync()].concat());
-    pair.answers(&[complete("COPY 1"), ready(b'I')].concat());
+    assert!(!pair.link.is_free(), "while the server takes data");
+    pair.asks(&message(b'd', b"1\n"));
+    pair.asks(&sync());
+    pair.asks(&message(b'c', b""));
+    assert!(!pair.link.is_free(), "between the end of the data and its Sync");
+    pair.answers(&complete("COPY 1"));
+    assert!(!pair.link.is_free(), "before its Sync");
+    pair.asks(&sync());
+    pair.answers(&ready(b'I'));
     assert!(pair.link.is_free());
 
     // All at once, before the server has said a word.
@@ -273,6 +280,22 @@ fn the_sync_that_a_server_reads_over_while_it_takes_copy_data_is_not_waited_for(
     assert!(!pair.link.is_free());
     pair.answers(&[complete("COPY 1"), ready(b'I')].concat());
     assert!(pair.link.is_free());
+}
+
+#[test]
+fn a_statement_whose_table_has_changed_is_prepared_anew_by_who_prepares_it_again() {
+    let outdated = message(b'E', b"SERROR\0VERROR\0C0A000\0Mcached plan\0RRevalidateCachedQuery\0\0");
+    let other = message(b'E', b"SERROR\0VERROR\0C0A000\0Mno such thing\0Rtransform\0\0");
+    for (said, prepared) in [(outdated, true), (complete("ALTER TABLE"), true), (other, false)] {
+        let mut pair = Pair::new();
+        pair.asks(&[parse("a", "select * from t"), sync()].concat());
+        pair.answers(&[parsed(), ready(b'I')].concat());
+        pair.asks(&[bind("a"), sync()].concat());
+        pair.answers(&[said, ready(b'I')].concat());
+        let again = pair.asks(&[close("a"), parse("b", "select * from t"), sync()].concat());
+        let anew = parse("pgtether_2", "select * from t");
+        assert_eq!(again.windows(anew.len()).any(|part| part == anew), prepared);
+    }
 }
 
 #[test]
