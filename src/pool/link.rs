@@ -18,9 +18,9 @@ use std::sync::Arc;
 
 pub use self::edit::Edited;
 use self::edit::{Cut, Flow};
-use self::expect::{Answer, Expect, Expected};
+use self::expect::{Answer, CopyIn, Expect, Expected};
 use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
-use super::wire::{Frame, Violation, put, text};
+use super::wire::{Frame, Violation, field, put, text};
 
 /// Names of portals and statements, and what else is read of a message, are no longer.
 const LONGEST_READ: usize = 1 << 16;
@@ -189,9 +189,9 @@ impl Link {
     }
 
     fn client_sync(&mut self) {
-        self.unsynced = false;
         // A server that takes COPY data reads over it.
         if !self.copying {
+            self.unsynced = false;
             self.expected.push(Expect::Ready { sync: true });
         }
     }
@@ -269,9 +269,13 @@ impl Link {
             }
             b'C' => {
                 self.copying = false;
-                if let b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" = body {
-                    desk.client.clear();
-                    desk.server.clear();
+                match body {
+                    b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" => {
+                        desk.client.clear();
+                        desk.server.clear();
+                    }
+                    b"ALTER TABLE\0" => desk.catalog.forget(),
+                    _ => {}
                 }
             }
             b'E' => {
@@ -288,6 +292,7 @@ impl Link {
 
 /// Messages from a server that are looked into; an error that is longer than any is not.
 fn reads_whole(frame: Frame) -> bool {
+    // ALTER TABLE is as long.
     const DISCARD_ALL: usize = Frame::HEADER + 12;
     const DEALLOCATE_ALL: usize = Frame::HEADER + 15;
     match frame.tag {

@@ -17,7 +17,7 @@ use super::link::field;
 use super::place::Place;
 use super::settings::Settings;
 use super::statements::ServerStatements;
-use super::wire::{Frame, put, text};
+use super::wire::{Frame, field, put, text};
 use crate::connection::{Raw, Stream, Way};
 use crate::target::Target;
 
