@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use self::edit::Edited;
 use self::edit::{Cut, Flow};
-use self::expect::{Answer, CopyIn, Expect, Expected};
+use self::expect::{Answer, Expect, Expected};
 use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
 use super::wire::{Frame, Violation, field, put, text};
 
@@ -189,9 +189,9 @@ impl Link {
     }
 
     fn client_sync(&mut self) {
+        self.unsynced = false;
         // A server that takes COPY data reads over it.
         if !self.copying {
-            self.unsynced = false;
             self.expected.push(Expect::Ready { sync: true });
         }
     }
@@ -269,13 +269,9 @@ impl Link {
             }
             b'C' => {
                 self.copying = false;
-                match body {
-                    b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" => {
-                        desk.client.clear();
-                        desk.server.clear();
-                    }
-                    b"ALTER TABLE\0" => desk.catalog.forget(),
-                    _ => {}
+                if let b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" = body {
+                    desk.client.clear();
+                    desk.server.clear();
                 }
             }
             b'E' => {
@@ -292,7 +288,6 @@ impl Link {
 
 /// Messages from a server that are looked into; an error that is longer than any is not.
 fn reads_whole(frame: Frame) -> bool {
-    // ALTER TABLE is as long.
     const DISCARD_ALL: usize = Frame::HEADER + 12;
     const DEALLOCATE_ALL: usize = Frame::HEADER + 15;
     match frame.tag {
@@ -312,16 +307,4 @@ fn is_fatal(body: &[u8]) -> bool {
 /// every session that has it, until it is prepared anew.
 fn is_outdated(body: &[u8]) -> bool {
     field(body, b'C') == Some(b"0A000") && field(body, b'R') == Some(b"RevalidateCachedQuery")
-}
-
-/// A field of an ErrorResponse or a notice.
-pub fn field(mut body: &[u8], wanted: u8) -> Option<&[u8]> {
-    while let Some((kind, rest)) = body.split_first() {
-        let (value, next) = text(rest)?;
-        if *kind == wanted {
-            return Some(value);
-        }
-        body = next;
-    }
-    None
 }

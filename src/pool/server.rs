@@ -13,7 +13,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::link::field;
 use super::place::Place;
 use super::settings::Settings;
 use super::statements::ServerStatements;

@@ -54,15 +54,6 @@ pub enum Undo {
     },
 }
 
-/// How far the client is when the server begins to take COPY data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CopyIn {
-    /// It has sent the end of its data already.
-    pub ended: bool,
-    /// ReadyForQuery will follow the data without another Sync.
-    pub synced: bool,
-}
-
 /// The queue.
 #[derive(Debug, Default)]
 pub struct Expected {
