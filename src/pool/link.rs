@@ -14,9 +14,11 @@ mod rename;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 pub use self::edit::Edited;
 use self::edit::{Cut, Flow};
-use self::expect::{Answer, CopyIn, Expect, Expected};
+use self::expect::{Answer, Expect, Expected};
 use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
 use super::wire::{Frame, Violation, field, put, text};
 
@@ -31,6 +33,8 @@ pub struct Link {
     from_client: Flow,
     from_server: Flow,
     expected: Expected,
+    /// The statements of the catalog that are in use just now.
+    bound: Vec<Arc<Statement>>,
     /// Of the last ReadyForQuery: idle, in a transaction, in a failed one.
     status: u8,
     /// Messages of the extended protocol were sent, and no Sync after them.
@@ -77,6 +81,7 @@ impl Link {
             from_client: Flow::default(),
             from_server: Flow::default(),
             expected: Expected::default(),
+            bound: Vec::new(),
             status: b'I',
             unsynced: false,
             copying: false,
@@ -91,7 +96,7 @@ impl Link {
 
     /// Both sides are between messages and nobody owes an answer; a transaction may be open.
     fn is_quiet(&self) -> bool {
-        !self.awaits_answer() && self.between_messages()
+        !self.awaits_answer() && !self.copying && self.between_messages()
     }
 
     fn between_messages(&self) -> bool {
@@ -184,9 +189,9 @@ impl Link {
     }
 
     fn client_sync(&mut self) {
+        self.unsynced = false;
         // A server that takes COPY data reads over it.
         if !self.copying {
-            self.unsynced = false;
             self.expected.push(Expect::Ready { sync: true });
         }
     }
@@ -252,29 +257,28 @@ impl Link {
                 self.copying = false;
                 self.status = body.first().copied().unwrap_or(b'I');
                 self.expected.ready_for_query(desk);
+                if !self.awaits_answer() {
+                    self.bound.clear();
+                }
             }
             b'G' => {
-                let CopyIn { ended, synced } = self.expected.copy_in();
-                self.copying = !ended;
-                // The Sync that was read over is owed again.
-                self.unsynced |= !synced;
+                let begun = self.expected.copy_in();
+                self.copying = !begun.ended;
+                // The Sync that ends it is still to come.
+                self.unsynced |= !begun.answered;
             }
             b'C' => {
                 self.copying = false;
-                match body {
-                    b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" => {
-                        desk.client.clear();
-                        desk.server.clear();
-                    }
-                    b"ALTER TABLE\0" => desk.catalog.forget(),
-                    _ => {}
+                if let b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" = body {
+                    desk.client.clear();
+                    desk.server.clear();
                 }
             }
             b'E' => {
                 self.copying = false;
                 self.fatal |= is_fatal(body);
                 if is_outdated(body) {
-                    desk.catalog.forget();
+                    self.bound.drain(..).for_each(|statement| desk.catalog.forget(&statement));
                 }
             }
             _ => {}
@@ -284,7 +288,6 @@ impl Link {
 
 /// Messages from a server that are looked into; an error that is longer than any is not.
 fn reads_whole(frame: Frame) -> bool {
-    // ALTER TABLE is as long.
     const DISCARD_ALL: usize = Frame::HEADER + 12;
     const DEALLOCATE_ALL: usize = Frame::HEADER + 15;
     match frame.tag {
@@ -300,8 +303,8 @@ fn is_fatal(body: &[u8]) -> bool {
     matches!(field(body, b'V'), Some(b"FATAL" | b"PANIC"))
 }
 
-/// Whether an ErrorResponse says that a table has changed under a prepared statement. It is the one error that is known
-/// by its routine: SQLSTATE 0A000 has many others, and messages are translated.
+/// Whether an ErrorResponse says that a prepared statement has another result since a table was altered. It fails on
+/// every session that has it, until it is prepared anew.
 fn is_outdated(body: &[u8]) -> bool {
     field(body, b'C') == Some(b"0A000") && field(body, b'R') == Some(b"RevalidateCachedQuery")
 }

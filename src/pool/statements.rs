@@ -76,10 +76,11 @@ impl Catalog {
         statement
     }
 
-    /// What is prepared from now on is prepared anew on every session: a table has changed, and the sessions keep the
-    /// old answers' shape. Clients keep what they have, and hear of the change from the server.
-    pub fn forget(&mut self) {
-        self.known.clear();
+    /// Who prepares the same text from now on gets another statement, with a name that no session knows.
+    pub fn forget(&mut self, statement: &Statement) {
+        if self.known.get(&*statement.body).is_some_and(|known| known.0.id == statement.id) {
+            self.known.remove(&*statement.body);
+        }
     }
 
     /// Forgets what nobody uses, down to half of what may be kept of it; not looked at again until it has grown.

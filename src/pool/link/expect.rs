@@ -54,15 +54,6 @@ pub enum Undo {
     },
 }
 
-/// How far the client is when the server begins to take COPY data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CopyIn {
-    /// It has sent the end of its data already.
-    pub ended: bool,
-    /// ReadyForQuery will follow the data without another Sync.
-    pub synced: bool,
-}
-
 /// The queue.
 #[derive(Debug, Default)]
 pub struct Expected {
@@ -129,8 +120,17 @@ impl Expected {
             !read_over
         });
         self.ready = self.queue.iter().filter(|expect| matches!(expect, Expect::Ready { .. })).count();
-        CopyIn { ended: end.is_some(), synced: self.ready > 0 }
+        CopyIn { ended: end.is_some(), answered: self.ready > 0 }
     }
+}
+
+/// A COPY that begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyIn {
+    /// The client has sent the end of its data already.
+    pub ended: bool,
+    /// And what is answered with ReadyForQuery after it.
+    pub answered: bool,
 }
 
 fn take_back(undo: Undo, desk: &mut Desk<'_>) {
