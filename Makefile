@@ -16,7 +16,7 @@ chaos: demo ## The same, while the server is killed, restarted, hung and locked 
 
 # Most tests wait for servers: three at once suit two cores.
 test: ## Passes everything that has to hold: format, lints, docs, all tests against real servers.
-	@tests/tools.sh build lint test
+	@tests/tools.sh build lint test drivers
 	$(MAKE) lint
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} $(CARGO) test --locked --no-fail-fast
 	$(MAKE) chart

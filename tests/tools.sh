@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building, testing and the demo need and this machine lacks, and says so before it does.
-# Usage: tests/tools.sh PART...   Parts: build lint postgres test chart image figures pictures
+# Usage: tests/tools.sh PART...   Parts: build lint postgres test drivers chart image figures pictures
 # With nothing to install it takes a moment and prints nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -69,6 +69,16 @@ part_test() {
   have npm || want npm "brings PostgreSQL 18 and what drives Chromium"
   have chromium || have google-chrome || want chromium "a browser to look at the status page with"
   postgres_15_from_debian || true
+}
+
+# What the tests of the pool connect with.
+part_drivers() {
+  # Debian's are wrappers that may find nothing to run.
+  psql --version >/dev/null 2>&1 || want postgresql-client "psql, which connects through the pool"
+  pgbench --version >/dev/null 2>&1 || want postgresql "pgbench, which connects through the pool"
+  have python3 || want python3 "runs the drivers psycopg, asyncpg and SQLAlchemy"
+  python3 -m pip --version >/dev/null 2>&1 || want python3-pip "brings these drivers"
+  have npm || want npm "brings node-postgres, and Node to run it"
 }
 
 part_chart() {
@@ -257,11 +267,33 @@ install_npm_page() {
   cp tests/page/package-lock.json "$folder/.installed"
 }
 
-[ "$#" -gt 0 ] || set -- build lint postgres test chart
+# psycopg, asyncpg and others from PyPI, node-postgres from npm. Some of the former are binaries for one Python.
+install_drivers() {
+  local folder="$tools/drivers" python
+  python=$(python3 --version)
+  if ! { echo "$python" && cat tests/drivers/requirements.txt; } | cmp -s - "$folder/python/.installed"; then
+    have python3 || die "python3 is missing; install it, then run this again"
+    say "installing from PyPI: psycopg, asyncpg, SQLAlchemy, LangGraph and what they need into $folder/python"
+    rm -rf "$folder/python"
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --only-binary=:all: --no-deps \
+      --target "$folder/python" -r tests/drivers/requirements.txt >&2
+    { echo "$python" && cat tests/drivers/requirements.txt; } >"$folder/python/.installed"
+  fi
+  if ! cmp -s tests/drivers/package-lock.json "$folder/node/.installed"; then
+    have npm || die "npm is missing; install it, then run this again"
+    say "installing from npm: pg, pg-copy-streams, pg-cursor and postgres into $folder/node"
+    mkdir -p "$folder/node"
+    cp tests/drivers/package.json tests/drivers/package-lock.json "$folder/node"
+    npm ci --prefix "$folder/node" --no-audit --no-fund --ignore-scripts --loglevel=error >&2
+    cp tests/drivers/package-lock.json "$folder/node/.installed"
+  fi
+}
+
+[ "$#" -gt 0 ] || set -- build lint postgres test drivers chart
 for part in "$@"; do
   case "$part" in
-    build | lint | postgres | test | chart | image | figures | pictures) "part_$part" ;;
-    *) die "unknown part $part; parts: build lint postgres test chart image figures pictures" ;;
+    build | lint | postgres | test | drivers | chart | image | figures | pictures) "part_$part" ;;
+    *) die "unknown part $part; parts: build lint postgres test drivers chart image figures pictures" ;;
   esac
 done
 install_debian_packages
@@ -272,6 +304,9 @@ case " $* " in
     [ -x /usr/lib/postgresql/15/bin/postgres ] || install_npm_postgres 15 "$npm_postgres_15"
     install_npm_page
     ;;
+esac
+case " $* " in
+  *' drivers '*) install_drivers ;;
 esac
 case " $* " in
   *' chart '*) install_chart_tools ;;

@@ -1,12 +1,10 @@
 //! One client, from its first byte to its last.
 
 use std::future::poll_fn;
-use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
@@ -30,8 +28,6 @@ use crate::target::pool::Mode;
 
 /// TLS, startup and password together. PostgreSQL's `authentication_timeout` is a minute; nobody types here.
 const LOGIN: Duration = Duration::from_secs(15);
-/// How long a client may take to read what it is told last.
-const FAREWELL: Duration = Duration::from_secs(2);
 /// What a client sends while it waits is taken up to here.
 const EARLY: usize = 1 << 16;
 
@@ -73,16 +69,13 @@ async fn let_in(shared: &Arc<Shared>, stream: Stream) -> Option<Newcomer> {
     let host = match shared.host().await {
         Ok(host) => host,
         Err(facts) => {
-            let words = Words {
-                severity: Severity::Fatal,
-                sqlstate: "57P03",
-                message: format!("pgtether cannot read what \"{}\" needs: {facts}", shared.name).into(),
-                detail: None,
-                hint: Some("pgtether's log and status page say more.".into()),
-            };
-            let mut out = Vec::new();
-            message::error(&mut out, &words);
-            let _ = timeout(FAREWELL, last_words(stream, &out)).await;
+            let words =
+                Words::fatal("57P03", format!("what \"{}\" needs cannot be read: {facts}", shared.name))
+                    .hint("pgtether's log and status page say more.");
+            let acceptor = shared.terms().acceptor.clone();
+            if let Ok((key, asked)) = greet::decline(stream, acceptor.as_deref(), &words).await {
+                shared.cancel(&key, asked);
+            }
             return None;
         }
     };
@@ -394,40 +387,21 @@ impl Client {
         }
     }
 
-    /// The last words, where there are any. They are not waited for longer than a moment.
+    /// The last words, where there are any.
     async fn farewell(mut self, farewell: Farewell) {
         let out = &mut self.to_client;
-        let fatal = |sqlstate, message: String| Words {
-            severity: Severity::Fatal,
-            sqlstate,
-            message: message.into(),
-            detail: None,
-            hint: None,
-        };
         match &farewell {
             Farewell::Gone => {}
             Farewell::Told(refusal) => refusal.write(out, Severity::Fatal),
-            Farewell::Violation(violation) => {
-                message::error(out, &fatal(violation.sqlstate, violation.message.to_string()));
+            Farewell::Violation(Violation { sqlstate, message }) => {
+                message::error(out, &Words::fatal(sqlstate, message.clone()));
             }
             Farewell::Lost(how) => {
-                let words = Words {
-                    hint: Some("Whether the last statement took effect is not known; connect again.".into()),
-                    ..fatal("08006", format!("{how}; the session with \"{}\" is lost", self.shared.name))
-                };
-                message::error(out, &words);
+                let message = format!("{how}; the session with \"{}\" is lost", self.shared.name);
+                let hint = "Whether the last statement took effect is not known; connect again.";
+                message::error(out, &Words::fatal("08006", message).hint(hint));
             }
         }
-        let _ = timeout(FAREWELL, last_words(self.stream, out)).await;
+        greet::hang_up(self.stream, out).await;
     }
-}
-
-/// Says them and hangs up. What the client still sends is read: to close over unread bytes is to reset, and a reset eats
-/// the last words.
-pub async fn last_words(mut stream: Stream, words: &[u8]) -> io::Result<()> {
-    stream.write_all(words).await?;
-    stream.shutdown().await?;
-    let mut rest = [0; 1024];
-    while stream.read(&mut rest).await? > 0 {}
-    Ok(())
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::client::serve;
-use super::greet::Listener;
+use super::greet::{self, Listener};
 use super::keeper::Stage;
-use super::message::{self, Severity, Words};
+use super::message::Words;
 use super::place::Seat;
 use super::shared::Shared;
 use crate::connection::Stream;
@@ -68,17 +68,15 @@ pub async fn run(shared: Arc<Shared>, listener: Arc<Listener>, mut stage: watch:
     cut
 }
 
-/// Says so before TLS or startup: clients read an error in place of the answer that they expect.
+/// Says so, under TLS if the client wants that. A cancel request takes nobody's place.
 async fn refuse(shared: Arc<Shared>, stream: Stream) {
-    let most = shared.terms().pool.max_clients;
-    let words = Words {
-        severity: Severity::Fatal,
-        sqlstate: "53300",
-        message: format!("the pool of \"{}\" has its {most} clients already", shared.name).into(),
-        detail: None,
-        hint: Some("Close idle connections, or raise the pool's max_clients.".into()),
-    };
-    let mut out = Vec::new();
-    message::error(&mut out, &words);
-    let _ = tokio::time::timeout(REFUSING, super::client::last_words(stream, &out)).await;
+    let terms = shared.terms();
+    let message =
+        format!("the pool of \"{}\" has its {} clients already", shared.name, terms.pool.max_clients);
+    let words =
+        Words::fatal("53300", message).hint("Close idle connections, or raise the pool's max_clients.");
+    let declined = greet::decline(stream, terms.acceptor.as_deref(), &words);
+    if let Ok(Ok((key, asked))) = timeout(REFUSING, declined).await {
+        shared.cancel(&key, asked);
+    }
 }

@@ -18,6 +18,7 @@ mod map;
 mod operators;
 mod page;
 mod pool_faults;
+mod pool;
 mod process;
 mod reload;
 mod scrape;

@@ -29,6 +29,7 @@ pub use listen::{Listener, bind};
 pub use scram::Verifier;
 pub use startup::Startup;
 pub use tls::Acceptor;
+pub use wire::hang_up;
 
 use self::opening::{First, Line, open};
 use self::scram::Proof;
@@ -104,9 +105,20 @@ pub async fn greet(stream: Stream, host: Host<'_>) -> Result<Greeted, Refused> {
     }
 }
 
-/// Says that a client cannot be served after all, and hangs up so that it can hear it.
-pub async fn turn_away(newcomer: Newcomer, words: &Words<'_>) {
-    wire::turn_away(newcomer.stream, &newcomer.pending, words).await;
+/// Turns a client away without asking who it is, though under TLS if it wants that: most do not read what they are told
+/// before. A cancel request is not turned away: it takes nobody's place. The deadline is the caller's here, too.
+pub async fn decline(
+    stream: Stream,
+    acceptor: Option<&Acceptor>,
+    words: &Words<'_>,
+) -> Result<(CancelKey, Stream), Refused> {
+    match open(stream, acceptor).await? {
+        (line, First::Cancel(key)) => Ok((key, line.stream)),
+        (line, First::Hello(_)) => {
+            line.turn_away(words).await;
+            Err(Refused::Told(words.message.to_string()))
+        }
+    }
 }
 
 async fn admit(

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::startup::{self, Hello, Packet};
 use super::tls::{Acceptor, HANDSHAKE, Secured};
-use super::wire::{self, Stop, body, exactly, send};
+use super::wire::{Stop, body, exactly, hang_up, send};
 use super::{CancelKey, Refused};
 use crate::connection::Stream;
-use crate::pool::message::Words;
+use crate::pool::message::{self, Words};
 
 /// A client's stream, and what protects it.
 pub struct Line<'a> {
@@ -60,11 +60,17 @@ impl<'a> Line<'a> {
             Stop::Gone => Refused::Gone,
             Stop::Broken(why) => Refused::Told(why),
             Stop::Unwelcome(words) => {
-                wire::turn_away(self.stream, b"", &words).await;
+                self.turn_away(&words).await;
                 let Words { message, detail, .. } = *words;
                 Refused::Told(detail.map_or(message.to_string(), |detail| format!("{message}: {detail}")))
             }
         }
+    }
+
+    pub async fn turn_away(self, words: &Words<'_>) {
+        let mut out = Vec::new();
+        message::error(&mut out, words);
+        hang_up(self.stream, &out).await;
     }
 
     /// Reads on, and answers, until there is something to do. It runs at most four times: once for each kind of

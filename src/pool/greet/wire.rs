@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::tls::{is_end, why};
 use crate::connection::Stream;
-use crate::pool::message::{self, Words};
+use crate::pool::message::Words;
 
 /// The longest answer to a password request: PostgreSQL's own limit for SASL.
 const MAX_ANSWER: usize = 1024;
@@ -78,13 +78,11 @@ pub async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
     stream.flush().await
 }
 
-/// Tells a client why it is turned away, and hangs up so that it can read that: a socket that is closed while
-/// something lies unread in it is reset, and a reset takes the last words with it.
-pub async fn turn_away(mut stream: Stream, said_before: &[u8], words: &Words<'_>) {
-    let mut bytes = said_before.to_vec();
-    message::error(&mut bytes, words);
+/// Says the last words and hangs up so that the client can read them: a socket that is closed while something lies
+/// unread in it is reset, and a reset takes the last words with it.
+pub async fn hang_up(mut stream: Stream, last_words: &[u8]) {
     let farewell = async {
-        send(&mut stream, &bytes).await?;
+        send(&mut stream, last_words).await?;
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(MAX_UNREAD), &mut tokio::io::sink()).await
     };

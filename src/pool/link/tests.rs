@@ -1,1 +1,374 @@
+use proptest::prelude::*;
 
+use super::*;
+
+/// A client, a session and what stands between them.
+struct Pair {
+    link: Link,
+    catalog: Catalog,
+    client: ClientStatements,
+    server: ServerStatements,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Pair {
+            link: Link::new(true),
+            catalog: Catalog::default(),
+            client: ClientStatements::default(),
+            server: ServerStatements::default(),
+        }
+    }
+
+    /// The same client on another session.
+    fn moved(self) -> Self {
+        Pair { link: Link::new(true), server: ServerStatements::default(), ..self }
+    }
+
+    /// What the server gets of it.
+    fn asks(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut desk =
+            Desk { catalog: &mut self.catalog, client: &mut self.client, server: &mut self.server };
+        match self.link.client_said(bytes, &mut out, &mut desk).unwrap() {
+            (Edited::Unchanged, _) => bytes.to_vec(),
+            (Edited::Changed, _) => out,
+        }
+    }
+
+    /// What the client gets of it.
+    fn answers(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut desk =
+            Desk { catalog: &mut self.catalog, client: &mut self.client, server: &mut self.server };
+        match self.link.server_said(bytes, &mut out, &mut desk, |_, _| {}).unwrap() {
+            Edited::Unchanged => bytes.to_vec(),
+            Edited::Changed => out,
+        }
+    }
+}
+
+fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put(&mut out, tag, &[body]);
+    out
+}
+
+fn parse(name: &str, query: &str) -> Vec<u8> {
+    message(b'P', format!("{name}\0{query}\0\0\0").as_bytes())
+}
+
+fn bind(name: &str) -> Vec<u8> {
+    message(b'B', format!("\0{name}\0\0\0\0\0\0\0").as_bytes())
+}
+
+fn describe(name: &str) -> Vec<u8> {
+    message(b'D', format!("S{name}\0").as_bytes())
+}
+
+fn close(name: &str) -> Vec<u8> {
+    message(b'C', format!("S{name}\0").as_bytes())
+}
+
+fn execute() -> Vec<u8> {
+    message(b'E', b"\0\0\0\0\0")
+}
+
+fn sync() -> Vec<u8> {
+    message(b'S', b"")
+}
+
+fn query(sql: &str) -> Vec<u8> {
+    message(b'Q', format!("{sql}\0").as_bytes())
+}
+
+fn ready(status: u8) -> Vec<u8> {
+    message(b'Z', &[status])
+}
+
+fn parsed() -> Vec<u8> {
+    message(b'1', b"")
+}
+
+fn closed() -> Vec<u8> {
+    message(b'3', b"")
+}
+
+fn complete(tag: &str) -> Vec<u8> {
+    message(b'C', format!("{tag}\0").as_bytes())
+}
+
+fn error(severity: &str) -> Vec<u8> {
+    message(b'E', format!("S{severity}\0V{severity}\0C22012\0Mdivision\0\0").as_bytes())
+}
+
+#[test]
+fn a_simple_query_passes_unchanged_and_frees_the_session_with_its_last_answer() {
+    let mut pair = Pair::new();
+    assert_eq!(pair.asks(&query("select 1")), query("select 1"));
+    assert!(!pair.link.is_free());
+    let rows = [message(b'D', b"\0\x01\0\0\0\x011"), complete("SELECT 1")].concat();
+    assert_eq!(pair.answers(&rows), rows);
+    assert!(!pair.link.is_free());
+    pair.answers(&ready(b'I'));
+    assert!(pair.link.is_free());
+}
+
+#[test]
+fn a_transaction_and_a_pipeline_keep_the_session() {
+    let mut pair = Pair::new();
+    pair.asks(&query("begin"));
+    pair.answers(&ready(b'T'));
+    assert!(!pair.link.is_free());
+    assert_eq!(pair.link.left(), Left::InTransaction);
+    pair.asks(&[query("select 1"), query("commit")].concat());
+    pair.answers(&ready(b'T'));
+    assert!(!pair.link.is_free());
+    pair.answers(&ready(b'I'));
+    assert!(pair.link.is_free());
+    assert_eq!(pair.link.left(), Left::Clean);
+}
+
+#[test]
+fn a_batch_without_its_sync_keeps_the_session() {
+    let mut pair = Pair::new();
+    pair.asks(&[parse("", "select 1"), message(b'H', b"")].concat());
+    pair.answers(&parsed());
+    assert!(!pair.link.is_free());
+    assert_eq!(pair.link.left(), Left::Busy { ready: 1, synced: false });
+    pair.asks(&sync());
+    pair.answers(&ready(b'I'));
+    assert!(pair.link.is_free());
+}
+
+#[test]
+fn a_named_statement_is_renamed_and_follows_its_client_to_another_session() {
+    let mut pair = Pair::new();
+    let asked = [parse("mine", "select 1"), bind("mine"), execute(), sync()].concat();
+    let sent = [parse("pgtether_1", "select 1"), bind("pgtether_1"), execute(), sync()].concat();
+    assert_eq!(pair.asks(&asked), sent);
+    let answer = [parsed(), message(b'2', b""), complete("SELECT 1"), ready(b'I')].concat();
+    assert_eq!(pair.answers(&answer), answer);
+    assert!(pair.link.is_free());
+
+    let mut pair = pair.moved();
+    let sent =
+        [parse("pgtether_1", "select 1"), bind("pgtether_1"), describe("pgtether_1"), execute(), sync()]
+            .concat();
+    assert_eq!(pair.asks(&[bind("mine"), describe("mine"), execute(), sync()].concat()), sent);
+    // The client has not asked for this ParseComplete.
+    assert_eq!(pair.answers(&[parsed(), answer[5..].to_vec()].concat()), answer[5..]);
+    assert!(pair.link.is_free());
+    assert_eq!(pair.asks(&bind("mine")), bind("pgtether_1"));
+}
+
+#[test]
+fn a_statement_that_the_session_has_is_not_prepared_again_and_the_client_still_gets_its_answer() {
+    let mut pair = Pair::new();
+    pair.asks(&[parse("a", "select 1"), sync()].concat());
+    pair.answers(&[parsed(), ready(b'I')].concat());
+    let sent = [close("pgtether_0"), bind("pgtether_1"), execute(), sync()].concat();
+    assert_eq!(pair.asks(&[parse("b", "select 1"), bind("b"), execute(), sync()].concat()), sent);
+    let rest = [message(b'2', b""), complete("SELECT 1"), ready(b'I')].concat();
+    assert_eq!(pair.answers(&[closed(), rest.clone()].concat()), [parsed(), rest].concat());
+}
+
+#[test]
+fn a_closed_statement_stays_on_the_session_but_not_with_the_client() {
+    let mut pair = Pair::new();
+    pair.asks(&[parse("a", "select 1"), sync()].concat());
+    pair.answers(&[parsed(), ready(b'I')].concat());
+    assert_eq!(pair.asks(&[close("a"), sync()].concat()), [close("pgtether_0"), sync()].concat());
+    assert_eq!(pair.answers(&[closed(), ready(b'I')].concat()), [closed(), ready(b'I')].concat());
+    assert!(pair.client.get(b"a").is_none());
+    // The server says what is wrong with it.
+    assert_eq!(pair.asks(&bind("a")), bind("a"));
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_by_the_server() {
+    let mut pair = Pair::new();
+    pair.asks(&[parse("a", "select 1"), sync()].concat());
+    pair.answers(&[parsed(), ready(b'I')].concat());
+    assert_eq!(
+        pair.asks(&[parse("a", "select 2"), sync()].concat()),
+        [parse("pgtether_1", "select 2"), sync()].concat()
+    );
+    pair.answers(&[error("ERROR"), ready(b'I')].concat());
+    assert_eq!(pair.client.get(b"a").unwrap().id, 1);
+    assert!(pair.server.touch(1) && pair.link.is_free());
+}
+
+#[test]
+fn what_the_server_skips_after_an_error_is_as_if_it_had_never_been_sent() {
+    let mut pair = Pair::new();
+    pair.asks(&[parse("kept", "select 0"), sync()].concat());
+    pair.answers(&[parsed(), ready(b'I')].concat());
+    let batch = [parse("bad", "selec"), parse("skipped", "select 2"), close("kept"), sync()].concat();
+    pair.asks(&batch);
+    pair.answers(&[error("ERROR"), ready(b'I')].concat());
+    assert!(pair.client.get(b"bad").is_none() && pair.client.get(b"skipped").is_none());
+    assert!(pair.client.get(b"kept").is_some());
+    assert!(pair.server.touch(1) && !pair.server.touch(2) && !pair.server.touch(3));
+    assert!(pair.link.is_free());
+}
+
+#[test]
+fn a_full_session_gives_up_a_statement_unless_the_server_skips_that() {
+    let mut pair = Pair::new();
+    for i in 1..=200 {
+        pair.asks(&[parse(&format!("s{i}"), &format!("select {i}")), sync()].concat());
+        pair.answers(&[parsed(), ready(b'I')].concat());
+    }
+    let sent = pair.asks(&[parse("s201", "select 201"), sync()].concat());
+    assert_eq!(sent, [close("pgtether_1"), parse("pgtether_201", "select 201"), sync()].concat());
+    assert_eq!(pair.answers(&[closed(), parsed(), ready(b'I')].concat()), [parsed(), ready(b'I')].concat());
+    assert!(!pair.server.touch(1));
+
+    pair.asks(&[bind("nobody"), parse("s202", "select 202"), sync()].concat());
+    assert!(!pair.server.touch(2));
+    pair.answers(&[error("ERROR"), ready(b'I')].concat());
+    assert!(pair.server.touch(2) && !pair.server.touch(202));
+}
+
+#[test]
+fn discard_all_and_deallocate_all_forget_what_the_session_had() {
+    for tag in ["DISCARD ALL", "DEALLOCATE ALL"] {
+        let mut pair = Pair::new();
+        pair.asks(&[parse("a", "select 1"), sync()].concat());
+        pair.answers(&[parsed(), ready(b'I')].concat());
+        pair.asks(&query(tag));
+        pair.answers(&[complete(tag), ready(b'I')].concat());
+        assert!(!pair.server.touch(1) && pair.client.get(b"a").is_none(), "{tag}");
+    }
+}
+
+#[test]
+fn copy_in_over_a_simple_query_keeps_the_session_until_it_is_ready() {
+    let mut pair = Pair::new();
+    pair.asks(&query("copy t from stdin"));
+    pair.answers(&message(b'G', b"\0\0\0"));
+    assert_eq!(pair.link.left(), Left::Broken);
+    pair.asks(&[message(b'd', b"1\n"), message(b'c', b"")].concat());
+    assert!(!pair.link.is_free());
+    pair.answers(&[complete("COPY 1"), ready(b'I')].concat());
+    assert!(pair.link.is_free());
+}
+
+#[test]
+fn the_sync_that_a_server_reads_over_while_it_takes_copy_data_is_not_waited_for() {
+    // As libpq does it: a Sync behind the Execute, and another behind the data.
+    let mut pair = Pair::new();
+    pair.asks(&[parse("", "copy t from stdin"), bind(""), execute(), sync()].concat());
+    pair.answers(&[parsed(), message(b'2', b""), message(b'G', b"\0\0\0")].concat());
+    pair.asks(&[message(b'd', b"1\n"), message(b'c', b""), sync()].concat());
+    pair.answers(&[complete("COPY 1"), ready(b'I')].concat());
+    assert!(pair.link.is_free());
+
+    // All at once, before the server has said a word.
+    let mut pair = Pair::new();
+    let batch = [parse("", "copy t from stdin"), bind(""), execute(), sync()].concat();
+    pair.asks(&[batch, message(b'd', b"1\n"), message(b'c', b""), sync()].concat());
+    pair.answers(&[parsed(), message(b'2', b""), message(b'G', b"\0\0\0")].concat());
+    assert!(!pair.link.is_free());
+    pair.answers(&[complete("COPY 1"), ready(b'I')].concat());
+    assert!(pair.link.is_free());
+}
+
+#[test]
+fn a_fatal_error_is_known_and_breaks_the_session() {
+    let mut pair = Pair::new();
+    pair.asks(&query("select 1"));
+    pair.answers(&error("ERROR"));
+    assert!(!pair.link.was_told());
+    pair.answers(&error("FATAL"));
+    assert!(pair.link.was_told());
+    assert_eq!(pair.link.left(), Left::Broken);
+}
+
+#[test]
+fn what_no_client_may_send_is_refused_without_a_word_of_it() {
+    for bytes in [&b"p\0\0\0\x08secr"[..], b"\0\0\0\0\x04", b"Q\xff\xff\xff\xff", b"Q\0\0\0\x03"] {
+        let mut pair = Pair::new();
+        let mut desk =
+            Desk { catalog: &mut pair.catalog, client: &mut pair.client, server: &mut pair.server };
+        let refused = pair.link.client_said(bytes, &mut Vec::new(), &mut desk).unwrap_err();
+        assert_eq!(refused.sqlstate, "08P01");
+        assert!(!refused.message.contains("secr"));
+    }
+}
+
+#[test]
+fn goodbye_is_heard_and_not_passed_on() {
+    let mut pair = Pair::new();
+    let mut out = Vec::new();
+    let mut desk = Desk { catalog: &mut pair.catalog, client: &mut pair.client, server: &mut pair.server };
+    let bytes = [query("select 1"), message(b'X', b""), b"rest".to_vec()].concat();
+    let told = pair.link.client_said(&bytes, &mut out, &mut desk).unwrap();
+    assert_eq!(told, (Edited::Changed, Asked::Terminate));
+    assert_eq!(out, query("select 1"));
+}
+
+/// A few messages that a client may send, in any order.
+fn any_message() -> impl Strategy<Value = Vec<u8>> {
+    let name = prop::sample::select(vec!["", "a", "b", "much_longer_name"]);
+    prop_oneof![
+        name.clone().prop_map(|name| parse(name, "select $1")),
+        name.clone().prop_map(bind),
+        name.clone().prop_map(describe),
+        name.prop_map(close),
+        Just(execute()),
+        Just(sync()),
+        Just(query("select 'some text'")),
+        Just(message(b'd', &[7; 300])),
+        Just(message(b'B', &[b"\0a\0".as_slice(), &[1; 70_000]].concat())),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn it_does_not_matter_where_the_stream_is_cut(
+        messages in prop::collection::vec(any_message(), 1..12),
+        cuts in prop::collection::vec(1usize..9000, 1..40),
+    ) {
+        let bytes = messages.concat();
+        let whole = Pair::new().asks(&bytes);
+        let mut pair = Pair::new();
+        let (mut parts, mut rest, mut cuts) = (Vec::new(), &bytes[..], cuts.into_iter().cycle());
+        while !rest.is_empty() {
+            let (part, later) = rest.split_at(cuts.next().unwrap().min(rest.len()));
+            parts.extend(pair.asks(part));
+            rest = later;
+        }
+        prop_assert_eq!(parts, whole);
+    }
+
+    #[test]
+    fn no_bytes_of_a_client_or_a_server_are_a_surprise(
+        asked in prop::collection::vec(any::<u8>(), 0..300),
+        answered in prop::collection::vec(any::<u8>(), 0..300),
+        tags in prop::collection::vec(prop::sample::select(b"QPBDCESHFdcfXZ13GSENAT".to_vec()), 2),
+    ) {
+        let mut pair = Pair::new();
+        for (client, mut bytes) in [(true, asked), (false, answered)] {
+            // Half of them with a header that leads somewhere.
+            if bytes.len() > 20 && bytes[0] % 2 == 0 {
+                bytes[0] = tags[usize::from(client)];
+                bytes[1..5].copy_from_slice(&[0, 0, 0, 12]);
+            }
+            let mut desk =
+                Desk { catalog: &mut pair.catalog, client: &mut pair.client, server: &mut pair.server };
+            for chunk in bytes.chunks(7) {
+                let mut out = Vec::new();
+                let refused = match client {
+                    true => pair.link.client_said(chunk, &mut out, &mut desk).is_err(),
+                    false => pair.link.server_said(chunk, &mut out, &mut desk, |_, _| {}).is_err(),
+                };
+                // A peer that breaks the protocol is not listened to any more.
+                if refused {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,9 +1,9 @@
 //! tokio-postgres as the client, over a pipe and over TLS.
 
 use native_tls::{Certificate, TlsConnector};
+use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, SslMode, SslNegotiation};
 use tokio_postgres::error::DbError;
-use tokio_postgres::{Config, NoTls};
 
 use super::*;
 
@@ -189,16 +189,19 @@ async fn without_a_password_to_check_by_nobody_is_let_in() {
 }
 
 #[tokio::test]
-async fn a_newcomer_can_still_be_turned_away_in_words() {
-    let (client, server) = duplex(1 << 14);
-    let door = tokio::spawn(async move {
-        let Ok(Greeted::Client(newcomer)) = greet(Box::new(server), plain()).await else {
-            panic!("not let in")
-        };
-        turn_away(*newcomer, &Words::fatal("53300", "too many clients").hint("Come back later.")).await;
-    });
-    let error = config().connect_raw(client, NoTls).await.map(drop).unwrap_err();
-    let told = error.as_db_error().unwrap();
-    assert_eq!((told.code().code(), told.hint()), ("53300", Some("Come back later.")));
-    door.await.unwrap();
+async fn whoever_is_declined_can_read_why_with_and_without_tls() {
+    let words = Words::fatal("53300", "too many clients").hint("Come back later.");
+    for mode in [SslMode::Disable, SslMode::Require] {
+        let (client, server) = duplex(1 << 14);
+        let said = words.clone();
+        let acceptor = host().acceptor;
+        let door =
+            tokio::spawn(async move { decline(Box::new(server), acceptor, &said).await.map(|(key, _)| key) });
+        let trusting = TlsConnector::builder().danger_accept_invalid_certs(true).build().unwrap();
+        let tls = postgres_native_tls::TlsConnector::new(trusting, "localhost");
+        let error = config().ssl_mode(mode).connect_raw(client, tls).await.map(drop).unwrap_err();
+        let told = error.as_db_error().unwrap_or_else(|| panic!("{error:?}"));
+        assert_eq!((told.code().code(), told.hint()), ("53300", Some("Come back later.")));
+        assert_eq!(door.await.unwrap(), Err(Refused::Told("too many clients".to_owned())));
+    }
 }

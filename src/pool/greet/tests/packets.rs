@@ -64,6 +64,14 @@ async fn a_cancel_request_may_come_under_tls_and_is_kept_waiting_until_it_is_don
 }
 
 #[tokio::test]
+async fn a_cancel_request_is_heard_where_clients_are_declined() {
+    let (mut client, server) = duplex(1 << 14);
+    client.write_all(&cancel_request(&key(4))).await.unwrap();
+    let (cancel, _) = decline(Box::new(server), None, &Words::fatal("53300", "full")).await.unwrap();
+    assert_eq!(cancel, key(4));
+}
+
+#[tokio::test]
 async fn plain_bytes_behind_a_request_for_tls_are_never_taken_for_protected_ones() {
     let trusting_tls = Host { acceptor: host().acceptor, ..trusting() };
     let (heard, came) = hear(trusting_tls, &[ssl_request(), hello()].concat()).await;

@@ -1,0 +1,79 @@
+//! The drivers' scripts of `tests/drivers`: psycopg 3, asyncpg, node-postgres and Postgres.js.
+
+use std::fs;
+
+use futures_util::future::join_all;
+use pgtether::demo::postgres::Setup;
+
+use super::{Doors, Way, node, passes, python};
+use crate::certs::{Authority, with_tls};
+use crate::servers::{Version, postgres};
+
+/// As many sessions as clients, where each keeps its own; few for many otherwise.
+const SIZES: [u32; 2] = [24, 3];
+
+/// A server that takes every way to connect that its clients know.
+fn setup() -> Setup {
+    let authority = Authority::new("test authority");
+    with_tls(Setup::default(), &authority, &authority.server())
+}
+
+/// The most memory that a process has held so far, in MiB.
+fn peak(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[tokio::test]
+async fn psycopg_does_through_the_pool_what_it_does_without() {
+    let cluster = postgres(Version::V18, setup());
+    let doors = Doors::open(&cluster, SIZES, &[]).await;
+    let before = peak(doors.daemon.pid());
+    join_all(Way::ALL.map(async |way| {
+        passes(&mut python("psycopg_uses.py", doors.url(way), &[way.word()])).await;
+    }))
+    .await;
+    // Values of 64 MiB went both ways in both modes.
+    let more = peak(doors.daemon.pid()) - before;
+    assert!(more < 32, "{more} MiB of memory were taken for what only passes through");
+}
+
+#[tokio::test]
+async fn clients_on_one_session_keep_their_settings_and_statements_apart() {
+    let cluster = postgres(Version::V15, Setup::default());
+    let doors = Doors::open(&cluster, [1, 1], &[]).await;
+    let uses = [
+        "transaction",
+        "the_server_is_told_as_it_is",
+        "notices_arrive_at_their_client",
+        "prepared_statements_of_two_clients_do_not_meet",
+        "settings_of_two_clients_do_not_mix",
+        "settings_of_the_startup_hold",
+        "a_setting_of_a_transaction_ends_with_it",
+        "a_client_that_dies_in_a_transaction_leaves_nothing",
+        "many_async_connections_share_the_pool",
+    ];
+    passes(&mut python("psycopg_uses.py", doors.url(Way::Transaction), &uses)).await;
+}
+
+#[tokio::test]
+async fn asyncpg_does_through_the_pool_what_it_does_without() {
+    // Fifty connections at once come directly, too.
+    let cluster = postgres(Version::V15, Setup::default().set("max_connections", 120));
+    let doors = Doors::open(&cluster, [24, 4], &[]).await;
+    join_all(Way::ALL.map(async |way| {
+        passes(&mut python("asyncpg_uses.py", doors.url(way), &[way.word()])).await;
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn node_does_through_the_pool_what_it_does_without() {
+    let cluster = postgres(Version::V18, setup());
+    let doors = Doors::open(&cluster, SIZES, &[]).await;
+    join_all(Way::ALL.map(async |way| {
+        passes(&mut node("node_uses.mjs", doors.url(way), &[way.word()])).await;
+    }))
+    .await;
+}
