@@ -33,8 +33,9 @@ pub(super) fn examine(pool: &Pool, report: &mut Report) {
         }
     }
     let size = pool.size;
-    report
-        .note(format!("pool: up to {size} sessions beside pgtether's own; the server must allow that many"));
+    report.note(format!(
+        "pool: its size is {size}: the server must allow that many sessions beside pgtether's own"
+    ));
 }
 
 /// Bound, but never listening: nobody who starts meanwhile finds the address taken.
@@ -79,7 +80,10 @@ mod tests {
         let mut report = Report::new(&config.targets[0]);
         examine(pool, &mut report);
         let Some(Finding::Note(last)) = report.findings.pop() else { panic!("{report:?}") };
-        assert_eq!(last, "pool: up to 10 sessions beside pgtether's own; the server must allow that many");
+        assert_eq!(
+            last,
+            "pool: its size is 10: the server must allow that many sessions beside pgtether's own"
+        );
         let text = |finding| match finding {
             Finding::Note(text) | Finding::Warning(text) => text,
         };

@@ -314,7 +314,7 @@ async fn a_pool_is_looked_at_even_when_the_login_fails_and_wants_no_pooler_behin
     let report = examine(&refused, pooled.clone(), None).await;
     let text = text(&[report]);
     assert!(text.contains("WARN  pool: there is no folder /nonexistent:"), "{text}");
-    assert!(text.contains("note  pool: up to 10 sessions"), "{text}");
+    assert!(text.contains("note  pool: its size is 10:"), "{text}");
     let behind_another = || {
         let mut first = login();
         first.facts.pooler = Some("pgbouncer");

@@ -27,6 +27,8 @@ struct Read {
     /// `taken`, or `refused` where the one before goes on.
     last_read: &'static str,
     at: Option<String>,
+    /// Since when it has been refused; null where it was taken.
+    refused_since: Option<String>,
     /// What is wrong with it, in lines.
     problems: Vec<String>,
 }
@@ -169,10 +171,13 @@ pub(super) fn render(app: &App, now: Moment) -> serde_json::Result<Vec<u8>> {
 
 fn read(last: LastRead) -> Read {
     match last {
-        LastRead::Taken { at } => Read { last_read: "taken", at: rfc3339(at), problems: Vec::new() },
-        LastRead::Refused { at, problems } => Read {
+        LastRead::Taken { at } => {
+            Read { last_read: "taken", at: rfc3339(at), refused_since: None, problems: Vec::new() }
+        }
+        LastRead::Refused { at, since, problems } => Read {
             last_read: "refused",
             at: rfc3339(at),
+            refused_since: rfc3339(since),
             problems: problems.lines().map(str::to_owned).collect(),
         },
     }

@@ -124,9 +124,23 @@ pub enum LastRead {
     /// What was there before goes on.
     Refused {
         at: SystemTime,
+        /// When it was refused for the first time since it was last taken.
+        since: SystemTime,
         /// A line each, without secrets.
         problems: String,
     },
+}
+
+impl LastRead {
+    /// Refused at `at`, and so was what came `before`, or not.
+    #[must_use]
+    pub fn refused(at: SystemTime, problems: String, before: Option<&LastRead>) -> Self {
+        let since = match before {
+            Some(LastRead::Refused { since, .. }) => *since,
+            Some(LastRead::Taken { .. }) | None => at,
+        };
+        LastRead::Refused { at, since, problems }
+    }
 }
 
 /// How a proof that `/probe` asked for has ended.

@@ -3,6 +3,8 @@
 //!
 //! [`Cells`] and `page/row.js` write the same cells: the first paint needs no script, what follows no server.
 
+mod refusal;
+
 use std::fmt::{self, Display, Write};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use openssl::base64::encode_block;
 use openssl::sha::sha256;
 
+use self::refusal::Refusal;
 use super::App;
 use crate::health::Status;
 use crate::reason::Reason;
@@ -21,14 +24,18 @@ const STYLE: &str = include_str!("page/page.css");
 /// scripts are shown what the server wrote.
 const FIRST: usize = 30;
 
-/// One module, in the order of its parts.
+/// In the order of its parts. It runs where it stands, in the head: a module would wait for all of the page before it
+/// asks its first question.
 const SCRIPT: &str = concat!(
+    "(async () => {\n\"use strict\";\n",
     include_str!("page/format.js"),
     include_str!("page/chart.js"),
     include_str!("page/row.js"),
+    include_str!("page/refusal.js"),
     include_str!("page/fleet.js"),
     include_str!("page/controls.js"),
     include_str!("page/page.js"),
+    "})();\n",
 );
 
 /// Only the page's own style and script, named by their hashes, and its own server to ask.
@@ -67,6 +74,8 @@ pub(super) fn render(app: &App, now: Moment) -> String {
         blank = Cells::default(),
         telemetry = Escaped(app.web.telemetry_path.trim_start_matches('/')),
         version = Escaped(app.web.version),
+        refused_config = Refusal::of("config", "configuration", Some(app.daemon.config())),
+        refused_web_config = Refusal::of("web-config", "web configuration", app.daemon.web_config()),
     )
 }
 

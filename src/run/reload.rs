@@ -118,9 +118,9 @@ impl Reload {
             Err(_) => hangs("the configuration"),
         };
         self.metrics.reload_failed();
-        let known = is_known(Some(&self.shared.config()), &problems);
-        tell("configuration", &problems, asked || !known);
-        self.shared.set_config(LastRead::Refused { at, problems: problems.clone() });
+        let before = self.shared.config();
+        tell("configuration", &problems, asked || !is_known(Some(&before), &problems));
+        self.shared.set_config(LastRead::refused(at, problems.clone(), Some(&before)));
         Err(problems)
     }
 
@@ -152,9 +152,9 @@ impl Reload {
                 Ok(())
             }
             Err(problems) => {
-                let known = is_known(self.shared.web_config().as_ref(), &problems);
-                tell("web configuration", &problems, asked || !known);
-                self.shared.set_web_config(LastRead::Refused { at, problems: problems.clone() });
+                let before = self.shared.web_config();
+                tell("web configuration", &problems, asked || !is_known(before.as_ref(), &problems));
+                self.shared.set_web_config(LastRead::refused(at, problems.clone(), before.as_ref()));
                 Err(problems)
             }
         }

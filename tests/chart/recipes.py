@@ -1,9 +1,9 @@
 """Tries the recipes of docs/recipes.md against a real pgtether, with its database up and then down.
 
-Usage: recipes.py extract FOLDER    writes the files that the document holds
-       recipes.py try FOLDER        tries those files; $PGTETHER is the program
+Usage: recipes.py extract FOLDER    writes the files that recipes and README hold
+       recipes.py try FOLDER        tries the recipes' files; $PGTETHER is the program
 
-Each block of the document that follows a line `<!-- file: NAME -->` is a file.
+Each block of a document that follows a line `<!-- file: NAME -->` is a file.
 """
 
 import json
@@ -32,11 +32,12 @@ QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 def extract(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    found = re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", (ROOT / "docs/recipes.md").read_text(), re.M | re.S)
-    if not found:
-        sys.exit("recipes: the document holds no file")
-    for name, text in found:
-        (folder / name).write_text(text)
+    for document in (ROOT / "docs/recipes.md", ROOT / "README.md"):
+        found = re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", document.read_text(), re.M | re.S)
+        if not found:
+            sys.exit(f"recipes: {document.name} holds no file")
+        for name, text in found:
+            (folder / name).write_text(text)
 
 
 def get(url: str, method: str = "GET") -> tuple[int, str]:

@@ -12,6 +12,8 @@
 // A helper may panic: the experiment then counts as failed.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../it/page/browser.rs"]
+mod browser;
 #[path = "../it/process.rs"]
 mod process;
 #[path = "../it/scrape.rs"]
@@ -26,6 +28,7 @@ mod fleet;
 mod hang;
 mod journal;
 mod outage;
+mod page;
 mod password;
 mod plan;
 mod pool;
@@ -51,7 +54,7 @@ use tokio::task::{LocalSet, spawn_local};
 type Section = fn(Plan) -> Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 
 /// All experiments, by the name that `--only` takes.
-const SECTIONS: [(&str, Section); 13] = [
+const SECTIONS: [(&str, Section); 14] = [
     ("terminate", |plan| Box::pin(terminate::run(plan))),
     ("outage", |plan| Box::pin(outage::run(plan))),
     ("hang", |plan| Box::pin(hang::run(plan))),
@@ -62,6 +65,7 @@ const SECTIONS: [(&str, Section); 13] = [
     ("drain", |plan| Box::pin(drain::run(plan))),
     ("scrape", |plan| Box::pin(scrapes::run(plan))),
     ("render", |plan| Box::pin(render::run(plan))),
+    ("page", |plan| Box::pin(page::run(plan))),
     ("pool_speed", |plan| Box::pin(pool::speed::run(plan))),
     ("pool_idle", |plan| Box::pin(pool::idle::run(plan))),
     ("pool_outage", |plan| Box::pin(pool::outage::run(plan))),

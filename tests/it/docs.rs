@@ -106,12 +106,15 @@ async fn exported(daemon: &Daemon) -> BTreeMap<String, Family> {
 fn the_configurations_in_readme_and_about_the_pool_are_good() {
     let folder = tempfile::tempdir().unwrap();
     let env = [("DATABASE_URL", "postgresql://app:sesame@db.example.com/app")];
+    // The chart's values are checked with the chart.
+    let own = blocks("yaml").into_iter().filter(|block| block.contains("\ntargets:")).collect::<Vec<_>>();
+    assert!(!own.is_empty());
     let recipes = document("recipes.md");
     let (_, pool_recipe) = recipes.split_once("\n### Sessions for the application").unwrap();
     let pool_recipe = pool_recipe.split("\n## ").next().unwrap();
     let of_pools = [blocks_of(&document("pool.md"), "yaml"), blocks_of(pool_recipe, "yaml")].concat();
     assert!(of_pools.iter().all(|block| block.contains("    pool:")), "{of_pools:?}");
-    for (i, block) in [blocks("yaml"), of_pools].concat().into_iter().enumerate() {
+    for (i, block) in [own, of_pools].concat().into_iter().enumerate() {
         let file = folder.path().join(format!("{i}.yaml"));
         fs::write(&file, &block).unwrap();
         let output = run(&["--config.check", &format!("--config.file={}", file.display())], &env);
@@ -167,8 +170,8 @@ fn the_flags_and_variables_in_readme_exist() {
         .chain(readme.match_indices("`--"))
         .map(|(at, _)| readme[at + 1..].split(|c| !flag(c)).next().unwrap().trim_end_matches('.'))
         .map(|flag| flag.trim_end_matches('-'))
-        // What follows the dashes of a table is no flag; `--init` is docker's.
-        .filter(|flag| flag.len() > 3 && *flag != "--init")
+        // What follows the dashes of a table is no flag; these are docker's and kubectl's.
+        .filter(|flag| flag.len() > 3 && !["--init", "--from-literal"].contains(flag))
         .collect();
     assert!(flags.len() > 5, "{flags:?}");
     for flag in flags {
@@ -215,4 +218,35 @@ fn the_states_and_reasons_in_readme_are_those_of_the_program() {
         let known = Reason::ALL.iter().any(|r| r.as_str() == reason) || reason == "role";
         assert!(known, "{reason} is no reason");
     }
+}
+
+/// The SQLSTATEs that the program's text holds, tests aside.
+fn sqlstates_in(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            sqlstates_in(&path, found);
+        } else if name.ends_with(".rs") && !path.to_str().unwrap().contains("tests") {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            let literals = code.split('"').filter(|literal| {
+                let fits = |b: u8| b.is_ascii_digit() || b.is_ascii_uppercase();
+                literal.len() == 5 && literal.bytes().all(fits) && literal.bytes().any(|b| b.is_ascii_digit())
+            });
+            found.extend(literals.map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn the_sqlstates_that_clients_of_a_pool_are_told_are_all_explained() {
+    let mut told = BTreeSet::new();
+    sqlstates_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pool"), &mut told);
+    // OpenSSL fails: nothing that anybody plans for.
+    assert!(told.remove("XX000"), "{told:?}");
+    let document = document("pool.md");
+    let (_, section) = document.split_once("\n## What clients are told\n").unwrap();
+    let explained: BTreeSet<_> = rows(section).iter().map(|row| quoted(&row[0]).remove(0)).collect();
+    assert_eq!(explained, told);
 }

@@ -8,6 +8,7 @@ mod grafana;
 mod monitoring;
 mod queries;
 mod rules;
+mod series;
 
 use std::path::{Path, PathBuf};
 

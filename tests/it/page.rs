@@ -2,6 +2,7 @@
 
 mod browser;
 mod looks;
+mod refusals;
 
 use std::fs;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 // All rows: which are shown, in what order, and how many there are of each state.
-// So many rows are made at once: the first are there at a glance, and the keyboard is heard before the next.
-const PORTION = 50;
+// So many rows are made at once, and the keyboard is heard before the next. The first are there already: the server
+// wrote as many.
+const PORTION = 30;
 const STATES = ["down", "degraded", "starting", "sleeping", "up"];
 const names = new Intl.Collator("en", { numeric: true });
 

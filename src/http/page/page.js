@@ -41,6 +41,8 @@ function show(report) {
   gone = false;
   document.body.classList.remove("old");
   $("gone").hidden = true;
+  showRefusal($("config"), report.config);
+  showRefusal($("web-config"), report.web_config);
   tell(changed);
 }
 

@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(100);
 /// As long as the longest `for` of what a restart might set off.
 const A_WHILE: Duration = Duration::from_secs(6);
 
-/// What fires while the faults last: alert, severity, target.
+/// What fires while the faults last: alert, severity, target or file.
 const FIRING: &[(&str, &str, &str)] = &[
     ("PgtetherTargetDown", "critical", "main"),
     ("PgtetherTargetDown", "warning", "optional"),
@@ -40,7 +40,8 @@ const FIRING: &[(&str, &str, &str)] = &[
     ("PgtetherPingSlow", "warning", "slow"),
     ("PgtetherCertificateExpiring", "warning", "certified"),
     ("PgtetherCertificateExpiring", "critical", "certified"),
-    ("PgtetherConfigReloadFailed", "warning", ""),
+    ("PgtetherConfigReloadFailed", "warning", "config"),
+    ("PgtetherConfigReloadFailed", "warning", "web_config"),
 ];
 /// What fires when pgtether answers nobody.
 const BLIND: &[(&str, &str, &str)] =
@@ -74,6 +75,8 @@ async fn every_alert_fires_on_a_real_fault_and_ends_with_it_and_every_panel_show
     // A restart in place is a minute or three without a scrape.
     scene.restart().await;
     assert_silent_for(monitoring, A_WHILE).await;
+    scene.roll(monitoring).await;
+    assert_silent_for(monitoring, A_WHILE).await;
 
     scene.daemon().signal(Signal::SIGSTOP);
     await_all(monitoring, BLIND).await;
@@ -92,7 +95,7 @@ fn now() -> f64 {
 }
 
 fn key(firing: &Firing) -> (&str, &str, &str) {
-    (&firing.name, &firing.severity, firing.target.as_deref().unwrap_or_default())
+    (&firing.name, &firing.severity, firing.about.as_deref().unwrap_or_default())
 }
 
 /// Waits until each of these has fired, for the windows of some are short; nothing else may on the way.

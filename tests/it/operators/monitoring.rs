@@ -38,8 +38,8 @@ pub struct Series {
 pub struct Firing {
     pub name: String,
     pub severity: String,
-    /// Of an alert on the daemon there is none.
-    pub target: Option<String>,
+    /// The target that it is about, or the file; of an alert on the daemon itself there is none.
+    pub about: Option<String>,
     /// Kept quiet by a louder one.
     pub inhibited: bool,
 }
@@ -52,7 +52,7 @@ impl Monitoring {
         let (prometheus, alertmanager) = (address(), address());
         let scrape = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 500ms}}\nrule_files: [rules.yaml]\n\
-             scrape_configs:\n  - job_name: pgtether\n    static_configs: [{{targets: ['{scraped}']}}]\n\
+             scrape_configs:\n  - job_name: pgtether\n    file_sd_configs: [{{files: [scraped.json]}}]\n\
              alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]}}\n"
         );
         let route = format!(
@@ -63,6 +63,7 @@ impl Monitoring {
         scratch.write(&scratch.path().join("alertmanager.yml"), &route).unwrap();
         scratch.write(&scratch.path().join("rules.yaml"), rules).unwrap();
         let mut monitoring = Monitoring { prometheus, alertmanager, processes: Vec::new(), scratch };
+        monitoring.scrape(&[scraped]);
         monitoring.spawn(
             ALERTMANAGER,
             &[
@@ -85,6 +86,14 @@ impl Monitoring {
             monitoring.await_ready(address).await;
         }
         monitoring
+    }
+
+    /// Scrapes these from now on, as a cluster's discovery would have it; Prometheus takes it up within seconds.
+    pub fn scrape(&self, addresses: &[SocketAddr]) {
+        let targets: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+        let (file, fresh) = (self.scratch.path().join("scraped.json"), self.scratch.path().join("fresh"));
+        self.scratch.write(&fresh, &serde_json::json!([{ "targets": targets }]).to_string()).unwrap();
+        std::fs::rename(fresh, file).unwrap();
     }
 
     fn spawn(&mut self, program: &str, args: &[&str]) {
@@ -186,7 +195,7 @@ impl Firing {
         Firing {
             name: label("alertname").unwrap(),
             severity: label("severity").unwrap(),
-            target: label("target"),
+            about: label("target").or_else(|| label("file")),
             inhibited: json["status"]["inhibitedBy"].as_array().is_some_and(|by| !by.is_empty()),
         }
     }

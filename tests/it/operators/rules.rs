@@ -71,7 +71,7 @@ pub fn alerts() -> Vec<Alert> {
 
 /// What tells one rule from the others: its name and its own labels.
 fn key(name: &str, labels: &BTreeMap<String, String>) -> String {
-    let own = ["severity", "window"].iter().filter_map(|label| labels.get(*label));
+    let own = ["severity", "window", "file"].iter().filter_map(|label| labels.get(*label));
     own.fold(name.to_owned(), |key, value| format!("{key} {value}"))
 }
 
@@ -128,7 +128,7 @@ fn promtool(args: &[&str]) -> Result<String, String> {
 }
 
 /// promtool's tests, one file a subject.
-fn tests() -> Vec<PathBuf> {
+pub fn tests() -> Vec<PathBuf> {
     let files = fs::read_dir(repository("tests/rules")).unwrap().map(|file| file.unwrap().path());
     let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "yaml")).collect();
     files.sort();

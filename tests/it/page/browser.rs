@@ -25,6 +25,15 @@ pub struct Browser {
     _folder: TempDir,
 }
 
+/// What the first answer of a page cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// By the clock, whatever else the machine did meanwhile.
+    pub took: Duration,
+    /// The processor's time that the page's main thread needed.
+    pub busy: Duration,
+}
+
 impl Browser {
     pub async fn start() -> Browser {
         let folder = tools().join("page");
@@ -61,6 +70,31 @@ impl Browser {
             json!(url)
         ))
         .await;
+    }
+
+    /// Opens an address in a page of its own, types a target's name as soon as the filter takes it, and tells what it cost
+    /// until this target alone was shown.
+    pub async fn filtered_after(&mut self, url: &str, name: &str) -> Cost {
+        self.run("await reopen({})").await;
+        let shown =
+            "[...document.querySelectorAll('tbody:not([hidden])')].map((row) => row.dataset.name).join()";
+        let cost = self
+            .run(&format!(
+                "const session = await context.newCDPSession(page);
+                 await session.send('Performance.enable', {{ timeDomain: 'threadTicks' }});
+                 const began = performance.now();
+                 await page.goto({}, {{ waitUntil: 'commit' }});
+                 await page.fill('#filter', {name});
+                 await until((name) => {shown} === name, {name});
+                 const took = (performance.now() - began) / 1e3;
+                 const {{ metrics }} = await session.send('Performance.getMetrics');
+                 return {{ took, busy: metrics.find(({{ name }}) => name === 'TaskDuration').value }};",
+                json!(url),
+                name = json!(name),
+            ))
+            .await;
+        let seconds = |of: &str| Duration::from_secs_f64(cost[of].as_f64().unwrap());
+        Cost { took: seconds("took"), busy: seconds("busy") }
     }
 
     /// Waits for an expression in the page to become true.

@@ -1,39 +1,35 @@
 //! How the page looks and how fast it is there: many targets, small screens, dark rooms, readers of screens.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use super::browser::Browser;
+use super::browser::{Browser, Cost};
 use super::{SHOWN, url};
 use crate::process::Daemon;
 use crate::supervise::{SOON, targets};
 use crate::web::in_every_state;
 
+/// Of the second in which a page shall be interactive, the rest is the network's, the daemon's and the browser's. It needs a
+/// third of this.
+const BUSY: Duration = Duration::from_millis(600);
+
 #[tokio::test]
-async fn a_thousand_targets_are_filtered_within_a_second() {
+async fn a_thousand_targets_cost_little_until_they_are_filtered() {
     let dead = ["url: postgresql://app@127.0.0.1:9/db"];
     let names: Vec<_> = (0..1000).map(|i| format!("tenant-{i}")).collect();
     let all: Vec<_> = names.iter().map(|name| (name.as_str(), &dead[..])).collect();
     let daemon = Daemon::start(&targets(&all));
     daemon.await_metric(SOON, "pgtether_targets", &[], 1000.0).await;
     let mut browser = Browser::start().await;
-    let mut took = Vec::new();
-    // The best of some: a machine that is busy with other tests is no slow page.
-    while took.len() < 20 && !took.iter().any(|ms| *ms < 1000.0) {
-        browser.run("await reopen({})").await;
-        let ms = browser
-            .run(&format!(
-                "const began = performance.now();
-                 await page.goto('{}', {{ waitUntil: 'commit' }});
-                 await page.fill('#filter', 'tenant-777');
-                 await until(() => {SHOWN} === 'tenant-777');
-                 return performance.now() - began;",
-                url(&daemon)
-            ))
-            .await;
-        took.push(ms.as_f64().unwrap());
+    let mut costs = Vec::new();
+    // How long it takes is for `make figures` to say: a machine that is busy with other tests is no slow page. What the
+    // page itself needs of the processor is the same on both; the best of some, for caches are shared.
+    while costs.len() < 5 && !costs.iter().any(|cost: &Cost| cost.busy < BUSY) {
+        costs.push(browser.filtered_after(&url(&daemon), "tenant-777").await);
     }
-    assert!(took.iter().any(|ms| *ms < 1000.0), "interactive after {took:?} ms");
-    println!("1,000 targets: interactive after {took:.0?} ms");
+    assert!(costs.iter().any(|cost| cost.busy < BUSY), "interactive after {costs:?}");
+    println!("1,000 targets: interactive after {costs:.0?}");
 
     // From then on it keeps up.
     browser.run("await page.fill('#filter', '')").await;
@@ -62,7 +58,15 @@ async fn it_fits_a_phone_and_follows_the_colours_of_the_system() {
     for width in [320, 390, 768, 1024, 1280, 2560] {
         browser.run(&format!("await reopen({{ viewport: {{ width: {width}, height: 800 }} }})")).await;
         browser.open(&url(&daemon)).await;
-        browser.value("document.querySelectorAll('.name').forEach((name) => name.click())").await;
+        // Rows out of sight are not laid out, and would seem to fit.
+        browser
+            .value(
+                "document.querySelectorAll('tbody').forEach((row) => {
+                   row.style.contentVisibility = 'visible';
+                   row.querySelector('.name').click();
+                 })",
+            )
+            .await;
         let across = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
         assert_eq!(browser.value(across).await, json!(0), "at {width} it is too wide");
         let cut = "[...document.querySelectorAll('tbody :is(.state, .age, .now, .total, .breaker, .next)')]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,6 +23,9 @@ const SOON: Duration = Duration::from_secs(20);
 const NAMES: &[&str] = &["localhost", "127.0.0.1"];
 /// A ping that takes longer than half a second.
 const SLOW: Duration = Duration::from_millis(700);
+const CONFIG: &str = "config.yaml";
+const WEB_CONFIG: &str = "web.yml";
+const WEB: &str = "http_server_config: {headers: {X-Frame-Options: deny}}\n";
 
 pub struct Scene {
     daemon: Daemon,
@@ -56,9 +59,9 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("password"), "sesame").unwrap();
         let config = configuration(&folder, &steady, &shaky, way.port);
-        let file = folder.path().join("config.yaml");
-        fs::write(&file, &config).unwrap();
-        let daemon = start(&file, address);
+        fs::write(folder.path().join(CONFIG), &config).unwrap();
+        fs::write(folder.path().join(WEB_CONFIG), WEB).unwrap();
+        let daemon = start(folder.path(), address);
         Scene { daemon, folder, config, address, steady, admin, shaky, authority, way }
     }
 
@@ -92,7 +95,9 @@ impl Scene {
         self.shaky.stop(Shutdown::Immediate).unwrap();
         self.admin.query("ALTER ROLE rotated PASSWORD 'changed'").await;
         self.admin.query("ALTER ROLE \"full\" CONNECTION LIMIT 1").await;
-        fs::write(self.file(), format!("{}nonsense: true\n", self.config)).unwrap();
+        for (file, good) in [(CONFIG, self.config.as_str()), (WEB_CONFIG, WEB)] {
+            fs::write(self.folder.path().join(file), format!("{good}nonsense: true\n")).unwrap();
+        }
         self.daemon.signal(Signal::SIGHUP);
         for lost in 1..=6 {
             self.admin.terminate("flappy").await;
@@ -106,7 +111,9 @@ impl Scene {
         self.shaky.start().unwrap();
         fs::write(self.folder.path().join("password"), "changed").unwrap();
         self.admin.query("ALTER ROLE \"full\" CONNECTION LIMIT -1").await;
-        fs::write(self.file(), &self.config).unwrap();
+        for (file, good) in [(CONFIG, self.config.as_str()), (WEB_CONFIG, WEB)] {
+            fs::write(self.folder.path().join(file), good).unwrap();
+        }
         self.daemon.signal(Signal::SIGHUP);
         self.way.delay(Duration::ZERO);
         let fresh = self.authority.server_for(NAMES, Validity::For(DAY * 20));
@@ -121,7 +128,27 @@ impl Scene {
         self.daemon.signal(Signal::SIGTERM);
         let ended = self.daemon.exited(SOON).await;
         assert!(ended.success(), "{ended:?}");
-        self.daemon = start(&self.file(), self.address);
+        self.daemon = start(self.folder.path(), self.address);
+    }
+
+    /// A rolling restart, as a Deployment does it: the new one is ready and scraped before the old one is told to end,
+    /// and nobody asks that one any more by then.
+    pub async fn roll(&mut self, monitoring: &Monitoring) {
+        let next = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
+        let daemon = start(self.folder.path(), next);
+        wait_until(SOON, "the new one's readiness", async || match daemon.get("/readyz").await {
+            ready if ready.status == 200 => Ok(()),
+            not_yet => Err(not_yet.text()),
+        })
+        .await;
+        monitoring.scrape(&[self.address, next]);
+        await_instances(monitoring, 2.0).await;
+        monitoring.scrape(&[next]);
+        await_instances(monitoring, 1.0).await;
+        self.daemon.signal(Signal::SIGTERM);
+        let ended = self.daemon.exited(SOON).await;
+        assert!(ended.success(), "{ended:?}");
+        (self.daemon, self.address) = (daemon, next);
     }
 
     /// Wakes what sleeps, once, so that there is a wake to be seen.
@@ -143,17 +170,24 @@ impl Scene {
         let labels = [("target", target), ("state", state)];
         self.daemon.await_metric(SOON, "pgtether_target_state", &labels, 1.0).await;
     }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("config.yaml")
-    }
 }
 
-fn start(file: &std::path::Path, address: SocketAddr) -> Daemon {
-    let file = format!("--config.file={}", file.display());
+/// Waits until Prometheus scrapes so many.
+async fn await_instances(monitoring: &Monitoring, count: f64) {
+    wait_until(SOON, "discovery", async || {
+        let seen = monitoring.query("count(up == 1)", super::now()).await;
+        let seen = seen.first().and_then(|series| series.last());
+        if seen == Some(count) { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+}
+
+fn start(folder: &Path, address: SocketAddr) -> Daemon {
+    let config = format!("--config.file={}", folder.join(CONFIG).display());
+    let web = format!("--web.config.file={}", folder.join(WEB_CONFIG).display());
     // Each instance has a door of its own.
     let pool = format!("127.0.0.2:{}", address.port());
-    Daemon::start_bare(&[&file, &format!("--web.listen-address={address}")], &[("POOL", &pool)])
+    Daemon::start_bare(&[&config, &web, &format!("--web.listen-address={address}")], &[("POOL", &pool)])
 }
 
 /// Nine targets with one weakness each, or none.

@@ -1,0 +1,102 @@
+//! Sessions are opened when they are needed, the line is up and the last one could be opened; few at once at first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::sight::Sight;
+use super::{Chore, Done, Mind, same_place};
+use crate::policy::backoff;
+use crate::pool::dial::dial;
+use crate::pool::place::Place;
+use crate::pool::server::Server;
+use crate::pool::shared::{Shared, Terms};
+use crate::reason::{Class, Facts, Reason, table};
+use crate::supervisor::gate::Lane;
+use crate::target::Target;
+
+/// A server that is full is not asked sooner.
+const FULL: Duration = Duration::from_secs(5);
+/// Nor one that is starting.
+const STARTING: Duration = Duration::from_secs(1);
+
+/// Sessions can't be opened, although the line may be up.
+pub struct Trouble {
+    pub reason: Reason,
+    pub class: Class,
+    pub since: Instant,
+    pub failures: u32,
+    pub until: Instant,
+}
+
+impl Mind {
+    /// Opens what is needed: a session for each client that waits, and `min_idle` beside.
+    pub(super) fn open(&mut self, shared: &Arc<Shared>, terms: &Arc<Terms>, sight: &Sight, now: Instant) {
+        if !sight.live || self.trouble.as_ref().is_some_and(|trouble| now < trouble.until) {
+            return;
+        }
+        let waiting = shared.stock.waiting();
+        let spare = (terms.pool.min_idle as usize).saturating_sub(shared.stock.idle());
+        let opening = self.opening - usize::from(self.replacing && self.opening > 0);
+        let wanted = waiting.max(spare).saturating_sub(opening);
+        let rooms = (terms.pool.size as usize).saturating_sub(shared.sessions.held());
+        let at_once = self.ramp.width().saturating_sub(self.opening);
+        let lane = if waiting > 0 { Lane::Reconnect } else { Lane::Refresh };
+        for _ in 0..wanted.min(rooms).min(at_once) {
+            self.dial(shared, terms, lane, false);
+        }
+    }
+
+    pub(super) fn dial(&mut self, shared: &Arc<Shared>, terms: &Arc<Terms>, lane: Lane, replaces: bool) {
+        self.opening += 1;
+        self.replacing |= replaces;
+        let place = Place::take(&shared.sessions, &shared.status);
+        let (shared, terms, gate) = (Arc::clone(shared), Arc::clone(terms), self.keeper.gate.clone());
+        self.work.spawn(async move {
+            let target = Arc::clone(&terms.target);
+            Done::Opened { opened: dial(shared, terms, gate, lane, place).await, target, replaces }
+        });
+    }
+
+    pub(super) fn opened(&mut self, shared: &Shared, server: Server, target: &Target, replaces: bool) {
+        self.ramp.opened();
+        if self.trouble.take().is_some() {
+            info!(target = %shared.name, "the pool opens sessions again");
+        }
+        if !same_place(target, &shared.terms().target) {
+            return self.begin(Chore::Close(server));
+        }
+        shared.give_back(server);
+        if replaces {
+            self.retire_oldest(Instant::now());
+        }
+    }
+
+    pub(super) fn failed(&mut self, shared: &Shared, target: &Target, facts: &Facts) {
+        self.ramp.failed();
+        let verdict = table::judge(facts);
+        let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures);
+        if failures == 0 {
+            let (reason, remedy) = (verdict.reason, verdict.reason.remedy());
+            warn!(target = %shared.name, %reason, phase = facts.phase.as_str(), detail = %facts, remedy, "the pool cannot open a session");
+        }
+        let (dice, backoff) = (fastrand::f64(), target.tuning.backoff);
+        let transient = backoff::full_jitter(backoff.initial, backoff.max, failures, dice);
+        let wait = match verdict.class {
+            Class::Transient | Class::Local => transient,
+            Class::Starting => STARTING,
+            Class::Capacity => transient.max(FULL),
+            Class::Permanent => backoff::slow_lane(failures, dice),
+        };
+        let now = Instant::now();
+        self.trouble = Some(Trouble {
+            reason: verdict.reason,
+            class: verdict.class,
+            since: now,
+            failures: failures.saturating_add(1),
+            until: now + wait.max(verdict.at_least),
+        });
+    }
+}

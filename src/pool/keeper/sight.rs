@@ -1,0 +1,107 @@
+//! How the target stands, and what that means for those who wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Mind;
+use super::opening::Trouble;
+use crate::pool::refusal::{Prospect, Refusal};
+use crate::pool::shared::{Shared, Terms};
+use crate::pool::stock::Waiter;
+use crate::reason::{Class, Reason};
+use crate::status::{Line, State};
+
+/// The target, as the pool sees it at one moment.
+pub struct Sight {
+    pub live: bool,
+    pub asleep: bool,
+    pub down: bool,
+    pub prospect: Prospect,
+    pub reason: Option<Reason>,
+    pub ping_every: Option<Duration>,
+    pub last_login: Option<Instant>,
+}
+
+impl Mind {
+    pub(super) fn look(&mut self, shared: &Shared) -> Sight {
+        if self.target.is_none()
+            && let Some(slot) = self.keeper.board.get(shared.name.as_str())
+        {
+            self.target = Some(slot.subscribe());
+            slot.send_modify(|status| status.pool = Some(Arc::clone(&shared.status)));
+            shared.set_slot(slot);
+        }
+        let Some(target) = &mut self.target else {
+            return Sight {
+                live: false,
+                asleep: false,
+                down: false,
+                prospect: Prospect::Soon,
+                reason: None,
+                ping_every: None,
+                last_login: None,
+            };
+        };
+        let status = target.borrow_and_update();
+        // A login that failed beside it or a ping in flight makes a line suspect, not the pool's sessions.
+        Sight {
+            live: matches!(status.line, Line::Live(_)),
+            asleep: matches!(status.line, Line::Asleep { .. }),
+            down: status.state() == State::Down
+                && (status.consecutive_failures > 0 || matches!(status.line, Line::Suspect { .. })),
+            prospect: Prospect::of(&status),
+            reason: status.reason(),
+            ping_every: status.ping_every,
+            last_login: status.last_login.map(|at| at.mono.into()),
+        }
+    }
+
+    /// The supervised session is the canary.
+    pub(super) fn follow(&mut self, shared: &Shared, sight: &Sight, now: Instant) {
+        if self.was_live && !sight.live {
+            shared.in_trouble(now);
+            self.ramp.failed();
+        }
+        let back = sight.live && !self.was_live;
+        self.was_live = sight.live;
+        // Somebody has just logged in: so may we.
+        let proven = |trouble: &Trouble| sight.last_login.is_some_and(|login| login > trouble.since);
+        if let Some(trouble) = &mut self.trouble
+            && (back || (proven(trouble) && trouble.since < trouble.until))
+        {
+            trouble.until = now;
+            trouble.since = now;
+        }
+    }
+
+    pub(super) fn judge(
+        &self,
+        waiter: &Waiter,
+        terms: &Terms,
+        sight: &Sight,
+        now: Instant,
+    ) -> Option<Refusal> {
+        let name = terms.target.name.as_str();
+        let waited = now.saturating_duration_since(waiter.since);
+        let ours = self.trouble.as_ref().filter(|_| self.keeper.shared.sessions.held() == 0);
+        let reason = if sight.live { ours.map(|trouble| trouble.reason) } else { sight.reason };
+        if now >= waiter.deadline {
+            return Some(match sight.live && ours.is_none() {
+                true => Refusal::busy(name, terms.pool.size, waited),
+                false => Refusal::down(name, reason, false, waited),
+            });
+        }
+        if !sight.live {
+            return match sight.prospect {
+                Prospect::Soon => None,
+                Prospect::NotBefore(next) if next <= waiter.deadline => None,
+                Prospect::NotBefore(_) => Some(Refusal::down(name, reason, false, waited)),
+                Prospect::Never => Some(Refusal::down(name, reason, true, waited)),
+            };
+        }
+        let for_good = ours.is_some_and(|trouble| trouble.class == Class::Permanent);
+        for_good.then(|| Refusal::down(name, reason, true, waited))
+    }
+}

@@ -1,0 +1,120 @@
+//! The sessions that nobody has are pinged, replaced before they grow old, and closed when nobody needs them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::sight::Sight;
+use super::{Chore, Done, Mind, SWEEP, same_place};
+use crate::pool::refusal::Refusal;
+use crate::pool::registry::Order;
+use crate::pool::server::{Backend, Server};
+use crate::pool::shared::{Shared, Terms};
+use crate::status::pool::ServerState;
+use crate::supervisor::gate::Lane;
+use crate::target::IdlePolicy;
+
+/// A session beyond `min_idle` that no client has used for that long is closed. PgBouncer's `server_idle_timeout`.
+const UNUSED: Duration = Duration::from_secs(600);
+
+impl Mind {
+    /// Replaces one session that has grown old: by a new one where there is room for it, else it makes room first.
+    pub(super) fn replace(&mut self, shared: &Arc<Shared>, terms: &Arc<Terms>, sight: &Sight, now: Instant) {
+        if !sight.live || self.replacing || self.trouble.is_some() || shared.stock.waiting() > 0 {
+            return;
+        }
+        if !has_old(shared, now) {
+            return;
+        }
+        if shared.sessions.held() < terms.pool.size as usize {
+            self.dial(shared, terms, Lane::Refresh, true);
+        } else {
+            self.retire_oldest(now);
+        }
+    }
+
+    /// Closes one old session, or marks it to be closed when its client has done with it.
+    pub(super) fn retire_oldest(&mut self, now: Instant) {
+        let shared = Arc::clone(&self.keeper.shared);
+        let mut found = false;
+        let old = shared.stock.take_where(|server| {
+            let fits = !found && server.backend.is_old(now);
+            found |= fits;
+            fits
+        });
+        if old.is_empty() {
+            shared.registry.retire_one(|backend| backend.is_old(now));
+        }
+        old.into_iter().for_each(|server| self.begin(Chore::Close(server)));
+    }
+
+    /// Tests the idle sessions that were quiet for as long as the supervised one may be.
+    pub(super) fn ping(&mut self, shared: &Arc<Shared>, terms: &Arc<Terms>, sight: &Sight, now: Instant) {
+        let tuning = &terms.target.tuning;
+        if tuning.idle_policy == IdlePolicy::LetSleep || !sight.live {
+            return;
+        }
+        let every = sight.ping_every.unwrap_or(tuning.ping.interval);
+        let limit = tuning.ping.timeout;
+        for mut server in shared.stock.take_where(|server| now >= server.heard + every) {
+            let shared = Arc::clone(shared);
+            server.place.is_now(ServerState::Testing);
+            self.work.spawn(async move {
+                match timeout(limit, server.ping()).await {
+                    Ok(true) => shared.give_back(server),
+                    ended => {
+                        debug!(target = %shared.name, ?ended, "an idle session did not answer");
+                        server.close().await;
+                    }
+                }
+                Done::Chore
+            });
+        }
+    }
+
+    /// The configuration has changed: sessions with another place than it names are of no use.
+    pub(super) fn retire_strangers(&mut self) {
+        let terms = Arc::clone(&self.keeper.terms.borrow_and_update());
+        let shared = Arc::clone(&self.keeper.shared);
+        let stranger = |backend: &Backend| !same_place(&backend.target, &terms.target);
+        let strangers = shared.stock.take_where(|server| stranger(&server.backend));
+        strangers.into_iter().for_each(|server| self.begin(Chore::Close(server)));
+        shared.registry.retire_where(stranger);
+    }
+
+    /// The pool ends: when the last client has left, its sessions are closed.
+    pub(super) fn leave(&mut self, shared: &Arc<Shared>, now: Instant) -> Option<Instant> {
+        shared.leave();
+        shared.registry.tell_all(Order::Leave);
+        shared.stock.refuse_where(|_| Some(Refusal::draining()));
+        for server in shared.stock.take_where(|_| true) {
+            self.begin(Chore::Close(server));
+        }
+        let over = shared.clients.held() == 0 && shared.sessions.held() == 0 && self.work.is_empty();
+        (!over).then(|| now + SWEEP)
+    }
+}
+
+fn has_old(shared: &Shared, now: Instant) -> bool {
+    shared.stock.any(|server| server.backend.is_old(now))
+        || shared.registry.any(|backend| backend.is_old(now))
+}
+
+/// Idle sessions beyond `min_idle` that nobody has used for long. Under `let_sleep` all of them, after the target's own
+/// time where it has one: a socket that is held keeps some databases awake.
+pub fn close_unused(shared: &Shared, terms: &Terms, now: Instant) -> Vec<Server> {
+    let tuning = &terms.target.tuning;
+    let keep = terms.pool.min_idle as usize;
+    let limit = match (tuning.idle_policy, tuning.close_idle_after) {
+        (IdlePolicy::LetSleep, Some(after)) => after.min(UNUSED),
+        _ => UNUSED,
+    };
+    let mut spare = shared.stock.idle().saturating_sub(keep);
+    shared.stock.take_where(|server| {
+        let unused = spare > 0 && now >= server.used + limit;
+        spare -= usize::from(unused);
+        unused
+    })
+}
