@@ -31,6 +31,9 @@ use crate::target::pool::Mode;
 /// TLS, startup and password together. PostgreSQL's `authentication_timeout` is a minute; nobody types here.
 const LOGIN: Duration = Duration::from_secs(15);
 
+/// So much of a first message is waited for before there is a session for it.
+const ENOUGH: usize = 1 << 14;
+
 /// A client that is let in.
 struct Client {
     shared: Arc<Shared>,
@@ -189,6 +192,8 @@ impl Client {
                     Some(Frame { tag: b'X', .. }) => return Err(Farewell::Gone),
                     // Data of a COPY that has failed was still on its way.
                     Some(Frame { tag: b'd' | b'c' | b'f', len }) => self.skip = len,
+                    // One that stops in the middle of a message holds no session.
+                    Some(Frame { len, .. }) if have.len() < len.min(ENOUGH) => break,
                     Some(_) => return Ok(have),
                 }
             }

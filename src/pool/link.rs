@@ -14,11 +14,13 @@ mod rename;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 pub use self::edit::Edited;
 use self::edit::{Cut, Flow};
 use self::expect::{Answer, Expect, Expected};
 use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
-use super::wire::{Frame, Violation, put, text};
+use super::wire::{Frame, Violation, field, put, text};
 
 /// Names of portals and statements, and what else is read of a message, are no longer.
 const LONGEST_READ: usize = 1 << 16;
@@ -31,6 +33,8 @@ pub struct Link {
     from_client: Flow,
     from_server: Flow,
     expected: Expected,
+    /// The statements of the catalog that are in use just now.
+    bound: Vec<Arc<Statement>>,
     /// Of the last ReadyForQuery: idle, in a transaction, in a failed one.
     status: u8,
     /// Messages of the extended protocol were sent, and no Sync after them.
@@ -77,6 +81,7 @@ impl Link {
             from_client: Flow::default(),
             from_server: Flow::default(),
             expected: Expected::default(),
+            bound: Vec::new(),
             status: b'I',
             unsynced: false,
             copying: false,
@@ -91,7 +96,7 @@ impl Link {
 
     /// Both sides are between messages and nobody owes an answer; a transaction may be open.
     fn is_quiet(&self) -> bool {
-        !self.awaits_answer() && self.between_messages()
+        !self.awaits_answer() && !self.copying && self.between_messages()
     }
 
     fn between_messages(&self) -> bool {
@@ -252,8 +257,16 @@ impl Link {
                 self.copying = false;
                 self.status = body.first().copied().unwrap_or(b'I');
                 self.expected.ready_for_query(desk);
+                if !self.awaits_answer() {
+                    self.bound.clear();
+                }
             }
-            b'G' => self.copying = !self.expected.copy_in(),
+            b'G' => {
+                let begun = self.expected.copy_in();
+                self.copying = !begun.ended;
+                // The Sync that ends it is still to come.
+                self.unsynced |= !begun.answered;
+            }
             b'C' => {
                 self.copying = false;
                 if let b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" = body {
@@ -264,6 +277,9 @@ impl Link {
             b'E' => {
                 self.copying = false;
                 self.fatal |= is_fatal(body);
+                if is_outdated(body) {
+                    self.bound.drain(..).for_each(|statement| desk.catalog.forget(&statement));
+                }
             }
             _ => {}
         }
@@ -283,15 +299,12 @@ fn reads_whole(frame: Frame) -> bool {
 }
 
 /// Whether an ErrorResponse ends the session.
-fn is_fatal(mut body: &[u8]) -> bool {
-    while let Some((kind, rest)) = body.split_first() {
-        let Some((value, next)) = text(rest) else {
-            return false;
-        };
-        if *kind == b'V' {
-            return matches!(value, b"FATAL" | b"PANIC");
-        }
-        body = next;
-    }
-    false
+fn is_fatal(body: &[u8]) -> bool {
+    matches!(field(body, b'V'), Some(b"FATAL" | b"PANIC"))
+}
+
+/// Whether an ErrorResponse says that a prepared statement has another result since a table was altered. It fails on
+/// every session that has it, until it is prepared anew.
+fn is_outdated(body: &[u8]) -> bool {
+    field(body, b'C') == Some(b"0A000") && field(body, b'R') == Some(b"RevalidateCachedQuery")
 }

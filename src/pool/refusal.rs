@@ -92,6 +92,12 @@ impl Refusal {
         )
     }
 
+    /// The client has changed its mind while it waited. In PostgreSQL's words: drivers look for them.
+    pub fn cancelled() -> Self {
+        let hint = "It was waiting for a session of the pool.";
+        Self::ours(None, "57014", "canceling statement due to user request".to_owned(), hint)
+    }
+
     /// The server does not take the settings that the client came with.
     pub fn settings(body: Vec<u8>) -> Self {
         Refusal { why: None, error: Error::Servers(body) }

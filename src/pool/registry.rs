@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub struct Entry {
     /// The session that it has, and asks something of.
     holds: Mutex<Option<Arc<Backend>>>,
     order: AtomicU8,
+    /// It was asked to stop waiting for a session.
+    cancelled: AtomicBool,
     waker: AtomicWaker,
     /// Since when the server owes it an answer and has said nothing, in milliseconds after the epoch, plus 1; 0 where
     /// nothing is owed.
@@ -73,6 +75,7 @@ impl Registry {
             secret,
             holds: Mutex::default(),
             order: AtomicU8::new(0),
+            cancelled: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             silent_since: AtomicU64::new(0),
         });
@@ -88,6 +91,10 @@ impl Registry {
             return None;
         }
         let holds = entry.holds();
+        if holds.is_none() {
+            entry.cancelled.store(true, Ordering::Release);
+            entry.waker.wake();
+        }
         holds.as_ref().map(Cancelling::new)
     }
 
@@ -161,6 +168,16 @@ impl Entry {
     pub fn hold(&self, backend: Option<Arc<Backend>>) {
         *self.holds() = backend;
         self.silent_since.store(0, Ordering::Relaxed);
+    }
+
+    /// It begins to wait: what was cancelled before is over.
+    pub fn begins_to_wait(&self) {
+        self.cancelled.store(false, Ordering::Release);
+    }
+
+    /// Whether its waiting was cancelled; its task is woken when it is.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
     }
 
     /// What it was told last; its task is woken when that changes.

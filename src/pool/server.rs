@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use super::place::Place;
 use super::settings::Settings;
 use super::statements::ServerStatements;
-use super::wire::{Frame, put, text};
+use super::wire::{Frame, field, put, text};
 use crate::connection::{Raw, Stream, Way};
 use crate::target::Target;
 
@@ -234,17 +234,8 @@ fn matters(frame: Frame) -> bool {
 }
 
 /// A notice of class 57P: the server is going down.
-fn is_last_word(mut body: &[u8]) -> bool {
-    while let Some((kind, rest)) = body.split_first() {
-        let Some((value, next)) = text(rest) else {
-            return false;
-        };
-        if *kind == b'C' {
-            return value.starts_with(b"57P");
-        }
-        body = next;
-    }
-    false
+fn is_last_word(body: &[u8]) -> bool {
+    field(body, b'C').is_some_and(|code| code.starts_with(b"57P"))
 }
 
 impl Backend {

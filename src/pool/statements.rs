@@ -76,6 +76,13 @@ impl Catalog {
         statement
     }
 
+    /// Who prepares the same text from now on gets another statement, with a name that no session knows.
+    pub fn forget(&mut self, statement: &Statement) {
+        if self.known.get(&*statement.body).is_some_and(|known| known.0.id == statement.id) {
+            self.known.remove(&*statement.body);
+        }
+    }
+
     /// Forgets what nobody uses, down to half of what may be kept of it; not looked at again until it has grown.
     fn sweep(&mut self) {
         let in_use = self.known.iter().filter(|s| Arc::strong_count(&s.0) > 1).count();

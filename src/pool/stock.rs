@@ -54,13 +54,14 @@ impl Stock {
         Stock { inner: Mutex::default(), keeper }
     }
 
-    /// A session for a client that comes now; none while others wait.
+    /// A session for a client that comes now; none while others wait. One that has just ended, and of which the keeper
+    /// has not heard yet, is not among them.
     pub fn take(&self) -> Option<Server> {
         let mut inner = self.inner();
         if !inner.waiting.is_empty() {
             return None;
         }
-        inner.idle.pop()
+        std::iter::from_fn(|| inner.idle.pop()).find_map(alive)
     }
 
     /// Takes a place in the queue.
@@ -76,6 +77,9 @@ impl Stock {
 
     /// Gives a session to who has waited longest, else puts it aside. Returned where it has ended meanwhile.
     pub fn put(&self, mut server: Server) -> Option<Server> {
+        if server.poll_idle(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return Some(server);
+        }
         let mut inner = self.inner();
         while let Some(waiter) = inner.waiting.pop_front() {
             match waiter.grant.send(Ok(server)) {
@@ -146,6 +150,11 @@ impl Stock {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The session, if it has not ended.
+fn alive(mut server: Server) -> Option<Server> {
+    server.poll_idle(&mut Context::from_waker(Waker::noop())).is_pending().then_some(server)
 }
 
 impl Waiting<'_> {

@@ -80,6 +80,7 @@ impl Client {
     /// Waits in the queue. What the client sends meanwhile is kept in `first`, up to a bound.
     pub(super) async fn wait(&mut self, first: &mut Vec<u8>) -> Result<Server, Farewell> {
         self.seat.is_now(ClientState::Waiting);
+        self.registered.entry.begins_to_wait();
         let since = Instant::now();
         let shared = Arc::clone(&self.shared);
         let mut waiting = shared.stock.wait(since, since + shared.terms().pool.wait_timeout);
@@ -91,6 +92,9 @@ impl Client {
             }
             if self.registered.entry.order(cx) != Order::GoOn {
                 return Poll::Ready(Err(Farewell::Told(Refusal::draining())));
+            }
+            if self.registered.entry.is_cancelled() {
+                return Poll::Ready(Err(Farewell::Told(Refusal::cancelled())));
             }
             while first.len() < EARLY {
                 match poll_first(&mut self.stream, cx) {

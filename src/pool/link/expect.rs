@@ -104,9 +104,8 @@ impl Expected {
         }
     }
 
-    /// The server wants COPY data, and reads over the Syncs that were sent before it. True where the client has ended
-    /// its data already.
-    pub fn copy_in(&mut self) -> bool {
+    /// The server wants COPY data, and reads over the Syncs that were sent before it.
+    pub fn copy_in(&mut self) -> CopyIn {
         let simple = matches!(self.queue.front(), Some(Expect::Ready { sync: false }));
         let end = self.queue.iter().position(|expect| matches!(expect, Expect::CopyEnd));
         let mut place = 0;
@@ -121,8 +120,17 @@ impl Expected {
             !read_over
         });
         self.ready = self.queue.iter().filter(|expect| matches!(expect, Expect::Ready { .. })).count();
-        end.is_some()
+        CopyIn { ended: end.is_some(), answered: self.ready > 0 }
     }
+}
+
+/// A COPY that begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyIn {
+    /// The client has sent the end of its data already.
+    pub ended: bool,
+    /// And what is answered with ReadyForQuery after it.
+    pub answered: bool,
 }
 
 fn take_back(undo: Undo, desk: &mut Desk<'_>) {

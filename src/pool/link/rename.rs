@@ -132,6 +132,7 @@ impl Link {
 
     /// Sees to it that the session has the statement.
     pub(super) fn provide(&mut self, statement: &Arc<Statement>, cut: &mut Cut<'_, '_>, desk: &mut Desk<'_>) {
+        self.bound.push(Arc::clone(statement));
         if !desk.server.touch(statement.id) {
             self.tell(statement, Answer::Swallow, Undo::Told { id: statement.id }, cut, desk);
         }

@@ -261,7 +261,10 @@ fn the_sync_that_a_server_reads_over_while_it_takes_copy_data_is_not_waited_for(
     let mut pair = Pair::new();
     pair.asks(&[parse("", "copy t from stdin"), bind(""), execute(), sync()].concat());
     pair.answers(&[parsed(), message(b'2', b""), message(b'G', b"\0\0\0")].concat());
-    pair.asks(&[message(b'd', b"1\n"), message(b'c', b""), sync()].concat());
+    assert!(!pair.link.is_free());
+    pair.asks(&[message(b'd', b"1\n"), message(b'c', b"")].concat());
+    assert!(!pair.link.is_free());
+    pair.asks(&sync());
     pair.answers(&[complete("COPY 1"), ready(b'I')].concat());
     assert!(pair.link.is_free());
 
@@ -273,6 +276,21 @@ fn the_sync_that_a_server_reads_over_while_it_takes_copy_data_is_not_waited_for(
     assert!(!pair.link.is_free());
     pair.answers(&[complete("COPY 1"), ready(b'I')].concat());
     assert!(pair.link.is_free());
+}
+
+#[test]
+fn a_statement_whose_table_has_changed_is_prepared_anew_by_who_asks_for_it_again() {
+    let mut pair = Pair::new();
+    pair.asks(&[parse("a", "select * from t"), bind("a"), execute(), sync()].concat());
+    pair.answers(&[parsed(), message(b'2', b""), ready(b'I')].concat());
+    pair.asks(&[bind("a"), execute(), sync()].concat());
+    let outdated = message(b'E', b"SERROR\0VERROR\0C0A000\0Mcached plan\0RRevalidateCachedQuery\0\0");
+    pair.answers(&[outdated, ready(b'I')].concat());
+    // As without a pool: the name stays what it was until the client gives it up.
+    assert_eq!(pair.asks(&[bind("a"), sync()].concat()), [bind("pgtether_1"), sync()].concat());
+    pair.answers(&ready(b'I'));
+    let sent = pair.asks(&[parse("b", "select * from t"), bind("b"), sync()].concat());
+    assert_eq!(sent, [parse("pgtether_2", "select * from t"), bind("pgtether_2"), sync()].concat());
 }
 
 #[test]
