@@ -242,11 +242,6 @@ impl Chore {
     }
 }
 
-/// Whether both name the same place and the same user.
-fn same_place(a: &Target, b: &Target) -> bool {
-    a.source == b.source && a.password_file == b.password_file && a.service == b.service
-}
-
 /// Ended by the keeper's owner.
 impl Drop for Keeper {
     fn drop(&mut self) {

@@ -157,6 +157,8 @@ impl Server {
                     }
                     b'E' if said.error.is_none() => said.error = Some(body.to_vec()),
                     b'S' => self.report(body),
+                    // It waits for data, in which no cancel request reaches it.
+                    b'G' => return Err(io::ErrorKind::WouldBlock.into()),
                     _ => {}
                 }
                 at += frame.len;
@@ -227,7 +229,7 @@ impl Server {
 
 fn matters(frame: Frame) -> bool {
     match frame.tag {
-        b'Z' => true,
+        b'Z' | b'G' => true,
         b'E' | b'S' => frame.len <= LONGEST_ERROR,
         _ => false,
     }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::sight::Sight;
-use super::{Chore, Done, Mind, SWEEP, same_place};
+use super::{Chore, Done, Mind, SWEEP};
 use crate::pool::refusal::Refusal;
 use crate::pool::registry::Order;
 use crate::pool::server::{Backend, Server};
@@ -94,7 +94,7 @@ impl Mind {
     pub(super) fn retire_strangers(&mut self) {
         let terms = Arc::clone(&self.keeper.terms.borrow_and_update());
         let shared = Arc::clone(&self.keeper.shared);
-        let stranger = |backend: &Backend| !same_place(&backend.target, &terms.target);
+        let stranger = |backend: &Backend| !backend.target.is_same_place(&terms.target);
         let strangers = shared.stock.take_where(|server| stranger(&server.backend));
         strangers.into_iter().for_each(|server| self.begin(Chore::Close(server)));
         shared.registry.retire_where(stranger);
