@@ -38,6 +38,8 @@ const ROUND: Duration = Duration::from_secs(1);
 /// What is done for a session that no client has, beside everything else.
 pub enum Chore {
     Close(Server),
+    /// Close one that hangs: it hears of that, and that nobody waits for its answer, when it goes on.
+    GiveUp(Server),
     /// See [`wash`].
     Wash {
         server: Server,
@@ -156,6 +158,10 @@ impl Mind {
                 Chore::Close(server) => {
                     server.close().await;
                     return Done::Closed;
+                }
+                Chore::GiveUp(server) => {
+                    let cancelling = Cancelling::new(&server.backend);
+                    tokio::join!(cancel(&shared, cancelling), server.close());
                 }
                 Chore::Wash { server, left, reset } => wash(shared, server, left, reset).await,
                 Chore::Cancel { cancelling, asked } => {

@@ -80,6 +80,17 @@ async fn a_session_that_dies_under_a_query_is_told_in_its_place() {
 }
 
 #[tokio::test]
+async fn in_session_mode_the_end_of_a_held_session_is_told_at_once() {
+    let door = Door::open("size: 1, mode: session", &[]).await;
+    let guest = door.guest().await;
+    let pid = guest.pid().await;
+    door.kill(pid).await;
+    let told = guest.farewell(Duration::from_secs(1)).await;
+    assert_eq!((told.severity.as_str(), told.sqlstate.as_str()), ("FATAL", "57P01"), "{told:?}");
+    assert_ne!(door.guest().await.pid().await, pid);
+}
+
+#[tokio::test]
 async fn min_idle_sessions_are_there_from_the_start_and_come_back_after_they_die() {
     let door = Door::open("size: 5, min_idle: 3", &[]).await;
     door.await_servers(ServerState::Idle, 3).await;

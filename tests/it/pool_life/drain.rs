@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use pgtether::status::pool::{ClientState, ServerState};
 
-use super::{Door, Guest};
+use super::{Door, Guest, Told};
 use crate::process::wait_until;
 
 const MOMENT: Duration = Duration::from_secs(1);
@@ -30,11 +31,7 @@ async fn a_transaction_is_finished_idle_clients_are_told_and_the_process_ends_wi
             let answer = asking.try_ask("SELECT 'slow' FROM pg_sleep(1)").await;
             (asking, answer)
         });
-        door.await_servers(
-            pgtether::status::pool::ServerState::Active,
-            if mode == "session" { 3 } else { 2 },
-        )
-        .await;
+        door.await_servers(ServerState::Active, if mode == "session" { 3 } else { 2 }).await;
 
         door.daemon.signal(Signal::SIGTERM);
         let told = idle.farewell(MOMENT).await;
@@ -61,6 +58,32 @@ async fn a_transaction_is_finished_idle_clients_are_told_and_the_process_ends_wi
         let log = door.cluster.log();
         assert!(!log.contains("unexpected EOF"), "{mode}: the server is told goodbye:\n{log}");
     }
+}
+
+#[tokio::test]
+async fn who_waits_is_told_at_once_and_who_never_logs_in_holds_nothing_up() {
+    let mut door = Door::open("size: 1, wait_timeout: 30s", &[]).await;
+    let (holder, waiter) = (door.guest().await, door.guest().await);
+    holder.ask("BEGIN").await;
+    // A port check: connected, and silent.
+    let silent = tokio::net::TcpStream::connect(("127.0.0.1", door.port)).await.unwrap();
+    door.await_clients(ClientState::Login, 1).await;
+    let waiting = tokio::spawn(async move {
+        let answer = waiter.try_ask("INSERT INTO kept VALUES (1)").await;
+        (waiter, Told::of(&answer.expect_err("it got a session")))
+    });
+    door.await_clients(ClientState::Waiting, 1).await;
+    door.daemon.signal(Signal::SIGTERM);
+    let (waiter, told) = tokio::time::timeout(MOMENT, waiting).await.expect("it waits on").unwrap();
+    assert_eq!(told.sqlstate, "57P01", "{told:?}");
+    drop(waiter);
+    holder.ask("COMMIT").await;
+    let left = Instant::now();
+    let ended = door.daemon.exited(Duration::from_secs(3)).await;
+    assert_eq!(ended.code(), Some(0), "{}", door.daemon.log());
+    assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
+    assert!(!door.daemon.log().contains("cut off"), "{}", door.daemon.log());
+    drop(silent);
 }
 
 #[tokio::test]

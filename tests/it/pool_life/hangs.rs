@@ -52,9 +52,11 @@ async fn a_query_on_a_hung_server_is_cut_once_the_target_is_down_and_not_before(
 
     door.cluster.resume();
     await_state(&door.daemon, SOON, "up").await;
-    wait_until(SOON, "a session for a new client", async || {
-        let guest = door.guest().await;
-        guest.try_ask("SELECT 1").await.map_err(|error| error.to_string())
+    assert_eq!(door.guest().await.ask("SELECT 'served'").await, "served");
+    wait_until(SOON, "the end of what was cut", async || {
+        let sql = "SELECT query FROM pg_stat_activity WHERE state = 'active' AND usename = 'app'";
+        let active = door.admin.query(sql).await;
+        if active.is_empty() { Ok(()) } else { Err(format!("{active:?}")) }
     })
     .await;
 }

@@ -10,8 +10,9 @@ use pgtether::status::pool::{ClientState, ServerState};
 
 use super::{Door, Guest, PASSWORD, Told, USER, cluster_for_app, door_config, url_at};
 use crate::certs::Authority;
-use crate::process::wait_until;
-use crate::supervise::{DB, SOON, await_log, config};
+use crate::process::{Daemon, wait_until};
+use crate::servers::Admin;
+use crate::supervise::{DB, SOON, await_log, config, targets};
 
 const MOMENT: Duration = Duration::from_secs(1);
 
@@ -152,6 +153,55 @@ async fn a_pool_that_is_removed_frees_its_port_its_sessions_and_its_series() {
 
     door.reload(door.port, "").await;
     assert_eq!(door.guest().await.ask("SELECT 1").await, "1");
+}
+
+#[tokio::test]
+async fn a_changed_password_is_asked_of_newcomers_and_used_for_new_sessions_under_clients_that_stay() {
+    let door = Door::open("size: 2", &[]).await;
+    let (holder, idle) = (door.guest().await, door.guest().await);
+    holder.ask("BEGIN; INSERT INTO kept VALUES (1)").await;
+    let before = door.pids().await;
+    door.admin.query(&format!("ALTER ROLE {USER} PASSWORD 'renewed'")).await;
+    let config = door_config(&door.cluster, door.port, "size: 2", &[]);
+    door.reload_to(&config.replace(PASSWORD, "renewed")).await;
+    let refused = Guest::at(&door.url()).await.err().expect("the old password still counts");
+    assert_eq!(Told::of(&refused).sqlstate, "28P01");
+    let new = Guest::at(&door.url().replace(PASSWORD, "renewed")).await.unwrap();
+    assert!(!before.contains(&new.pid().await), "it has a session of before");
+    assert!(!before.contains(&idle.pid().await), "it has a session of before");
+    holder.ask("COMMIT").await;
+    door.await_pids("new sessions alone", |pids| !pids.iter().any(|pid| before.contains(pid))).await;
+    assert_eq!(holder.ask("SELECT count(*) FROM kept").await, "1");
+}
+
+#[tokio::test]
+async fn two_pools_exchange_their_addresses() {
+    let cluster = cluster_for_app(Setup::default()).await;
+    let admin = Admin::of(&cluster).await;
+    admin.query(&format!("CREATE DATABASE other OWNER {USER}")).await;
+    let ports = [free_port().unwrap(), free_port().unwrap()];
+    let both = |[first, second]: [u16; 2]| {
+        let keys = |database: &str, port: u16| {
+            let url = format!("url: \"{}\"", cluster.url(USER, PASSWORD, database));
+            [url, format!("pool: {{listen: \"127.0.0.1:{port}\"}}")]
+        };
+        let (one, two) = (keys("postgres", first), keys("other", second));
+        targets(&[("one", &[&one[0], &one[1]]), ("two", &[&two[0], &two[1]])])
+    };
+    let daemon = Daemon::start_with(&both(ports), &["--web.enable-lifecycle"], &[]);
+    let found = async |ports: [u16; 2]| {
+        for (port, database) in ports.into_iter().zip(["postgres", "other"]) {
+            let url = url_at(port).replace("/postgres", &format!("/{database}"));
+            let guest = Guest::at(&url).await.unwrap_or_else(|e| panic!("{database} at {port}: {e:?}"));
+            assert_eq!(guest.ask("SELECT current_database()").await, database);
+        }
+    };
+    found(ports).await;
+    let swapped = [ports[1], ports[0]];
+    fs::write(daemon.config_file(), both(swapped)).unwrap();
+    let answer = daemon.post("/-/reload").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    found(swapped).await;
 }
 
 #[tokio::test]
