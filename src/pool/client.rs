@@ -133,6 +133,9 @@ impl Client {
         asked: &std::collections::BTreeMap<String, String>,
     ) -> Result<(), Farewell> {
         if let Some(refusal) = self.shared.refuses_all() {
+            if let Some(why) = refusal.why {
+                self.shared.status.checkout_failed(why);
+            }
             return Err(Farewell::Told(refusal));
         }
         if self.shared.parameters().is_none() {

@@ -243,7 +243,12 @@ fn is_last_word(body: &[u8]) -> bool {
 impl Backend {
     /// Whether it is to be replaced, and is not yet to be closed.
     pub fn is_old(&self, now: Instant) -> bool {
-        self.due.is_some_and(|due| now >= due) && !self.retired.load(Ordering::Relaxed)
+        self.due.is_some_and(|due| now >= due) && !self.is_retired()
+    }
+
+    /// Whether it is to be closed as soon as no client has it.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
     }
 
     /// A cancel request is on its way to it.
