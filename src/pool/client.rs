@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::apology::{Apology, Heard};
 use super::greet::{self, Greeted, Host, Newcomer};
-use super::keeper::Chore;
+use super::keeper::{Chore, Stage};
 use super::link::{Left, Link};
 use super::message::{self, Severity, Words};
 use super::place::Seat;
@@ -30,6 +31,8 @@ use crate::target::pool::Mode;
 
 /// TLS, startup and password together. PostgreSQL's `authentication_timeout` is a minute; nobody types here.
 const LOGIN: Duration = Duration::from_secs(15);
+/// What is left of it when the pool ends.
+const LAST_LOGIN: Duration = Duration::from_millis(500);
 
 /// So much of a first message is waited for before there is a session for it.
 const ENOUGH: usize = 1 << 14;
@@ -59,12 +62,30 @@ enum Farewell {
 }
 
 /// Serves one connection.
-pub async fn serve(shared: Arc<Shared>, stream: Stream, seat: Seat, peer: String) {
-    let deadline = Instant::now() + LOGIN;
-    match timeout_at(deadline, let_in(&shared, stream)).await {
-        Ok(Some(newcomer)) => welcome(shared, seat, newcomer, &peer).await,
-        Ok(None) => {}
-        Err(_) => debug!(target = %shared.name, peer, within = ?LOGIN, "a client did not log in in time"),
+pub async fn serve(
+    shared: Arc<Shared>,
+    stream: Stream,
+    seat: Seat,
+    peer: String,
+    stage: watch::Receiver<Stage>,
+) {
+    let newcomer = tokio::select! {
+        newcomer = let_in(&shared, stream) => newcomer,
+        () = too_late(stage) => {
+            debug!(target = %shared.name, peer, "a client did not log in in time");
+            None
+        }
+    };
+    if let Some(newcomer) = newcomer {
+        welcome(shared, seat, newcomer, &peer).await;
+    }
+}
+
+/// Who says nothing must not hold up the end of its pool.
+async fn too_late(mut stage: watch::Receiver<Stage>) {
+    let ending = async { _ = stage.wait_for(|stage| *stage > Stage::Open).await };
+    if timeout(LOGIN, ending).await.is_ok() {
+        sleep(LAST_LOGIN).await;
     }
 }
 
@@ -133,6 +154,9 @@ impl Client {
         asked: &std::collections::BTreeMap<String, String>,
     ) -> Result<(), Farewell> {
         if let Some(refusal) = self.shared.refuses_all() {
+            if let Some(why) = refusal.why {
+                self.shared.status.checkout_failed(why);
+            }
             return Err(Farewell::Told(refusal));
         }
         if self.shared.parameters().is_none() {
@@ -271,7 +295,7 @@ impl Client {
                 })
             }
             Ended::Cut => {
-                self.shared.chore(Chore::Close(server));
+                self.shared.chore(Chore::GiveUp(server));
                 Err(match link.can_tell() {
                     true => {
                         Farewell::Lost("the server has been silent for too long, and its database is down")

@@ -1,20 +1,17 @@
 //! Opens a session: through the same connector and the same gate as the supervised one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::place::Place;
 use super::server::Server;
 use super::shared::{Shared, Terms};
 use crate::connection::{Connector, PgSession};
 use crate::reason::{Cause, Facts, Phase};
+use crate::supervisor::dial;
 use crate::supervisor::gate::{Gate, Lane};
 use crate::target::IdlePolicy;
-
-/// How much later than the connection's own deadline the dial is cut off: the net under the net.
-const SLACK: Duration = Duration::from_secs(1);
 
 /// A session that has answered its first ping.
 pub async fn dial(
@@ -43,21 +40,9 @@ async fn login(
     let connector = &shared.connector;
     let prepared = connector.prepare(Arc::clone(&target)).await?;
     shared.learn(terms, &prepared);
-    let key = prepared.endpoint.address_key();
-    let knock = |admitted: Instant| {
-        let deadline = admitted + prepared.sockets.connect_timeout;
-        let knock = connector.knock(prepared.clone(), deadline);
-        async move {
-            let knocked = timeout_at(deadline + SLACK, knock).await;
-            let (door, _) = knocked.unwrap_or_else(|_| Err(Facts::new(Phase::Connect, Cause::Timeout)))?;
-            Ok((door, deadline))
-        }
-    };
-    let passed = gate.pass(&key, lane, knock).await.map_err(|refused| refused.facts)?;
-    let (door, deadline) = passed.value;
-    let login = connector.login(door, target, prepared.clone(), deadline);
-    let entered = timeout_at(deadline + SLACK, login).await;
-    let (session, _) = entered.unwrap_or_else(|_| Err(Facts::new(Phase::Startup, Cause::Timeout)))?;
+    let budget = prepared.sockets.connect_timeout;
+    let accepted = dial::knock(connector, gate, prepared, lane, budget).await;
+    let (session, _) = accepted.map_err(|refused| refused.facts)?.login(connector, target).await?;
     Ok(session)
 }
 

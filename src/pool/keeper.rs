@@ -38,6 +38,8 @@ const ROUND: Duration = Duration::from_secs(1);
 /// What is done for a session that no client has, beside everything else.
 pub enum Chore {
     Close(Server),
+    /// Close one that hangs: it hears of that, and that nobody waits for its answer, when it goes on.
+    GiveUp(Server),
     /// See [`wash`].
     Wash {
         server: Server,
@@ -82,12 +84,15 @@ struct Mind {
     opening: usize,
     /// One of them replaces an old one.
     replacing: bool,
+    /// Sessions being closed: their places are not free yet.
+    closing: usize,
     trouble: Option<Trouble>,
     was_live: bool,
 }
 
 enum Done {
     Opened { opened: Result<Server, Facts>, target: Arc<Target>, replaces: bool },
+    Closed,
     Chore,
 }
 
@@ -101,6 +106,7 @@ impl Keeper {
             ramp: Ramp::default(),
             opening: 0,
             replacing: false,
+            closing: 0,
             trouble: None,
             was_live: false,
         };
@@ -146,9 +152,17 @@ impl Mind {
 
     fn begin(&mut self, chore: Chore) {
         let shared = Arc::clone(&self.keeper.shared);
+        self.closing += usize::from(matches!(chore, Chore::Close(_)));
         self.work.spawn(async move {
             match chore {
-                Chore::Close(server) => server.close().await,
+                Chore::Close(server) => {
+                    server.close().await;
+                    return Done::Closed;
+                }
+                Chore::GiveUp(server) => {
+                    let cancelling = Cancelling::new(&server.backend);
+                    tokio::join!(cancel(&shared, cancelling), server.close());
+                }
                 Chore::Wash { server, left, reset } => wash(shared, server, left, reset).await,
                 Chore::Cancel { cancelling, asked } => {
                     cancel(&shared, cancelling).await;
@@ -178,6 +192,7 @@ impl Mind {
         if sight.asleep && waiting > 0 {
             self.keeper.requests.want(shared.name.as_str());
         }
+        self.shrink(&shared, &terms);
         self.replace(&shared, &terms, &sight, now);
         self.open(&shared, &terms, &sight, now);
         self.ping(&shared, &terms, &sight, now);
@@ -200,6 +215,7 @@ impl Mind {
         let shared = Arc::clone(&self.keeper.shared);
         match done {
             Ok(Done::Chore) => {}
+            Ok(Done::Closed) => self.closing = self.closing.saturating_sub(1),
             Ok(Done::Opened { opened, target, replaces }) => {
                 self.opening = self.opening.saturating_sub(1);
                 self.replacing &= !replaces;
@@ -212,6 +228,7 @@ impl Mind {
                 // A dial or a chore: which of them is not known, so that the count begins anew.
                 error!(target = %shared.name, %failure, "a task of the pool has crashed; please report this");
                 self.opening = 0;
+                self.closing = 0;
                 self.replacing = false;
             }
         }
@@ -223,11 +240,6 @@ impl Chore {
     pub fn wash(server: Server) -> Self {
         Chore::Wash { server, left: Left::Clean, reset: false }
     }
-}
-
-/// Whether both name the same place and the same user.
-fn same_place(a: &Target, b: &Target) -> bool {
-    a.source == b.source && a.password_file == b.password_file && a.service == b.service
 }
 
 /// Ended by the keeper's owner.

@@ -20,7 +20,7 @@ pub use self::edit::Edited;
 use self::edit::{Cut, Flow};
 use self::expect::{Answer, Expect, Expected};
 use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
-use super::wire::{Frame, Violation, put, text};
+use super::wire::{Frame, Violation, field, put, text};
 
 /// Names of portals and statements, and what else is read of a message, are no longer.
 const LONGEST_READ: usize = 1 << 16;
@@ -307,16 +307,4 @@ fn is_fatal(body: &[u8]) -> bool {
 /// every session that has it, until it is prepared anew.
 fn is_outdated(body: &[u8]) -> bool {
     field(body, b'C') == Some(b"0A000") && field(body, b'R') == Some(b"RevalidateCachedQuery")
-}
-
-/// A field of an ErrorResponse or a notice.
-pub fn field(mut body: &[u8], wanted: u8) -> Option<&[u8]> {
-    while let Some((kind, rest)) = body.split_first() {
-        let (value, next) = text(rest)?;
-        if *kind == wanted {
-            return Some(value);
-        }
-        body = next;
-    }
-    None
 }

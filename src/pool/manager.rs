@@ -41,6 +41,8 @@ pub struct Means {
 pub struct Manager {
     means: Means,
     running: HashMap<TargetName, Running>,
+    /// Those that take in nobody any more and wait for their last client.
+    leaving: Vec<watch::Sender<Stage>>,
     /// Each pool, until its last client has gone; those that are replaced, too.
     tasks: JoinSet<usize>,
     names: HashMap<Id, TargetName>,
@@ -63,7 +65,14 @@ struct Ready {
 
 impl Manager {
     pub fn new(means: Means) -> Self {
-        Manager { means, running: HashMap::new(), tasks: JoinSet::new(), names: HashMap::new(), cut: 0 }
+        Manager {
+            means,
+            running: HashMap::new(),
+            leaving: Vec::new(),
+            tasks: JoinSet::new(),
+            names: HashMap::new(),
+            cut: 0,
+        }
     }
 
     /// Until told to drain, or until nobody is left to tell.
@@ -98,13 +107,11 @@ impl Manager {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        self.running.retain(|name, running| {
-            let goes_on = ready.iter().any(|pool| pool.terms.target.name == *name);
-            if !goes_on {
-                running.stage.send_replace(Stage::Leaving);
-            }
-            goes_on
-        });
+        let goes_on = |name: &TargetName| ready.iter().any(|pool| pool.terms.target.name == *name);
+        let gone: Vec<_> = self.running.extract_if(|name, _| !goes_on(name)).collect();
+        for (_, running) in gone {
+            self.leave(running);
+        }
         for pool in ready {
             self.put(pool);
         }
@@ -148,9 +155,18 @@ impl Manager {
                 running.terms.send_replace(pool.terms);
                 return;
             }
-            running.stage.send_replace(Stage::Leaving);
+        }
+        if let Some(before) = self.running.remove(&name) {
+            self.leave(before);
         }
         self.start(name, pool);
+    }
+
+    /// Its clients finish their transactions; that may last.
+    fn leave(&mut self, pool: Running) {
+        pool.stage.send_replace(Stage::Leaving);
+        self.leaving.retain(|stage| !stage.is_closed());
+        self.leaving.push(pool.stage);
     }
 
     fn start(&mut self, name: TargetName, pool: Ready) {
@@ -184,12 +200,11 @@ impl Manager {
     }
 
     async fn drain(mut self, until: Instant) -> usize {
-        let stages: Vec<_> = self.running.drain().map(|(_, running)| running.stage).collect();
-        for stage in &stages {
-            stage.send_replace(Stage::Leaving);
+        for (_, running) in std::mem::take(&mut self.running) {
+            self.leave(running);
         }
         if timeout_at(until, self.all_ended()).await.is_err() {
-            for stage in &stages {
+            for stage in &self.leaving {
                 stage.send_replace(Stage::Over);
             }
             let _ = timeout_at(until + CUTTING, self.all_ended()).await;

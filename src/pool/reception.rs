@@ -40,7 +40,7 @@ pub async fn run(shared: Arc<Shared>, listener: Arc<Listener>, mut stage: watch:
                     failing = false;
                     if shared.clients.held() < shared.terms().pool.max_clients as usize {
                         let seat = Seat::take(&shared.clients, &shared.status);
-                        clients.spawn(serve(Arc::clone(&shared), stream, seat, peer));
+                        clients.spawn(serve(Arc::clone(&shared), stream, seat, peer, stage.clone()));
                     } else if refused.len() < TOLD_AT_ONCE {
                         debug!(target = %shared.name, peer, "one client too many");
                         refused.spawn(refuse(Arc::clone(&shared), stream));

@@ -135,6 +135,12 @@ impl Registry {
         }
     }
 
+    /// How many clients have such a session.
+    pub fn count(&self, fits: impl Fn(&Backend) -> bool) -> usize {
+        let clients = self.clients();
+        clients.values().filter(|entry| entry.holds().as_ref().is_some_and(|backend| fits(backend))).count()
+    }
+
     /// Whether a client has such a session.
     pub fn any(&self, fits: impl Fn(&Backend) -> bool) -> bool {
         self.clients().values().any(|entry| entry.holds().as_ref().is_some_and(|backend| fits(backend)))

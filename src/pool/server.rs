@@ -13,11 +13,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::link::field;
 use super::place::Place;
 use super::settings::Settings;
 use super::statements::ServerStatements;
-use super::wire::{Frame, put, text};
+use super::wire::{Frame, field, put, text};
 use crate::connection::{Raw, Stream, Way};
 use crate::target::Target;
 
@@ -158,6 +157,8 @@ impl Server {
                     }
                     b'E' if said.error.is_none() => said.error = Some(body.to_vec()),
                     b'S' => self.report(body),
+                    // It waits for data, in which no cancel request reaches it.
+                    b'G' => return Err(io::ErrorKind::WouldBlock.into()),
                     _ => {}
                 }
                 at += frame.len;
@@ -228,7 +229,7 @@ impl Server {
 
 fn matters(frame: Frame) -> bool {
     match frame.tag {
-        b'Z' => true,
+        b'Z' | b'G' => true,
         b'E' | b'S' => frame.len <= LONGEST_ERROR,
         _ => false,
     }
@@ -242,7 +243,12 @@ fn is_last_word(body: &[u8]) -> bool {
 impl Backend {
     /// Whether it is to be replaced, and is not yet to be closed.
     pub fn is_old(&self, now: Instant) -> bool {
-        self.due.is_some_and(|due| now >= due) && !self.retired.load(Ordering::Relaxed)
+        self.due.is_some_and(|due| now >= due) && !self.is_retired()
+    }
+
+    /// Whether it is to be closed as soon as no client has it.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
     }
 
     /// A cancel request is on its way to it.

@@ -131,7 +131,7 @@ impl Shared {
 
     /// A session that is ready for the next client.
     pub fn give_back(&self, server: Server) {
-        if server.backend.retired.load(Ordering::Relaxed) || self.is_leaving() {
+        if server.backend.is_retired() || self.is_leaving() {
             self.chore(Chore::Close(server));
         } else if server.backend.is_being_cancelled() {
             self.chore(Chore::wash(server));

@@ -54,14 +54,19 @@ impl Stock {
         Stock { inner: Mutex::default(), keeper }
     }
 
-    /// A session for a client that comes now; none while others wait. One that has just ended, and of which the keeper
-    /// has not heard yet, is not among them.
+    /// A session for a client that comes now; none while others wait. One that has just ended, which the keeper may not
+    /// have heard of yet, is passed over.
     pub fn take(&self) -> Option<Server> {
         let mut inner = self.inner();
         if !inner.waiting.is_empty() {
             return None;
         }
-        std::iter::from_fn(|| inner.idle.pop()).find_map(alive)
+        while let Some(mut server) = inner.idle.pop() {
+            if !inner.has_ended(&mut server) {
+                return Some(server);
+            }
+        }
+        None
     }
 
     /// Takes a place in the queue.
@@ -77,10 +82,10 @@ impl Stock {
 
     /// Gives a session to who has waited longest, else puts it aside. Returned where it has ended meanwhile.
     pub fn put(&self, mut server: Server) -> Option<Server> {
-        if server.poll_idle(&mut Context::from_waker(Waker::noop())).is_ready() {
+        let mut inner = self.inner();
+        if inner.has_ended(&mut server) {
             return Some(server);
         }
-        let mut inner = self.inner();
         while let Some(waiter) = inner.waiting.pop_front() {
             match waiter.grant.send(Ok(server)) {
                 Ok(()) => return None,
@@ -89,11 +94,6 @@ impl Stock {
             }
         }
         server.place.is_now(ServerState::Idle);
-        if let Some(watcher) = &inner.watcher
-            && server.poll_idle(&mut Context::from_waker(watcher)).is_ready()
-        {
-            return Some(server);
-        }
         inner.idle.push(server);
         None
     }
@@ -152,9 +152,12 @@ impl Stock {
     }
 }
 
-/// The session, if it has not ended.
-fn alive(mut server: Server) -> Option<Server> {
-    server.poll_idle(&mut Context::from_waker(Waker::noop())).is_pending().then_some(server)
+impl Inner {
+    /// Whether it has ended already, as far as can be told without asking. The keeper watches it from here on.
+    fn has_ended(&self, server: &mut Server) -> bool {
+        let watcher = self.watcher.as_ref().unwrap_or(Waker::noop());
+        server.poll_idle(&mut Context::from_waker(watcher)).is_ready()
+    }
 }
 
 impl Waiting<'_> {

@@ -53,6 +53,18 @@ pub fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..end], &bytes[end + 1..]))
 }
 
+/// A field of an ErrorResponse's or a NoticeResponse's body.
+pub fn field(mut body: &[u8], wanted: u8) -> Option<&[u8]> {
+    while let Some((kind, rest)) = body.split_first() {
+        let (value, next) = text(rest)?;
+        if *kind == wanted {
+            return Some(value);
+        }
+        body = next;
+    }
+    None
+}
+
 /// Appends a message with that body.
 pub fn put(out: &mut Vec<u8>, tag: u8, body: &[&[u8]]) {
     let len = 4 + body.iter().map(|part| part.len()).sum::<usize>();
@@ -75,6 +87,15 @@ mod tests {
             let bytes = [&[b'Q'][..], &length].concat();
             assert!(Frame::read(&bytes).is_err(), "{length:?}");
         }
+    }
+
+    #[test]
+    fn a_field_is_found_wherever_it_stands_and_not_in_a_body_that_is_cut_off() {
+        let body = b"SFATAL\0C57P01\0Mending\0\0";
+        assert_eq!(field(body, b'S'), Some(&b"FATAL"[..]));
+        assert_eq!(field(body, b'M'), Some(&b"ending"[..]));
+        assert_eq!(field(body, b'F'), None, "a value's letter is no field");
+        assert_eq!(field(&body[..10], b'C'), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! [`Supervisor`] starts the tasks, applies a new list of targets, restarts a task that ended by itself, and drains.
 //! Knows nothing of HTTP, metrics or files.
 
+pub mod dial;
 pub mod driver;
 pub mod gate;
 mod lifecycle;
@@ -188,7 +189,7 @@ impl<C: Connector> Supervisor<C> {
 impl Running {
     fn change(&mut self, target: &Arc<Target>) {
         if let Then::Restart { orders } = &self.then {
-            let same_place = same_endpoint(&orders.borrow(), target);
+            let same_place = orders.borrow().is_same_place(target);
             if same_place {
                 orders.send_if_modified(|known| {
                     let changed = known != target;
@@ -200,9 +201,4 @@ impl Running {
         }
         self.then = Then::Replace(target.clone());
     }
-}
-
-/// Whether both name the same place and the same user.
-fn same_endpoint(a: &Target, b: &Target) -> bool {
-    a.source == b.source && a.password_file == b.password_file && a.service == b.service
 }

@@ -83,6 +83,13 @@ pub struct SocketTuning {
 }
 
 impl Target {
+    /// Whether both name the same place and the same user: then a session with the one will do for the other.
+    pub fn is_same_place(&self, other: &Target) -> bool {
+        self.source == other.source
+            && self.password_file == other.password_file
+            && self.service == other.service
+    }
+
     /// Whether a file, that may change or hang, is read for it at each attempt.
     pub fn has_files(&self) -> bool {
         let in_string = match &self.source {

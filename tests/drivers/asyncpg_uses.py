@@ -236,6 +236,20 @@ async def fifty_connections_share_few_sessions():
     await asyncio.gather(*(_client(i) for i in range(50)))
 
 
+@use
+async def clients_without_a_cache_of_statements_do_not_meet():
+    # What is set for poolers: then asyncpg prepares without a name, and executes with another round trip.
+    async def client(i):
+        async with connected(statement_cache_size=0) as c:
+            for turn in range(20):
+                if (i + turn) % 2:
+                    same(await c.fetchval("SELECT $1::int * 100 + $2::int", i, turn), i * 100 + turn)
+                else:
+                    same(await c.fetchval("SELECT $2::text || $1::text", f"{turn}", f"{i} "), f"{i} {turn}")
+
+    await asyncio.gather(*(client(i) for i in range(20)))
+
+
 async def _client(i):
     async with connected() as c:
         for turn in range(10):

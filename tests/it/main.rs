@@ -19,6 +19,7 @@ mod operators;
 mod page;
 mod pool;
 mod pool_faults;
+mod pool_life;
 mod process;
 mod reload;
 mod scrape;

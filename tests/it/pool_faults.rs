@@ -103,6 +103,7 @@ async fn torment(
         users: "door%",
         shared: shared.clone(),
         dice: dice.fork(),
+        admin: None,
     };
     for (kind, done) in deck.iter().zip(1..) {
         sleep(Duration::from_millis(dice.u64(0..16))).await;

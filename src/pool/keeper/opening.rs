@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::sight::Sight;
-use super::{Chore, Done, Mind, same_place};
+use super::{Chore, Done, Mind};
 use crate::policy::backoff;
 use crate::pool::dial::dial;
 use crate::pool::place::Place;
@@ -65,7 +65,7 @@ impl Mind {
         if self.trouble.take().is_some() {
             info!(target = %shared.name, "the pool opens sessions again");
         }
-        if !same_place(target, &shared.terms().target) {
+        if !target.is_same_place(&shared.terms().target) {
             return self.begin(Chore::Close(server));
         }
         shared.give_back(server);

@@ -85,10 +85,10 @@ impl Mind {
     ) -> Option<Refusal> {
         let name = terms.target.name.as_str();
         let waited = now.saturating_duration_since(waiter.since);
-        let ours = self.trouble.as_ref().filter(|_| self.keeper.shared.sessions.held() == 0);
-        let reason = if sight.live { ours.map(|trouble| trouble.reason) } else { sight.reason };
+        let trouble = self.trouble.as_ref();
+        let reason = if sight.live { trouble.map(|trouble| trouble.reason) } else { sight.reason };
         if now >= waiter.deadline {
-            return Some(match sight.live && ours.is_none() {
+            return Some(match sight.live && trouble.is_none() {
                 true => Refusal::busy(name, terms.pool.size, waited),
                 false => Refusal::down(name, reason, false, waited),
             });
@@ -101,7 +101,10 @@ impl Mind {
                 Prospect::Never => Some(Refusal::down(name, reason, true, waited)),
             };
         }
-        let for_good = ours.is_some_and(|trouble| trouble.class == Class::Permanent);
-        for_good.then(|| Refusal::down(name, reason, true, waited))
+        // A session that somebody has may come back; and once the next attempt is due, it is worth waiting for.
+        let trouble =
+            trouble.filter(|trouble| self.keeper.shared.sessions.held() == 0 && now < trouble.until)?;
+        let for_good = trouble.class == Class::Permanent;
+        (for_good || trouble.until > waiter.deadline).then(|| Refusal::down(name, reason, for_good, waited))
     }
 }

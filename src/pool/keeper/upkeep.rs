@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::sight::Sight;
-use super::{Chore, Done, Mind, SWEEP, same_place};
+use super::{Chore, Done, Mind, SWEEP};
 use crate::pool::refusal::Refusal;
 use crate::pool::registry::Order;
 use crate::pool::server::{Backend, Server};
@@ -22,16 +22,32 @@ const UNUSED: Duration = Duration::from_secs(600);
 impl Mind {
     /// Replaces one session that has grown old: by a new one where there is room for it, else it makes room first.
     pub(super) fn replace(&mut self, shared: &Arc<Shared>, terms: &Arc<Terms>, sight: &Sight, now: Instant) {
-        if !sight.live || self.replacing || self.trouble.is_some() || shared.stock.waiting() > 0 {
+        if !sight.live || self.opening > 0 || self.trouble.is_some() || !has_old(shared, now) {
             return;
         }
-        if !has_old(shared, now) {
-            return;
-        }
-        if shared.sessions.held() < terms.pool.size as usize {
-            self.dial(shared, terms, Lane::Refresh, true);
-        } else {
+        if shared.sessions.held() >= terms.pool.size as usize {
             self.retire_oldest(now);
+        } else if shared.stock.waiting() == 0 {
+            self.dial(shared, terms, Lane::Refresh, true);
+        }
+    }
+
+    /// After a reload there may be more sessions than `size`: those too many are closed, the idle ones first, the others
+    /// when their clients have done with them.
+    pub(super) fn shrink(&mut self, shared: &Shared, terms: &Terms) {
+        let too_many = shared.sessions.held().saturating_sub(terms.pool.size as usize + self.closing);
+        if too_many == 0 {
+            return;
+        }
+        let mut too_many = too_many.saturating_sub(shared.registry.count(Backend::is_retired));
+        let idle = shared.stock.take_where(|_| {
+            let goes = too_many > 0;
+            too_many -= usize::from(goes);
+            goes
+        });
+        idle.into_iter().for_each(|server| self.begin(Chore::Close(server)));
+        for _ in 0..too_many {
+            shared.registry.retire_one(|backend| !backend.is_retired());
         }
     }
 
@@ -78,7 +94,7 @@ impl Mind {
     pub(super) fn retire_strangers(&mut self) {
         let terms = Arc::clone(&self.keeper.terms.borrow_and_update());
         let shared = Arc::clone(&self.keeper.shared);
-        let stranger = |backend: &Backend| !same_place(&backend.target, &terms.target);
+        let stranger = |backend: &Backend| !backend.target.is_same_place(&terms.target);
         let strangers = shared.stock.take_where(|server| stranger(&server.backend));
         strangers.into_iter().for_each(|server| self.begin(Chore::Close(server)));
         shared.registry.retire_where(stranger);

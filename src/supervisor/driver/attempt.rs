@@ -5,18 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
-use crate::connection::{Connector, Fingerprint, KnockTimes, Login, Prepared};
-use crate::policy::FOREVER;
+use crate::connection::{Connector, Fingerprint, Login, Prepared};
 use crate::reason::{Cause, Facts, Phase};
 use crate::status::Place;
-use crate::supervisor::gate::{Gate, Lane, Permit};
+use crate::supervisor::dial::{self, Accepted};
+use crate::supervisor::gate::{Gate, Lane};
 use crate::supervisor::machine::{Dial, Event};
 use crate::target::Target;
-
-/// How much later than the connection's own deadline the driver cuts an attempt off: the net under the net.
-const SLACK: Duration = Duration::from_secs(1);
 
 /// How long the target's files may take, over the connection's own bound.
 const FILES: Duration = Duration::from_secs(15);
@@ -31,7 +28,7 @@ pub enum Slot<C: Connector> {
         future: BoxFuture<'static, Knocked<C>>,
     },
     /// Let in, not logged in yet.
-    Door(Box<Door<C>>),
+    Door(Box<Accepted<C>>),
     LoggingIn {
         future: BoxFuture<'static, Result<(C::Session, Login), Facts>>,
     },
@@ -55,15 +52,7 @@ pub struct Started<C: Connector> {
 /// A knock that ended.
 pub struct Knocked<C: Connector> {
     dial: Dial,
-    outcome: Result<(Door<C>, KnockTimes), (Facts, Instant)>,
-}
-
-/// An accepted socket, with its login permit and its deadline.
-pub struct Door<C: Connector> {
-    socket: C::Door,
-    permit: Permit,
-    prepared: Prepared,
-    deadline: Instant,
+    outcome: Result<Accepted<C>, (Facts, Instant)>,
 }
 
 impl<C: Connector> Slot<C> {
@@ -77,15 +66,8 @@ impl<C: Connector> Slot<C> {
         let Slot::Door(door) = std::mem::replace(self, Slot::Empty) else {
             return;
         };
-        let Door { socket, permit, prepared, deadline } = *door;
-        let login = connector.login(socket, target.clone(), prepared, deadline);
-        *self = Slot::LoggingIn {
-            future: Box::pin(async move {
-                let outcome = timeout_at(deadline + SLACK, login).await;
-                drop(permit);
-                outcome.unwrap_or_else(|_| Err(Facts::new(Phase::Startup, Cause::Timeout)))
-            }),
-        };
+        let (connector, target) = (connector.clone(), target.clone());
+        *self = Slot::LoggingIn { future: Box::pin(async move { door.login(&connector, target).await }) };
     }
 
     /// The next thing that the attempt has to tell; dropping the future loses nothing.
@@ -118,8 +100,9 @@ impl<C: Connector> Slot<C> {
     fn knocked(&mut self, knocked: Knocked<C>) -> Event {
         let Knocked { dial, outcome } = knocked;
         match outcome {
-            Ok((door, times)) => {
-                *self = Slot::Door(Box::new(door));
+            Ok(accepted) => {
+                let times = accepted.times.clone();
+                *self = Slot::Door(Box::new(accepted));
                 Event::Knocked { dial, times }
             }
             Err((facts, at)) => {
@@ -165,24 +148,11 @@ async fn knock<C: Connector>(
     lane: Lane,
     wake: Option<Duration>,
 ) -> Knocked<C> {
-    let key = prepared.endpoint.address_key();
     let place = Some(Place::of(&prepared.endpoint));
     let budget = wake.unwrap_or(prepared.sockets.connect_timeout);
-    let dial = |admitted: Instant| {
-        let deadline = admitted + budget.min(FOREVER);
-        let knock = connector.knock(prepared.clone(), deadline);
-        async move {
-            let outcome = timeout_at(deadline + SLACK, knock).await;
-            let (socket, times) =
-                outcome.unwrap_or_else(|_| Err(Facts::new(Phase::Connect, Cause::Timeout)))?;
-            Ok((socket, times, deadline))
-        }
-    };
-    match gate.pass(&key, lane, dial).await {
-        Ok(passed) => {
-            let (socket, times, deadline) = passed.value;
-            let door = Door { socket, permit: passed.permit, prepared, deadline };
-            Knocked { dial: Dial { shared: false, waited: passed.waited, place }, outcome: Ok((door, times)) }
+    match dial::knock(&connector, &gate, prepared, lane, budget).await {
+        Ok(accepted) => {
+            Knocked { dial: Dial { shared: false, waited: accepted.waited, place }, outcome: Ok(accepted) }
         }
         Err(refused) => Knocked {
             dial: Dial { shared: refused.shared, waited: refused.waited, place },

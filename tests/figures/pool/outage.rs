@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use pgtether::demo::postgres::{Cluster, Setup, Shutdown};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -13,9 +13,10 @@ use tokio_postgres::NoTls;
 use super::ledger::{ACCOUNTS, Found, Ledger, OPENING, TABLES};
 use super::session::{Problem, Session, Style};
 use super::{Doors, Whose, seconds};
+use crate::journal::transitions;
 use crate::plan::Plan;
 use crate::report::{Figure, length};
-use crate::rig::PATIENCE;
+use crate::rig::{PATIENCE, between};
 use crate::servers::{Admin, PoolMode, Version, postgres};
 
 /// Clients at work at each door.
@@ -64,6 +65,7 @@ async fn outage(plan: &Plan, what: &str, away: Away) -> Vec<Figure> {
 
     let cluster = Arc::new(Mutex::new(cluster));
     let begun = Instant::now();
+    let fell = SystemTime::now();
     let accepts = tokio::join!(strike(cluster.clone(), away, lasts), async {
         sleep_until(begun + lasts - APART * (NEWCOMERS / 2)).await;
         load.newcomers();
@@ -72,6 +74,10 @@ async fn outage(plan: &Plan, what: &str, away: Away) -> Vec<Figure> {
     // PgBouncer tries its next login up to 15 s after the one that failed.
     sleep(plan.seconds(20, 4)).await;
     let ended = load.end().await;
+    // On the clock of the log.
+    let since = fell + (accepts - begun);
+    let line = transitions(&doors.daemon.log()).into_iter().find(|seen| seen.to == "up" && seen.at >= since);
+    let line = line.map(|up| format!(", its line up after {}", length(between(since, up.at))));
 
     let cluster = Arc::into_inner(cluster).unwrap().into_inner().unwrap();
     let found = Found::read(&cluster.admin_conninfo()).await.unwrap();
@@ -103,7 +109,7 @@ async fn outage(plan: &Plan, what: &str, away: Away) -> Vec<Figure> {
                 ours.len(),
                 seconds(theirs_worst)
             ),
-            length(ours_worst),
+            format!("{}{}", length(ours_worst), line.unwrap_or_default()),
             &format!("≤ {}", length(BOUND)),
             ours_worst <= BOUND,
         ),

@@ -15,7 +15,7 @@ fn pgbench(url: &str, args: &[&str]) -> Command {
 /// One run, of which every transaction must succeed.
 async fn runs(url: &str, args: &[&str], clients: u32, each: u32) {
     let (c, t) = (clients.to_string(), each.to_string());
-    let said = passes(&mut pgbench(url, &[&["-n", "-j", "2", "-c", &c, "-t", &t], args].concat())).await;
+    let said = passes(&mut pgbench(url, &[&["-n", "-j", &c, "-c", &c, "-t", &t], args].concat())).await;
     let all = clients * each;
     let wanted = format!("number of transactions actually processed: {all}/{all}");
     assert!(said.contains(&wanted), "{args:?}:\n{said}");

@@ -1,6 +1,6 @@
 //! psql through the pool: what it prints is what it prints without.
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use pgtether::demo::postgres::Setup;
@@ -95,7 +95,7 @@ async fn psql_is_let_in_with_every_sslmode_and_with_neons_parameters() {
 }
 
 /// Gives psql a script, waits until it has printed this line so often, and presses ctrl-C until it ends.
-async fn interrupted(url: &str, script: &str, line: &str, times: usize) -> String {
+async fn interrupted(url: &str, script: &str, line: &str, times: usize) -> Output {
     let mut child = psql(url, &["-At"]).stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(script.as_bytes()).await.unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -108,9 +108,7 @@ async fn interrupted(url: &str, script: &str, line: &str, times: usize) -> Strin
         interrupt(&child);
         assert!(began.elapsed() < SOON, "not interrupted");
     }
-    let output = child.wait_with_output().await.unwrap();
-    assert_eq!(output.status.code(), Some(3), "psql's status for a script that was interrupted");
-    said(&output)
+    child.wait_with_output().await.unwrap()
 }
 
 #[tokio::test]
@@ -119,9 +117,12 @@ async fn ctrl_c_ends_the_query_and_the_next_psql_is_served() {
     let doors = Doors::open(&cluster, [1, 1], &[]).await;
     for way in Way::ALL {
         let url = doors.url(way);
-        let said = interrupted(url, "SELECT 'on';\nSELECT pg_sleep(60);\nSELECT 'never';\n", "on", 1).await;
+        let script = "SELECT 'on';\nSELECT pg_sleep(60);\nSELECT 'never';\n";
+        let output = interrupted(url, script, "on", 1).await;
+        assert_eq!(output.status.code(), Some(3), "psql's status for a script that was interrupted");
+        let said = said(&output);
         assert!(said.contains("canceling statement due to user request"), "{way:?}: {said}");
-        // Between two queries, too, where there is nothing to cancel.
+        // Or between two queries, where there is nothing to cancel.
         interrupted(url, "SELECT 'watching' \\watch 0.03\n", "watching", 5).await;
         let next = passes(&mut psql(url, &["-Atc", "SELECT 'next'"])).await;
         assert_eq!(next, "next\n", "{way:?}");

@@ -8,7 +8,7 @@ use tokio_postgres::error::DbError;
 use tokio_postgres::{Client, NoTls};
 
 use super::rust::connect;
-use super::{SOON, await_listening, one_door};
+use super::{SOON, await_listening, client, ended, one_door, said};
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, Version, postgres};
 use crate::supervise::{await_down, await_state};
@@ -20,6 +20,8 @@ async fn app(pool: &[&str]) -> (Cluster, Daemon, String, u16) {
     let cluster = postgres(Version::V15, Setup::default());
     let admin = Admin::of(&cluster).await;
     admin.query(&format!("CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")).await;
+    // A server that is stopped at once, and was told not to be careful, may forget it.
+    admin.query("CHECKPOINT").await;
     admin.close().await;
     let keys = ["ping: {interval: 1s, timeout: 500ms}"];
     let (config, port) = one_door(&cluster.url("app", PASSWORD, "postgres"), &keys, pool);
@@ -66,8 +68,12 @@ async fn who_may_not_come_in_is_told_why() {
     says(&unknown, "28P01", &["password authentication failed for user \"mallory\""]);
     let elsewhere = refused(&at("app", PASSWORD, "template1")).await;
     says(&elsewhere, "3D000", &["template1"]);
-    let replication = refused(&format!("{url}?options=-c%20replication%3Dtrue")).await;
-    assert!(!replication.message().is_empty());
+    let replication = ended(client("psql").args(["-X", &format!("{url}?replication=database")])).await;
+    assert!(!replication.status.success() && said(&replication).contains("HINT"), "{}", said(&replication));
+    // A setting that is none is the server's to refuse, with the first query.
+    let (odd, _) = connect(&format!("{url}?options=-c%20no_such_setting%3D1")).await;
+    says(&unanswered(&odd).await, "42704", &["no_such_setting"]);
+    drop(odd);
 
     let (first, _) = connect(&url).await;
     let (second, _) = connect(&url).await;
@@ -164,11 +170,14 @@ async fn what_dies_in_a_transaction_is_told_at_once_with_its_sqlstate() {
 async fn what_dies_between_two_transactions_no_client_sees() {
     let (cluster, _daemon, url, _) = app(&["size: 3"]).await;
     let admin = Admin::of(&cluster).await;
-    let (client, _) = connect(&url).await;
+    // The pool's sessions go by the name of their last client; the supervised one does not, and lives.
+    let (client, _) = connect(&format!("{url}?application_name=regular")).await;
     for turn in 0..20 {
         client.simple_query("SELECT 1").await.unwrap_or_else(|e| panic!("turn {turn}: {e:?}"));
-        let kill = "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'";
-        let killed = admin.query(kill).await.join(",");
+        let pids = admin.pids("regular").await;
+        assert!(!pids.is_empty(), "turn {turn}: the session is gone already");
+        admin.terminate("regular").await;
+        let killed = pids.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
         // They have said their last word then, which a pool must have heard before it hands one out.
         let left = format!("SELECT 1 FROM pg_stat_activity WHERE pid IN ({killed})");
         wait_until(SOON, "the end of those killed", async || match admin.query(&left).await.len() {

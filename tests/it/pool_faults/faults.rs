@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::client::Shared;
 use super::ledger::Outcome;
@@ -53,6 +53,8 @@ pub struct Faults {
     pub users: &'static str,
     pub shared: Arc<Shared>,
     pub dice: fastrand::Rng,
+    /// The superuser's session, once it was needed, until it is lost.
+    pub admin: Option<Client>,
 }
 
 impl Kind {
@@ -231,25 +233,32 @@ impl Faults {
     }
 
     /// A superuser's query that returns numbers; waits for a server that is recovering.
-    pub async fn admin(&self, sql: &str) -> Result<Vec<i32>, tokio_postgres::Error> {
+    async fn admin(&mut self, sql: &str) -> Result<Vec<i32>, tokio_postgres::Error> {
+        if self.admin.as_ref().is_none_or(Client::is_closed) {
+            self.admin = Some(self.connect().await);
+        }
+        let Some(client) = &self.admin else { return Ok(Vec::new()) };
+        let first = |message: &SimpleQueryMessage| match message {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        };
+        Ok(client.simple_query(sql).await?.iter().filter_map(first).collect())
+    }
+
+    async fn connect(&self) -> Client {
         let conninfo = self.cluster.lock().unwrap().admin_conninfo();
         let begun = Instant::now();
-        let (client, connection) = loop {
+        loop {
             match tokio_postgres::connect(&conninfo, NoTls).await {
-                Ok(connected) => break connected,
+                Ok((client, connection)) => {
+                    // Ends with the server, or with the client.
+                    tokio::spawn(connection);
+                    return client;
+                }
                 Err(e) => assert!(begun.elapsed() < PATIENCE, "the server does not recover: {e:?}"),
             }
             sleep(Duration::from_millis(5)).await;
-        };
-        let connection = tokio::spawn(connection);
-        let rows = client.simple_query(sql).await;
-        drop(client);
-        let _ = connection.await;
-        let first = |message: &tokio_postgres::SimpleQueryMessage| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
-            _ => None,
-        };
-        Ok(rows?.iter().filter_map(first).collect())
+        }
     }
 }
 

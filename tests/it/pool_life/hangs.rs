@@ -1,0 +1,82 @@
+//! Servers that hang: what is cut, when, and what never is.
+
+use std::time::{Duration, Instant};
+
+use super::{Door, Told};
+use crate::process::wait_until;
+use crate::supervise::{SOON, await_state};
+
+const STALL: &str = "size: 2, query_stall: 2s, wait_timeout: 1s";
+const PING: &str = "ping: {interval: 1s, timeout: 1s}";
+
+#[tokio::test]
+async fn a_slow_query_on_a_target_that_is_up_is_never_cut() {
+    let door = Door::open(STALL, &[PING]).await;
+    let guest = door.guest().await;
+    assert_eq!(guest.ask("SELECT 'slow' FROM pg_sleep(6)").await, "slow");
+    assert_eq!(guest.ask("BEGIN; SELECT 1 FROM pg_sleep(3); COMMIT; SELECT 3").await, "3");
+}
+
+#[tokio::test]
+async fn a_query_on_a_hung_server_is_cut_once_the_target_is_down_and_not_before() {
+    let door = Door::open(STALL, &[PING]).await;
+    let guest = door.guest().await;
+    guest.ask("SELECT 1").await;
+    let query = tokio::spawn(async move {
+        let answer = guest.try_ask("SELECT pg_sleep(60)").await;
+        (answer.expect_err("a hung server answered"), Instant::now())
+    });
+    wait_until(SOON, "the query", async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND usename = 'app'";
+        let active = door.admin.query(sql).await;
+        if active == ["1"] { Ok(()) } else { Err(format!("{active:?}")) }
+    })
+    .await;
+    door.cluster.pause();
+    let hung = Instant::now();
+    wait_until(SOON, "the target down", async || {
+        let up = door.daemon.metric("pgtether_up", &[("target", "db")]).await;
+        if up == Some(1.0) {
+            assert!(!query.is_finished(), "it was cut while the target was up");
+            return Err("up".to_owned());
+        }
+        Ok(())
+    })
+    .await;
+    let (error, cut) = query.await.unwrap();
+    let told = Told::of(&error);
+    assert_eq!((told.severity.as_str(), told.sqlstate.as_str()), ("FATAL", "08006"), "{told:?}");
+    assert!(told.message.contains("\"db\"") && !told.hint.is_empty(), "{told:?}");
+    let after = cut - hung;
+    assert!((1.0..8.0).contains(&after.as_secs_f64()), "cut {after:?} after the server hung");
+
+    door.cluster.resume();
+    await_state(&door.daemon, SOON, "up").await;
+    assert_eq!(door.guest().await.ask("SELECT 'served'").await, "served");
+    wait_until(SOON, "the end of what was cut", async || {
+        let sql = "SELECT query FROM pg_stat_activity WHERE state = 'active' AND usename = 'app'";
+        let active = door.admin.query(sql).await;
+        if active.is_empty() { Ok(()) } else { Err(format!("{active:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_for_a_moment_loses_nothing() {
+    let door = Door::open("size: 2, query_stall: 10s", &[PING]).await;
+    let guest = door.guest().await;
+    guest.ask("BEGIN").await;
+    let pid = guest.pid().await;
+    guest.ask("INSERT INTO kept VALUES (1)").await;
+    door.cluster.pause();
+    let query = tokio::spawn(async move {
+        let answer = guest.try_ask("SELECT pg_backend_pid()").await;
+        (guest, answer)
+    });
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    door.cluster.resume();
+    let (guest, answer) = query.await.unwrap();
+    assert_eq!(answer.unwrap(), pid.to_string());
+    guest.ask("COMMIT").await;
+    assert_eq!(door.admin.query("SELECT count(*) FROM kept").await, ["1"]);
+}

@@ -1,0 +1,60 @@
+//! Sessions are replaced before they grow old, and no client notices.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use pgtether::demo::postgres::Setup;
+
+use super::{Door, USER, cluster_for_app};
+
+const FOR: Duration = Duration::from_secs(6);
+
+/// What some clients met in a while: how many transactions, on which sessions.
+async fn work(door: &Door, clients: usize) -> (usize, BTreeSet<i32>) {
+    let mut guests = Vec::new();
+    for _ in 0..clients {
+        guests.push(door.guest().await);
+    }
+    let until = Instant::now() + FOR;
+    let work = guests.iter().map(async |guest| {
+        let mut pids = BTreeSet::new();
+        let mut done = 0;
+        while Instant::now() < until {
+            guest.ask("BEGIN").await;
+            let pid = guest.pid().await;
+            assert_eq!(guest.pid().await, pid, "a transaction has one session");
+            guest.ask("COMMIT").await;
+            pids.insert(pid);
+            done += 1;
+        }
+        (done, pids)
+    });
+    let ended = futures_util::future::join_all(work).await;
+    let pids = ended.iter().flat_map(|(_, pids)| pids).copied().collect();
+    (ended.iter().map(|(done, _)| done).sum(), pids)
+}
+
+#[tokio::test]
+async fn busy_sessions_are_replaced_without_a_failed_query_and_never_beyond_size() {
+    for (size, clients) in [(4, 6), (1, 2)] {
+        let cluster = cluster_for_app(Setup::default()).await;
+        let door = Door::to(cluster, &format!("size: {size}"), &["refresh: {every: 2s}"]).await;
+        // The pool's, the supervised one, and the one that replaces it. Whatever is beyond is refused, and told.
+        door.admin.query(&format!("ALTER ROLE {USER} CONNECTION LIMIT {}", size + 2)).await;
+        let (done, pids) = work(&door, clients).await;
+        assert!(done > 100, "{done} transactions");
+        assert!(pids.len() >= 2 * size, "{size} were to be replaced twice; seen were {pids:?}");
+        let metrics = door.daemon.metrics().await;
+        assert_eq!(crate::supervise::total(&metrics, "pgtether_pool_checkout_failures_total"), 0.0);
+        let log = door.daemon.log();
+        assert!(!log.contains("cannot open a session"), "{log}");
+        assert!(!door.cluster.log().contains("too many connections"), "{}", door.cluster.log());
+    }
+}
+
+#[tokio::test]
+async fn idle_sessions_are_replaced_too() {
+    let door = Door::open("size: 2, min_idle: 2", &["refresh: {every: 1s}"]).await;
+    let first = door.await_pids("two and the supervised one", |pids| pids.len() >= 3).await;
+    door.await_pids("others", |pids| pids.len() >= 3 && !pids.iter().any(|pid| first.contains(pid))).await;
+}
