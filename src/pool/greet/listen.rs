@@ -62,6 +62,26 @@ impl Listener {
         }
     }
 
+    /// Lets those connect from now on whom `bind` would, and hangs up on those who came before: they may be others.
+    pub fn permit(&self, auth: Auth) -> io::Result<()> {
+        let Kind::Unix { listener, file } = &self.0 else {
+            return Ok(());
+        };
+        if identity(&file.path) != file.identity {
+            return Err(io::Error::other("its file was removed or replaced: restart pgtether"));
+        }
+        fs::set_permissions(&file.path, mode(auth))?;
+        let listener = SockRef::from(listener);
+        for _ in 0..=BACKLOG {
+            match listener.accept() {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Where it really listens: port 0 has become another one.
     pub fn address(&self) -> io::Result<Listen> {
         match &self.0 {
@@ -114,15 +134,18 @@ fn unix(path: &Path, auth: Auth) -> io::Result<Kind> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&address)?;
     let file = SocketFile::new(path);
-    let mode = match auth {
-        Auth::Scram => 0o777,
-        Auth::Trust => 0o660,
-    };
     // Before anybody is listened to.
-    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    fs::set_permissions(path, mode(auth))?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(Kind::Unix { listener: UnixListener::from_std(socket.into())?, file })
+}
+
+fn mode(auth: Auth) -> Permissions {
+    Permissions::from_mode(match auth {
+        Auth::Scram => 0o777,
+        Auth::Trust => 0o660,
+    })
 }
 
 /// A process that was killed leaves its socket's file behind. One that answers, or that is no socket, is left alone.

@@ -67,6 +67,48 @@ async fn trust_asks_for_no_password_and_keeps_strangers_out_by_the_files_mode() 
 }
 
 #[tokio::test]
+async fn another_auth_changes_who_may_connect_with_the_reload() {
+    let cluster = cluster_for_app(Setup::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = socket_in(folder.path());
+    let daemon = Daemon::start_with(&socket_config(&cluster, &file, ""), &["--web.enable-lifecycle"], &[]);
+    await_state(&daemon, SOON, "up").await;
+    let strangers = || fs::metadata(&file).unwrap().permissions().mode() & 0o007;
+    assert_eq!(strangers(), 0o007);
+    for (auth, left_to_strangers) in [("trust", 0), ("scram", 0o007)] {
+        fs::write(daemon.config_file(), socket_config(&cluster, &file, &format!(", auth: {auth}"))).unwrap();
+        let answer = daemon.post("/-/reload").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(strangers(), left_to_strangers, "{auth}");
+        let without = psql(folder.path(), "", "SELECT 'let in'").await;
+        assert_eq!(said(&without) == "let in", auth == "trust", "{auth}: {without:?}");
+        assert_eq!(said(&psql(folder.path(), PASSWORD, "SELECT 'let in'").await), "let in");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_was_replaced_is_not_opened_to_others_and_refuses_the_reload() {
+    let cluster = cluster_for_app(Setup::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = socket_in(folder.path());
+    let daemon = Daemon::start_with(
+        &socket_config(&cluster, &file, ", auth: trust"),
+        &["--web.enable-lifecycle"],
+        &[],
+    );
+    await_state(&daemon, SOON, "up").await;
+    fs::remove_file(&file).unwrap();
+    let theirs = UnixListener::bind(&file).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(daemon.config_file(), socket_config(&cluster, &file, "")).unwrap();
+    let answer = daemon.post("/-/reload").await;
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert!(answer.text().contains(file.to_str().unwrap()), "{}", answer.text());
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    drop(theirs);
+}
+
+#[tokio::test]
 async fn a_socket_file_that_nobody_listens_on_is_replaced() {
     let cluster = cluster_for_app(Setup::default()).await;
     let folder = tempfile::tempdir().unwrap();
