@@ -10,6 +10,7 @@
 
 mod edit;
 mod expect;
+mod housekeeping;
 mod rename;
 #[cfg(test)]
 mod tests;
@@ -42,10 +43,31 @@ pub struct Link {
     /// Since the last Sync the client has prepared a statement without a name, or was given its own again. After a Sync
     /// it may have another session, or an error may have come before.
     has_unnamed: bool,
-    /// The server takes COPY data.
-    copying: bool,
+    /// The statements that the session was told of since the last Sync.
+    told: Vec<u64>,
+    /// The stamp of the first of the client's namings since then.
+    named_here: Option<u64>,
+    /// All statements are about to be given up.
+    wiping: bool,
+    /// The session takes settings back to what they were when it was opened.
+    resetting: bool,
+    /// It has lost settings that no server reports.
+    was_reset: bool,
+    copy: Copy,
+    /// What the session has is not what is known of it.
+    stale: bool,
     /// The server has said why it ends the session.
     fatal: bool,
+}
+
+/// COPY data from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copy {
+    No,
+    /// The server takes it.
+    In,
+    /// The server does not want it any more; what is on its way is read over.
+    Failed,
 }
 
 /// What the link works on beside the bytes.
@@ -54,6 +76,8 @@ pub struct Desk<'a> {
     pub catalog: &'a mut Catalog,
     pub client: &'a mut ClientStatements,
     pub server: &'a mut ServerStatements,
+    /// Tells apart the settings that the server understands a text under.
+    pub settings: u64,
 }
 
 /// What the client's bytes came to.
@@ -88,19 +112,20 @@ impl Link {
             status: b'I',
             unsynced: false,
             has_unnamed: false,
-            copying: false,
+            told: Vec::new(),
+            named_here: None,
+            wiping: false,
+            resetting: false,
+            was_reset: false,
+            copy: Copy::No,
+            stale: false,
             fatal: false,
         }
     }
 
     /// Nothing is under way and no transaction is open: another client may have the session.
     pub fn is_free(&self) -> bool {
-        self.status == b'I' && self.is_quiet()
-    }
-
-    /// Both sides are between messages and nobody owes an answer; a transaction may be open.
-    fn is_quiet(&self) -> bool {
-        !self.awaits_answer() && !self.copying && self.between_messages()
+        self.status == b'I' && !self.awaits_answer() && self.copy != Copy::In && self.between_messages()
     }
 
     fn between_messages(&self) -> bool {
@@ -110,6 +135,16 @@ impl Link {
     /// The server owes an answer, or the client a Sync.
     pub fn awaits_answer(&self) -> bool {
         self.unsynced || self.expected.ready() > 0
+    }
+
+    /// The session is to be closed: somebody would be told of a statement that is there, or is not.
+    pub fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// Whether the session has lost settings since this was asked last.
+    pub fn was_reset(&mut self) -> bool {
+        std::mem::take(&mut self.was_reset)
     }
 
     /// The server has told why it ends the session; the client has it.
@@ -124,7 +159,7 @@ impl Link {
 
     /// In what state the client leaves the session.
     pub fn left(&self) -> Left {
-        if self.fatal || self.copying || !self.between_messages() {
+        if self.fatal || self.copy == Copy::In || !self.between_messages() {
             Left::Broken
         } else if !self.awaits_answer() {
             if self.status == b'I' { Left::Clean } else { Left::InTransaction }
@@ -169,9 +204,24 @@ impl Link {
         cut: &mut Cut<'_, '_>,
         desk: &mut Desk<'_>,
     ) -> Result<(), Violation> {
+        if self.copy == Copy::Failed && !matches!(frame.tag, b'd' | b'H' | b'S' | b'c' | b'f') {
+            self.copy = Copy::No;
+        }
         match frame.tag {
-            b'Q' | b'F' => self.expected.push(Expect::Ready { sync: false }),
-            b'S' => self.client_sync(),
+            b'Q' | b'F' => {
+                if self.renames && frame.tag == b'Q' && self.housekeeping(frame, rest, cut, desk)? {
+                    self.batch_ends();
+                    return Ok(());
+                }
+                self.expected.push(Expect::Ready { sync: false })?;
+                self.batch_ends();
+            }
+            // A server that takes COPY data reads over it: the one that ends the batch is still to come.
+            b'S' if self.copy == Copy::In => {}
+            b'S' => {
+                self.expected.push(Expect::Ready { sync: true })?;
+                self.batch_ends();
+            }
             b'P' | b'B' | b'D' | b'C' => {
                 self.unsynced = true;
                 if self.renames {
@@ -180,9 +230,9 @@ impl Link {
             }
             b'E' | b'H' => self.unsynced = true,
             b'd' => {}
-            b'c' | b'f' => match self.copying {
-                true => self.copying = false,
-                false => self.expected.push(Expect::CopyEnd),
+            b'c' | b'f' => match self.copy {
+                Copy::In | Copy::Failed => self.copy = Copy::No,
+                Copy::No => self.expected.push(Expect::CopyEnd)?,
             },
             other => {
                 return Err(Violation::new(format!("a client sent a message of type 0x{other:02x}")));
@@ -192,22 +242,22 @@ impl Link {
         Ok(())
     }
 
-    fn client_sync(&mut self) {
+    /// What was sent so far succeeds or fails apart from what follows.
+    fn batch_ends(&mut self) {
         self.unsynced = false;
         self.has_unnamed = false;
-        // A server that takes COPY data reads over it.
-        if !self.copying {
-            self.expected.push(Expect::Ready { sync: true });
-        }
+        self.told.clear();
+        self.named_here = None;
     }
 
-    /// Bytes from the server, on their way to the client. `setting` is told each ParameterStatus.
+    /// Bytes from the server, on their way to the client. `setting` is told each ParameterStatus, and whether the session
+    /// goes back to its own settings; the client is told the value that it returns, if any.
     pub fn server_said(
         &mut self,
         chunk: &[u8],
         out: &mut Vec<u8>,
         desk: &mut Desk<'_>,
-        mut setting: impl FnMut(&[u8], &[u8]),
+        mut setting: impl FnMut(&[u8], &[u8], bool) -> Option<Vec<u8>>,
     ) -> Result<Edited, Violation> {
         let held = match self.from_server.take_held(chunk) {
             Some(held) => held,
@@ -224,16 +274,27 @@ impl Link {
                 self.from_server.hold(&mut cut, frame.len);
                 break;
             }
+            let is_whole = rest.len() >= frame.len;
             let body = &rest[Frame::HEADER..rest.len().min(frame.len)];
             let answer = match frame.tag {
-                b'1' | b'3' if self.renames => self.expected.answered(frame.tag),
-                b'S' => {
-                    if let Some((name, (value, _))) = text(body).and_then(|(n, rest)| Some((n, text(rest)?)))
-                    {
-                        setting(name, value);
-                    }
+                // Longer than any that matters.
+                _ if !is_whole => {
+                    self.server_message(frame, &[], desk);
                     Answer::Pass
                 }
+                b'1' | b'3' if self.renames => self.expected.answered(frame.tag, desk),
+                // Who listened has another session now.
+                b'A' if self.renames => Answer::Swallow,
+                b'S' => match text(body).and_then(|(name, rest)| Some((name, text(rest)?.0))) {
+                    Some((name, value)) => match setting(name, value, self.resetting) {
+                        Some(value) => {
+                            cut.message(b'S', &[name, b"\0", &value, b"\0"]);
+                            Answer::Swallow
+                        }
+                        None => Answer::Pass,
+                    },
+                    None => Answer::Pass,
+                },
                 // The session dies right behind its last answer: that is for nobody who has that answer already.
                 b'E' if self.renames && self.is_free() && is_fatal(body) => {
                     self.fatal = true;
@@ -259,34 +320,50 @@ impl Link {
     fn server_message(&mut self, frame: Frame, body: &[u8], desk: &mut Desk<'_>) {
         match frame.tag {
             b'Z' => {
-                self.copying = false;
+                if self.copy == Copy::In {
+                    self.copy = Copy::No;
+                }
+                self.resetting = false;
                 self.status = body.first().copied().unwrap_or(b'I');
                 self.expected.ready_for_query(desk);
                 if !self.awaits_answer() {
                     self.bound.clear();
+                    self.wiping = false;
                 }
             }
             b'G' => {
                 let begun = self.expected.copy_in();
-                self.copying = !begun.ended;
+                self.copy = if begun.ended { Copy::No } else { Copy::In };
                 // The Sync that ends it is still to come.
                 self.unsynced |= !begun.answered;
             }
-            b'C' => {
-                self.copying = false;
-                if let b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" = body {
-                    desk.client.clear();
-                    desk.server.clear();
-                }
-            }
+            b'C' => self.completed(body, desk),
             b'E' => {
-                self.copying = false;
+                if self.copy == Copy::In {
+                    self.copy = Copy::Failed;
+                }
                 self.fatal |= is_fatal(body);
+                self.stale |= self.renames && is_surprised(body) && !self.expected.is_own_name();
                 if is_outdated(body) {
                     self.bound.drain(..).for_each(|statement| desk.catalog.forget(&statement));
                 }
             }
             _ => {}
+        }
+    }
+
+    fn completed(&mut self, tag: &[u8], desk: &mut Desk<'_>) {
+        if self.copy == Copy::In {
+            self.copy = Copy::No;
+        }
+        if let b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" = tag {
+            // What was prepared behind it is still to be answered.
+            desk.client.clear_before(self.expected.first_naming().unwrap_or(u64::MAX));
+            desk.server.clear();
+        }
+        if let b"DISCARD ALL\0" | b"RESET\0" = tag {
+            self.resetting = true;
+            self.was_reset = true;
         }
     }
 }
@@ -295,10 +372,10 @@ impl Link {
 fn reads_whole(frame: Frame) -> bool {
     const DISCARD_ALL: usize = Frame::HEADER + 12;
     const DEALLOCATE_ALL: usize = Frame::HEADER + 15;
+    const RESET: usize = Frame::HEADER + 6;
     match frame.tag {
-        b'Z' | b'1' | b'3' => true,
-        b'S' | b'E' => frame.len <= LONGEST_READ,
-        b'C' => matches!(frame.len, DISCARD_ALL | DEALLOCATE_ALL),
+        b'Z' | b'1' | b'3' | b'S' | b'E' | b'A' => frame.len <= LONGEST_READ,
+        b'C' => matches!(frame.len, DISCARD_ALL | DEALLOCATE_ALL | RESET),
         _ => false,
     }
 }
@@ -312,4 +389,11 @@ fn is_fatal(body: &[u8]) -> bool {
 /// every session that has it, until it is prepared anew.
 fn is_outdated(body: &[u8]) -> bool {
     field(body, b'C') == Some(b"0A000") && field(body, b'R') == Some(b"RevalidateCachedQuery")
+}
+
+/// Whether an ErrorResponse says that a statement of the catalog is there and should not be, or should be and is not: SQL
+/// that nobody reads has made or dropped it.
+fn is_surprised(body: &[u8]) -> bool {
+    let ours = |message: &[u8]| message.windows(9).any(|part| part == b"pgtether_");
+    matches!(field(body, b'C'), Some(b"42P05" | b"26000")) && field(body, b'M').is_some_and(ours)
 }
