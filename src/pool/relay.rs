@@ -116,16 +116,15 @@ impl Relay<'_> {
             if self.over {
                 return Poll::Ready(Ended::ServerGone(None));
             }
-            if self.to_client.is_empty() {
-                if let Poll::Ready(bytes) = poll_in(&mut self.server.stream, &mut scratch.read, cx) {
-                    moved = true;
-                    match bytes {
-                        Ok(0) | Err(_) => self.over = true,
-                        Ok(n) => {
-                            if let Some(ended) = self.server_said(cx, &scratch.read[..n], &mut scratch.edited)
-                            {
-                                return Poll::Ready(ended);
-                            }
+            if self.to_client.is_empty()
+                && let Poll::Ready(bytes) = poll_in(&mut self.server.stream, &mut scratch.read, cx)
+            {
+                moved = true;
+                match bytes {
+                    Ok(0) | Err(_) => self.over = true,
+                    Ok(n) => {
+                        if let Some(ended) = self.server_said(cx, &scratch.read[..n], &mut scratch.edited) {
+                            return Poll::Ready(ended);
                         }
                     }
                 }
