@@ -193,8 +193,8 @@ async fn clients_that_share_sessions_are_answered_as_if_they_had_their_own() {
     let (config, port) = one_door(&cluster.superuser_url(), &[], &["auth: trust", "size: 2"]);
     let _daemon = Daemon::start(&config);
     await_listening(port).await;
-    let seed = std::env::var("DIFFERENTIAL_SEED").map_or_else(|_| fastrand::u64(..), |s| s.parse().unwrap());
-    println!("DIFFERENTIAL_SEED={seed} says the same again");
+    // Another seed makes up others.
+    let seed = std::env::var("DIFFERENTIAL_SEED").map_or(7, |seed| seed.parse().unwrap());
     let mut random = fastrand::Rng::with_seed(seed);
     for _ in 0..ROUNDS {
         let mut clients = Vec::new();
