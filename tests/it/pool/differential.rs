@@ -47,6 +47,8 @@ struct Twins {
     /// Its statement without a name may be asked for after a Sync. Where its Parse failed or was skipped, PostgreSQL may
     /// still have the one before, which a pool does not.
     has_unnamed: bool,
+    /// It is in a failed transaction. A pool may take a Parse there that PostgreSQL refuses: it knows the statement already.
+    failed: bool,
 }
 
 /// A part of a conversation, up to its Sync or the end of its query.
@@ -133,12 +135,14 @@ impl Twins {
             pooled: Raw::login(pooled, "postgres", "postgres").await,
             transcript: String::new(),
             has_unnamed: false,
+            failed: false,
         }
     }
 
     async fn turn(&mut self, random: &mut fastrand::Rng) {
         let part = match random.u8(..3) {
             0 => Part::simple(any(random, &QUERIES)),
+            _ if self.failed => Part::simple(any(random, &QUERIES)),
             _ => Part::extended(random, self.has_unnamed),
         };
         self.say(part, random).await;
@@ -160,6 +164,7 @@ impl Twins {
         let seen = self.pooled.until_ready().await;
         self.transcript.push_str(&format!("\n    {}", kinds(&wanted)));
         assert_eq!(comparable(&seen), comparable(&wanted), "after this conversation:{}", self.transcript);
+        self.failed = wanted.last().is_some_and(|(_, status)| status == b"E");
         let failed = wanted.iter().any(|(kind, _)| *kind == b'E');
         let simple = !part.words.contains("Sync");
         if part.parses_unnamed {
