@@ -148,6 +148,10 @@ impl Manager {
     /// Changes the pool that is there, or starts one in its place.
     fn put(&mut self, pool: Ready) {
         let name = pool.terms.target.name.clone();
+        // The socket may have been another pool's, or this one's under another `auth`.
+        if let Err(error) = pool.listener.admit(pool.terms.pool.auth) {
+            error!(target = %name, listen = %pool.terms.pool.listen, %error, "who may connect there cannot be set");
+        }
         if let Some(running) = self.running.get(&name) {
             let before = running.terms.borrow().pool.clone();
             // What a client relies on while it is connected.
