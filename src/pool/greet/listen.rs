@@ -66,7 +66,11 @@ impl Listener {
     pub fn admit(&self, auth: Auth) -> io::Result<()> {
         match &self.0 {
             Kind::Tcp(_) => Ok(()),
-            Kind::Unix { file, .. } => admit(&file.path, auth),
+            Kind::Unix { file, .. } => match admit(&file.path, auth) {
+                // Somebody has removed it: nobody can connect.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                set => set,
+            },
         }
     }
 
