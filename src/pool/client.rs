@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::apology::{Apology, Heard};
@@ -164,7 +164,7 @@ impl Client {
         }
         if self.shared.parameters().is_none() {
             // The first session brings them.
-            let server = self.wait(&mut Vec::new()).await?;
+            let server = self.wait(&mut Vec::new(), Instant::now()).await?;
             self.shared.give_back(server);
         }
         let parameters = self.shared.parameters().unwrap_or_default();
