@@ -86,6 +86,8 @@ struct Mind {
     replacing: bool,
     /// Sessions being closed: their places are not free yet.
     closing: usize,
+    /// Set once the last client of a pool that ends has left.
+    closing_until: Option<Instant>,
     trouble: Option<Trouble>,
     was_live: bool,
 }
@@ -107,6 +109,7 @@ impl Keeper {
             opening: 0,
             replacing: false,
             closing: 0,
+            closing_until: None,
             trouble: None,
             was_live: false,
         };

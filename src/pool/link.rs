@@ -39,6 +39,9 @@ pub struct Link {
     status: u8,
     /// Messages of the extended protocol were sent, and no Sync after them.
     unsynced: bool,
+    /// Since the last Sync the client has prepared a statement without a name, or was given its own again. After a Sync
+    /// it may have another session, or an error may have come before.
+    has_unnamed: bool,
     /// The server takes COPY data.
     copying: bool,
     /// The server has said why it ends the session.
@@ -84,6 +87,7 @@ impl Link {
             bound: Vec::new(),
             status: b'I',
             unsynced: false,
+            has_unnamed: false,
             copying: false,
             fatal: false,
         }
@@ -190,6 +194,7 @@ impl Link {
 
     fn client_sync(&mut self) {
         self.unsynced = false;
+        self.has_unnamed = false;
         // A server that takes COPY data reads over it.
         if !self.copying {
             self.expected.push(Expect::Ready { sync: true });

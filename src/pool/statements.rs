@@ -37,7 +37,11 @@ pub struct Catalog {
 
 /// What one client calls its statements.
 #[derive(Debug, Default)]
-pub struct ClientStatements(HashMap<Box<[u8]>, Arc<Statement>>);
+pub struct ClientStatements {
+    named: HashMap<Box<[u8]>, Arc<Statement>>,
+    /// What its last Parse without a name said; empty where there is none.
+    unnamed: Vec<u8>,
+}
 
 /// Which statements a session has, and when each was last used.
 #[derive(Debug, Default)]
@@ -98,11 +102,11 @@ impl Catalog {
 
 impl ClientStatements {
     pub fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
-        self.0.get(name)
+        self.named.get(name)
     }
 
     pub fn insert(&mut self, name: &[u8], statement: Arc<Statement>) -> Result<(), Violation> {
-        if self.0.len() >= PER_CLIENT {
+        if self.named.len() >= PER_CLIENT {
             return Err(Violation {
                 sqlstate: "54000",
                 message: format!(
@@ -111,16 +115,27 @@ impl ClientStatements {
                 .into(),
             });
         }
-        self.0.insert(name.into(), statement);
+        self.named.insert(name.into(), statement);
         Ok(())
     }
 
     pub fn remove(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
-        self.0.remove(name)
+        self.named.remove(name)
     }
 
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.named.clear();
+    }
+
+    /// The statement without a name, as Parse has it behind the name.
+    pub fn unnamed(&self) -> Option<&[u8]> {
+        (!self.unnamed.is_empty()).then_some(&self.unnamed)
+    }
+
+    /// There is a new one, or none that is kept.
+    pub fn set_unnamed(&mut self, body: &[u8]) {
+        self.unnamed.clear();
+        self.unnamed.extend_from_slice(body);
     }
 }
 

@@ -4,6 +4,7 @@
 mod agent;
 mod bench;
 mod cancel;
+mod differential;
 mod drivers;
 mod hostile;
 mod rust;

@@ -14,6 +14,7 @@ use crate::pool::place::Place;
 use crate::pool::server::Server;
 use crate::pool::shared::{Shared, Terms};
 use crate::reason::{Class, Facts, Reason, table};
+use crate::status::pool::ServerState;
 use crate::supervisor::gate::Lane;
 use crate::target::Target;
 
@@ -38,7 +39,10 @@ impl Mind {
             return;
         }
         let waiting = shared.stock.waiting();
-        let spare = (terms.pool.min_idle as usize).saturating_sub(shared.stock.idle());
+        // One that is being tested will be idle again.
+        let testing = usize::try_from(shared.status.servers(ServerState::Testing)).unwrap_or(usize::MAX);
+        let idle = shared.stock.idle().saturating_add(testing);
+        let spare = (terms.pool.min_idle as usize).saturating_sub(idle);
         let opening = self.opening - usize::from(self.replacing && self.opening > 0);
         let wanted = waiting.max(spare).saturating_sub(opening);
         let rooms = (terms.pool.size as usize).saturating_sub(shared.sessions.held());

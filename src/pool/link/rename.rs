@@ -26,7 +26,9 @@ impl Link {
         let is_whole = rest.len() >= frame.len;
         match frame.tag {
             b'P' => match text(have) {
-                Some((b"", _)) => {
+                Some((b"", body)) if is_whole || frame.len > LONGEST_READ => {
+                    desk.client.set_unnamed(if frame.len <= LONGEST_READ { body } else { b"" });
+                    self.has_unnamed = true;
                     self.expected.push(Expect::Parse { answer: Answer::Pass, undo: None });
                     self.from_client.pass(cut, frame.len);
                 }
@@ -39,11 +41,10 @@ impl Link {
                 _ => self.collect(frame, cut, LONGEST_STATEMENT)?,
             },
             b'B' => match text(have).and_then(|(portal, rest)| Some((portal, text(rest)?))) {
-                Some((portal, (name, _))) => match desk.client.get(name).cloned() {
-                    Some(statement) => {
-                        self.provide(&statement, cut, desk);
+                Some((portal, (name, _))) => match self.on_server(name, cut, desk) {
+                    Some(new) => {
                         let names = portal.len() + name.len() + 2;
-                        let new = [portal, b"\0", &statement.server_name()].concat();
+                        let new = [portal, b"\0", &new].concat();
                         let len = frame.len - 1 - names + new.len();
                         cut.insert(b"B");
                         cut.insert(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
@@ -61,10 +62,9 @@ impl Link {
             _ => match have.split_first() {
                 Some((b'S', name)) if frame.tag == b'D' => {
                     let name = text(name).map(|(name, _)| name).unwrap_or_default();
-                    match desk.client.get(name).cloned() {
-                        Some(statement) => {
-                            self.provide(&statement, cut, desk);
-                            cut.message(b'D', &[b"S", &statement.server_name()]);
+                    match self.on_server(name, cut, desk) {
+                        Some(new) => {
+                            cut.message(b'D', &[b"S", &new]);
                             cut.skip(frame.len);
                         }
                         None => self.from_client.pass(cut, frame.len),
@@ -83,6 +83,27 @@ impl Link {
             },
         }
         Ok(())
+    }
+
+    /// The name, with its NUL, by which the session knows the client's statement once it has been told of it; `None` where
+    /// the client's own name is the one to send.
+    fn on_server(&mut self, name: &[u8], cut: &mut Cut<'_, '_>, desk: &mut Desk<'_>) -> Option<Vec<u8>> {
+        if !name.is_empty() {
+            let statement = desk.client.get(name).cloned()?;
+            self.provide(&statement, cut, desk);
+            return Some(statement.server_name());
+        }
+        if self.has_unnamed {
+            return None;
+        }
+        // The session's statement without a name is another client's, or may be: ours goes first.
+        let Some(body) = desk.client.unnamed() else {
+            return Some(server_name(NOBODY));
+        };
+        cut.message(b'P', &[b"\0", body]);
+        self.expected.push(Expect::Parse { answer: Answer::Swallow, undo: None });
+        self.has_unnamed = true;
+        None
     }
 
     /// Waits for the whole message, or for as much of it as can hold what is read.
@@ -163,6 +184,10 @@ impl Link {
             cut.skip(frame.len);
             Box::new(Undo::Closed { name: name.into(), statement })
         });
+        if name.is_empty() {
+            desk.client.set_unnamed(b"");
+            self.has_unnamed = false;
+        }
         if undo.is_none() {
             self.from_client.pass(cut, frame.len);
         }

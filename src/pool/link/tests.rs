@@ -294,6 +294,32 @@ fn a_statement_whose_table_has_changed_is_prepared_anew_by_who_asks_for_it_again
 }
 
 #[test]
+fn a_statement_without_a_name_is_its_clients_own_on_whatever_session_it_is_bound() {
+    let at_once = [parse("", "select 1"), describe(""), bind(""), execute(), sync()].concat();
+    let mut pair = Pair::new();
+    assert_eq!(pair.asks(&at_once), at_once, "nothing is added to what stands together");
+    pair.answers(
+        &[parsed(), message(b'T', b""), message(b'2', b""), complete("SELECT 1"), ready(b'I')].concat(),
+    );
+
+    let mut pair = pair.moved();
+    let later = [bind(""), execute(), sync()].concat();
+    assert_eq!(pair.asks(&later), [parse("", "select 1"), later.clone()].concat());
+    let answers = [message(b'2', b""), complete("SELECT 1"), ready(b'I')].concat();
+    assert_eq!(pair.answers(&[parsed(), answers.clone()].concat()), answers);
+
+    // Where it has none, it must not meet another's.
+    for none in [close(""), parse("", &"x".repeat(LONGEST_READ))] {
+        pair.asks(&[none, sync()].concat());
+        pair.answers(&[parsed(), closed(), ready(b'I')].concat());
+        pair = pair.moved();
+        assert_eq!(pair.asks(&bind("")), bind("pgtether_0"));
+        pair.asks(&sync());
+        pair.answers(&[error("ERROR"), ready(b'I')].concat());
+    }
+}
+
+#[test]
 fn a_fatal_error_is_known_and_breaks_the_session() {
     let mut pair = Pair::new();
     pair.asks(&query("select 1"));
