@@ -108,8 +108,8 @@ async fn let_in(shared: &Arc<Shared>, stream: Stream) -> Option<Newcomer> {
     let host = Host {
         auth: host.auth,
         acceptor: host.acceptor.as_deref(),
-        user: &host.user,
-        database: &host.database,
+        user: &host.endpoint.user,
+        database: &host.endpoint.database,
         verifier: host.verifier.as_deref(),
         demand_tls: host.demand_tls,
     };
