@@ -201,7 +201,7 @@ impl Client {
                 }
                 Err(farewell) => return farewell,
             };
-            first = match self.transact(server, first).await {
+            first = match self.use_up(server, first).await {
                 Ok(()) => Vec::new(),
                 Err(farewell) => return farewell,
             };
@@ -244,8 +244,18 @@ impl Client {
         })
     }
 
-    /// Relays until the session is free, and gives it back.
-    async fn transact(&mut self, mut server: Server, first: Vec<u8>) -> Result<(), Farewell> {
+    /// Until the client has no session any more.
+    async fn use_up(&mut self, mut server: Server, mut first: Vec<u8>) -> Result<(), Farewell> {
+        while let Some(kept) = self.transact(server, std::mem::take(&mut first)).await? {
+            let lost = Farewell::Lost("the server closed the connection unexpectedly");
+            server = self.dress(kept).await?.ok_or(lost)?;
+        }
+        Ok(())
+    }
+
+    /// Relays until the session is free, and gives it back; returns one that the client keeps, and that needs its settings
+    /// again.
+    async fn transact(&mut self, mut server: Server, first: Vec<u8>) -> Result<Option<Server>, Farewell> {
         let for_good = self.shared.terms().pool.mode == Mode::Session;
         self.seat.is_now(ClientState::Active);
         self.registered.entry.hold(Some(Arc::clone(&server.backend)));
@@ -265,6 +275,7 @@ impl Client {
             to_server: Vec::new(),
             asked: None,
             over: false,
+            reset: false,
         };
         let ended = poll_fn(|cx| relay.poll(cx)).await;
         self.to_client = std::mem::take(&mut relay.to_client);
@@ -277,13 +288,14 @@ impl Client {
                 self.shared.chore(Chore::Wash { server, left, reset: true });
                 Err(Farewell::Told(Refusal::draining()))
             }
+            Ended::Reset => Ok(Some(server)),
             Ended::Free if link.was_told() => {
                 self.shared.chore(Chore::Close(server));
-                Ok(())
+                Ok(None)
             }
             Ended::Free => {
                 self.shared.give_back(server);
-                Ok(())
+                Ok(None)
             }
             Ended::ClientGone(violation) => {
                 let left = if violation.is_some() { Left::Broken } else { left };

@@ -32,6 +32,8 @@ pub enum Ended {
     ClientGone(Option<Violation>),
     /// The server hung up, or sent what no server may send.
     ServerGone(Option<Violation>),
+    /// The session has gone back to its own settings; it stays the client's.
+    Reset,
     /// The server hangs and was given up.
     Cut,
 }
@@ -58,6 +60,8 @@ pub struct Relay<'a> {
     pub asked: Option<Instant>,
     /// The server has ended.
     pub over: bool,
+    /// The session has lost the client's settings.
+    pub reset: bool,
 }
 
 struct Scratch {
@@ -130,7 +134,7 @@ impl Relay<'_> {
             }
             // A client that reads slowly keeps its answers waiting, not the session.
             if self.is_free() {
-                return Poll::Ready(Ended::Free);
+                return Poll::Ready(if self.for_good { Ended::Reset } else { Ended::Free });
             }
             if self.to_server.is_empty()
                 && !self.over
@@ -153,7 +157,8 @@ impl Relay<'_> {
     }
 
     fn is_free(&self) -> bool {
-        !self.for_good && self.link.is_free() && self.to_server.is_empty()
+        let done = !self.for_good || self.reset;
+        done && self.link.is_free() && self.to_server.is_empty()
     }
 
     fn client_said(&mut self, cx: &mut Context<'_>, chunk: &[u8], edited: &mut Vec<u8>) -> Option<Ended> {
@@ -205,6 +210,7 @@ impl Relay<'_> {
         };
         if self.link.was_reset() {
             self.server.was_reset();
+            self.reset = true;
         }
         if self.link.is_stale() {
             self.server.backend.retire();
