@@ -47,6 +47,8 @@ struct Client {
     to_client: Vec<u8>,
     statements: ClientStatements,
     settings: Settings,
+    /// As it came with them.
+    asked_for: Settings,
     /// Of COPY data that nobody wants any more: so much is still to come.
     skip: usize,
 }
@@ -140,6 +142,7 @@ async fn welcome(shared: Arc<Shared>, seat: Seat, newcomer: Newcomer, peer: &str
         to_client: pending,
         statements: ClientStatements::default(),
         settings: Settings::default(),
+        asked_for: Settings::default(),
         skip: 0,
     };
     debug!(target = %client.shared.name, peer, user = startup.user, "a client is let in");
@@ -171,6 +174,7 @@ impl Client {
         }
         let parameters = self.shared.parameters().unwrap_or_default();
         self.settings = Settings::tracked(&parameters).with(asked);
+        self.asked_for = self.settings.clone();
         let out = &mut self.to_client;
         message::authentication_ok(out);
         for (name, value) in parameters.iter() {
@@ -201,7 +205,7 @@ impl Client {
                 }
                 Err(farewell) => return farewell,
             };
-            first = match self.transact(server, first).await {
+            first = match self.use_up(server, first).await {
                 Ok(()) => Vec::new(),
                 Err(farewell) => return farewell,
             };
@@ -247,8 +251,18 @@ impl Client {
         })
     }
 
-    /// Relays until the session is free, and gives it back.
-    async fn transact(&mut self, mut server: Server, first: Vec<u8>) -> Result<(), Farewell> {
+    /// Until the client has no session any more.
+    async fn use_up(&mut self, mut server: Server, mut first: Vec<u8>) -> Result<(), Farewell> {
+        while let Some(kept) = self.transact(server, std::mem::take(&mut first)).await? {
+            let lost = Farewell::Lost("the server closed the connection unexpectedly");
+            server = self.dress(kept).await?.ok_or(lost)?;
+        }
+        Ok(())
+    }
+
+    /// Relays until the session is free, and gives it back; returns one that the client keeps, and that needs its settings
+    /// again.
+    async fn transact(&mut self, mut server: Server, first: Vec<u8>) -> Result<Option<Server>, Farewell> {
         let for_good = self.shared.terms().pool.mode == Mode::Session;
         self.seat.is_now(ClientState::Active);
         self.registered.entry.hold(Some(Arc::clone(&server.backend)));
@@ -261,12 +275,14 @@ impl Client {
             link: &mut link,
             statements: &mut self.statements,
             settings: &mut self.settings,
+            asked_for: &self.asked_for,
             for_good,
             first,
             to_client: std::mem::take(&mut self.to_client),
             to_server: Vec::new(),
             asked: None,
             over: false,
+            reset: false,
         };
         let ended = poll_fn(|cx| relay.poll(cx)).await;
         self.to_client = std::mem::take(&mut relay.to_client);
@@ -279,13 +295,14 @@ impl Client {
                 self.shared.chore(Chore::Wash { server, left, reset: true });
                 Err(Farewell::Told(Refusal::draining()))
             }
+            Ended::Reset => Ok(Some(server)),
             Ended::Free if link.was_told() => {
                 self.shared.chore(Chore::Close(server));
-                Ok(())
+                Ok(None)
             }
             Ended::Free => {
                 self.shared.give_back(server);
-                Ok(())
+                Ok(None)
             }
             Ended::ClientGone(violation) => {
                 let left = if violation.is_some() { Left::Broken } else { left };

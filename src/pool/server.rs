@@ -124,12 +124,17 @@ impl Server {
         self.stream.flush().await
     }
 
+    /// A client has taken the session back to its own settings.
+    pub fn was_reset(&mut self) {
+        self.settings.doubt_all_but(&self.base);
+    }
+
     /// Back to how it was opened.
     pub async fn discard_all(&mut self) -> io::Result<Said> {
         let said = self.run("DISCARD ALL").await?;
         if said.error.is_none() {
             self.statements.clear();
-            self.settings = self.base.clone();
+            self.settings.keep_only(&self.base);
         }
         Ok(said)
     }

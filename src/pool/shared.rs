@@ -172,6 +172,13 @@ impl Shared {
         heard.elapsed() > quiet
     }
 
+    /// One that was in doubt gave no answer: the others that are have likely gone the same way, and a new session is had
+    /// sooner than each of them is asked.
+    pub fn close_doubtful(&self) {
+        let doubtful = self.stock.take_where(|server| self.is_doubtful(server));
+        doubtful.into_iter().for_each(|server| self.chore(Chore::Close(server)));
+    }
+
     pub fn in_trouble(&self, at: Instant) {
         *held(&self.trouble) = at;
     }

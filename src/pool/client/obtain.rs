@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -39,8 +40,17 @@ impl Client {
     /// A session that is ready for this client: proven where it was quiet for long, with the client's settings. What the
     /// client sends meanwhile is kept in `first`, up to a bound.
     pub(super) async fn obtain(&mut self, first: &mut Vec<u8>) -> Result<Server, Farewell> {
+        let found = match self.shared.stock.take() {
+            // As most do: no clock is asked, nothing awaited.
+            Some(mut server) if self.suits(&server) => {
+                server.place.is_now(ServerState::Active);
+                self.shared.status.checked_out(Duration::ZERO);
+                return Ok(server);
+            }
+            found => found,
+        };
         let wait = self.begin_to_wait();
-        let obtained = self.ready_one(first, wait).await;
+        let obtained = self.make_ready(found, first, wait).await;
         self.count(&obtained, wait);
         obtained
     }
@@ -68,9 +78,20 @@ impl Client {
         }
     }
 
-    async fn ready_one(&mut self, first: &mut Vec<u8>, wait: Wait) -> Result<Server, Farewell> {
+    fn suits(&self, server: &Server) -> bool {
+        server.settings.is_same(&self.settings)
+            && !self.shared.is_doubtful(server)
+            && !self.shared.is_stranger(&server.backend)
+    }
+
+    async fn make_ready(
+        &mut self,
+        mut found: Option<Server>,
+        first: &mut Vec<u8>,
+        wait: Wait,
+    ) -> Result<Server, Farewell> {
         loop {
-            let server = match self.shared.stock.take() {
+            let server = match found.take().or_else(|| self.shared.stock.take()) {
                 Some(server) => server,
                 None => self.queue(first, wait).await?,
             };
@@ -120,10 +141,9 @@ impl Client {
             return Some(server);
         }
         self.shared.chore(Chore::Close(server));
+        // A session that has ended says so at once; one that is silent is not alone.
         if answered.is_err() {
-            // One that is silent is not alone: nobody waits for the others, one after the other.
-            let silent = self.shared.stock.take_where(|server| self.shared.is_doubtful(server));
-            silent.into_iter().for_each(|server| self.shared.chore(Chore::Close(server)));
+            self.shared.close_doubtful();
         }
         None
     }

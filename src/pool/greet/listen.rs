@@ -67,8 +67,9 @@ impl Listener {
         let Kind::Unix { listener, file } = &self.0 else {
             return Ok(());
         };
-        if identity(&file.path) != file.identity {
-            return Err(io::Error::other("its file was removed or replaced: restart pgtether"));
+        if !file.is_there() {
+            // Nobody can connect; and what stands there is another's.
+            return Ok(());
         }
         fs::set_permissions(&file.path, mode(auth))?;
         let listener = SockRef::from(listener);
@@ -103,11 +104,15 @@ impl SocketFile {
     fn new(path: &Path) -> Self {
         SocketFile { path: path.to_owned(), identity: identity(path) }
     }
+
+    fn is_there(&self) -> bool {
+        self.identity.is_some() && identity(&self.path) == self.identity
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
+        if self.is_there() {
             // A file that stays behind is stale, and the next start replaces it.
             let _: io::Result<()> = fs::remove_file(&self.path);
         }
