@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::apology::{Apology, Heard};
@@ -47,6 +47,8 @@ struct Client {
     to_client: Vec<u8>,
     statements: ClientStatements,
     settings: Settings,
+    /// As it came with them.
+    asked_for: Settings,
     /// Of COPY data that nobody wants any more: so much is still to come.
     skip: usize,
 }
@@ -106,8 +108,8 @@ async fn let_in(shared: &Arc<Shared>, stream: Stream) -> Option<Newcomer> {
     let host = Host {
         auth: host.auth,
         acceptor: host.acceptor.as_deref(),
-        user: &host.user,
-        database: &host.database,
+        user: &host.endpoint.user,
+        database: &host.endpoint.database,
         verifier: host.verifier.as_deref(),
         demand_tls: host.demand_tls,
     };
@@ -137,6 +139,7 @@ async fn welcome(shared: Arc<Shared>, seat: Seat, newcomer: Newcomer, peer: &str
         to_client: pending,
         statements: ClientStatements::default(),
         settings: Settings::default(),
+        asked_for: Settings::default(),
         skip: 0,
     };
     debug!(target = %client.shared.name, peer, user = startup.user, "a client is let in");
@@ -161,11 +164,12 @@ impl Client {
         }
         if self.shared.parameters().is_none() {
             // The first session brings them.
-            let server = self.wait(&mut Vec::new()).await?;
+            let server = self.wait(&mut Vec::new(), Instant::now()).await?;
             self.shared.give_back(server);
         }
         let parameters = self.shared.parameters().unwrap_or_default();
         self.settings = Settings::tracked(&parameters).with(asked);
+        self.asked_for = self.settings.clone();
         let out = &mut self.to_client;
         message::authentication_ok(out);
         for (name, value) in parameters.iter() {
@@ -254,6 +258,7 @@ impl Client {
             link: &mut link,
             statements: &mut self.statements,
             settings: &mut self.settings,
+            asked_for: &self.asked_for,
             for_good,
             first,
             to_client: std::mem::take(&mut self.to_client),

@@ -147,7 +147,7 @@ impl Mind {
             Some(done) = self.work.join_next(), if !self.work.is_empty() => self.ended(done),
             () = shared.nudge.notified() => {}
             () = changed => {}
-            Ok(()) = keeper.terms.changed() => self.retire_strangers(),
+            Ok(()) = keeper.terms.changed() => {}
             _ = keeper.stage.changed() => {}
             () = sleep_until(next) => {}
         }
@@ -195,6 +195,8 @@ impl Mind {
         if sight.asleep && waiting > 0 {
             self.keeper.requests.want(shared.name.as_str());
         }
+        let strangers = shared.stock.take_where(|server| shared.is_stranger(&server.backend));
+        strangers.into_iter().for_each(|server| self.begin(Chore::Close(server)));
         self.shrink(&shared, &terms);
         self.replace(&shared, &terms, &sight, now);
         self.open(&shared, &terms, &sight, now);
@@ -223,7 +225,7 @@ impl Mind {
                 self.opening = self.opening.saturating_sub(1);
                 self.replacing &= !replaces;
                 match opened {
-                    Ok(server) => self.opened(&shared, server, &target, replaces),
+                    Ok(server) => self.opened(&shared, server, replaces),
                     Err(facts) => self.failed(&shared, &target, &facts),
                 }
             }

@@ -107,6 +107,15 @@ impl Manager {
         if !wrong.is_empty() {
             return Err(wrong);
         }
+        // A socket may have been another pool's, or the same one's under another `auth`.
+        for Ready { terms, listener } in &ready {
+            listener.admit(terms.pool.auth).map_err(|error| {
+                let (name, listen) = (&terms.target.name, &terms.pool.listen);
+                vec![format!(
+                    "the pool of \"{name}\": {listen}: who may connect there cannot be set: {error}"
+                )]
+            })?;
+        }
         let goes_on = |name: &TargetName| ready.iter().any(|pool| pool.terms.target.name == *name);
         let gone: Vec<_> = self.running.extract_if(|name, _| !goes_on(name)).collect();
         for (_, running) in gone {

@@ -17,6 +17,9 @@ use super::server::Backend;
 /// Protocol 3.0's keys have 4 bytes; 3.2 has up to 256, and PostgreSQL itself uses 32.
 const SHORT: usize = 4;
 const LONG: usize = 32;
+/// Each cancel request is a connection of its own to the server, past the guard. One may have come before the query that
+/// it is meant for, so that a second one is sent beside it; a third has nothing to add.
+const CANCELS: usize = 2;
 
 /// All clients of a pool.
 #[derive(Debug)]
@@ -83,8 +86,8 @@ impl Registry {
         Some(Registered { entry, registry: Arc::clone(self) })
     }
 
-    /// The session of the client whose key this is, if it has one. Nobody else can be told to use it while the returned
-    /// request is under way.
+    /// The session of the client whose key this is, if it has one and is not cancelled already. Nobody else can be told
+    /// to use it while the returned request is under way.
     pub fn cancel(&self, key: &CancelKey) -> Option<Cancelling> {
         let entry = self.clients().get(&key.process_id).cloned()?;
         if entry.secret.len() != key.secret.len() || !memcmp::eq(&entry.secret, &key.secret) {
@@ -95,7 +98,7 @@ impl Registry {
             entry.cancelled.store(true, Ordering::Release);
             entry.waker.wake();
         }
-        holds.as_ref().map(Cancelling::new)
+        holds.as_ref().filter(|backend| backend.cancels() < CANCELS).map(Cancelling::new)
     }
 
     /// Tells all clients to leave.
@@ -117,20 +120,11 @@ impl Registry {
         silent.map(|entry| entry.tell(Order::Cut)).count()
     }
 
-    /// Tells the sessions in clients' hands that they are to be closed afterwards.
-    pub fn retire_where(&self, fits: impl Fn(&Backend) -> bool) {
-        for entry in self.clients().values() {
-            if let Some(backend) = entry.holds().as_ref().filter(|backend| fits(backend)) {
-                backend.retired.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Tells one of them.
+    /// Tells one of the sessions in clients' hands that it is to be closed afterwards.
     pub fn retire_one(&self, fits: impl Fn(&Backend) -> bool) {
         for entry in self.clients().values() {
             if let Some(backend) = entry.holds().as_ref().filter(|backend| fits(backend)) {
-                return backend.retired.store(true, Ordering::Relaxed);
+                return backend.retire();
             }
         }
     }

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,7 +27,7 @@ const CHUNK: usize = 1 << 16;
 /// How it ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// The session is free, and the client has all its answers.
+    /// The session is free; what the client has not read yet is kept for it.
     Free,
     /// The client said goodbye, hung up, or sent what no client may send.
     ClientGone(Option<Violation>),
@@ -46,6 +47,8 @@ pub struct Relay<'a> {
     pub statements: &'a mut ClientStatements,
     /// The client's settings, as the server reports them.
     pub settings: &'a mut Settings,
+    /// As the client came with them.
+    pub asked_for: &'a Settings,
     /// The session is the client's until it leaves.
     pub for_good: bool,
     /// What the client has sent already.
@@ -54,7 +57,7 @@ pub struct Relay<'a> {
     pub to_server: Vec<u8>,
     /// When the server began to owe an answer.
     pub asked: Option<Instant>,
-    /// The server has ended: the client still gets what it said before.
+    /// The server has ended.
     pub over: bool,
 }
 
@@ -110,19 +113,18 @@ impl Relay<'_> {
                     Poll::Pending => {}
                 }
             }
-            if self.to_client.is_empty() {
-                if self.over {
-                    return Poll::Ready(Ended::ServerGone(None));
-                }
-                if let Poll::Ready(bytes) = poll_in(&mut self.server.stream, &mut scratch.read, cx) {
-                    moved = true;
-                    match bytes {
-                        Ok(0) | Err(_) => self.over = true,
-                        Ok(n) => {
-                            if let Some(ended) = self.server_said(cx, &scratch.read[..n], &mut scratch.edited)
-                            {
-                                return Poll::Ready(ended);
-                            }
+            if self.over {
+                return Poll::Ready(Ended::ServerGone(None));
+            }
+            if self.to_client.is_empty()
+                && let Poll::Ready(bytes) = poll_in(&mut self.server.stream, &mut scratch.read, cx)
+            {
+                moved = true;
+                match bytes {
+                    Ok(0) | Err(_) => self.over = true,
+                    Ok(n) => {
+                        if let Some(ended) = self.server_said(cx, &scratch.read[..n], &mut scratch.edited) {
+                            return Poll::Ready(ended);
                         }
                     }
                 }
@@ -157,8 +159,10 @@ impl Relay<'_> {
 
     fn client_said(&mut self, cx: &mut Context<'_>, chunk: &[u8], edited: &mut Vec<u8>) -> Option<Ended> {
         edited.clear();
+        let settings = self.settings.meaning();
         let passed = self.shared.with_catalog(|catalog| {
-            let desk = &mut Desk { catalog, client: self.statements, server: &mut self.server.statements };
+            let desk =
+                &mut Desk { catalog, client: self.statements, server: &mut self.server.statements, settings };
             self.link.client_said(chunk, edited, desk)
         });
         let (how, asked) = match passed {
@@ -182,20 +186,29 @@ impl Relay<'_> {
 
     fn server_said(&mut self, cx: &mut Context<'_>, chunk: &[u8], edited: &mut Vec<u8>) -> Option<Ended> {
         edited.clear();
-        let (settings, on_server) = (&mut *self.settings, &mut self.server.settings);
-        let mut reported = false;
+        let settings = self.settings.meaning();
+        let (own, asked, on_server) = (&mut *self.settings, self.asked_for, &mut self.server.settings);
         let passed = self.shared.with_catalog(|catalog| {
-            let desk = &mut Desk { catalog, client: self.statements, server: &mut self.server.statements };
-            self.link.server_said(chunk, edited, desk, |name, value| {
-                reported |= on_server.report(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
+            let desk =
+                &mut Desk { catalog, client: self.statements, server: &mut self.server.statements, settings };
+            self.link.server_said(chunk, edited, desk, |name, value, resetting| {
+                let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+                on_server.report(&name, &value);
+                // A client's own defaults are those that it came with.
+                let told = asked.get(&name).filter(|told| resetting && *told != value);
+                own.report(&name, told.unwrap_or(&value));
+                told.map(|told| told.as_bytes().to_vec())
             })
         });
         let how = match passed {
             Ok(how) => how,
             Err(violation) => return Some(Ended::ServerGone(Some(violation))),
         };
-        if reported {
-            *settings = on_server.clone();
+        if self.link.was_reset() {
+            self.server.was_reset();
+        }
+        if self.link.is_stale() {
+            self.server.backend.retired.store(true, Ordering::Relaxed);
         }
         let now = Instant::now();
         self.server.heard = now;

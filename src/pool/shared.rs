@@ -13,7 +13,7 @@ use super::keeper::Chore;
 use super::place::Places;
 use super::refusal::{Prospect, Refusal};
 use super::registry::Registry;
-use super::server::{Parameters, Server};
+use super::server::{Backend, Parameters, Server};
 use super::statements::Catalog;
 use super::stock::Stock;
 use crate::connection::{Connector, Postgres, Prepared, Stream};
@@ -22,7 +22,7 @@ use crate::status::TargetStatus;
 use crate::status::board::Slot;
 use crate::status::pool::PoolStatus;
 use crate::target::pool::{Auth, Pool};
-use crate::target::{IdlePolicy, Secret, Target, TargetName};
+use crate::target::{Endpoint, IdlePolicy, Target, TargetName};
 
 /// How long what was read of a target's files counts, for clients that log in.
 const FRESH: Duration = Duration::from_secs(1);
@@ -66,11 +66,10 @@ pub struct Terms {
 pub struct Identity {
     pub auth: Auth,
     pub acceptor: Option<Arc<Acceptor>>,
-    pub user: String,
-    pub database: String,
+    /// User and database.
+    pub endpoint: Arc<Endpoint>,
     pub verifier: Option<Arc<Verifier>>,
     pub demand_tls: bool,
-    password: Option<Secret>,
     /// Read for these.
     terms: Arc<Terms>,
 }
@@ -131,13 +130,26 @@ impl Shared {
 
     /// A session that is ready for the next client.
     pub fn give_back(&self, server: Server) {
-        if server.backend.is_retired() || self.is_leaving() {
+        if server.backend.is_retired() || self.is_leaving() || self.is_stranger(&server.backend) {
             self.chore(Chore::Close(server));
         } else if server.backend.is_being_cancelled() {
             self.chore(Chore::wash(server));
         } else if let Some(ended) = self.stock.put(server) {
             self.chore(Chore::Close(ended));
         }
+    }
+
+    /// Whether it leads elsewhere than the configuration says now, or than the file says that the configuration names.
+    pub fn is_stranger(&self, backend: &Backend) -> bool {
+        let terms = self.terms.borrow();
+        if !Arc::ptr_eq(&backend.target, &terms.target) && !backend.target.is_same_place(&terms.target) {
+            return true;
+        }
+        held(&self.identity).as_ref().is_some_and(|(_, identity)| {
+            Arc::ptr_eq(&identity.terms, &terms)
+                && !Arc::ptr_eq(&identity.endpoint, &backend.endpoint)
+                && !identity.endpoint.is_same_place(&backend.endpoint)
+        })
     }
 
     /// Whether it must be asked before a client may have it.
@@ -152,6 +164,13 @@ impl Shared {
             IdlePolicy::LetSleep => QUIET,
         };
         heard.elapsed() > quiet
+    }
+
+    /// One that was in doubt gave no answer: the others that are have likely gone the same way, and a new session is had
+    /// sooner than each of them is asked.
+    pub fn close_doubtful(&self) {
+        let doubtful = self.stock.take_where(|server| self.is_doubtful(server));
+        doubtful.into_iter().for_each(|server| self.chore(Chore::Close(server)));
     }
 
     pub fn in_trouble(&self, at: Instant) {
@@ -217,17 +236,15 @@ impl Shared {
         let endpoint = &prepared.endpoint;
         let mut known = held(&self.identity);
         let verifier = match &*known {
-            Some((_, known)) if known.password == endpoint.password => known.verifier.clone(),
+            Some((_, known)) if known.endpoint.password == endpoint.password => known.verifier.clone(),
             _ => endpoint.password.as_ref().and_then(|password| Verifier::new(password).ok()).map(Arc::new),
         };
         let identity = Arc::new(Identity {
             auth: terms.pool.auth,
             acceptor: terms.acceptor.clone(),
-            user: endpoint.user.clone(),
-            database: endpoint.database.clone(),
+            endpoint: Arc::clone(endpoint),
             verifier,
             demand_tls: !terms.pool.listen.is_local(),
-            password: endpoint.password.clone(),
             terms: Arc::clone(terms),
         });
         *known = Some((Instant::now(), Arc::clone(&identity)));

@@ -7,6 +7,7 @@ mod cancel;
 mod differential;
 mod drivers;
 mod hostile;
+mod midway;
 mod rust;
 mod terminal;
 mod wire;

@@ -22,27 +22,31 @@ const EARLY: usize = 1 << 16;
 impl Client {
     /// A session that is ready for this client: proven where it was quiet for long, with the client's settings.
     pub(super) async fn obtain(&mut self, first: &mut Vec<u8>) -> Result<Server, Farewell> {
+        // Who gets one at once asks no clock.
+        let mut since = None;
         loop {
             let mut server = match self.shared.stock.take() {
-                Some(server) => {
-                    self.shared.status.checked_out(Duration::ZERO);
-                    server
-                }
-                None => self.wait(first).await?,
+                Some(server) => server,
+                None => self.wait(first, *since.get_or_insert_with(Instant::now)).await?,
             };
             if self.shared.is_doubtful(&server) {
+                since.get_or_insert_with(Instant::now);
                 server.place.is_now(ServerState::Testing);
                 let limit = self.shared.terms().target.tuning.ping.timeout;
                 if !timeout(limit, server.ping()).await.unwrap_or(false) {
                     self.shared.chore(Chore::Close(server));
+                    self.shared.close_doubtful();
                     continue;
                 }
             }
             server.place.is_now(ServerState::Active);
-            if server.settings.is_same(&self.settings) {
-                return Ok(server);
-            }
-            if let Some(server) = self.dress(server).await? {
+            let dressed = match server.settings.is_same(&self.settings) {
+                true => Some(server),
+                false => self.dress(server).await?,
+            };
+            if let Some(server) = dressed {
+                let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
+                self.shared.status.checked_out(waited);
                 return Ok(server);
             }
         }
@@ -78,10 +82,9 @@ impl Client {
     }
 
     /// Waits in the queue. What the client sends meanwhile is kept in `first`, up to a bound.
-    pub(super) async fn wait(&mut self, first: &mut Vec<u8>) -> Result<Server, Farewell> {
+    pub(super) async fn wait(&mut self, first: &mut Vec<u8>, since: Instant) -> Result<Server, Farewell> {
         self.seat.is_now(ClientState::Waiting);
         self.registered.entry.begins_to_wait();
-        let since = Instant::now();
         let shared = Arc::clone(&self.shared);
         let mut waiting = shared.stock.wait(since, since + shared.terms().pool.wait_timeout);
         let granted = poll_fn(|cx| {
@@ -106,14 +109,10 @@ impl Client {
             Poll::Pending
         })
         .await;
-        match &granted {
-            Ok(_) => shared.status.checked_out(since.elapsed()),
-            Err(Farewell::Told(refusal)) => {
-                if let Some(why) = refusal.why {
-                    shared.status.checkout_failed(why);
-                }
-            }
-            Err(_) => {}
+        if let Err(Farewell::Told(refusal)) = &granted
+            && let Some(why) = refusal.why
+        {
+            shared.status.checkout_failed(why);
         }
         granted
     }

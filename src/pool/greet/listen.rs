@@ -62,6 +62,18 @@ impl Listener {
         }
     }
 
+    /// Says anew who may connect to a Unix socket.
+    pub fn admit(&self, auth: Auth) -> io::Result<()> {
+        match &self.0 {
+            Kind::Tcp(_) => Ok(()),
+            Kind::Unix { file, .. } => match admit(&file.path, auth) {
+                // Somebody has removed it: nobody can connect.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                set => set,
+            },
+        }
+    }
+
     /// Where it really listens: port 0 has become another one.
     pub fn address(&self) -> io::Result<Listen> {
         match &self.0 {
@@ -114,15 +126,19 @@ fn unix(path: &Path, auth: Auth) -> io::Result<Kind> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&address)?;
     let file = SocketFile::new(path);
+    // Before anybody is listened to.
+    admit(path, auth)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(Kind::Unix { listener: UnixListener::from_std(socket.into())?, file })
+}
+
+fn admit(path: &Path, auth: Auth) -> io::Result<()> {
     let mode = match auth {
         Auth::Scram => 0o777,
         Auth::Trust => 0o660,
     };
-    // Before anybody is listened to.
-    fs::set_permissions(path, Permissions::from_mode(mode))?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(Kind::Unix { listener: UnixListener::from_std(socket.into())?, file })
+    fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 /// A process that was killed leaves its socket's file behind. One that answers, or that is no socket, is left alone.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::sight::Sight;
-use super::{Chore, Done, Mind};
+use super::{Done, Mind};
 use crate::policy::backoff;
 use crate::pool::dial::dial;
 use crate::pool::place::Place;
@@ -64,13 +64,10 @@ impl Mind {
         });
     }
 
-    pub(super) fn opened(&mut self, shared: &Shared, server: Server, target: &Target, replaces: bool) {
+    pub(super) fn opened(&mut self, shared: &Shared, server: Server, replaces: bool) {
         self.ramp.opened();
         if self.trouble.take().is_some() {
             info!(target = %shared.name, "the pool opens sessions again");
-        }
-        if !target.is_same_place(&shared.terms().target) {
-            return self.begin(Chore::Close(server));
         }
         shared.give_back(server);
         if replaces {

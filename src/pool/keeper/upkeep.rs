@@ -93,16 +93,6 @@ impl Mind {
         }
     }
 
-    /// The configuration has changed: sessions with another place than it names are of no use.
-    pub(super) fn retire_strangers(&mut self) {
-        let terms = Arc::clone(&self.keeper.terms.borrow_and_update());
-        let shared = Arc::clone(&self.keeper.shared);
-        let stranger = |backend: &Backend| !backend.target.is_same_place(&terms.target);
-        let strangers = shared.stock.take_where(|server| stranger(&server.backend));
-        strangers.into_iter().for_each(|server| self.begin(Chore::Close(server)));
-        shared.registry.retire_where(stranger);
-    }
-
     /// The pool ends: when the last client has left, its sessions are closed. A server that hangs is not waited for.
     pub(super) fn leave(&mut self, shared: &Arc<Shared>, now: Instant) -> Option<Instant> {
         shared.leave();

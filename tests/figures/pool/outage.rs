@@ -206,11 +206,14 @@ async fn client(url: &str, ledger: &Ledger, stop: &AtomicBool) -> Course {
             match session.transfer(ledger, ledger.begin(&mut dice)).await {
                 Ok(()) => course.served.push((asked, Instant::now())),
                 Err(problem) => {
-                    course.note("transfer", &problem);
-                    let goes_on = session.is_open() && session.run("ROLLBACK", &[]).await.is_ok();
-                    if !goes_on {
-                        break;
+                    if session.is_open() && session.run("ROLLBACK", &[]).await.is_ok() {
+                        course.note("transfer", &problem);
+                        continue;
                     }
+                    // Between two statements, the server's last word is the connection's.
+                    let last_word = session.end().await.err();
+                    course.note("transfer", &last_word.unwrap_or(problem));
+                    break;
                 }
             }
             sleep(Duration::from_millis(dice.u64(5..15))).await;

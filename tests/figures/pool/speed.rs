@@ -36,37 +36,48 @@ struct Pass {
     cpu: Duration,
 }
 
-/// Two things that are compared: ours and theirs, each by its mode.
+/// Two things that are compared: ours and theirs, each by its mode, with as many sessions.
 struct Pairing {
     what: &'static str,
     ours: PoolMode,
     theirs: PoolMode,
     protocol: Protocol,
+    sessions: usize,
 }
 
-/// PgBouncer 1.18 knows no prepared statements where sessions are shared: ours are held to its session mode there.
+/// PgBouncer 1.18 knows no prepared statements where sessions are shared: ours are held to its session mode there, and
+/// then need not be shared.
 const PAIRINGS: [Pairing; 4] = [
-    Pairing::of("transaction, simple", PoolMode::Transaction, PoolMode::Transaction, Protocol::Simple),
+    Pairing::of(
+        "transaction, simple",
+        PoolMode::Transaction,
+        PoolMode::Transaction,
+        Protocol::Simple,
+        SHARED,
+    ),
     Pairing::of(
         "transaction, prepared, to its session mode",
         PoolMode::Transaction,
         PoolMode::Session,
         Protocol::Prepared,
+        KEPT,
     ),
-    Pairing::of("session, simple", PoolMode::Session, PoolMode::Session, Protocol::Simple),
-    Pairing::of("session, prepared", PoolMode::Session, PoolMode::Session, Protocol::Prepared),
+    Pairing::of("session, simple", PoolMode::Session, PoolMode::Session, Protocol::Simple, KEPT),
+    Pairing::of("session, prepared", PoolMode::Session, PoolMode::Session, Protocol::Prepared, KEPT),
 ];
 
 pub async fn run(plan: Plan) -> Vec<Figure> {
-    let rounds = if plan.quick { 2 } else { 9 };
-    let lasts = plan.seconds(3, 1);
+    let rounds = if plan.quick { 2 } else { 15 };
+    let lasts = plan.seconds(2, 1);
     let cluster = postgres(Version::V15, Setup::default().set("log_connections", "off"));
     fill(&cluster).await;
     let shared = Doors::open(&cluster, PoolMode::Transaction, SHARED, "", &[]).await;
+    let ample = Doors::open(&cluster, PoolMode::Transaction, KEPT, "", &[]).await;
     let kept = Doors::open(&cluster, PoolMode::Session, KEPT, "", &[]).await;
-    let doors = |mode| match mode {
-        PoolMode::Transaction => &shared,
-        PoolMode::Session => &kept,
+    let doors = |mode, sessions| match (mode, sessions) {
+        (PoolMode::Transaction, SHARED) => &shared,
+        (PoolMode::Transaction, _) => &ample,
+        (PoolMode::Session, _) => &kept,
     };
     let mut passes = [const { [const { Vec::new() }; 2] }; PAIRINGS.len()];
     // The first round only warms up.
@@ -75,7 +86,8 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
             let mut turns = [(Whose::Ours, pairing.ours), (Whose::Theirs, pairing.theirs)];
             turns.rotate_left(round % 2);
             for (whose, mode) in turns {
-                let pass = bench(&cluster, doors(mode), whose, pairing.protocol, lasts).await;
+                let pass =
+                    bench(&cluster, doors(mode, pairing.sessions), whose, pairing.protocol, lasts).await;
                 if round > 0 {
                     passes[whose as usize].push(pass);
                 }
@@ -98,8 +110,14 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
 }
 
 impl Pairing {
-    const fn of(what: &'static str, ours: PoolMode, theirs: PoolMode, protocol: Protocol) -> Pairing {
-        Pairing { what, ours, theirs, protocol }
+    const fn of(
+        what: &'static str,
+        ours: PoolMode,
+        theirs: PoolMode,
+        protocol: Protocol,
+        sessions: usize,
+    ) -> Pairing {
+        Pairing { what, ours, theirs, protocol, sessions }
     }
 }
 
