@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -208,7 +207,7 @@ impl Relay<'_> {
             self.server.was_reset();
         }
         if self.link.is_stale() {
-            self.server.backend.retired.store(true, Ordering::Relaxed);
+            self.server.backend.retire();
         }
         let now = Instant::now();
         self.server.heard = now;
