@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::apology::{Apology, Heard};
@@ -22,7 +22,7 @@ use super::registry::{Order, Registered};
 use super::relay::{Ended, Relay, poll_first, poll_out};
 use super::server::Server;
 use super::settings::Settings;
-use super::shared::Shared;
+use super::shared::{Shared, Terms};
 use super::statements::ClientStatements;
 use super::wire::{Frame, Violation};
 use crate::connection::Stream;
@@ -58,6 +58,8 @@ enum Farewell {
     /// There is nobody to tell.
     Gone,
     Told(Refusal),
+    /// The server does not take the settings that the client came with; the body of its ErrorResponse.
+    Refused(Vec<u8>),
     Violation(Violation),
     /// The session was lost under it.
     Lost(&'static str),
@@ -66,13 +68,14 @@ enum Farewell {
 /// Serves one connection.
 pub async fn serve(
     shared: Arc<Shared>,
+    terms: Arc<Terms>,
     stream: Stream,
     seat: Seat,
     peer: String,
     stage: watch::Receiver<Stage>,
 ) {
     let newcomer = tokio::select! {
-        newcomer = let_in(&shared, stream) => newcomer,
+        newcomer = let_in(&shared, &terms, stream) => newcomer,
         () = too_late(stage) => {
             debug!(target = %shared.name, peer, "a client did not log in in time");
             None
@@ -91,15 +94,15 @@ async fn too_late(mut stage: watch::Receiver<Stage>) {
     }
 }
 
-async fn let_in(shared: &Arc<Shared>, stream: Stream) -> Option<Newcomer> {
-    let host = match shared.host().await {
+/// Under the terms that were in force when it came: who was let to the socket under others proves itself by those.
+async fn let_in(shared: &Arc<Shared>, terms: &Arc<Terms>, stream: Stream) -> Option<Newcomer> {
+    let host = match shared.host(terms).await {
         Ok(host) => host,
         Err(facts) => {
             let words =
                 Words::fatal("57P03", format!("what \"{}\" needs cannot be read: {facts}", shared.name))
                     .hint("pgtether's log and status page say more.");
-            let acceptor = shared.terms().acceptor.clone();
-            if let Ok((key, asked)) = greet::decline(stream, acceptor.as_deref(), &words).await {
+            if let Ok((key, asked)) = greet::decline(stream, terms.acceptor.as_deref(), &words).await {
                 shared.cancel(&key, asked);
             }
             return None;
@@ -144,18 +147,20 @@ async fn welcome(shared: Arc<Shared>, seat: Seat, newcomer: Newcomer, peer: &str
     };
     debug!(target = %client.shared.name, peer, user = startup.user, "a client is let in");
     let farewell = match client.introduce(&startup.parameters).await {
-        Ok(()) => client.stay().await,
+        Ok(first) => client.stay(first).await,
         Err(farewell) => farewell,
     };
     client.farewell(farewell).await;
 }
 
 impl Client {
-    /// AuthenticationOk and what follows it, once the server's parameters are known.
+    /// AuthenticationOk and what follows it, once the server's parameters are known. What the client said meanwhile is
+    /// returned.
     async fn introduce(
         &mut self,
         asked: &std::collections::BTreeMap<String, String>,
-    ) -> Result<(), Farewell> {
+    ) -> Result<Vec<u8>, Farewell> {
+        let mut first = Vec::new();
         if let Some(refusal) = self.shared.refuses_all() {
             if let Some(why) = refusal.why {
                 self.shared.status.checkout_failed(why);
@@ -164,7 +169,7 @@ impl Client {
         }
         if self.shared.parameters().is_none() {
             // The first session brings them.
-            let server = self.wait(&mut Vec::new(), Instant::now()).await?;
+            let server = self.obtain_any(&mut first).await?;
             self.shared.give_back(server);
         }
         let parameters = self.shared.parameters().unwrap_or_default();
@@ -178,12 +183,11 @@ impl Client {
         let entry = &self.registered.entry;
         message::backend_key_data(out, entry.process_id, entry.secret());
         message::ready_for_query(out, b'I');
-        Ok(())
+        Ok(first)
     }
 
     /// Until the client leaves, or cannot be served any more.
-    async fn stay(&mut self) -> Farewell {
-        let mut first = Vec::new();
+    async fn stay(&mut self, mut first: Vec<u8>) -> Farewell {
         loop {
             self.seat.is_now(ClientState::Idle);
             first = match self.question(first).await {
@@ -220,6 +224,9 @@ impl Client {
                     Some(Frame { tag: b'X', .. }) => return Err(Farewell::Gone),
                     // Data of a COPY that has failed was still on its way.
                     Some(Frame { tag: b'd' | b'c' | b'f', len }) => self.skip = len,
+                    Some(frame) if !frame.is_clients() => {
+                        return Err(Farewell::Violation(Violation::unknown(frame)));
+                    }
                     // One that stops in the middle of a message holds no session.
                     Some(Frame { len, .. }) if have.len() < len.min(ENOUGH) => break,
                     Some(_) => return Ok(have),
@@ -345,6 +352,7 @@ impl Client {
         match &farewell {
             Farewell::Gone => {}
             Farewell::Told(refusal) => refusal.write(out, Severity::Fatal),
+            Farewell::Refused(body) => message::error_again(out, body, Severity::Fatal),
             Farewell::Violation(Violation { sqlstate, message }) => {
                 message::error(out, &Words::fatal(sqlstate, message.clone()));
             }

@@ -45,7 +45,7 @@ pub struct Entry {
 }
 
 /// What a client's task is told from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
     GoOn,
     /// Leave at the end of the transaction.
@@ -59,6 +59,14 @@ pub enum Order {
 pub struct Registered {
     pub entry: Arc<Entry>,
     registry: Arc<Registry>,
+}
+
+impl Order {
+    /// The one that is kept as that number.
+    fn of(number: u8) -> Self {
+        let all = [Order::GoOn, Order::Leave];
+        all.into_iter().find(|order| *order as u8 == number).unwrap_or(Order::Cut)
+    }
 }
 
 impl Registry {
@@ -117,7 +125,7 @@ impl Registry {
             let since = entry.silent_since.load(Ordering::Relaxed);
             since != 0 && since < limit
         });
-        silent.map(|entry| entry.tell(Order::Cut)).count()
+        silent.filter(|entry| entry.tell(Order::Cut)).count()
     }
 
     /// Tells one of the sessions in clients' hands that it is to be closed afterwards.
@@ -183,16 +191,14 @@ impl Entry {
     /// What it was told last; its task is woken when that changes.
     pub fn order(&self, cx: &Context<'_>) -> Order {
         self.waker.register(cx.waker());
-        match self.order.load(Ordering::Acquire) {
-            0 => Order::GoOn,
-            1 => Order::Leave,
-            _ => Order::Cut,
-        }
+        Order::of(self.order.load(Ordering::Acquire))
     }
 
-    fn tell(&self, order: Order) {
-        self.order.fetch_max(order as u8, Ordering::AcqRel);
+    /// Whether that is news to it: what it was told before counts on where it asks for more.
+    fn tell(&self, order: Order) -> bool {
+        let before = self.order.fetch_max(order as u8, Ordering::AcqRel);
         self.waker.wake();
+        Order::of(before) < order
     }
 
     fn holds(&self) -> MutexGuard<'_, Option<Arc<Backend>>> {

@@ -91,7 +91,8 @@ impl Shared {
             status,
             stock: Stock::new(Arc::clone(&nudge)),
             sessions: Places::new(Arc::clone(&nudge)),
-            clients: Places::new(Arc::clone(&nudge)),
+            // The keeper has nothing to do when one leaves.
+            clients: Arc::default(),
             registry: Registry::new(),
             connector,
             nudge,
@@ -108,6 +109,11 @@ impl Shared {
 
     pub fn terms(&self) -> Arc<Terms> {
         Arc::clone(&self.terms.borrow())
+    }
+
+    /// How long a client that comes now waits for a session.
+    pub fn wait_timeout(&self) -> Duration {
+        self.terms.borrow().pool.wait_timeout
     }
 
     pub fn with_catalog<T>(&self, f: impl FnOnce(&mut Catalog) -> T) -> T {
@@ -207,6 +213,12 @@ impl Shared {
         })?
     }
 
+    /// Why a client is not waited with any longer, whom no session has answered.
+    pub fn too_late(&self, waited: Duration) -> Refusal {
+        let reason = self.with_target(TargetStatus::reason).flatten();
+        Refusal::down(self.name.as_str(), reason, false, waited)
+    }
+
     /// Asks the server to cancel what the client with that key has under way. Who asked takes the end of its stream for
     /// the sign that this is done.
     pub fn cancel(&self, key: &CancelKey, asked: Stream) {
@@ -215,18 +227,17 @@ impl Shared {
         }
     }
 
-    /// Who a client must be, as the target's files have it now; as they had it last while they can't be read.
-    pub async fn host(&self) -> Result<Arc<Identity>, Facts> {
-        let terms = self.terms();
-        let known = held(&self.identity).clone();
+    /// Who a client that came under these terms must be, as the target's files have it now; as they had it last while
+    /// they can't be read.
+    pub async fn host(&self, terms: &Arc<Terms>) -> Result<Arc<Identity>, Facts> {
+        let known = held(&self.identity).clone().filter(|(_, identity)| Arc::ptr_eq(&identity.terms, terms));
         if let Some((read, identity)) = &known
-            && Arc::ptr_eq(&identity.terms, &terms)
             && (!terms.target.has_files() || read.elapsed() < FRESH)
         {
             return Ok(Arc::clone(identity));
         }
         match self.connector.prepare(Arc::clone(&terms.target)).await {
-            Ok(prepared) => Ok(self.learn(&terms, &prepared)),
+            Ok(prepared) => Ok(self.learn(terms, &prepared)),
             Err(facts) => known.map(|(_, identity)| identity).ok_or(facts),
         }
     }

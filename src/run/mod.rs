@@ -64,6 +64,20 @@ pub struct Setup {
     pub board: Board,
 }
 
+/// Why a run cannot begin.
+#[derive(Debug)]
+pub enum Error {
+    Metrics(prometheus::Error),
+    /// What the pools cannot listen on, or read.
+    Pools(Vec<String>),
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("targets", &self.config.targets.len()).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -74,20 +88,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-impl fmt::Debug for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setup").field("targets", &self.config.targets.len()).finish_non_exhaustive()
-    }
-}
-
-/// Why a run cannot begin.
-#[derive(Debug)]
-pub enum Error {
-    Metrics(prometheus::Error),
-    /// What the pools cannot listen on, or read.
-    Pools(Vec<String>),
-}
 
 /// Runs until told to end, then drains. True where everything ended in its time.
 pub async fn run(setup: Setup) -> Result<bool, Error> {

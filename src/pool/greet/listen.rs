@@ -62,16 +62,25 @@ impl Listener {
         }
     }
 
-    /// Says anew who may connect to a Unix socket.
-    pub fn admit(&self, auth: Auth) -> io::Result<()> {
-        match &self.0 {
-            Kind::Tcp(_) => Ok(()),
-            Kind::Unix { file, .. } => match admit(&file.path, auth) {
-                // Somebody has removed it: nobody can connect.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                set => set,
-            },
+    /// Lets those connect from now on whom `bind` would, and hangs up on those who came before: they may be others.
+    pub fn permit(&self, auth: Auth) -> io::Result<()> {
+        let Kind::Unix { listener, file } = &self.0 else {
+            return Ok(());
+        };
+        if !file.is_there() {
+            // Nobody can connect; and what stands there is another's.
+            return Ok(());
         }
+        fs::set_permissions(&file.path, mode(auth))?;
+        let listener = SockRef::from(listener);
+        for _ in 0..=BACKLOG {
+            match listener.accept() {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Where it really listens: port 0 has become another one.
@@ -95,11 +104,15 @@ impl SocketFile {
     fn new(path: &Path) -> Self {
         SocketFile { path: path.to_owned(), identity: identity(path) }
     }
+
+    fn is_there(&self) -> bool {
+        self.identity.is_some() && identity(&self.path) == self.identity
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
+        if self.is_there() {
             // A file that stays behind is stale, and the next start replaces it.
             let _: io::Result<()> = fs::remove_file(&self.path);
         }
@@ -127,18 +140,17 @@ fn unix(path: &Path, auth: Auth) -> io::Result<Kind> {
     socket.bind(&address)?;
     let file = SocketFile::new(path);
     // Before anybody is listened to.
-    admit(path, auth)?;
+    fs::set_permissions(path, mode(auth))?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(Kind::Unix { listener: UnixListener::from_std(socket.into())?, file })
 }
 
-fn admit(path: &Path, auth: Auth) -> io::Result<()> {
-    let mode = match auth {
+fn mode(auth: Auth) -> Permissions {
+    Permissions::from_mode(match auth {
         Auth::Scram => 0o777,
         Auth::Trust => 0o660,
-    };
-    fs::set_permissions(path, Permissions::from_mode(mode))
+    })
 }
 
 /// A process that was killed leaves its socket's file behind. One that answers, or that is no socket, is left alone.

@@ -79,7 +79,7 @@ impl Mind {
         self.ramp.failed();
         let verdict = table::judge(facts);
         let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures);
-        if failures == 0 {
+        if self.trouble.as_ref().is_none_or(|trouble| trouble.reason != verdict.reason) {
             let (reason, remedy) = (verdict.reason, verdict.reason.remedy());
             warn!(target = %shared.name, %reason, phase = facts.phase.as_str(), detail = %facts, remedy, "the pool cannot open a session");
         }

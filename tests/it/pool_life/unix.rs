@@ -88,6 +88,27 @@ fn mode(file: &Path) -> u32 {
 }
 
 #[tokio::test]
+async fn a_file_that_another_process_has_put_in_the_sockets_place_is_left_as_it_is() {
+    let cluster = cluster_for_app(Setup::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = socket_in(folder.path());
+    let daemon = Daemon::start_with(
+        &socket_config(&cluster, &file, ", auth: trust"),
+        &["--web.enable-lifecycle"],
+        &[],
+    );
+    await_state(&daemon, SOON, "up").await;
+    fs::remove_file(&file).unwrap();
+    let theirs = UnixListener::bind(&file).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(daemon.config_file(), socket_config(&cluster, &file, "")).unwrap();
+    let answer = daemon.post("/-/reload").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(mode(&file), 0o600);
+    drop(theirs);
+}
+
+#[tokio::test]
 async fn a_socket_file_that_nobody_listens_on_is_replaced() {
     let cluster = cluster_for_app(Setup::default()).await;
     let folder = tempfile::tempdir().unwrap();
