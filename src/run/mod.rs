@@ -91,7 +91,7 @@ impl std::error::Error for Error {}
 
 /// Runs until told to end, then drains. True where everything ended in its time.
 pub async fn run(setup: Setup) -> Result<bool, Error> {
-    let Setup { config, reread, watch, web, keeper, doors, mut signals, board } = setup;
+    let Setup { config, reread, mut watch, web, keeper, doors, mut signals, board } = setup;
     let started = Moment::now();
     let metrics = Arc::new(ProcessMetrics::new(web.version, started.wall).map_err(Error::Metrics)?);
     let gate = Gate::new(config.fleet);
@@ -112,6 +112,7 @@ pub async fn run(setup: Setup) -> Result<bool, Error> {
         web_config: RwLock::new(keeper.as_ref().map(|_| LastRead::Taken { at: started.wall })),
     });
     announce(&config, &web.rules.get(), &doors);
+    watch.turn_to_others(reload::certificates(&config)).await;
     pools.apply(&config.targets).await.map_err(Error::Pools)?;
     supervisor.apply(&config.targets);
     let app = Arc::new(App::new(board, shared.clone(), metrics.clone(), web, started));
