@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, warn};
 
 use self::opening::Trouble;
+pub use self::sight::Prospect;
 use super::cancel::cancel;
 use super::link::Left;
 use super::ramp::Ramp;

@@ -3,12 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::message::{self, Severity, Words};
 use crate::reason::Reason;
 use crate::status::pool::CheckoutFailure;
-use crate::status::{Attempt, Because, Line, TargetStatus};
 
 /// What is told to a client that gets no session, and what it is counted as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,31 +15,6 @@ pub struct Refusal {
     sqlstate: &'static str,
     message: String,
     hint: Cow<'static, str>,
-}
-
-/// When a client that waits can hope for a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prospect {
-    /// As soon as one is free or opened.
-    Soon,
-    /// Not before then: nothing is tried until that moment.
-    NotBefore(Instant),
-    /// Not before somebody changes something.
-    Never,
-}
-
-impl Prospect {
-    pub fn of(status: &TargetStatus) -> Self {
-        match (&status.line, &status.attempt) {
-            (Line::Lost { .. }, Attempt::Waiting { because: Because::SlowLane, .. }) => Prospect::Never,
-            // A knock that is let in brings the attempt forward.
-            (Line::Lost { .. }, Attempt::Waiting { until, knock, .. }) => {
-                let next = knock.map_or(until.mono, |knock| knock.mono.min(until.mono));
-                Prospect::NotBefore(next.into())
-            }
-            _ => Prospect::Soon,
-        }
-    }
 }
 
 impl Refusal {

@@ -25,6 +25,9 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// An error that is longer is not kept.
 const LONGEST_ERROR: usize = 1 << 14;
 
+/// All that a server reported when the session was opened, as a client is told it.
+pub type Parameters = BTreeMap<String, String>;
+
 /// A server session.
 pub struct Server {
     pub stream: Stream,
@@ -299,9 +302,6 @@ impl Backend {
         }
     }
 }
-
-/// All that a server reported when the session was opened, as a client is told it.
-pub type Parameters = BTreeMap<String, String>;
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

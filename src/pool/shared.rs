@@ -9,9 +9,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use super::greet::{Acceptor, CancelKey, Verifier};
-use super::keeper::Chore;
+use super::keeper::{Chore, Prospect};
 use super::place::Places;
-use super::refusal::{Prospect, Refusal};
+use super::refusal::Refusal;
 use super::registry::Registry;
 use super::server::{Backend, Parameters, Server};
 use super::statements::Catalog;
@@ -57,6 +57,7 @@ pub struct Shared {
 /// What the configuration says of it; replaced by a reload.
 pub struct Terms {
     pub target: Arc<Target>,
+    /// The target's, which it has.
     pub pool: Arc<Pool>,
     pub acceptor: Option<Arc<Acceptor>>,
 }

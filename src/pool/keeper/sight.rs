@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use super::Mind;
 use super::opening::Trouble;
-use crate::pool::refusal::{Prospect, Refusal};
+use crate::pool::refusal::Refusal;
 use crate::pool::shared::{Shared, Terms};
 use crate::pool::stock::Waiter;
 use crate::reason::{Class, Reason};
-use crate::status::{Line, State};
+use crate::status::{Attempt, Because, Line, State, TargetStatus};
 
 /// The target, as the pool sees it at one moment.
 pub struct Sight {
@@ -22,6 +22,31 @@ pub struct Sight {
     pub reason: Option<Reason>,
     pub ping_every: Option<Duration>,
     pub last_login: Option<Instant>,
+}
+
+/// When a client that waits can hope for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prospect {
+    /// As soon as one is free or opened.
+    Soon,
+    /// Not before then: nothing is tried until that moment.
+    NotBefore(Instant),
+    /// Not before somebody changes something.
+    Never,
+}
+
+impl Prospect {
+    pub fn of(status: &TargetStatus) -> Self {
+        match (&status.line, &status.attempt) {
+            (Line::Lost { .. }, Attempt::Waiting { because: Because::SlowLane, .. }) => Prospect::Never,
+            // A knock that is let in brings the attempt forward.
+            (Line::Lost { .. }, Attempt::Waiting { until, knock, .. }) => {
+                let next = knock.map_or(until.mono, |knock| knock.mono.min(until.mono));
+                Prospect::NotBefore(next.into())
+            }
+            _ => Prospect::Soon,
+        }
+    }
 }
 
 impl Mind {
