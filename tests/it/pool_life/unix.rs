@@ -73,6 +73,7 @@ async fn a_reload_from_scram_to_trust_closes_the_file_to_others_and_back() {
     let (scram, trust) =
         (socket_config(&cluster, &file, ""), socket_config(&cluster, &file, ", auth: trust"));
     let daemon = Daemon::start_with(&scram, &["--web.enable-lifecycle"], &[]);
+    await_state(&daemon, SOON, "up").await;
     assert_eq!(mode(&file), 0o777);
     for (config, wanted) in [(&trust, 0o660), (&scram, 0o777)] {
         fs::write(daemon.config_file(), config).unwrap();
