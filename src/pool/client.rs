@@ -1,6 +1,7 @@
 //! One client, from its first byte to its last.
 
 mod obtain;
+mod session;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -13,21 +14,18 @@ use tracing::debug;
 
 use super::apology::{Apology, Heard};
 use super::greet::{self, Greeted, Host, Newcomer};
-use super::keeper::{Chore, Stage};
-use super::link::{Left, Link};
+use super::keeper::Stage;
 use super::message::{self, Severity, Words};
 use super::place::Seat;
 use super::refusal::Refusal;
 use super::registry::{Order, Registered};
-use super::relay::{Ended, Relay, poll_first, poll_out};
-use super::server::Server;
+use super::relay::{poll_first, poll_out};
 use super::settings::Settings;
 use super::shared::{Shared, Terms};
 use super::statements::ClientStatements;
 use super::wire::{Frame, Violation};
 use crate::connection::Stream;
 use crate::status::pool::ClientState;
-use crate::target::pool::Mode;
 
 /// TLS, startup and password together. PostgreSQL's `authentication_timeout` is a minute; nobody types here.
 const LOGIN: Duration = Duration::from_secs(15);
@@ -249,85 +247,6 @@ impl Client {
             Ok(bytes) if !bytes.is_empty() => Ok(bytes),
             Ok(_) | Err(_) => Err(Farewell::Gone),
         })
-    }
-
-    /// Until the client has no session any more.
-    async fn use_up(&mut self, mut server: Server, mut first: Vec<u8>) -> Result<(), Farewell> {
-        while let Some(kept) = self.transact(server, std::mem::take(&mut first)).await? {
-            let lost = Farewell::Lost("the server closed the connection unexpectedly");
-            server = self.restore(kept).await?.ok_or(lost)?;
-        }
-        Ok(())
-    }
-
-    /// Relays until the session is free, and gives it back; returns one that the client keeps, and that needs its settings
-    /// again.
-    async fn transact(&mut self, mut server: Server, first: Vec<u8>) -> Result<Option<Server>, Farewell> {
-        let for_good = self.shared.terms().pool.mode == Mode::Session;
-        self.seat.is_now(ClientState::Active);
-        self.registered.entry.hold(Some(Arc::clone(&server.backend)));
-        let mut link = Link::new(!for_good);
-        let mut relay = Relay {
-            shared: &self.shared,
-            registered: &self.registered,
-            client: &mut self.stream,
-            server: &mut server,
-            link: &mut link,
-            statements: &mut self.statements,
-            settings: &mut self.settings,
-            asked_for: &self.asked_for,
-            for_good,
-            first,
-            to_client: std::mem::take(&mut self.to_client),
-            to_server: Vec::new(),
-            asked: None,
-            over: false,
-            reset: false,
-        };
-        let ended = poll_fn(|cx| relay.poll(cx)).await;
-        self.to_client = std::mem::take(&mut relay.to_client);
-        let sent_all = relay.to_server.is_empty();
-        self.registered.entry.hold(None);
-        server.used = server.heard;
-        let left = if sent_all { link.left() } else { Left::Broken };
-        match ended {
-            Ended::Free if for_good => {
-                self.shared.chore(Chore::Wash { server, left, reset: true });
-                Err(Farewell::Told(Refusal::draining()))
-            }
-            Ended::Reset => Ok(Some(server)),
-            Ended::Free if link.was_told() => {
-                self.shared.chore(Chore::Close(server));
-                Ok(None)
-            }
-            Ended::Free => {
-                self.shared.give_back(server);
-                Ok(None)
-            }
-            Ended::ClientGone(violation) => {
-                let left = if violation.is_some() { Left::Broken } else { left };
-                self.shared.chore(Chore::Wash { server, left, reset: for_good });
-                Err(violation.filter(|_| link.can_tell()).map_or(Farewell::Gone, Farewell::Violation))
-            }
-            Ended::ServerGone(violation) => {
-                self.shared.chore(Chore::Close(server));
-                let told = link.was_told() || !link.can_tell();
-                Err(match violation {
-                    _ if told => Farewell::Gone,
-                    None => Farewell::Lost("the server closed the connection unexpectedly"),
-                    Some(_) => Farewell::Lost("the server's answer is not PostgreSQL's protocol"),
-                })
-            }
-            Ended::Cut => {
-                self.shared.chore(Chore::GiveUp(server));
-                Err(match link.can_tell() {
-                    true => {
-                        Farewell::Lost("the server has been silent for too long, and its database is down")
-                    }
-                    false => Farewell::Gone,
-                })
-            }
-        }
     }
 
     /// Answers with the error what the client has asked, until it has nothing under way.

@@ -45,6 +45,7 @@ pub enum Chore {
         server: Server,
         left: Left,
         reset: bool,
+        patient: bool,
     },
     /// Ends with the stream of who asked for it.
     Cancel {
@@ -166,7 +167,9 @@ impl Mind {
                     let cancelling = Cancelling::new(&server.backend);
                     tokio::join!(cancel(&shared, cancelling), server.close());
                 }
-                Chore::Wash { server, left, reset } => wash(shared, server, left, reset).await,
+                Chore::Wash { server, left, reset, patient } => {
+                    wash(shared, server, left, reset, patient).await;
+                }
                 Chore::Cancel { cancelling, asked } => {
                     cancel(&shared, cancelling).await;
                     drop(asked);
@@ -243,7 +246,7 @@ impl Mind {
 impl Chore {
     /// Of a session that is clean, and waits for a cancel request's end.
     pub fn wash(server: Server) -> Self {
-        Chore::Wash { server, left: Left::Clean, reset: false }
+        Chore::Wash { server, left: Left::Clean, reset: false, patient: false }
     }
 }
 

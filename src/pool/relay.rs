@@ -28,7 +28,9 @@ const CHUNK: usize = 1 << 16;
 pub enum Ended {
     /// The session is free; what the client has not read yet is kept for it.
     Free,
-    /// The client said goodbye, hung up, or sent what no client may send.
+    /// The client said goodbye; what it has asked before is still to be done.
+    Goodbye,
+    /// The client hung up, or sent what no client may send.
     ClientGone(Option<Violation>),
     /// The server hung up, or sent what no server may send.
     ServerGone(Option<Violation>),
@@ -185,7 +187,7 @@ impl Relay<'_> {
         if send(&mut self.server.stream, &mut self.to_server, bytes, cx).is_err() {
             self.server_broke();
         }
-        (asked == Asked::Terminate).then_some(Ended::ClientGone(None))
+        (asked == Asked::Terminate).then_some(Ended::Goodbye)
     }
 
     fn server_said(&mut self, cx: &mut Context<'_>, chunk: &[u8], edited: &mut Vec<u8>) -> Option<Ended> {

@@ -1,6 +1,7 @@
 //! Makes a session that its client has left fit for the next one.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +11,21 @@ use tracing::debug;
 use super::cancel::cancel;
 use super::link::Left;
 use super::registry::Cancelling;
-use super::server::Server;
+use super::server::{Said, Server};
 use super::shared::Shared;
 use crate::status::pool::ServerState;
 
 /// A session that takes longer is closed instead.
 const WASH: Duration = Duration::from_secs(10);
+/// How long what a client has asked before it said goodbye may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Ends what the client left unfinished and gives the session back; closes it where that does not work. `reset` for one
-/// that was a client's for good.
-pub async fn wash(shared: Arc<Shared>, mut server: Server, left: Left, reset: bool) {
+/// that was a client's for good, `patient` where what it has asked is to be done, as a server does it.
+pub async fn wash(shared: Arc<Shared>, mut server: Server, left: Left, reset: bool, patient: bool) {
     server.place.is_now(ServerState::Testing);
-    match timeout(WASH, finish(&shared, &mut server, left, reset)).await {
+    let patience = if patient { PATIENCE } else { Duration::ZERO };
+    match timeout(patience + WASH, finish(&shared, &mut server, left, reset, patience)).await {
         Ok(Ok(true)) => shared.give_back(server),
         ended => {
             debug!(target = %shared.name, ?left, ?ended, "a session is closed after its client");
@@ -30,17 +34,24 @@ pub async fn wash(shared: Arc<Shared>, mut server: Server, left: Left, reset: bo
     }
 }
 
-async fn finish(shared: &Arc<Shared>, server: &mut Server, left: Left, reset: bool) -> io::Result<bool> {
+async fn finish(
+    shared: &Arc<Shared>,
+    server: &mut Server,
+    left: Left,
+    reset: bool,
+    patience: Duration,
+) -> io::Result<bool> {
     let in_transaction = match left {
         Left::Broken => return Ok(false),
         Left::Clean => false,
         Left::InTransaction => true,
         Left::Busy { ready, synced } => {
-            cancel(shared, Cancelling::new(&server.backend)).await;
+            // Without a Sync there is no end to wait for.
+            let patience = if synced { patience } else { Duration::ZERO };
             if !synced {
                 server.sync().await?;
             }
-            let said = server.until_ready(ready).await?;
+            let said = answers(shared, server, ready, patience).await?;
             if !reset {
                 // Which statements it has taken in is not known.
                 let forgotten = server.run(match said.status {
@@ -69,4 +80,20 @@ async fn finish(shared: &Arc<Shared>, server: &mut Server, left: Left, reset: bo
         return Ok(said.error.is_none() && said.status == b'I');
     }
     Ok(true)
+}
+
+/// Reads what the server still has to say to the client that has gone, and asks it to stop when that lasts.
+async fn answers(
+    shared: &Arc<Shared>,
+    server: &mut Server,
+    ready: usize,
+    patience: Duration,
+) -> io::Result<Said> {
+    let backend = Arc::clone(&server.backend);
+    let mut said = pin!(server.until_ready(ready));
+    if let Ok(said) = timeout(patience, &mut said).await {
+        return said;
+    }
+    cancel(shared, Cancelling::new(&backend)).await;
+    said.await
 }

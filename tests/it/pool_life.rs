@@ -1,6 +1,5 @@
 //! How a pool lives: what its clients notice of deaths, replacements, outages, sleep, reloads and its end.
 
-mod certificates;
 mod deaths;
 mod drain;
 mod guard;

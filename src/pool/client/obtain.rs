@@ -63,12 +63,6 @@ impl Client {
         obtained
     }
 
-    /// A session that the client keeps, with its settings again; `None` where it has ended meanwhile.
-    pub(super) async fn restore(&mut self, server: Server) -> Result<Option<Server>, Farewell> {
-        let wait = self.begin_to_wait();
-        self.dress(server, wait).await
-    }
-
     fn begin_to_wait(&self) -> Wait {
         self.registered.entry.begins_to_wait();
         let since = Instant::now();
@@ -107,7 +101,7 @@ impl Client {
             };
             server.place.is_now(ServerState::Active);
             if !server.settings.is_same(&self.settings) {
-                match self.dress(server, wait).await? {
+                match self.dress(server, wait.until.min(self.patience())).await? {
                     Some(dressed) => server = dressed,
                     None => {
                         self.still_waits(wait)?;
@@ -142,7 +136,7 @@ impl Client {
         }
         self.seat.is_now(ClientState::Waiting);
         server.place.is_now(ServerState::Testing);
-        let answered = timeout_at(self.patience(wait), server.ping()).await;
+        let answered = timeout_at(wait.until.min(self.patience()), server.ping()).await;
         if answered == Ok(true) {
             return Some(server);
         }
@@ -154,19 +148,23 @@ impl Client {
         None
     }
 
-    /// Until when a session may take to answer.
-    fn patience(&self, wait: Wait) -> Instant {
-        wait.until.min(Instant::now() + self.shared.terms().target.tuning.ping.timeout)
+    /// Until when a session may take to answer something small.
+    pub(super) fn patience(&self) -> Instant {
+        Instant::now() + self.shared.terms().target.tuning.ping.timeout
     }
 
     /// Gives the session the client's settings; `None` where it has ended meanwhile.
-    async fn dress(&mut self, mut server: Server, wait: Wait) -> Result<Option<Server>, Farewell> {
+    pub(super) async fn dress(
+        &mut self,
+        mut server: Server,
+        until: Instant,
+    ) -> Result<Option<Server>, Farewell> {
         let before = std::mem::replace(&mut server.settings, self.settings.clone());
         let Some(sql) = before.change_to(&self.settings) else {
             return Ok(Some(server));
         };
         self.seat.is_now(ClientState::Waiting);
-        let said = match timeout_at(self.patience(wait), server.run(&sql)).await {
+        let said = match timeout_at(until, server.run(&sql)).await {
             Ok(Ok(said)) => said,
             Ok(Err(_)) | Err(_) => {
                 self.shared.chore(Chore::Close(server));

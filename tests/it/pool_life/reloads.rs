@@ -22,7 +22,7 @@ impl Door {
         self.reload_to(&door_config(&self.cluster, port, pool, &[])).await;
     }
 
-    async fn reload_to(&self, config: &str) {
+    pub(super) async fn reload_to(&self, config: &str) {
         fs::write(self.daemon.config_file(), config).unwrap();
         let answer = self.daemon.post("/-/reload").await;
         assert_eq!(answer.status, 200, "{}", answer.text());

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_postgres::NoTls;
 
 use super::{Door, Guest, Told, USER};
+use crate::process::wait_until;
 use crate::supervise::{DB, SOON, value};
 
 #[tokio::test]
@@ -68,20 +69,40 @@ async fn a_query_that_is_cancelled_while_its_session_is_made_ready_never_runs() 
 async fn a_query_that_comes_with_the_first_clients_login_is_answered() {
     let door = Door::open("auth: trust, min_idle: 0", &[]).await;
     assert_eq!(door.pids().await.len(), 1, "the pool has no session yet, and knows no parameters");
-    let parameters = format!("user\0{USER}\0database\0postgres\0\0");
-    let query = "SELECT 'an early ' || 'bird'\0";
-    let mut bytes = u32::try_from(8 + parameters.len()).unwrap().to_be_bytes().to_vec();
-    bytes.extend(196_608_u32.to_be_bytes());
-    bytes.extend(parameters.as_bytes());
-    bytes.push(b'Q');
-    bytes.extend(u32::try_from(4 + query.len()).unwrap().to_be_bytes());
-    bytes.extend(query.as_bytes());
+    let query = message(b'Q', "SELECT 'an early ' || 'bird'\0");
     let mut client = tokio::net::TcpStream::connect(("127.0.0.1", door.port)).await.unwrap();
-    client.write_all(&bytes).await.unwrap();
+    client.write_all(&[startup(), query].concat()).await.unwrap();
     let mut heard = Vec::new();
     while !String::from_utf8_lossy(&heard).contains("an early bird") {
         let more = tokio::time::timeout(Duration::from_secs(10), client.read_buf(&mut heard)).await;
         let more = more.unwrap_or_else(|_| panic!("no answer behind {}", heard.escape_ascii())).unwrap();
         assert!(more > 0, "hung up on after {}", heard.escape_ascii());
     }
+}
+
+#[tokio::test]
+async fn what_was_asked_before_a_goodbye_is_done() {
+    let door = Door::open("auth: trust, size: 1", &[]).await;
+    let query = message(b'Q', "INSERT INTO kept SELECT 1 FROM pg_sleep(1)\0");
+    let mut client = tokio::net::TcpStream::connect(("127.0.0.1", door.port)).await.unwrap();
+    client.write_all(&[startup(), query, message(b'X', "")].concat()).await.unwrap();
+    client.read_to_end(&mut Vec::new()).await.unwrap();
+    wait_until(SOON, "the row", async || match door.admin.query("SELECT count(*) FROM kept").await {
+        count if count == ["1"] => Ok(()),
+        count => Err(format!("{count:?}")),
+    })
+    .await;
+    assert_eq!(door.guest().await.ask("SELECT 'next'").await, "next");
+}
+
+/// The first packet of a client of protocol 3.0.
+fn startup() -> Vec<u8> {
+    let parameters = format!("user\0{USER}\0database\0postgres\0\0");
+    let length = u32::try_from(8 + parameters.len()).unwrap();
+    [&length.to_be_bytes()[..], &196_608_u32.to_be_bytes(), parameters.as_bytes()].concat()
+}
+
+fn message(tag: u8, body: &str) -> Vec<u8> {
+    let length = u32::try_from(4 + body.len()).unwrap();
+    [&[tag][..], &length.to_be_bytes(), body.as_bytes()].concat()
 }
