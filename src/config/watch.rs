@@ -61,6 +61,22 @@ impl Watch {
         self.files = files;
     }
 
+    /// Looks at these beside the first from now on, and misses nothing of what it looks at already.
+    pub async fn turn_to_others(&mut self, others: Vec<PathBuf>) {
+        if self.files.iter().skip(1).eq(&others) {
+            return;
+        }
+        let files = others.clone();
+        if let Ok(prints) = self.looking.run(move || prints(&files)).await {
+            self.files.truncate(1);
+            self.files.extend(others);
+            for seen in [&mut self.seen.taken, &mut self.seen.last] {
+                seen.truncate(1);
+                seen.extend(prints.iter().cloned());
+            }
+        }
+    }
+
     async fn look(&mut self) -> Option<Vec<Print>> {
         let files = self.files.clone();
         self.looking.run(move || prints(&files)).await.ok()

@@ -16,6 +16,7 @@ use self::refusal::Refusal;
 use super::App;
 use crate::health::Status;
 use crate::reason::Reason;
+use crate::status::pool::{ClientState, PoolStatus, ServerState};
 use crate::status::{Moment, State, TargetStatus, View};
 
 const STYLE: &str = include_str!("page/page.css");
@@ -107,6 +108,8 @@ struct Cells {
     name: String,
     optional: &'static str,
     place: String,
+    used: String,
+    waiting: String,
     state: &'static str,
     since: String,
     age: String,
@@ -125,12 +128,15 @@ impl Cells {
         let status = view.status;
         let reason = view.reason();
         let place = status.place.as_ref();
+        let pool = status.pool.as_deref();
         let failure = status.last_failure.as_ref().filter(|failure| Some(failure.reason) == reason);
         let wait = view.next_attempt().map(|at| format!("in {}", Span(at.since(view.now))));
         Cells {
             name: status.name.as_str().to_owned(),
             optional: if status.tuning.required { "" } else { "optional" },
             place: place.map(|p| format!("{}:{}/{}", p.host, p.port, p.database)).unwrap_or_default(),
+            used: pool.map(used).unwrap_or_default(),
+            waiting: pool.map(waiting).unwrap_or_default(),
             state: view.state().as_str(),
             since: format!("for {}", Span(view.now.since(view.since()))),
             age: Maybe(view.connection_age().map(Span)).to_string(),
@@ -143,6 +149,19 @@ impl Cells {
             remedy: reason.map(Reason::remedy).unwrap_or_default(),
             detail: failure.map(|failure| failure.detail.clone()).unwrap_or_default(),
         }
+    }
+}
+
+/// How much of the pool is taken.
+fn used(pool: &PoolStatus) -> String {
+    format!("pool: {} of {} in use", pool.servers(ServerState::Active), pool.size())
+}
+
+/// Who needs a session and has none.
+fn waiting(pool: &PoolStatus) -> String {
+    match pool.clients(ClientState::Waiting) {
+        0 => String::new(),
+        some => format!("{some} {}", ClientState::Waiting.as_str()),
     }
 }
 
@@ -163,6 +182,8 @@ impl Display for Cells {
             name = Escaped(&self.name),
             optional = self.optional,
             place = Escaped(&self.place),
+            used = self.used,
+            waiting = self.waiting,
             state = self.state,
             since = self.since,
             age = self.age,

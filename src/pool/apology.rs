@@ -60,9 +60,7 @@ impl Apology {
                 b'P' | b'B' | b'D' | b'E' | b'C' | b'H' => self.tell(out),
                 // COPY data that was on its way.
                 b'd' | b'c' | b'f' => {}
-                other => {
-                    return Err(Violation::new(format!("a client sent a message of type 0x{other:02x}")));
-                }
+                _ => return Err(Violation::unknown(frame)),
             }
         }
         let at_rest = !self.told && self.skip == 0 && self.held.is_empty();

@@ -25,5 +25,7 @@ pub async fn cancel(shared: &Arc<Shared>, cancelling: Cancelling) {
     };
     if let Err(facts) = asked.await {
         debug!(target = %shared.name, %facts, "a cancel request did not reach the server");
+        // Or it may, later: no other client's query must be hit.
+        backend.retire();
     }
 }

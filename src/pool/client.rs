@@ -22,7 +22,7 @@ use super::registry::{Order, Registered};
 use super::relay::{Ended, Relay, poll_first, poll_out};
 use super::server::Server;
 use super::settings::Settings;
-use super::shared::Shared;
+use super::shared::{Shared, Terms};
 use super::statements::ClientStatements;
 use super::wire::{Frame, Violation};
 use crate::connection::Stream;
@@ -47,6 +47,8 @@ struct Client {
     to_client: Vec<u8>,
     statements: ClientStatements,
     settings: Settings,
+    /// As it came with them.
+    asked_for: Settings,
     /// Of COPY data that nobody wants any more: so much is still to come.
     skip: usize,
 }
@@ -56,6 +58,8 @@ enum Farewell {
     /// There is nobody to tell.
     Gone,
     Told(Refusal),
+    /// The server does not take the settings that the client came with; the body of its ErrorResponse.
+    Refused(Vec<u8>),
     Violation(Violation),
     /// The session was lost under it.
     Lost(&'static str),
@@ -64,13 +68,14 @@ enum Farewell {
 /// Serves one connection.
 pub async fn serve(
     shared: Arc<Shared>,
+    terms: Arc<Terms>,
     stream: Stream,
     seat: Seat,
     peer: String,
     stage: watch::Receiver<Stage>,
 ) {
     let newcomer = tokio::select! {
-        newcomer = let_in(&shared, stream) => newcomer,
+        newcomer = let_in(&shared, &terms, stream) => newcomer,
         () = too_late(stage) => {
             debug!(target = %shared.name, peer, "a client did not log in in time");
             None
@@ -89,15 +94,15 @@ async fn too_late(mut stage: watch::Receiver<Stage>) {
     }
 }
 
-async fn let_in(shared: &Arc<Shared>, stream: Stream) -> Option<Newcomer> {
-    let host = match shared.host().await {
+/// Under the terms that were in force when it came: who was let to the socket under others proves itself by those.
+async fn let_in(shared: &Arc<Shared>, terms: &Arc<Terms>, stream: Stream) -> Option<Newcomer> {
+    let host = match shared.host(terms).await {
         Ok(host) => host,
         Err(facts) => {
             let words =
                 Words::fatal("57P03", format!("what \"{}\" needs cannot be read: {facts}", shared.name))
                     .hint("pgtether's log and status page say more.");
-            let acceptor = shared.terms().acceptor.clone();
-            if let Ok((key, asked)) = greet::decline(stream, acceptor.as_deref(), &words).await {
+            if let Ok((key, asked)) = greet::decline(stream, terms.acceptor.as_deref(), &words).await {
                 shared.cancel(&key, asked);
             }
             return None;
@@ -106,8 +111,8 @@ async fn let_in(shared: &Arc<Shared>, stream: Stream) -> Option<Newcomer> {
     let host = Host {
         auth: host.auth,
         acceptor: host.acceptor.as_deref(),
-        user: &host.user,
-        database: &host.database,
+        user: &host.endpoint.user,
+        database: &host.endpoint.database,
         verifier: host.verifier.as_deref(),
         demand_tls: host.demand_tls,
     };
@@ -137,22 +142,25 @@ async fn welcome(shared: Arc<Shared>, seat: Seat, newcomer: Newcomer, peer: &str
         to_client: pending,
         statements: ClientStatements::default(),
         settings: Settings::default(),
+        asked_for: Settings::default(),
         skip: 0,
     };
     debug!(target = %client.shared.name, peer, user = startup.user, "a client is let in");
     let farewell = match client.introduce(&startup.parameters).await {
-        Ok(()) => client.stay().await,
+        Ok(first) => client.stay(first).await,
         Err(farewell) => farewell,
     };
     client.farewell(farewell).await;
 }
 
 impl Client {
-    /// AuthenticationOk and what follows it, once the server's parameters are known.
+    /// AuthenticationOk and what follows it, once the server's parameters are known. What the client said meanwhile is
+    /// returned.
     async fn introduce(
         &mut self,
         asked: &std::collections::BTreeMap<String, String>,
-    ) -> Result<(), Farewell> {
+    ) -> Result<Vec<u8>, Farewell> {
+        let mut first = Vec::new();
         if let Some(refusal) = self.shared.refuses_all() {
             if let Some(why) = refusal.why {
                 self.shared.status.checkout_failed(why);
@@ -161,11 +169,12 @@ impl Client {
         }
         if self.shared.parameters().is_none() {
             // The first session brings them.
-            let server = self.wait(&mut Vec::new()).await?;
+            let server = self.obtain_any(&mut first).await?;
             self.shared.give_back(server);
         }
         let parameters = self.shared.parameters().unwrap_or_default();
         self.settings = Settings::tracked(&parameters).with(asked);
+        self.asked_for = self.settings.clone();
         let out = &mut self.to_client;
         message::authentication_ok(out);
         for (name, value) in parameters.iter() {
@@ -174,12 +183,11 @@ impl Client {
         let entry = &self.registered.entry;
         message::backend_key_data(out, entry.process_id, entry.secret());
         message::ready_for_query(out, b'I');
-        Ok(())
+        Ok(first)
     }
 
     /// Until the client leaves, or cannot be served any more.
-    async fn stay(&mut self) -> Farewell {
-        let mut first = Vec::new();
+    async fn stay(&mut self, mut first: Vec<u8>) -> Farewell {
         loop {
             self.seat.is_now(ClientState::Idle);
             first = match self.question(first).await {
@@ -197,7 +205,7 @@ impl Client {
                 }
                 Err(farewell) => return farewell,
             };
-            first = match self.transact(server, first).await {
+            first = match self.use_up(server, first).await {
                 Ok(()) => Vec::new(),
                 Err(farewell) => return farewell,
             };
@@ -216,6 +224,9 @@ impl Client {
                     Some(Frame { tag: b'X', .. }) => return Err(Farewell::Gone),
                     // Data of a COPY that has failed was still on its way.
                     Some(Frame { tag: b'd' | b'c' | b'f', len }) => self.skip = len,
+                    Some(frame) if !frame.is_clients() => {
+                        return Err(Farewell::Violation(Violation::unknown(frame)));
+                    }
                     // One that stops in the middle of a message holds no session.
                     Some(Frame { len, .. }) if have.len() < len.min(ENOUGH) => break,
                     Some(_) => return Ok(have),
@@ -240,8 +251,18 @@ impl Client {
         })
     }
 
-    /// Relays until the session is free, and gives it back.
-    async fn transact(&mut self, mut server: Server, first: Vec<u8>) -> Result<(), Farewell> {
+    /// Until the client has no session any more.
+    async fn use_up(&mut self, mut server: Server, mut first: Vec<u8>) -> Result<(), Farewell> {
+        while let Some(kept) = self.transact(server, std::mem::take(&mut first)).await? {
+            let lost = Farewell::Lost("the server closed the connection unexpectedly");
+            server = self.dress(kept).await?.ok_or(lost)?;
+        }
+        Ok(())
+    }
+
+    /// Relays until the session is free, and gives it back; returns one that the client keeps, and that needs its settings
+    /// again.
+    async fn transact(&mut self, mut server: Server, first: Vec<u8>) -> Result<Option<Server>, Farewell> {
         let for_good = self.shared.terms().pool.mode == Mode::Session;
         self.seat.is_now(ClientState::Active);
         self.registered.entry.hold(Some(Arc::clone(&server.backend)));
@@ -254,12 +275,14 @@ impl Client {
             link: &mut link,
             statements: &mut self.statements,
             settings: &mut self.settings,
+            asked_for: &self.asked_for,
             for_good,
             first,
             to_client: std::mem::take(&mut self.to_client),
             to_server: Vec::new(),
             asked: None,
             over: false,
+            reset: false,
         };
         let ended = poll_fn(|cx| relay.poll(cx)).await;
         self.to_client = std::mem::take(&mut relay.to_client);
@@ -272,13 +295,14 @@ impl Client {
                 self.shared.chore(Chore::Wash { server, left, reset: true });
                 Err(Farewell::Told(Refusal::draining()))
             }
+            Ended::Reset => Ok(Some(server)),
             Ended::Free if link.was_told() => {
                 self.shared.chore(Chore::Close(server));
-                Ok(())
+                Ok(None)
             }
             Ended::Free => {
                 self.shared.give_back(server);
-                Ok(())
+                Ok(None)
             }
             Ended::ClientGone(violation) => {
                 let left = if violation.is_some() { Left::Broken } else { left };
@@ -328,6 +352,7 @@ impl Client {
         match &farewell {
             Farewell::Gone => {}
             Farewell::Told(refusal) => refusal.write(out, Severity::Fatal),
+            Farewell::Refused(body) => message::error_again(out, body, Severity::Fatal),
             Farewell::Violation(Violation { sqlstate, message }) => {
                 message::error(out, &Words::fatal(sqlstate, message.clone()));
             }

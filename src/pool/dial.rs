@@ -11,7 +11,7 @@ use crate::connection::{Connector, PgSession};
 use crate::reason::{Cause, Facts, Phase};
 use crate::supervisor::dial;
 use crate::supervisor::gate::{Gate, Lane};
-use crate::target::IdlePolicy;
+use crate::target::{Endpoint, IdlePolicy};
 
 /// A session that has answered its first ping.
 pub async fn dial(
@@ -21,13 +21,13 @@ pub async fn dial(
     lane: Lane,
     place: Place,
 ) -> Result<Server, Facts> {
-    let session = login(&shared, &terms, &gate, lane).await?;
+    let (session, endpoint) = login(&shared, &terms, &gate, lane).await?;
     let raw = session.into_raw().map_err(|_| {
         let message = "the server went on talking after its first answer".to_owned();
         Facts::new(Phase::Startup, Cause::Protocol { message })
     })?;
     shared.set_parameters(raw.parameters.clone());
-    Ok(Server::new(raw, Arc::clone(&terms.target), due(&terms), place))
+    Ok(Server::new(raw, Arc::clone(&terms.target), endpoint, due(&terms), place))
 }
 
 async fn login(
@@ -35,15 +35,16 @@ async fn login(
     terms: &Arc<Terms>,
     gate: &Gate,
     lane: Lane,
-) -> Result<PgSession, Facts> {
+) -> Result<(PgSession, Arc<Endpoint>), Facts> {
     let target = Arc::clone(&terms.target);
     let connector = &shared.connector;
     let prepared = connector.prepare(Arc::clone(&target)).await?;
     shared.learn(terms, &prepared);
+    let endpoint = Arc::clone(&prepared.endpoint);
     let budget = prepared.sockets.connect_timeout;
     let accepted = dial::knock(connector, gate, prepared, lane, budget).await;
     let (session, _) = accepted.map_err(|refused| refused.facts)?.login(connector, target).await?;
-    Ok(session)
+    Ok((session, endpoint))
 }
 
 /// When a session opened now is to be replaced: spread, so that they are not all replaced at once.

@@ -86,6 +86,8 @@ struct Mind {
     replacing: bool,
     /// Sessions being closed: their places are not free yet.
     closing: usize,
+    /// Set once the last client of a pool that ends has left.
+    closing_until: Option<Instant>,
     trouble: Option<Trouble>,
     was_live: bool,
 }
@@ -107,6 +109,7 @@ impl Keeper {
             opening: 0,
             replacing: false,
             closing: 0,
+            closing_until: None,
             trouble: None,
             was_live: false,
         };
@@ -144,7 +147,7 @@ impl Mind {
             Some(done) = self.work.join_next(), if !self.work.is_empty() => self.ended(done),
             () = shared.nudge.notified() => {}
             () = changed => {}
-            Ok(()) = keeper.terms.changed() => self.retire_strangers(),
+            Ok(()) = keeper.terms.changed() => {}
             _ = keeper.stage.changed() => {}
             () = sleep_until(next) => {}
         }
@@ -192,6 +195,8 @@ impl Mind {
         if sight.asleep && waiting > 0 {
             self.keeper.requests.want(shared.name.as_str());
         }
+        let strangers = shared.stock.take_where(|server| shared.is_stranger(&server.backend));
+        strangers.into_iter().for_each(|server| self.begin(Chore::Close(server)));
         self.shrink(&shared, &terms);
         self.replace(&shared, &terms, &sight, now);
         self.open(&shared, &terms, &sight, now);
@@ -220,7 +225,7 @@ impl Mind {
                 self.opening = self.opening.saturating_sub(1);
                 self.replacing &= !replaces;
                 match opened {
-                    Ok(server) => self.opened(&shared, server, &target, replaces),
+                    Ok(server) => self.opened(&shared, server, replaces),
                     Err(facts) => self.failed(&shared, &target, &facts),
                 }
             }

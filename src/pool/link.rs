@@ -8,8 +8,10 @@
 //! Parse or Close has nothing to do on the server, a Close of a name that no server knows goes in its place, whose
 //! answer comes at the right moment and is passed on as what the client waits for.
 
+mod answers;
 mod edit;
 mod expect;
+mod housekeeping;
 mod rename;
 #[cfg(test)]
 mod tests;
@@ -18,9 +20,9 @@ use std::sync::Arc;
 
 pub use self::edit::Edited;
 use self::edit::{Cut, Flow};
-use self::expect::{Answer, Expect, Expected};
+use self::expect::{Expect, Expected};
 use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
-use super::wire::{Frame, Violation, field, put, text};
+use super::wire::{Frame, Violation, put};
 
 /// Names of portals and statements, and what else is read of a message, are no longer.
 const LONGEST_READ: usize = 1 << 16;
@@ -39,10 +41,34 @@ pub struct Link {
     status: u8,
     /// Messages of the extended protocol were sent, and no Sync after them.
     unsynced: bool,
-    /// The server takes COPY data.
-    copying: bool,
+    /// Since the last Sync the client has prepared a statement without a name, or was given its own again. After a Sync
+    /// it may have another session, or an error may have come before.
+    has_unnamed: bool,
+    /// The statements that the session was told of since the last Sync.
+    told: Vec<u64>,
+    /// The stamp of the first of the client's namings since then.
+    named_here: Option<u64>,
+    /// All statements are about to be given up.
+    wiping: bool,
+    /// The session takes settings back to what they were when it was opened.
+    resetting: bool,
+    /// It has lost settings that no server reports.
+    was_reset: bool,
+    copy: Copy,
+    /// What the session has is not what is known of it.
+    stale: bool,
     /// The server has said why it ends the session.
     fatal: bool,
+}
+
+/// COPY data from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copy {
+    No,
+    /// The server takes it.
+    In,
+    /// The server does not want it any more; what is on its way is read over.
+    Failed,
 }
 
 /// What the link works on beside the bytes.
@@ -51,6 +77,8 @@ pub struct Desk<'a> {
     pub catalog: &'a mut Catalog,
     pub client: &'a mut ClientStatements,
     pub server: &'a mut ServerStatements,
+    /// Tells apart the settings that the server understands a text under.
+    pub settings: u64,
 }
 
 /// What the client's bytes came to.
@@ -84,19 +112,21 @@ impl Link {
             bound: Vec::new(),
             status: b'I',
             unsynced: false,
-            copying: false,
+            has_unnamed: false,
+            told: Vec::new(),
+            named_here: None,
+            wiping: false,
+            resetting: false,
+            was_reset: false,
+            copy: Copy::No,
+            stale: false,
             fatal: false,
         }
     }
 
     /// Nothing is under way and no transaction is open: another client may have the session.
     pub fn is_free(&self) -> bool {
-        self.status == b'I' && self.is_quiet()
-    }
-
-    /// Both sides are between messages and nobody owes an answer; a transaction may be open.
-    fn is_quiet(&self) -> bool {
-        !self.awaits_answer() && !self.copying && self.between_messages()
+        self.status == b'I' && !self.awaits_answer() && self.copy != Copy::In && self.between_messages()
     }
 
     fn between_messages(&self) -> bool {
@@ -106,6 +136,16 @@ impl Link {
     /// The server owes an answer, or the client a Sync.
     pub fn awaits_answer(&self) -> bool {
         self.unsynced || self.expected.ready() > 0
+    }
+
+    /// The session is to be closed: somebody would be told of a statement that is there, or is not.
+    pub fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// Whether the session has lost settings since this was asked last.
+    pub fn was_reset(&mut self) -> bool {
+        std::mem::take(&mut self.was_reset)
     }
 
     /// The server has told why it ends the session; the client has it.
@@ -120,7 +160,7 @@ impl Link {
 
     /// In what state the client leaves the session.
     pub fn left(&self) -> Left {
-        if self.fatal || self.copying || !self.between_messages() {
+        if self.fatal || self.copy == Copy::In || !self.between_messages() {
             Left::Broken
         } else if !self.awaits_answer() {
             if self.status == b'I' { Left::Clean } else { Left::InTransaction }
@@ -165,9 +205,24 @@ impl Link {
         cut: &mut Cut<'_, '_>,
         desk: &mut Desk<'_>,
     ) -> Result<(), Violation> {
+        if self.copy == Copy::Failed && !matches!(frame.tag, b'd' | b'H' | b'S' | b'c' | b'f') {
+            self.copy = Copy::No;
+        }
         match frame.tag {
-            b'Q' | b'F' => self.expected.push(Expect::Ready { sync: false }),
-            b'S' => self.client_sync(),
+            b'Q' | b'F' => {
+                if self.renames && frame.tag == b'Q' && self.housekeeping(frame, rest, cut, desk)? {
+                    self.batch_ends();
+                    return Ok(());
+                }
+                self.expected.push(Expect::Ready { sync: false })?;
+                self.batch_ends();
+            }
+            // A server that takes COPY data reads over it: the one that ends the batch is still to come.
+            b'S' if self.copy == Copy::In => {}
+            b'S' => {
+                self.expected.push(Expect::Ready { sync: true })?;
+                self.batch_ends();
+            }
             b'P' | b'B' | b'D' | b'C' => {
                 self.unsynced = true;
                 if self.renames {
@@ -176,9 +231,9 @@ impl Link {
             }
             b'E' | b'H' => self.unsynced = true,
             b'd' => {}
-            b'c' | b'f' => match self.copying {
-                true => self.copying = false,
-                false => self.expected.push(Expect::CopyEnd),
+            b'c' | b'f' => match self.copy {
+                Copy::In | Copy::Failed => self.copy = Copy::No,
+                Copy::No => self.expected.push(Expect::CopyEnd)?,
             },
             other => {
                 return Err(Violation::new(format!("a client sent a message of type 0x{other:02x}")));
@@ -188,123 +243,11 @@ impl Link {
         Ok(())
     }
 
-    fn client_sync(&mut self) {
+    /// What was sent so far succeeds or fails apart from what follows.
+    fn batch_ends(&mut self) {
         self.unsynced = false;
-        // A server that takes COPY data reads over it.
-        if !self.copying {
-            self.expected.push(Expect::Ready { sync: true });
-        }
+        self.has_unnamed = false;
+        self.told.clear();
+        self.named_here = None;
     }
-
-    /// Bytes from the server, on their way to the client. `setting` is told each ParameterStatus.
-    pub fn server_said(
-        &mut self,
-        chunk: &[u8],
-        out: &mut Vec<u8>,
-        desk: &mut Desk<'_>,
-        mut setting: impl FnMut(&[u8], &[u8]),
-    ) -> Result<Edited, Violation> {
-        let held = match self.from_server.take_held(chunk) {
-            Some(held) => held,
-            None => return Ok(Edited::Changed),
-        };
-        let bytes = held.as_deref().unwrap_or(chunk);
-        let mut cut = Cut::new(bytes, out, held.is_some());
-        while let Some(rest) = self.from_server.next(&mut cut) {
-            let Some(frame) = Frame::read(rest)? else {
-                self.from_server.hold(&mut cut, Frame::HEADER);
-                break;
-            };
-            if reads_whole(frame) && rest.len() < frame.len {
-                self.from_server.hold(&mut cut, frame.len);
-                break;
-            }
-            let body = &rest[Frame::HEADER..rest.len().min(frame.len)];
-            let answer = match frame.tag {
-                b'1' | b'3' if self.renames => self.expected.answered(frame.tag),
-                b'S' => {
-                    if let Some((name, (value, _))) = text(body).and_then(|(n, rest)| Some((n, text(rest)?)))
-                    {
-                        setting(name, value);
-                    }
-                    Answer::Pass
-                }
-                // The session dies right behind its last answer: that is for nobody who has that answer already.
-                b'E' if self.renames && self.is_free() && is_fatal(body) => {
-                    self.fatal = true;
-                    Answer::Swallow
-                }
-                _ => {
-                    self.server_message(frame, body, desk);
-                    Answer::Pass
-                }
-            };
-            match answer {
-                Answer::Pass => self.from_server.pass(&mut cut, frame.len),
-                Answer::Swallow => cut.skip(frame.len),
-                Answer::AsParse => {
-                    cut.message(b'1', &[]);
-                    cut.skip(frame.len);
-                }
-            }
-        }
-        Ok(cut.finish())
-    }
-
-    fn server_message(&mut self, frame: Frame, body: &[u8], desk: &mut Desk<'_>) {
-        match frame.tag {
-            b'Z' => {
-                self.copying = false;
-                self.status = body.first().copied().unwrap_or(b'I');
-                self.expected.ready_for_query(desk);
-                if !self.awaits_answer() {
-                    self.bound.clear();
-                }
-            }
-            b'G' => {
-                let begun = self.expected.copy_in();
-                self.copying = !begun.ended;
-                // The Sync that ends it is still to come.
-                self.unsynced |= !begun.answered;
-            }
-            b'C' => {
-                self.copying = false;
-                if let b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" = body {
-                    desk.client.clear();
-                    desk.server.clear();
-                }
-            }
-            b'E' => {
-                self.copying = false;
-                self.fatal |= is_fatal(body);
-                if is_outdated(body) {
-                    self.bound.drain(..).for_each(|statement| desk.catalog.forget(&statement));
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Messages from a server that are looked into; an error that is longer than any is not.
-fn reads_whole(frame: Frame) -> bool {
-    const DISCARD_ALL: usize = Frame::HEADER + 12;
-    const DEALLOCATE_ALL: usize = Frame::HEADER + 15;
-    match frame.tag {
-        b'Z' | b'1' | b'3' => true,
-        b'S' | b'E' => frame.len <= LONGEST_READ,
-        b'C' => matches!(frame.len, DISCARD_ALL | DEALLOCATE_ALL),
-        _ => false,
-    }
-}
-
-/// Whether an ErrorResponse ends the session.
-fn is_fatal(body: &[u8]) -> bool {
-    matches!(field(body, b'V'), Some(b"FATAL" | b"PANIC"))
-}
-
-/// Whether an ErrorResponse says that a prepared statement has another result since a table was altered. It fails on
-/// every session that has it, until it is prepared anew.
-fn is_outdated(body: &[u8]) -> bool {
-    field(body, b'C') == Some(b"0A000") && field(body, b'R') == Some(b"RevalidateCachedQuery")
 }

@@ -1,15 +1,15 @@
 //! All pools of the process: starts, changes and ends them as the configuration says. Runs on the pools' own thread.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info};
 
+use super::certificate::Certificate;
 use super::greet::{Acceptor, Listener, bind};
 use super::keeper::{Keeper, Stage};
 use super::reception;
@@ -18,15 +18,27 @@ use crate::connection::Postgres;
 use crate::status::board::Board;
 use crate::supervisor::Requests;
 use crate::supervisor::gate::Gate;
-use crate::target::pool::{ClientTls, Listen, Pool};
+use crate::target::pool::{Auth, ClientTls, Listen, Pool};
 use crate::target::{Target, TargetName};
 
+/// How long it may take to drop what was not gone in time.
+const CUTTING: Duration = Duration::from_millis(500);
+/// A pool that crashed is started again after that long: it may crash at once, and the others share its thread.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
 /// What the manager is told.
-pub enum Order {
-    /// This is the list now. Answered with what is wrong; then nothing has changed.
-    Apply { targets: Vec<Arc<Target>>, answer: oneshot::Sender<Result<(), Vec<String>>> },
+pub enum Told {
+    /// These are the pools now. Answered with what is wrong; then nothing has changed.
+    Apply { pools: Vec<Wanted>, answer: oneshot::Sender<Result<(), Vec<String>>> },
     /// End all of them by then. Answered with the number of clients that were cut off.
     Drain { until: Instant, answer: oneshot::Sender<usize> },
+}
+
+/// A pool that is to be.
+pub struct Wanted {
+    pub target: Arc<Target>,
+    pub pool: Arc<Pool>,
+    pub certificate: Certificate,
 }
 
 /// What every pool works with.
@@ -76,12 +88,12 @@ impl Manager {
     }
 
     /// Until told to drain, or until nobody is left to tell.
-    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+    pub async fn run(mut self, mut orders: mpsc::Receiver<Told>) {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Apply { targets, answer }) => _ = answer.send(self.apply(&targets)),
-                    Some(Order::Drain { until, answer }) => {
+                    Some(Told::Apply { pools, answer }) => _ = answer.send(self.apply(pools)),
+                    Some(Told::Drain { until, answer }) => {
                         let cut = self.drain(until).await;
                         let _ = answer.send(cut);
                         return;
@@ -93,20 +105,20 @@ impl Manager {
         }
     }
 
-    fn apply(&mut self, targets: &[Arc<Target>]) -> Result<(), Vec<String>> {
+    fn apply(&mut self, pools: Vec<Wanted>) -> Result<(), Vec<String>> {
         let mut wrong = Vec::new();
         let mut ready = Vec::new();
-        for target in targets {
-            if let Some(pool) = &target.pool {
-                match self.prepare(target, pool) {
-                    Ok(pool) => ready.push(pool),
-                    Err(message) => wrong.push(format!("the pool of \"{}\": {message}", target.name)),
-                }
+        for pool in pools {
+            let name = pool.target.name.clone();
+            match self.prepare(pool) {
+                Ok(pool) => ready.push(pool),
+                Err(message) => wrong.push(format!("the pool of \"{name}\": {message}")),
             }
         }
         if !wrong.is_empty() {
             return Err(wrong);
         }
+        self.permit(&ready).map_err(|message| vec![message])?;
         let goes_on = |name: &TargetName| ready.iter().any(|pool| pool.terms.target.name == *name);
         let gone: Vec<_> = self.running.extract_if(|name, _| !goes_on(name)).collect();
         for (_, running) in gone {
@@ -119,7 +131,9 @@ impl Manager {
     }
 
     /// The socket and the certificate.
-    fn prepare(&self, target: &Arc<Target>, pool: &Arc<Pool>) -> Result<Ready, String> {
+    fn prepare(&self, wanted: Wanted) -> Result<Ready, String> {
+        let Wanted { target, pool, certificate } = wanted;
+        let certificate = certificate?;
         let known = self.running.values().find(|running| running.terms.borrow().pool.listen == pool.listen);
         let listener = match known {
             Some(running) => Arc::clone(&running.listener),
@@ -134,15 +148,32 @@ impl Manager {
             (_, ClientTls::SelfSigned, _) => {
                 Some(Arc::new(Acceptor::self_signed().map_err(|e| e.to_string())?))
             }
-            (_, ClientTls::Files { cert, key }, _) => {
-                let read =
-                    |path| std::fs::read(path).map_err(|error| format!("{}: {error}", Path::display(path)));
-                let acceptor = Acceptor::from_pem(&read(cert)?, &read(key)?);
-                Some(Arc::new(acceptor.map_err(|error| format!("{}: {error}", cert.display()))?))
-            }
+            (_, ClientTls::Files { .. }, _) => certificate,
         };
-        let terms = Terms { target: Arc::clone(target), pool: Arc::clone(pool), acceptor };
+        let terms = Terms { target, pool, acceptor };
         Ok(Ready { terms: Arc::new(terms), listener })
+    }
+
+    /// Who may connect to the sockets that stay: before anybody is let in by the new terms, and all of it or nothing.
+    fn permit(&self, ready: &[Ready]) -> Result<(), String> {
+        let mut changed: Vec<(&Listener, Auth)> = Vec::new();
+        for Ready { terms, listener } in ready {
+            let same = |running: &&Running| Arc::ptr_eq(&running.listener, listener);
+            let before = self.running.values().find(same).map(|running| running.terms.borrow().pool.auth);
+            let Some(before) = before.filter(|before| *before != terms.pool.auth) else {
+                continue;
+            };
+            if let Err(error) = listener.permit(terms.pool.auth) {
+                for (listener, before) in changed {
+                    // The reload is refused either way, and says why.
+                    let _: std::io::Result<()> = listener.permit(before);
+                }
+                let (name, listen) = (&terms.target.name, &terms.pool.listen);
+                return Err(format!("the pool of \"{name}\": {listen}: {error}"));
+            }
+            changed.push((listener, before));
+        }
+        Ok(())
     }
 
     /// Changes the pool that is there, or starts one in its place.
@@ -159,7 +190,7 @@ impl Manager {
         if let Some(before) = self.running.remove(&name) {
             self.leave(before);
         }
-        self.start(name, pool);
+        self.start(name, pool, Duration::ZERO);
     }
 
     /// Its clients finish their transactions; that may last.
@@ -169,12 +200,17 @@ impl Manager {
         self.leaving.push(pool.stage);
     }
 
-    fn start(&mut self, name: TargetName, pool: Ready) {
+    fn start(&mut self, name: TargetName, pool: Ready, after: Duration) {
         let Ready { terms, listener } = pool;
         info!(target = %name, listen = %terms.pool.listen, mode = terms.pool.mode.as_str(), size = terms.pool.size, "pooling");
         let (terms, told) = watch::channel(terms);
         let (stage, heard) = watch::channel(Stage::Open);
-        let task = self.tasks.spawn(run(self.means.clone(), told, Arc::clone(&listener), heard)).id();
+        let pool = run(self.means.clone(), told, Arc::clone(&listener), heard);
+        let begins = async move {
+            sleep(after).await;
+            pool.await
+        };
+        let task = self.tasks.spawn(begins).id();
         self.names.insert(task, name.clone());
         self.running.insert(name, Running { task, listener, terms, stage });
     }
@@ -195,7 +231,7 @@ impl Manager {
             error!(target = %name, ?failure, "the pool ended by itself and is started again; please report this");
             let pool =
                 Ready { terms: running.terms.borrow().clone(), listener: Arc::clone(&running.listener) };
-            self.start(name, pool);
+            self.start(name, pool, RESTART_AFTER);
         }
     }
 
@@ -218,9 +254,6 @@ impl Manager {
         }
     }
 }
-
-/// How long it may take to drop what was not gone in time.
-const CUTTING: Duration = Duration::from_millis(500);
 
 /// One pool, from its first client to its last. Returns how many were cut off.
 async fn run(

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use super::wire::text;
+
 /// `AuthenticationRequest`'s kinds.
 const OK: i32 = 0;
 const SASL: i32 = 10;
@@ -72,6 +74,26 @@ pub fn error(out: &mut Vec<u8>, words: &Words<'_>) {
                 out.push(field);
                 text_and_nul(out, text);
             }
+        }
+        out.push(0);
+    });
+}
+
+/// A server's ErrorResponse, whose body this is, with another severity.
+pub fn error_again(out: &mut Vec<u8>, mut body: &[u8], severity: Severity) {
+    frame(out, b'E', |out| {
+        while let Some((field, rest)) = body.split_first()
+            && let Some((value, next)) = text(rest)
+        {
+            out.push(*field);
+            match field {
+                b'S' | b'V' => text_and_nul(out, severity.as_str()),
+                _ => {
+                    out.extend_from_slice(value);
+                    out.push(0);
+                }
+            }
+            body = next;
         }
         out.push(0);
     });
@@ -194,6 +216,15 @@ mod tests {
             written(|out| error(out, &words)),
             b"E\0\0\0\x2bSERROR\0VERROR\0C57P03\0Mdown\0Dwhy\0Hwait\0\0"
         );
+    }
+
+    #[test]
+    fn a_servers_error_is_said_again_with_another_severity_and_all_else_as_it_was() {
+        let body = b"SFEHLER\0VERROR\0C22023\0Mnot \xff UTF-8\0\0";
+        let again = written(|out| error_again(out, body, Severity::Fatal));
+        assert_eq!(again, b"E\0\0\0\x27SFATAL\0VFATAL\0C22023\0Mnot \xff UTF-8\0\0");
+        let cut_off = written(|out| error_again(out, &body[..10], Severity::Fatal));
+        assert_eq!(cut_off, b"E\0\0\0\x0cSFATAL\0\0");
     }
 
     #[test]

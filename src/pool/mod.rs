@@ -15,11 +15,13 @@
 //! link/      what passes, what is changed       registry    who is connected, and their keys
 //! statements prepared ones, over sessions       refusal     why there is no session
 //! settings   what follows a client              apology     says so, message by message
-//! keeper     opens, pings, replaces, refuses    wire, message   frames
+//! keeper     opens, pings, replaces, refuses    certificate reads what is shown under TLS
+//! wire, message                                 frames
 //! ```
 
 mod apology;
 mod cancel;
+mod certificate;
 mod client;
 mod dial;
 pub mod greet;
@@ -44,92 +46,123 @@ mod wire;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::Builder;
 use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tracing::error;
 
+use self::certificate::Certificate;
 pub use self::manager::Means;
-use self::manager::{Manager, Order};
+use self::manager::{Manager, Told, Wanted};
+use crate::config::reading::Reading;
 use crate::target::Target;
+use crate::target::pool::Pool;
 
 /// Orders that wait; each is answered before the next is given.
 const ORDERS: usize = 4;
+/// How long the certificate files of all pools may take to be read.
+const READING: Duration = Duration::from_secs(10);
+/// How long the pools' thread may take to answer beyond what it is given.
+const ANSWERING: Duration = Duration::from_secs(2);
 
 /// All pools. Nothing runs until one is configured.
 pub struct Pools {
     means: Means,
-    thread: Option<Thread>,
-}
-
-struct Thread {
-    orders: mpsc::Sender<Order>,
-    handle: JoinHandle<()>,
+    /// To the pools' thread.
+    orders: Option<mpsc::Sender<Told>>,
+    reading: Reading<Vec<Wanted>>,
 }
 
 impl Pools {
     pub fn new(means: Means) -> Self {
-        Pools { means, thread: None }
+        Pools { means, orders: None, reading: Reading::default() }
     }
 
     /// Makes the pools of `targets` the pools there are: unchanged ones keep sessions and clients. On an error, which
     /// says what cannot be listened on or read, nothing has changed.
     pub async fn apply(&mut self, targets: &[Arc<Target>]) -> Result<(), Vec<String>> {
-        let wanted: Vec<_> = targets.iter().filter(|target| target.pool.is_some()).cloned().collect();
-        if wanted.is_empty() && self.thread.is_none() {
+        let wanted = self.wanted(targets).await.map_err(|message| vec![message])?;
+        if wanted.is_empty() && self.orders.is_none() {
             return Ok(());
         }
-        let thread = match &self.thread {
-            Some(thread) => thread,
+        let orders = match &self.orders {
+            Some(orders) => orders,
             None => {
-                let started = Thread::start(self.means.clone())
+                let started = start(self.means.clone())
                     .map_err(|error| vec![format!("the pools' thread cannot be started: {error}")])?;
-                self.thread.insert(started)
+                self.orders.insert(started)
             }
         };
         let (answer, answered) = oneshot::channel();
-        let told = thread.orders.send(Order::Apply { targets: wanted, answer }).await;
-        match (told, answered.await) {
-            (Ok(()), Ok(outcome)) => outcome,
-            _ => Err(vec!["the pools' thread has ended".to_owned()]),
+        let told = async {
+            orders.send(Told::Apply { pools: wanted, answer }).await.ok()?;
+            answered.await.ok()
+        };
+        match timeout(ANSWERING, told).await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(vec!["the pools' thread has ended".to_owned()]),
+            Err(_) => Err(vec![format!("the pools' thread has not answered within {ANSWERING:?}")]),
+        }
+    }
+
+    /// The pools of these targets, with what is in their files.
+    async fn wanted(&mut self, targets: &[Arc<Target>]) -> Result<Vec<Wanted>, String> {
+        let pools: Vec<_> =
+            targets.iter().filter_map(|target| Some((Arc::clone(target), target.pool.clone()?))).collect();
+        if pools.is_empty() {
+            return Ok(Vec::new());
+        }
+        let with_certificate = |(target, pool): (Arc<Target>, Arc<Pool>)| {
+            let certificate: Certificate = certificate::read(&pool.tls);
+            Wanted { target, pool, certificate }
+        };
+        let read = self.reading.run(move || pools.into_iter().map(with_certificate).collect());
+        match timeout(READING, read).await {
+            Ok(Ok(wanted)) => Ok(wanted),
+            Ok(Err(failure)) => Err(format!("reading the pools' certificates failed: {failure}")),
+            Err(_) => Err(format!(
+                "the pools' certificates could not be read within {READING:?}: are they on a disk that hangs?"
+            )),
         }
     }
 
     /// Lets clients finish their transactions, and ends. Returns how many had to be cut off.
     pub async fn drain(self, within: Duration) -> usize {
-        let Some(Thread { orders, handle }) = self.thread else {
+        let Some(orders) = self.orders else {
             return 0;
         };
         let (answer, answered) = oneshot::channel();
         let until = Instant::now() + within;
-        if orders.send(Order::Drain { until, answer }).await.is_err() {
-            return 0;
-        }
-        let cut = answered.await.unwrap_or_default();
-        // It has nothing left to do.
-        drop(handle);
-        cut
+        let told = async {
+            orders.send(Told::Drain { until, answer }).await.ok()?;
+            answered.await.ok()
+        };
+        let Ok(cut) = timeout(within + ANSWERING, told).await else {
+            error!("the pools' thread does not answer, and is not waited for any longer");
+            return 1;
+        };
+        cut.unwrap_or_default()
     }
 }
 
-impl Thread {
-    fn start(means: Means) -> io::Result<Self> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let (orders, told) = mpsc::channel(ORDERS);
-        let run = move || {
-            runtime.block_on(Manager::new(means).run(told));
-            // A resolver that hangs must not keep the process.
-            runtime.shutdown_background();
-        };
-        let handle = Builder::new().name("pools".to_owned()).spawn(run)?;
-        Ok(Thread { orders, handle })
-    }
+/// Starts the thread of all pools. It ends once it has drained, or when its orders' sender is gone.
+fn start(means: Means) -> io::Result<mpsc::Sender<Told>> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let (orders, told) = mpsc::channel(ORDERS);
+    let run = move || {
+        runtime.block_on(Manager::new(means).run(told));
+        // A resolver that hangs must not keep the process.
+        runtime.shutdown_background();
+    };
+    Builder::new().name("pools".to_owned()).spawn(run)?;
+    Ok(orders)
 }
 
 impl fmt::Debug for Pools {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pools").field("running", &self.thread.is_some()).finish_non_exhaustive()
+        f.debug_struct("Pools").field("running", &self.orders.is_some()).finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::status::pool::{ClientState, PoolStatus, ServerState};
 
-/// How many places are held, and who is told when one is given back.
+/// How many places are held, and who is told when one is given back; by default, nobody.
 #[derive(Debug, Default)]
 pub struct Places {
     held: AtomicUsize,

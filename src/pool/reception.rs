@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::client::serve;
 use super::greet::{self, Listener};
@@ -33,14 +33,15 @@ pub async fn run(shared: Arc<Shared>, listener: Arc<Listener>, mut stage: watch:
         tokio::select! {
             biased;
             () = leaving => break,
-            Some(_) = clients.join_next(), if !clients.is_empty() => {}
-            Some(_) = refused.join_next(), if !refused.is_empty() => {}
+            Some(ended) = clients.join_next(), if !clients.is_empty() => tell_crash(&shared, ended),
+            Some(ended) = refused.join_next(), if !refused.is_empty() => tell_crash(&shared, ended),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     failing = false;
-                    if shared.clients.held() < shared.terms().pool.max_clients as usize {
+                    let terms = shared.terms();
+                    if shared.clients.held() < terms.pool.max_clients as usize {
                         let seat = Seat::take(&shared.clients, &shared.status);
-                        clients.spawn(serve(Arc::clone(&shared), stream, seat, peer, stage.clone()));
+                        clients.spawn(serve(Arc::clone(&shared), terms, stream, seat, peer, stage.clone()));
                     } else if refused.len() < TOLD_AT_ONCE {
                         debug!(target = %shared.name, peer, "one client too many");
                         refused.spawn(refuse(Arc::clone(&shared), stream));
@@ -58,7 +59,11 @@ pub async fn run(shared: Arc<Shared>, listener: Arc<Listener>, mut stage: watch:
     }
     drop(listener);
     let over = async { _ = stage.wait_for(|stage| *stage == Stage::Over).await };
-    let gone = async { while clients.join_next().await.is_some() {} };
+    let gone = async {
+        while let Some(ended) = clients.join_next().await {
+            tell_crash(&shared, ended);
+        }
+    };
     tokio::select! {
         () = gone => {}
         () = over => {}
@@ -66,6 +71,12 @@ pub async fn run(shared: Arc<Shared>, listener: Arc<Listener>, mut stage: watch:
     let cut = clients.len();
     clients.shutdown().await;
     cut
+}
+
+fn tell_crash(shared: &Shared, ended: Result<(), JoinError>) {
+    if let Err(failure) = ended {
+        error!(target = %shared.name, %failure, "a client's task has crashed; please report this");
+    }
 }
 
 /// Says so, under TLS if the client wants that. A cancel request takes nobody's place.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::message::{self, Severity, Words};
-use super::wire::put;
 use crate::reason::Reason;
 use crate::status::pool::CheckoutFailure;
 use crate::status::{Attempt, Because, Line, TargetStatus};
@@ -16,18 +15,9 @@ use crate::status::{Attempt, Because, Line, TargetStatus};
 pub struct Refusal {
     /// `None` where the client itself is the matter.
     pub why: Option<CheckoutFailure>,
-    error: Error,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Error {
-    Ours {
-        sqlstate: &'static str,
-        message: String,
-        hint: Cow<'static, str>,
-    },
-    /// The body of an ErrorResponse.
-    Servers(Vec<u8>),
+    sqlstate: &'static str,
+    message: String,
+    hint: Cow<'static, str>,
 }
 
 /// When a client that waits can hope for a session.
@@ -98,34 +88,24 @@ impl Refusal {
         Self::ours(None, "57014", "canceling statement due to user request".to_owned(), hint)
     }
 
-    /// The server does not take the settings that the client came with.
-    pub fn settings(body: Vec<u8>) -> Self {
-        Refusal { why: None, error: Error::Servers(body) }
-    }
-
     fn ours(
         why: Option<CheckoutFailure>,
         sqlstate: &'static str,
         message: String,
         hint: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Refusal { why, error: Error::Ours { sqlstate, message, hint: hint.into() } }
+        Refusal { why, sqlstate, message, hint: hint.into() }
     }
 
     /// As an ErrorResponse.
     pub fn write(&self, out: &mut Vec<u8>, severity: Severity) {
-        match &self.error {
-            Error::Ours { sqlstate, message, hint } => {
-                let words = Words {
-                    severity,
-                    sqlstate,
-                    message: Cow::Borrowed(message),
-                    detail: None,
-                    hint: Some(Cow::Borrowed(hint)),
-                };
-                message::error(out, &words);
-            }
-            Error::Servers(body) => put(out, b'E', &[body]),
-        }
+        let words = Words {
+            severity,
+            sqlstate: self.sqlstate,
+            message: Cow::Borrowed(&self.message),
+            detail: None,
+            hint: Some(Cow::Borrowed(&self.hint)),
+        };
+        message::error(out, &words);
     }
 }

@@ -17,6 +17,9 @@ use super::server::Backend;
 /// Protocol 3.0's keys have 4 bytes; 3.2 has up to 256, and PostgreSQL itself uses 32.
 const SHORT: usize = 4;
 const LONG: usize = 32;
+/// Each cancel request is a connection of its own to the server, past the guard. One may have come before the query that
+/// it is meant for, so that a second one is sent beside it; a third has nothing to add.
+const CANCELS: usize = 2;
 
 /// All clients of a pool.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ pub struct Entry {
 }
 
 /// What a client's task is told from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
     GoOn,
     /// Leave at the end of the transaction.
@@ -56,6 +59,14 @@ pub enum Order {
 pub struct Registered {
     pub entry: Arc<Entry>,
     registry: Arc<Registry>,
+}
+
+impl Order {
+    /// The one that is kept as that number.
+    fn of(number: u8) -> Self {
+        let all = [Order::GoOn, Order::Leave];
+        all.into_iter().find(|order| *order as u8 == number).unwrap_or(Order::Cut)
+    }
 }
 
 impl Registry {
@@ -83,8 +94,8 @@ impl Registry {
         Some(Registered { entry, registry: Arc::clone(self) })
     }
 
-    /// The session of the client whose key this is, if it has one. Nobody else can be told to use it while the returned
-    /// request is under way.
+    /// The session of the client whose key this is, if it has one and is not cancelled already. Nobody else can be told
+    /// to use it while the returned request is under way.
     pub fn cancel(&self, key: &CancelKey) -> Option<Cancelling> {
         let entry = self.clients().get(&key.process_id).cloned()?;
         if entry.secret.len() != key.secret.len() || !memcmp::eq(&entry.secret, &key.secret) {
@@ -95,7 +106,7 @@ impl Registry {
             entry.cancelled.store(true, Ordering::Release);
             entry.waker.wake();
         }
-        holds.as_ref().map(Cancelling::new)
+        holds.as_ref().filter(|backend| backend.cancels() < CANCELS).map(Cancelling::new)
     }
 
     /// Tells all clients to leave.
@@ -114,23 +125,14 @@ impl Registry {
             let since = entry.silent_since.load(Ordering::Relaxed);
             since != 0 && since < limit
         });
-        silent.map(|entry| entry.tell(Order::Cut)).count()
+        silent.filter(|entry| entry.tell(Order::Cut)).count()
     }
 
-    /// Tells the sessions in clients' hands that they are to be closed afterwards.
-    pub fn retire_where(&self, fits: impl Fn(&Backend) -> bool) {
-        for entry in self.clients().values() {
-            if let Some(backend) = entry.holds().as_ref().filter(|backend| fits(backend)) {
-                backend.retired.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Tells one of them.
+    /// Tells one of the sessions in clients' hands that it is to be closed afterwards.
     pub fn retire_one(&self, fits: impl Fn(&Backend) -> bool) {
         for entry in self.clients().values() {
             if let Some(backend) = entry.holds().as_ref().filter(|backend| fits(backend)) {
-                return backend.retired.store(true, Ordering::Relaxed);
+                return backend.retire();
             }
         }
     }
@@ -189,16 +191,14 @@ impl Entry {
     /// What it was told last; its task is woken when that changes.
     pub fn order(&self, cx: &Context<'_>) -> Order {
         self.waker.register(cx.waker());
-        match self.order.load(Ordering::Acquire) {
-            0 => Order::GoOn,
-            1 => Order::Leave,
-            _ => Order::Cut,
-        }
+        Order::of(self.order.load(Ordering::Acquire))
     }
 
-    fn tell(&self, order: Order) {
-        self.order.fetch_max(order as u8, Ordering::AcqRel);
+    /// Whether that is news to it: what it was told before counts on where it asks for more.
+    fn tell(&self, order: Order) -> bool {
+        let before = self.order.fetch_max(order as u8, Ordering::AcqRel);
         self.waker.wake();
+        Order::of(before) < order
     }
 
     fn holds(&self) -> MutexGuard<'_, Option<Arc<Backend>>> {

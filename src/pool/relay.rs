@@ -26,12 +26,14 @@ const CHUNK: usize = 1 << 16;
 /// How it ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// The session is free, and the client has all its answers.
+    /// The session is free; what the client has not read yet is kept for it.
     Free,
     /// The client said goodbye, hung up, or sent what no client may send.
     ClientGone(Option<Violation>),
     /// The server hung up, or sent what no server may send.
     ServerGone(Option<Violation>),
+    /// The session has gone back to its own settings; it stays the client's.
+    Reset,
     /// The server hangs and was given up.
     Cut,
 }
@@ -46,6 +48,8 @@ pub struct Relay<'a> {
     pub statements: &'a mut ClientStatements,
     /// The client's settings, as the server reports them.
     pub settings: &'a mut Settings,
+    /// As the client came with them.
+    pub asked_for: &'a Settings,
     /// The session is the client's until it leaves.
     pub for_good: bool,
     /// What the client has sent already.
@@ -54,8 +58,10 @@ pub struct Relay<'a> {
     pub to_server: Vec<u8>,
     /// When the server began to owe an answer.
     pub asked: Option<Instant>,
-    /// The server has ended: the client still gets what it said before.
+    /// The server has ended.
     pub over: bool,
+    /// The session has lost the client's settings.
+    pub reset: bool,
 }
 
 struct Scratch {
@@ -110,26 +116,25 @@ impl Relay<'_> {
                     Poll::Pending => {}
                 }
             }
-            if self.to_client.is_empty() {
-                if self.over {
-                    return Poll::Ready(Ended::ServerGone(None));
-                }
-                if let Poll::Ready(bytes) = poll_in(&mut self.server.stream, &mut scratch.read, cx) {
-                    moved = true;
-                    match bytes {
-                        Ok(0) | Err(_) => self.over = true,
-                        Ok(n) => {
-                            if let Some(ended) = self.server_said(cx, &scratch.read[..n], &mut scratch.edited)
-                            {
-                                return Poll::Ready(ended);
-                            }
+            if self.over {
+                return Poll::Ready(Ended::ServerGone(None));
+            }
+            if self.to_client.is_empty()
+                && let Poll::Ready(bytes) = poll_in(&mut self.server.stream, &mut scratch.read, cx)
+            {
+                moved = true;
+                match bytes {
+                    Ok(0) | Err(_) => self.over = true,
+                    Ok(n) => {
+                        if let Some(ended) = self.server_said(cx, &scratch.read[..n], &mut scratch.edited) {
+                            return Poll::Ready(ended);
                         }
                     }
                 }
             }
             // A client that reads slowly keeps its answers waiting, not the session.
             if self.is_free() {
-                return Poll::Ready(Ended::Free);
+                return Poll::Ready(if self.for_good { Ended::Reset } else { Ended::Free });
             }
             if self.to_server.is_empty()
                 && !self.over
@@ -152,13 +157,16 @@ impl Relay<'_> {
     }
 
     fn is_free(&self) -> bool {
-        !self.for_good && self.link.is_free() && self.to_server.is_empty()
+        let done = !self.for_good || self.reset;
+        done && self.link.is_free() && self.to_server.is_empty()
     }
 
     fn client_said(&mut self, cx: &mut Context<'_>, chunk: &[u8], edited: &mut Vec<u8>) -> Option<Ended> {
         edited.clear();
+        let settings = self.settings.meaning();
         let passed = self.shared.with_catalog(|catalog| {
-            let desk = &mut Desk { catalog, client: self.statements, server: &mut self.server.statements };
+            let desk =
+                &mut Desk { catalog, client: self.statements, server: &mut self.server.statements, settings };
             self.link.client_said(chunk, edited, desk)
         });
         let (how, asked) = match passed {
@@ -182,20 +190,30 @@ impl Relay<'_> {
 
     fn server_said(&mut self, cx: &mut Context<'_>, chunk: &[u8], edited: &mut Vec<u8>) -> Option<Ended> {
         edited.clear();
-        let (settings, on_server) = (&mut *self.settings, &mut self.server.settings);
-        let mut reported = false;
+        let settings = self.settings.meaning();
+        let (own, asked, on_server) = (&mut *self.settings, self.asked_for, &mut self.server.settings);
         let passed = self.shared.with_catalog(|catalog| {
-            let desk = &mut Desk { catalog, client: self.statements, server: &mut self.server.statements };
-            self.link.server_said(chunk, edited, desk, |name, value| {
-                reported |= on_server.report(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
+            let desk =
+                &mut Desk { catalog, client: self.statements, server: &mut self.server.statements, settings };
+            self.link.server_said(chunk, edited, desk, |name, value, resetting| {
+                let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+                on_server.report(&name, &value);
+                // A client's own defaults are those that it came with.
+                let told = asked.get(&name).filter(|told| resetting && *told != value);
+                own.report(&name, told.unwrap_or(&value));
+                told.map(|told| told.as_bytes().to_vec())
             })
         });
         let how = match passed {
             Ok(how) => how,
             Err(violation) => return Some(Ended::ServerGone(Some(violation))),
         };
-        if reported {
-            *settings = on_server.clone();
+        if self.link.was_reset() {
+            self.server.was_reset();
+            self.reset = true;
+        }
+        if self.link.is_stale() {
+            self.server.backend.retire();
         }
         let now = Instant::now();
         self.server.heard = now;

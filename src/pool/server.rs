@@ -18,7 +18,7 @@ use super::settings::Settings;
 use super::statements::ServerStatements;
 use super::wire::{Frame, field, put, text};
 use crate::connection::{Raw, Stream, Way};
-use crate::target::Target;
+use crate::target::{Endpoint, Target};
 
 /// A goodbye is a courtesy: no server may keep us longer with it.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -50,10 +50,12 @@ pub struct Backend {
     pub way: Way,
     /// As it was configured when it was opened.
     pub target: Arc<Target>,
+    /// As the target's files had it then.
+    pub endpoint: Arc<Endpoint>,
     /// When it is to be replaced.
     due: Option<Instant>,
     /// To be closed as soon as no client has it.
-    pub retired: AtomicBool,
+    retired: AtomicBool,
     /// Cancel requests under way: until they have ended, no other client may have it.
     cancels: AtomicUsize,
     cancelled: Notify,
@@ -70,7 +72,13 @@ pub struct Said {
 
 impl Server {
     /// Takes over a session that has just logged in.
-    pub fn new(raw: Raw, target: Arc<Target>, due: Option<Instant>, place: Place) -> Self {
+    pub fn new(
+        raw: Raw,
+        target: Arc<Target>,
+        endpoint: Arc<Endpoint>,
+        due: Option<Instant>,
+        place: Place,
+    ) -> Self {
         let Raw { stream, process_id, secret_key, parameters, way } = raw;
         let now = Instant::now();
         let base = Settings::tracked(&parameters);
@@ -81,6 +89,7 @@ impl Server {
                 secret_key,
                 way,
                 target,
+                endpoint,
                 due,
                 retired: AtomicBool::new(false),
                 cancels: AtomicUsize::new(0),
@@ -115,12 +124,17 @@ impl Server {
         self.stream.flush().await
     }
 
+    /// A client has taken the session back to its own settings.
+    pub fn was_reset(&mut self) {
+        self.settings.doubt_all_but(&self.base);
+    }
+
     /// Back to how it was opened.
     pub async fn discard_all(&mut self) -> io::Result<Said> {
         let said = self.run("DISCARD ALL").await?;
         if said.error.is_none() {
             self.statements.clear();
-            self.settings = self.base.clone();
+            self.settings.keep_only(&self.base);
         }
         Ok(said)
     }
@@ -251,6 +265,10 @@ impl Backend {
         self.retired.load(Ordering::Relaxed)
     }
 
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
     /// A cancel request is on its way to it.
     pub fn cancel_begins(&self) {
         self.cancels.fetch_add(1, Ordering::AcqRel);
@@ -262,7 +280,12 @@ impl Backend {
     }
 
     pub fn is_being_cancelled(&self) -> bool {
-        self.cancels.load(Ordering::Acquire) > 0
+        self.cancels() > 0
+    }
+
+    /// How many cancel requests are on their way to it.
+    pub fn cancels(&self) -> usize {
+        self.cancels.load(Ordering::Acquire)
     }
 
     /// Waits until no cancel request is under way.

@@ -13,7 +13,7 @@ use super::keeper::Chore;
 use super::place::Places;
 use super::refusal::{Prospect, Refusal};
 use super::registry::Registry;
-use super::server::{Parameters, Server};
+use super::server::{Backend, Parameters, Server};
 use super::statements::Catalog;
 use super::stock::Stock;
 use crate::connection::{Connector, Postgres, Prepared, Stream};
@@ -22,7 +22,7 @@ use crate::status::TargetStatus;
 use crate::status::board::Slot;
 use crate::status::pool::PoolStatus;
 use crate::target::pool::{Auth, Pool};
-use crate::target::{IdlePolicy, Secret, Target, TargetName};
+use crate::target::{Endpoint, IdlePolicy, Target, TargetName};
 
 /// How long what was read of a target's files counts, for clients that log in.
 const FRESH: Duration = Duration::from_secs(1);
@@ -66,11 +66,10 @@ pub struct Terms {
 pub struct Identity {
     pub auth: Auth,
     pub acceptor: Option<Arc<Acceptor>>,
-    pub user: String,
-    pub database: String,
+    /// User and database.
+    pub endpoint: Arc<Endpoint>,
     pub verifier: Option<Arc<Verifier>>,
     pub demand_tls: bool,
-    password: Option<Secret>,
     /// Read for these.
     terms: Arc<Terms>,
 }
@@ -92,7 +91,8 @@ impl Shared {
             status,
             stock: Stock::new(Arc::clone(&nudge)),
             sessions: Places::new(Arc::clone(&nudge)),
-            clients: Places::new(Arc::clone(&nudge)),
+            // The keeper has nothing to do when one leaves.
+            clients: Arc::default(),
             registry: Registry::new(),
             connector,
             nudge,
@@ -109,6 +109,11 @@ impl Shared {
 
     pub fn terms(&self) -> Arc<Terms> {
         Arc::clone(&self.terms.borrow())
+    }
+
+    /// How long a client that comes now waits for a session.
+    pub fn wait_timeout(&self) -> Duration {
+        self.terms.borrow().pool.wait_timeout
     }
 
     pub fn with_catalog<T>(&self, f: impl FnOnce(&mut Catalog) -> T) -> T {
@@ -131,13 +136,26 @@ impl Shared {
 
     /// A session that is ready for the next client.
     pub fn give_back(&self, server: Server) {
-        if server.backend.is_retired() || self.is_leaving() {
+        if server.backend.is_retired() || self.is_leaving() || self.is_stranger(&server.backend) {
             self.chore(Chore::Close(server));
         } else if server.backend.is_being_cancelled() {
             self.chore(Chore::wash(server));
         } else if let Some(ended) = self.stock.put(server) {
             self.chore(Chore::Close(ended));
         }
+    }
+
+    /// Whether it leads elsewhere than the configuration says now, or than the file says that the configuration names.
+    pub fn is_stranger(&self, backend: &Backend) -> bool {
+        let terms = self.terms.borrow();
+        if !Arc::ptr_eq(&backend.target, &terms.target) && !backend.target.is_same_place(&terms.target) {
+            return true;
+        }
+        held(&self.identity).as_ref().is_some_and(|(_, identity)| {
+            Arc::ptr_eq(&identity.terms, &terms)
+                && !Arc::ptr_eq(&identity.endpoint, &backend.endpoint)
+                && !identity.endpoint.is_same_place(&backend.endpoint)
+        })
     }
 
     /// Whether it must be asked before a client may have it.
@@ -152,6 +170,13 @@ impl Shared {
             IdlePolicy::LetSleep => QUIET,
         };
         heard.elapsed() > quiet
+    }
+
+    /// One that was in doubt gave no answer: the others that are have likely gone the same way, and a new session is had
+    /// sooner than each of them is asked.
+    pub fn close_doubtful(&self) {
+        let doubtful = self.stock.take_where(|server| self.is_doubtful(server));
+        doubtful.into_iter().for_each(|server| self.chore(Chore::Close(server)));
     }
 
     pub fn in_trouble(&self, at: Instant) {
@@ -188,6 +213,12 @@ impl Shared {
         })?
     }
 
+    /// Why a client is not waited with any longer, whom no session has answered.
+    pub fn too_late(&self, waited: Duration) -> Refusal {
+        let reason = self.with_target(TargetStatus::reason).flatten();
+        Refusal::down(self.name.as_str(), reason, false, waited)
+    }
+
     /// Asks the server to cancel what the client with that key has under way. Who asked takes the end of its stream for
     /// the sign that this is done.
     pub fn cancel(&self, key: &CancelKey, asked: Stream) {
@@ -196,18 +227,17 @@ impl Shared {
         }
     }
 
-    /// Who a client must be, as the target's files have it now; as they had it last while they can't be read.
-    pub async fn host(&self) -> Result<Arc<Identity>, Facts> {
-        let terms = self.terms();
-        let known = held(&self.identity).clone();
+    /// Who a client that came under these terms must be, as the target's files have it now; as they had it last while
+    /// they can't be read.
+    pub async fn host(&self, terms: &Arc<Terms>) -> Result<Arc<Identity>, Facts> {
+        let known = held(&self.identity).clone().filter(|(_, identity)| Arc::ptr_eq(&identity.terms, terms));
         if let Some((read, identity)) = &known
-            && Arc::ptr_eq(&identity.terms, &terms)
             && (!terms.target.has_files() || read.elapsed() < FRESH)
         {
             return Ok(Arc::clone(identity));
         }
         match self.connector.prepare(Arc::clone(&terms.target)).await {
-            Ok(prepared) => Ok(self.learn(&terms, &prepared)),
+            Ok(prepared) => Ok(self.learn(terms, &prepared)),
             Err(facts) => known.map(|(_, identity)| identity).ok_or(facts),
         }
     }
@@ -217,17 +247,15 @@ impl Shared {
         let endpoint = &prepared.endpoint;
         let mut known = held(&self.identity);
         let verifier = match &*known {
-            Some((_, known)) if known.password == endpoint.password => known.verifier.clone(),
+            Some((_, known)) if known.endpoint.password == endpoint.password => known.verifier.clone(),
             _ => endpoint.password.as_ref().and_then(|password| Verifier::new(password).ok()).map(Arc::new),
         };
         let identity = Arc::new(Identity {
             auth: terms.pool.auth,
             acceptor: terms.acceptor.clone(),
-            user: endpoint.user.clone(),
-            database: endpoint.database.clone(),
+            endpoint: Arc::clone(endpoint),
             verifier,
             demand_tls: !terms.pool.listen.is_local(),
-            password: endpoint.password.clone(),
             terms: Arc::clone(terms),
         });
         *known = Some((Instant::now(), Arc::clone(&identity)));

@@ -13,33 +13,50 @@ use super::wire::Violation;
 
 /// So many statements one session keeps; the longest unused goes first. PgBouncer's default as well.
 pub const PER_SERVER: usize = 200;
-/// So many names one client may have: a client that never closes any would fill our memory.
+/// So many names one client may have, and so many bytes behind them: a client that never closes any would fill our memory.
 const PER_CLIENT: usize = 10_000;
-/// So many statements that no client has any more are still remembered: the next client prepares the same ones.
+const PER_CLIENT_BYTES: usize = 64 << 20;
+/// So many statements that no client has any more are still remembered, and so many bytes of them: the next client
+/// prepares the same ones.
 const UNUSED: usize = 2_000;
+const UNUSED_BYTES: usize = 16 << 20;
 
-/// A statement's text and the types of its parameters, as Parse has them.
+/// A statement's text and the types of its parameters, as Parse has them, under certain settings.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Statement {
     pub id: u64,
-    /// The query and its NUL, then the types.
-    pub body: Box<[u8]>,
+    key: Box<[u8]>,
 }
 
 /// All statements of a pool, each once.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    known: HashSet<ByBody>,
+    known: HashSet<ByKey>,
     last_id: u64,
-    /// When the unused ones are counted next.
-    sweep_at: usize,
+    /// How many of them, and how many bytes, there may be before the unused ones are looked for.
+    sweep_at: (usize, usize),
+    bytes: usize,
 }
 
 /// What one client calls its statements.
 #[derive(Debug, Default)]
-pub struct ClientStatements(HashMap<Box<[u8]>, Arc<Statement>>);
+pub struct ClientStatements {
+    named: HashMap<Box<[u8]>, Named>,
+    bytes: usize,
+    clock: u64,
+    /// What its last Parse without a name said; empty where there is none.
+    unnamed: Vec<u8>,
+}
 
-/// Which statements a session has, and when each was last used.
+/// A statement under a client's name.
+#[derive(Debug, Clone)]
+pub struct Named {
+    pub statement: Arc<Statement>,
+    /// Which of the client's namings it was: later ones have greater numbers.
+    pub stamp: u64,
+}
+
+/// Which statements a session has, as its answers have told, and when each was last used.
 #[derive(Debug, Default)]
 pub struct ServerStatements {
     used: HashMap<u64, u64>,
@@ -47,9 +64,14 @@ pub struct ServerStatements {
 }
 
 #[derive(Debug)]
-struct ByBody(Arc<Statement>);
+struct ByKey(Arc<Statement>);
 
 impl Statement {
+    /// The query and its NUL, then the types.
+    pub fn body(&self) -> &[u8] {
+        &self.key[size_of::<u64>()..]
+    }
+
     /// Its name on every server, with its NUL.
     pub fn server_name(&self) -> Vec<u8> {
         server_name(self.id)
@@ -61,66 +83,118 @@ pub fn server_name(id: u64) -> Vec<u8> {
     format!("pgtether_{id}\0").into_bytes()
 }
 
+/// A server understands literals as the settings of the moment say: the same text under other ones is another statement.
+fn key(body: &[u8], settings: u64) -> Vec<u8> {
+    [&settings.to_ne_bytes(), body].concat()
+}
+
 impl Catalog {
-    /// The statement with that text.
-    pub fn intern(&mut self, body: &[u8]) -> Arc<Statement> {
-        if let Some(known) = self.known.get(body) {
+    /// The statement with that text, under settings that are told apart by that number.
+    pub fn intern(&mut self, body: &[u8], settings: u64) -> Arc<Statement> {
+        let key = key(body, settings);
+        if let Some(known) = self.known.get(&*key) {
             return Arc::clone(&known.0);
         }
-        if self.known.len() >= self.sweep_at {
+        if self.known.len() >= self.sweep_at.0 || self.bytes >= self.sweep_at.1 {
             self.sweep();
         }
         self.last_id += 1;
-        let statement = Arc::new(Statement { id: self.last_id, body: body.into() });
-        self.known.insert(ByBody(Arc::clone(&statement)));
+        self.bytes += key.len();
+        let statement = Arc::new(Statement { id: self.last_id, key: key.into() });
+        self.known.insert(ByKey(Arc::clone(&statement)));
         statement
+    }
+
+    /// The same statement under these settings.
+    pub fn under(&mut self, statement: &Arc<Statement>, settings: u64) -> Arc<Statement> {
+        match statement.key.starts_with(&settings.to_ne_bytes()) {
+            true => Arc::clone(statement),
+            false => self.intern(statement.body(), settings),
+        }
     }
 
     /// Who prepares the same text from now on gets another statement, with a name that no session knows.
     pub fn forget(&mut self, statement: &Statement) {
-        if self.known.get(&*statement.body).is_some_and(|known| known.0.id == statement.id) {
-            self.known.remove(&*statement.body);
+        if self.known.get(&*statement.key).is_some_and(|known| known.0.id == statement.id) {
+            self.known.remove(&*statement.key);
+            self.bytes -= statement.key.len();
         }
     }
 
     /// Forgets what nobody uses, down to half of what may be kept of it; not looked at again until it has grown.
     fn sweep(&mut self) {
-        let in_use = self.known.iter().filter(|s| Arc::strong_count(&s.0) > 1).count();
-        let mut spare = UNUSED / 2;
-        self.known.retain(|statement| {
-            let used = Arc::strong_count(&statement.0) > 1;
-            spare = spare.saturating_sub(usize::from(!used));
-            used || spare > 0
+        let (mut spare, mut spare_bytes) = (UNUSED / 2, UNUSED_BYTES / 2);
+        let (mut count, mut bytes) = (0, 0);
+        self.known.retain(|ByKey(statement)| {
+            let used = Arc::strong_count(statement) > 1;
+            let size = statement.key.len();
+            let kept = used || (spare > 0 && spare_bytes >= size);
+            if kept && !used {
+                spare -= 1;
+                spare_bytes -= size;
+            }
+            count += usize::from(used);
+            bytes += if kept { size } else { 0 };
+            kept
         });
-        self.sweep_at = in_use + UNUSED;
+        self.bytes = bytes;
+        self.sweep_at = (count + UNUSED, bytes + UNUSED_BYTES / 2);
     }
 }
 
 impl ClientStatements {
-    pub fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
-        self.0.get(name)
+    pub fn get(&self, name: &[u8]) -> Option<&Named> {
+        self.named.get(name)
     }
 
-    pub fn insert(&mut self, name: &[u8], statement: Arc<Statement>) -> Result<(), Violation> {
-        if self.0.len() >= PER_CLIENT {
+    /// Gives the name to the statement. Returns the naming's stamp.
+    pub fn insert(&mut self, name: &[u8], statement: Arc<Statement>) -> Result<u64, Violation> {
+        self.remove(name);
+        self.bytes += name.len() + statement.key.len();
+        if self.named.len() >= PER_CLIENT || self.bytes > PER_CLIENT_BYTES {
             return Err(Violation {
                 sqlstate: "54000",
-                message: format!(
-                    "more than {PER_CLIENT} prepared statements: close those that are not needed"
-                )
-                .into(),
+                message: "too many prepared statements on one connection: close those that are not needed"
+                    .into(),
             });
         }
-        self.0.insert(name.into(), statement);
-        Ok(())
+        self.clock += 1;
+        self.named.insert(name.into(), Named { statement, stamp: self.clock });
+        Ok(self.clock)
     }
 
     pub fn remove(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
-        self.0.remove(name)
+        let Named { statement, .. } = self.named.remove(name)?;
+        self.bytes -= name.len() + statement.key.len();
+        Some(statement)
     }
 
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// Takes the name back, if it is still that naming's.
+    pub fn take_back(&mut self, name: &[u8], stamp: u64) {
+        if self.get(name).is_some_and(|named| named.stamp == stamp) {
+            self.remove(name);
+        }
+    }
+
+    /// Forgets what was named before that naming.
+    pub fn clear_before(&mut self, stamp: u64) {
+        let bytes = &mut self.bytes;
+        self.named.retain(|name, named| {
+            let stays = named.stamp >= stamp;
+            *bytes -= if stays { 0 } else { name.len() + named.statement.key.len() };
+            stays
+        });
+    }
+
+    /// The statement without a name, as Parse has it behind the name.
+    pub fn unnamed(&self) -> Option<&[u8]> {
+        (!self.unnamed.is_empty()).then_some(&self.unnamed)
+    }
+
+    /// There is a new one, or none that is kept.
+    pub fn set_unnamed(&mut self, body: &[u8]) {
+        self.unnamed.clear();
+        self.unnamed.extend_from_slice(body);
     }
 }
 
@@ -132,22 +206,17 @@ impl ServerStatements {
         self.used.get_mut(&id).map(|used| *used = clock).is_some()
     }
 
-    /// The session is told of it. Returns the one that has to go for it.
-    pub fn insert(&mut self, id: u64) -> Option<u64> {
-        let oldest = (self.used.len() >= PER_SERVER)
-            .then(|| self.used.iter().min_by_key(|(_, used)| **used).map(|(id, _)| *id))
-            .flatten();
-        if let Some(oldest) = oldest {
-            self.used.remove(&oldest);
-        }
-        self.restore(id);
-        oldest
-    }
-
-    /// The session has it after all: what should have removed it did not happen.
-    pub fn restore(&mut self, id: u64) {
+    /// The session has it.
+    pub fn insert(&mut self, id: u64) {
         self.clock += 1;
         self.used.insert(id, self.clock);
+    }
+
+    /// Which one is to go for the next, if one must; not one of those that are on their way already.
+    pub fn to_evict(&self, leaving: impl Fn(u64) -> bool) -> Option<u64> {
+        let candidates = || self.used.iter().filter(|(id, _)| !leaving(**id));
+        let full = self.used.len() >= PER_SERVER && candidates().nth(PER_SERVER - 1).is_some();
+        full.then(|| candidates().min_by_key(|(_, used)| **used).map(|(id, _)| *id)).flatten()
     }
 
     pub fn remove(&mut self, id: u64) {
@@ -159,23 +228,23 @@ impl ServerStatements {
     }
 }
 
-impl PartialEq for ByBody {
+impl PartialEq for ByKey {
     fn eq(&self, other: &Self) -> bool {
-        self.0.body == other.0.body
+        self.0.key == other.0.key
     }
 }
 
-impl Eq for ByBody {}
+impl Eq for ByKey {}
 
-impl Hash for ByBody {
+impl Hash for ByKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.body.hash(state);
+        self.0.key.hash(state);
     }
 }
 
-impl Borrow<[u8]> for ByBody {
+impl Borrow<[u8]> for ByKey {
     fn borrow(&self) -> &[u8] {
-        &self.0.body
+        &self.0.key
     }
 }
 
@@ -186,38 +255,73 @@ mod tests {
     #[test]
     fn the_same_text_is_the_same_statement_and_other_types_make_another() {
         let mut catalog = Catalog::default();
-        let one = catalog.intern(b"select $1\0\0\0");
-        assert_eq!(one, catalog.intern(b"select $1\0\0\0"));
-        assert_ne!(one.id, catalog.intern(b"select $1\0\0\x01\0\0\0\x17").id);
+        let one = catalog.intern(b"select $1\0\0\0", 0);
+        assert_eq!(one, catalog.intern(b"select $1\0\0\0", 0));
+        assert_ne!(one.id, catalog.intern(b"select $1\0\0\x01\0\0\0\x17", 0).id);
         assert_eq!(one.server_name(), b"pgtether_1\0");
     }
 
     #[test]
     fn statements_in_use_are_never_forgotten_and_unused_ones_are_bounded() {
         let mut catalog = Catalog::default();
-        let kept = catalog.intern(b"kept\0");
+        let kept = catalog.intern(b"kept\0", 0);
         for i in 0..10 * UNUSED {
-            catalog.intern(format!("unused {i}\0").as_bytes());
+            catalog.intern(format!("unused {i}\0").as_bytes(), 0);
         }
-        assert_eq!(catalog.intern(b"kept\0").id, kept.id);
+        assert_eq!(catalog.intern(b"kept\0", 0).id, kept.id);
         assert!(catalog.known.len() <= 2 * UNUSED, "{} are known", catalog.known.len());
+    }
+
+    #[test]
+    fn other_settings_make_another_statement_of_the_same_text() {
+        let mut catalog = Catalog::default();
+        let here = catalog.intern(b"select '2026-01-01'::timestamptz\0\0\0", 1);
+        let there = catalog.under(&here, 2);
+        assert_ne!(here.id, there.id);
+        assert_eq!(here.body(), there.body());
+        assert_eq!(catalog.under(&there, 1), here);
+    }
+
+    #[test]
+    fn large_statements_that_nobody_uses_are_bounded_by_their_size() {
+        let mut catalog = Catalog::default();
+        for i in 0..100_u32 {
+            catalog.intern(&[&i.to_ne_bytes()[..], &[b'x'; 1 << 20]].concat(), 0);
+        }
+        assert!(catalog.bytes <= 2 * UNUSED_BYTES, "{} bytes are kept", catalog.bytes);
     }
 
     #[test]
     fn a_full_session_gives_up_the_statement_that_was_not_used_for_longest() {
         let mut server = ServerStatements::default();
         for id in 1..=PER_SERVER as u64 {
-            assert_eq!(server.insert(id), None);
+            assert_eq!(server.to_evict(|_| false), None);
+            server.insert(id);
         }
         assert!(server.touch(1));
-        assert_eq!(server.insert(1000), Some(2));
-        assert!(server.touch(1) && !server.touch(2) && server.touch(1000));
+        assert_eq!(server.to_evict(|_| false), Some(2));
+        // One that leaves already makes room.
+        assert_eq!(server.to_evict(|id| id == 2), None);
+    }
+
+    #[test]
+    fn a_name_is_taken_back_only_from_the_naming_that_gave_it() {
+        let (mut client, mut catalog) = (ClientStatements::default(), Catalog::default());
+        let statement = catalog.intern(b"select 1\0\0\0", 0);
+        let first = client.insert(b"a", Arc::clone(&statement)).unwrap();
+        let second = client.insert(b"a", statement).unwrap();
+        client.take_back(b"a", first);
+        assert!(client.get(b"a").is_some());
+        client.clear_before(second);
+        assert!(client.get(b"a").is_some());
+        client.take_back(b"a", second);
+        assert!(client.get(b"a").is_none() && client.bytes == 0);
     }
 
     #[test]
     fn a_client_that_never_closes_its_statements_is_stopped() {
         let (mut client, mut catalog) = (ClientStatements::default(), Catalog::default());
-        let statement = catalog.intern(b"select 1\0\0\0");
+        let statement = catalog.intern(b"select 1\0\0\0", 0);
         for i in 0..PER_CLIENT {
             client.insert(format!("s{i}").as_bytes(), Arc::clone(&statement)).unwrap();
         }

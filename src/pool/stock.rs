@@ -2,7 +2,6 @@
 //! used last goes out first, so that those that are not needed grow idle.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -42,13 +41,6 @@ pub struct Waiter {
     grant: oneshot::Sender<Grant>,
 }
 
-/// A client's end of it. A session that was granted and not taken goes back.
-#[derive(Debug)]
-pub struct Waiting<'a> {
-    stock: &'a Stock,
-    granted: oneshot::Receiver<Grant>,
-}
-
 impl Stock {
     pub fn new(keeper: Arc<Notify>) -> Self {
         Stock { inner: Mutex::default(), keeper }
@@ -69,15 +61,15 @@ impl Stock {
         None
     }
 
-    /// Takes a place in the queue.
-    pub fn wait(&self, since: Instant, deadline: Instant) -> Waiting<'_> {
+    /// Takes a place in the queue. Nothing comes where the pool has ended.
+    pub fn wait(&self, since: Instant, deadline: Instant) -> oneshot::Receiver<Grant> {
         let (grant, granted) = oneshot::channel();
         let mut inner = self.inner();
         inner.waiting.push_back(Waiter { since, deadline, grant });
         if inner.told {
             self.keeper.notify_one();
         }
-        Waiting { stock: self, granted }
+        granted
     }
 
     /// Gives a session to who has waited longest, else puts it aside. Returned where it has ended meanwhile.
@@ -157,21 +149,5 @@ impl Inner {
     fn has_ended(&self, server: &mut Server) -> bool {
         let watcher = self.watcher.as_ref().unwrap_or(Waker::noop());
         server.poll_idle(&mut Context::from_waker(watcher)).is_ready()
-    }
-}
-
-impl Waiting<'_> {
-    /// The session, or why there is none; `None` where the pool has ended.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Grant>> {
-        std::pin::Pin::new(&mut self.granted).poll(cx).map(Result::ok)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.granted.close();
-        if let Ok(Ok(server)) = self.granted.try_recv() {
-            drop(self.stock.put(server));
-        }
     }
 }

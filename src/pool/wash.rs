@@ -56,7 +56,7 @@ async fn finish(shared: &Arc<Shared>, server: &mut Server, left: Left, reset: bo
         }
     };
     // A cancel request that comes late must hit nobody else.
-    let cancelled = server.backend.is_being_cancelled() || matches!(left, Left::Busy { .. });
+    let cancelled = server.backend.is_being_cancelled() || matches!(left, Left::Clean | Left::Busy { .. });
     server.backend.not_being_cancelled().await;
     if in_transaction && server.run("ROLLBACK").await?.status != b'I' {
         return Ok(false);

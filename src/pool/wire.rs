@@ -22,6 +22,11 @@ pub struct Violation {
 }
 
 impl Violation {
+    /// A message of a type that no client sends.
+    pub fn unknown(frame: Frame) -> Self {
+        Self::new(format!("a client sent a message of type 0x{:02x}", frame.tag))
+    }
+
     /// SQLSTATE 08P01.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Violation { sqlstate: "08P01", message: message.into() }
@@ -44,6 +49,11 @@ impl Frame {
             )));
         }
         Ok(Some(Frame { tag, len: len + 1 }))
+    }
+
+    /// Whether its type is one that a client sends once it is let in.
+    pub fn is_clients(self) -> bool {
+        b"QFSPBDCEHdcfX".contains(&self.tag)
     }
 }
 

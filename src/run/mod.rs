@@ -64,6 +64,20 @@ pub struct Setup {
     pub board: Board,
 }
 
+/// Why a run cannot begin.
+#[derive(Debug)]
+pub enum Error {
+    Metrics(prometheus::Error),
+    /// What the pools cannot listen on, or read.
+    Pools(Vec<String>),
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("targets", &self.config.targets.len()).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -75,23 +89,9 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl fmt::Debug for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setup").field("targets", &self.config.targets.len()).finish_non_exhaustive()
-    }
-}
-
-/// Why a run cannot begin.
-#[derive(Debug)]
-pub enum Error {
-    Metrics(prometheus::Error),
-    /// What the pools cannot listen on, or read.
-    Pools(Vec<String>),
-}
-
 /// Runs until told to end, then drains. True where everything ended in its time.
 pub async fn run(setup: Setup) -> Result<bool, Error> {
-    let Setup { config, reread, watch, web, keeper, doors, mut signals, board } = setup;
+    let Setup { config, reread, mut watch, web, keeper, doors, mut signals, board } = setup;
     let started = Moment::now();
     let metrics = Arc::new(ProcessMetrics::new(web.version, started.wall).map_err(Error::Metrics)?);
     let gate = Gate::new(config.fleet);
@@ -112,6 +112,7 @@ pub async fn run(setup: Setup) -> Result<bool, Error> {
         web_config: RwLock::new(keeper.as_ref().map(|_| LastRead::Taken { at: started.wall })),
     });
     announce(&config, &web.rules.get(), &doors);
+    watch.turn_to_others(reload::certificates(&config)).await;
     pools.apply(&config.targets).await.map_err(Error::Pools)?;
     supervisor.apply(&config.targets);
     let app = Arc::new(App::new(board, shared.clone(), metrics.clone(), web, started));

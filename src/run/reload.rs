@@ -4,6 +4,7 @@
 //! the same way, unless somebody asked.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::metrics::ProcessMetrics;
 use crate::pool::Pools;
 use crate::status::Moment;
 use crate::supervisor::Supervisor;
+use crate::target::pool::ClientTls;
 
 /// How long a file may take to be read anew; no target's task is looked after meanwhile.
 const READING: Duration = Duration::from_secs(10);
@@ -98,7 +100,11 @@ impl Reload {
         let read = timeout(READING, async {
             self.watch.about_to_read().await;
             let reread = self.reread.clone();
-            self.reading.run(move || reread()).await
+            let read = self.reading.run(move || reread()).await;
+            if let Ok(Ok(config)) = &read {
+                self.watch.turn_to_others(certificates(config)).await;
+            }
+            read
         })
         .await;
         let at = Moment::now().wall;
@@ -159,6 +165,16 @@ impl Reload {
             }
         }
     }
+}
+
+/// The files of clients' TLS, which are renewed while the configuration that names them stays as it is.
+pub fn certificates(config: &Config) -> Vec<PathBuf> {
+    let tls = config.targets.iter().filter_map(|target| Some(&target.pool.as_ref()?.tls));
+    let files = |tls: &ClientTls| match tls {
+        ClientTls::Files { cert, key } => vec![cert.clone(), key.clone()],
+        ClientTls::SelfSigned | ClientTls::Off => Vec::new(),
+    };
+    tls.flat_map(files).collect()
 }
 
 fn hangs(what: &str) -> String {

@@ -54,6 +54,8 @@ def config_schema() -> dict:
     }.items():
         properties[key] = {"description": what, "allOf": [{"$ref": "#/$defs/secretKey"}]}
     target["properties"] = properties
+    of_pool = {"description": "Certificate and key, from a Secret of type kubernetes.io/tls.", "type": "string", "minLength": 1}
+    properties["pool"]["properties"]["tlsFromSecret"] = of_pool
     return config
 
 

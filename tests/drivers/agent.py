@@ -10,8 +10,8 @@ import os
 import sys
 import time
 import uuid
-from typing import Annotated, TypedDict
 from operator import add
+from typing import Annotated, TypedDict
 
 import psycopg
 from langgraph.checkpoint.base import empty_checkpoint
@@ -38,7 +38,8 @@ def graph(saver):
 
 def by_hand(saver):
     """What a framework of one's own does with the saver: put, get, list."""
-    config = {"configurable": {"thread_id": str(uuid.uuid4()), "checkpoint_ns": ""}}
+    thread = {"configurable": {"thread_id": str(uuid.uuid4())}}
+    config = {"configurable": {**thread["configurable"], "checkpoint_ns": ""}}
     ids = []
     for step in range(3):
         checkpoint = empty_checkpoint()
@@ -47,10 +48,10 @@ def by_hand(saver):
         config = saver.put(config, checkpoint, {"source": "loop", "step": step}, checkpoint["channel_versions"])
         saver.put_writes(config, [("step", step)], task_id=str(uuid.uuid4()))
         ids.append(checkpoint["id"])
-    newest = saver.get_tuple({"configurable": {"thread_id": config["configurable"]["thread_id"]}})
+    newest = saver.get_tuple(thread)
     assert newest.checkpoint["id"] == ids[-1], newest
     assert newest.checkpoint["channel_values"]["step"] == 2, newest
-    listed = [t.checkpoint["id"] for t in saver.list({"configurable": {"thread_id": config["configurable"]["thread_id"]}})]
+    listed = [found.checkpoint["id"] for found in saver.list(thread)]
     assert listed == ids[::-1], (listed, ids)
 
 

@@ -202,6 +202,24 @@ async def settings_of_the_startup_hold():
 
 
 @use
+async def settings_of_the_startup_outlive_the_reset_of_its_pool():
+    settings = {"application_name": "apg", "timezone": "Asia/Tokyo", "work_mem": "7MB", "search_path": "apg, public"}
+    async with connected() as other:
+        await other.execute("CREATE SCHEMA IF NOT EXISTS apg")
+        unset = [await other.fetchval(f"SHOW {name}") for name in settings]
+        async with asyncpg.create_pool(URL, min_size=1, max_size=2, server_settings=settings) as pool:
+            for _ in range(6):
+                # What it sets is undone when the connection comes back, by RESET ALL.
+                async with pool.acquire() as c:
+                    seen = [await c.fetchval(f"SHOW {name}") for name in settings]
+                    same(seen, list(settings.values()), "its own")
+                    await c.execute("SET application_name = 'changed'")
+                    same(await c.fetchval("SHOW application_name"), "changed")
+                seen = [await other.fetchval(f"SHOW {name}") for name in settings]
+                same(seen, unset, "another client's")
+
+
+@use
 async def listeners_hear_what_is_notified():
     if not OWN_SESSION:
         return

@@ -65,6 +65,7 @@ async def main():
             await connection.run_sync(fresh)
         async with engine.connect() as connection:
             await connection.run_sync(work)
+        print("first steps taken", flush=True)
         await asyncio.sleep(WAIT)
         async with engine.connect() as connection:
             await connection.run_sync(work)
@@ -74,6 +75,7 @@ async def main():
         with engine.begin() as connection:
             fresh(connection)
         work(engine)
+        print("first steps taken", flush=True)
         time.sleep(WAIT)
         work(engine)
         engine.dispose()

@@ -2,6 +2,7 @@
 
 mod browser;
 mod looks;
+mod pool;
 mod refusals;
 
 use std::fs;

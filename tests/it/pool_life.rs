@@ -1,16 +1,19 @@
 //! How a pool lives: what its clients notice of deaths, replacements, outages, sleep, reloads and its end.
 
+mod certificates;
 mod deaths;
 mod drain;
 mod guard;
 mod hangs;
 mod losses;
 mod outages;
+mod places;
 mod refresh;
 mod reloads;
 mod sleep;
 mod truth;
 mod unix;
+mod waits;
 
 use std::time::Duration;
 

@@ -69,6 +69,11 @@ a variable of the environment or a mounted file here, and nothing of it is left 
 {{- if and (hasKey $target "password_file") (hasKey $target "passwordFromSecret") }}
 {{- fail (printf "config.targets: target %q has both password_file and passwordFromSecret: set one of them." $target.name) }}
 {{- end }}
+{{- with $target.pool }}
+{{- if and (hasKey . "tls") (hasKey . "tlsFromSecret") }}
+{{- fail (printf "config.targets: the pool of target %q has both tls and tlsFromSecret: set one of them." $target.name) }}
+{{- end }}
+{{- end }}
 {{- $url := default "" $target.url }}
 {{- $in_uri := regexMatch "^[a-z]+://[^/@?]*:[^/@?$][^/@?]*@" $url }}
 {{- $as_parameter := regexMatch "(^|[\\s?&])password\\s*=\\s*[^\\s$]" $url }}
@@ -105,6 +110,10 @@ still old must not take one target's address for another's.
 {{- if hasKey $given "passwordFromSecret" }}
 {{- $_ := set $target "password_file" (printf "%s/%s/password" $secrets $given.name) }}
 {{- end }}
+{{- if dig "pool" "tlsFromSecret" "" $given }}
+{{- $files := dict "cert_file" (printf "%s/%s/tls.crt" $secrets $given.name) "key_file" (printf "%s/%s/tls.key" $secrets $given.name) }}
+{{- $_ := set $target "pool" (set (omit $given.pool "tlsFromSecret") "tls" $files) }}
+{{- end }}
 {{- $targets = append $targets $target }}
 {{- end }}
 {{- $config := dict "service" .Values.config.service "targets" $targets }}
@@ -138,5 +147,26 @@ still old must not take one target's address for another's.
         path: {{ printf "%s/%s" $target.name $file | quote }}
 {{- end }}
 {{- end }}
+{{- with dig "pool" "tlsFromSecret" "" $target }}
+- secret:
+    name: {{ tpl . $ | quote }}
+    items:
+      - key: tls.crt
+        path: {{ printf "%s/tls.crt" $target.name | quote }}
+      - key: tls.key
+        path: {{ printf "%s/tls.key" $target.name | quote }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Ports of the pools that other pods may reach, as a list. Where `listen` is a variable, nobody knows them here. */}}
+{{- define "pgtether.poolPorts" -}}
+{{- $ports := list }}
+{{- range .Values.config.targets }}
+{{- $listen := tpl (dig "pool" "listen" "" .) $ }}
+{{- if regexMatch "^[^$]+:[0-9]+$" $listen | and (not (regexMatch "^(unix:|127[.]|\\[::1\\])" $listen)) }}
+{{- $ports = append $ports (regexFind "[0-9]+$" $listen | int) }}
+{{- end }}
+{{- end }}
+{{- toYaml (uniq $ports) }}
 {{- end }}

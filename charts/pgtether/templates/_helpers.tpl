@@ -92,14 +92,23 @@ annotations:
 {{- semverCompare ">=1.30.0-0" (include "pgtether.kubeVersion" .) | ternary .Values.preStopSleepSeconds 0 | int }}
 {{- end }}
 
-{{/* Seconds until the pod is killed: the sleep and the 3 s in which pgtether drains, with 5 s to spare. */}}
+{{/* Seconds in which pgtether drains. Clients of pools get 10 of them; a configuration of yours may have pools. */}}
+{{- define "pgtether.drain" -}}
+{{- $pools := include "pgtether.configIsYours" . }}
+{{- range .Values.config.targets }}
+{{- if hasKey . "pool" }}{{ $pools = "yes" }}{{ end }}
+{{- end }}
+{{- empty $pools | ternary 3 13 }}
+{{- end }}
+
+{{/* Seconds until the pod is killed: the sleep and the drain, with 5 s to spare. */}}
 {{- define "pgtether.gracePeriod" -}}
-{{- $needed := include "pgtether.preStopSleep" . | int | add 3 }}
+{{- $needed := include "pgtether.preStopSleep" . | int | add (include "pgtether.drain" . | int) }}
 {{- $given := .Values.terminationGracePeriodSeconds }}
 {{- if kindIs "invalid" $given }}
 {{- add $needed 5 }}
 {{- else if lt (int $given) (int $needed) }}
-{{- fail (printf "terminationGracePeriodSeconds is %d, but preStopSleepSeconds and the 3 s in which pgtether drains need %d." (int $given) (int $needed)) }}
+{{- fail (printf "terminationGracePeriodSeconds is %d, but preStopSleepSeconds and the %s s in which pgtether drains need %d." (int $given) (include "pgtether.drain" .) (int $needed)) }}
 {{- else }}
 {{- int $given }}
 {{- end }}

@@ -49,6 +49,7 @@ who has no operator, so thresholds are found in it as text; one that is not foun
 - {alert: PgtetherRefreshStale, find: "> 3 * pgtether", put: "> {{ .refreshPeriods }} * pgtether"}
 - {alert: PgtetherRefreshStale, find: "for three refresh periods", put: "for {{ .refreshPeriods }} refresh periods"}
 - {alert: PgtetherPingSlow, find: "> 0.5", put: "> {{ .pingSeconds }}"}
+- {alert: PgtetherPoolWaiting, find: "> 0.5", put: "> {{ .poolWaitSeconds }}"}
 - {alert: PgtetherCertificateExpiring, find: "< 14 * 86400", put: "< {{ .certificateWarningDays }} * 86400"}
 - {alert: PgtetherCertificateExpiring, find: "within 14 days", put: "within {{ .certificateWarningDays }} days"}
 - {alert: PgtetherCertificateExpiring, find: "< 3 * 86400", put: "< {{ .certificateCriticalDays }} * 86400"}

@@ -36,3 +36,9 @@ function ago(time, now) {
 function plural(count, word) {
   return `${count} ${word}${count === 1 ? "" : "s"}`;
 }
+
+/** Numbers under words, but for those that are 0. */
+function tally(counts) {
+  const some = Object.entries(counts).filter(([, count]) => count);
+  return some.map(([word, count]) => `${count} ${word}`).join(", ") || "none";
+}

@@ -58,6 +58,8 @@ class Row {
     write(parts.name, target.name);
     write(parts.optional, target.required ? "" : "optional");
     write(parts.place, placeOf(target));
+    write(parts.used, usedOf(target));
+    write(parts.waiting, waitingOf(target));
     write(parts.state, target.state);
     write(parts.reconnects, String(target.counters.reconnects));
     write(parts.now, pingOf(target));
@@ -117,16 +119,27 @@ class Row {
         return pair;
       }));
     }
-    facts.forEach(([name, value], i) => {
+    facts.forEach(([name, value, tone = ""], i) => {
       const [dt, dd] = list.children[i].children;
       write(dt, name);
       write(dd, value);
+      dd.className = tone;
     });
   }
 }
 
 function placeOf({ place }) {
   return place ? `${place.host}:${place.port}/${place.database}` : "";
+}
+
+/** How much of the pool is taken, where there is one. */
+function usedOf({ pool }) {
+  return pool ? `pool: ${pool.servers.active} of ${pool.size} in use` : "";
+}
+
+/** Who needs a session and has none. */
+function waitingOf({ pool }) {
+  return pool?.clients.waiting ? `${pool.clients.waiting} waiting` : "";
 }
 
 /** What exactly was seen, where the last failure is the reason for the state. */
@@ -172,7 +185,7 @@ function nextOf(target, now) {
   }
 }
 
-/** What there is to know beside the columns: pairs of a name and a text. */
+/** What there is to know beside the columns: each a name and a text, and the class of a text that stands out. */
 function factsOf(target, now) {
   const { session, place, counters, last_failure: failure } = target;
   const every = (seconds) => (seconds === null ? "off" : `every ${span(seconds)}`);
@@ -197,6 +210,17 @@ function factsOf(target, now) {
     ["Knocks", String(counters.knocks)],
     ["Login phases", target.phases.map(({ phase, ms }) => `${phase} ${millis(ms)}`).join(", ") || DASH],
   ];
+  if (target.pool) facts.push(...poolFactsOf(target.pool));
   if (failure) facts.push(["Last failure", `${failure.reason.replaceAll("_", " ")}, ${ago(failure.at, now)}: ${failure.detail}`]);
   return facts;
+}
+
+/** The pool in particular. */
+function poolFactsOf({ listen, mode, size, max_clients: most, clients, servers, checkouts, failures }) {
+  return [
+    ["Pool", `${listen}, ${mode} mode`],
+    ["Pool clients", `${tally(clients)}; at most ${most}`, clients.waiting ? "waiting" : ""],
+    ["Pool sessions", `${tally(servers)}; at most ${size}`],
+    ["Checkouts", `${checkouts}; failed: ${tally(failures)}`],
+  ];
 }

@@ -62,6 +62,27 @@ impl Listener {
         }
     }
 
+    /// Lets those connect from now on whom `bind` would, and hangs up on those who came before: they may be others.
+    pub fn permit(&self, auth: Auth) -> io::Result<()> {
+        let Kind::Unix { listener, file } = &self.0 else {
+            return Ok(());
+        };
+        if !file.is_there() {
+            // Nobody can connect; and what stands there is another's.
+            return Ok(());
+        }
+        fs::set_permissions(&file.path, mode(auth))?;
+        let listener = SockRef::from(listener);
+        for _ in 0..=BACKLOG {
+            match listener.accept() {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Where it really listens: port 0 has become another one.
     pub fn address(&self) -> io::Result<Listen> {
         match &self.0 {
@@ -83,11 +104,15 @@ impl SocketFile {
     fn new(path: &Path) -> Self {
         SocketFile { path: path.to_owned(), identity: identity(path) }
     }
+
+    fn is_there(&self) -> bool {
+        self.identity.is_some() && identity(&self.path) == self.identity
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
+        if self.is_there() {
             // A file that stays behind is stale, and the next start replaces it.
             let _: io::Result<()> = fs::remove_file(&self.path);
         }
@@ -114,15 +139,18 @@ fn unix(path: &Path, auth: Auth) -> io::Result<Kind> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&address)?;
     let file = SocketFile::new(path);
-    let mode = match auth {
-        Auth::Scram => 0o777,
-        Auth::Trust => 0o660,
-    };
     // Before anybody is listened to.
-    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    fs::set_permissions(path, mode(auth))?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(Kind::Unix { listener: UnixListener::from_std(socket.into())?, file })
+}
+
+fn mode(auth: Auth) -> Permissions {
+    Permissions::from_mode(match auth {
+        Auth::Scram => 0o777,
+        Auth::Trust => 0o660,
+    })
 }
 
 /// A process that was killed leaves its socket's file behind. One that answers, or that is no socket, is left alone.

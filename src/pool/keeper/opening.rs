@@ -7,13 +7,14 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::sight::Sight;
-use super::{Chore, Done, Mind};
+use super::{Done, Mind};
 use crate::policy::backoff;
 use crate::pool::dial::dial;
 use crate::pool::place::Place;
 use crate::pool::server::Server;
 use crate::pool::shared::{Shared, Terms};
 use crate::reason::{Class, Facts, Reason, table};
+use crate::status::pool::ServerState;
 use crate::supervisor::gate::Lane;
 use crate::target::Target;
 
@@ -38,7 +39,10 @@ impl Mind {
             return;
         }
         let waiting = shared.stock.waiting();
-        let spare = (terms.pool.min_idle as usize).saturating_sub(shared.stock.idle());
+        // One that is being tested will be idle again.
+        let testing = usize::try_from(shared.status.servers(ServerState::Testing)).unwrap_or(usize::MAX);
+        let idle = shared.stock.idle().saturating_add(testing);
+        let spare = (terms.pool.min_idle as usize).saturating_sub(idle);
         let opening = self.opening - usize::from(self.replacing && self.opening > 0);
         let wanted = waiting.max(spare).saturating_sub(opening);
         let rooms = (terms.pool.size as usize).saturating_sub(shared.sessions.held());
@@ -60,13 +64,10 @@ impl Mind {
         });
     }
 
-    pub(super) fn opened(&mut self, shared: &Shared, server: Server, target: &Target, replaces: bool) {
+    pub(super) fn opened(&mut self, shared: &Shared, server: Server, replaces: bool) {
         self.ramp.opened();
         if self.trouble.take().is_some() {
             info!(target = %shared.name, "the pool opens sessions again");
-        }
-        if !target.is_same_place(&shared.terms().target) {
-            return self.begin(Chore::Close(server));
         }
         shared.give_back(server);
         if replaces {
@@ -78,7 +79,7 @@ impl Mind {
         self.ramp.failed();
         let verdict = table::judge(facts);
         let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures);
-        if failures == 0 {
+        if self.trouble.as_ref().is_none_or(|trouble| trouble.reason != verdict.reason) {
             let (reason, remedy) = (verdict.reason, verdict.reason.remedy());
             warn!(target = %shared.name, %reason, phase = facts.phase.as_str(), detail = %facts, remedy, "the pool cannot open a session");
         }

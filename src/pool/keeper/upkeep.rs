@@ -18,11 +18,14 @@ use crate::target::IdlePolicy;
 
 /// A session beyond `min_idle` that no client has used for that long is closed. PgBouncer's `server_idle_timeout`.
 const UNUSED: Duration = Duration::from_secs(600);
+/// How long sessions may take to be closed once the last client has left.
+const CLOSING: Duration = Duration::from_millis(1500);
 
 impl Mind {
     /// Replaces one session that has grown old: by a new one where there is room for it, else it makes room first.
     pub(super) fn replace(&mut self, shared: &Arc<Shared>, terms: &Arc<Terms>, sight: &Sight, now: Instant) {
-        if !sight.live || self.opening > 0 || self.trouble.is_some() || !has_old(shared, now) {
+        let not_yet = self.trouble.as_ref().is_some_and(|trouble| now < trouble.until);
+        if !sight.live || self.opening > 0 || not_yet || !has_old(shared, now) {
             return;
         }
         if shared.sessions.held() >= terms.pool.size as usize {
@@ -90,17 +93,7 @@ impl Mind {
         }
     }
 
-    /// The configuration has changed: sessions with another place than it names are of no use.
-    pub(super) fn retire_strangers(&mut self) {
-        let terms = Arc::clone(&self.keeper.terms.borrow_and_update());
-        let shared = Arc::clone(&self.keeper.shared);
-        let stranger = |backend: &Backend| !backend.target.is_same_place(&terms.target);
-        let strangers = shared.stock.take_where(|server| stranger(&server.backend));
-        strangers.into_iter().for_each(|server| self.begin(Chore::Close(server)));
-        shared.registry.retire_where(stranger);
-    }
-
-    /// The pool ends: when the last client has left, its sessions are closed.
+    /// The pool ends: when the last client has left, its sessions are closed. A server that hangs is not waited for.
     pub(super) fn leave(&mut self, shared: &Arc<Shared>, now: Instant) -> Option<Instant> {
         shared.leave();
         shared.registry.tell_all(Order::Leave);
@@ -108,7 +101,11 @@ impl Mind {
         for server in shared.stock.take_where(|_| true) {
             self.begin(Chore::Close(server));
         }
-        let over = shared.clients.held() == 0 && shared.sessions.held() == 0 && self.work.is_empty();
+        if shared.clients.held() > 0 {
+            return Some(now + SWEEP);
+        }
+        let until = *self.closing_until.get_or_insert(now + CLOSING);
+        let over = now >= until || (shared.sessions.held() == 0 && self.work.is_empty());
         (!over).then(|| now + SWEEP)
     }
 }

@@ -1,19 +1,22 @@
 //! What a session owes its client, in order: only what ends something, or is changed when it comes.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::{Desk, Statement};
+use super::{Desk, Statement, Violation};
+
+/// A client that asks on and on without a Sync, of a server that reads over it after an error, is stopped here.
+const MOST: usize = 1 << 16;
 
 /// An answer to come.
 #[derive(Debug)]
 pub enum Expect {
     /// ReadyForQuery, after a Sync or after a query that needs none.
     Ready { sync: bool },
-    /// ParseComplete.
-    Parse { answer: Answer, undo: Option<Box<Undo>> },
-    /// CloseComplete.
-    Close { answer: Answer, undo: Option<Box<Undo>> },
+    /// ParseComplete; then the session has the statement of the catalog, if it is one.
+    Parse { answer: Answer, id: Option<u64>, undo: Option<Box<Undo>> },
+    /// CloseComplete; then the session has it no more.
+    Close { answer: Answer, id: Option<u64>, undo: Option<Box<Undo>> },
     /// No answer: the client has ended a COPY that the server has not begun yet.
     CopyEnd,
 }
@@ -28,30 +31,11 @@ pub enum Answer {
     AsParse,
 }
 
-/// What was noted when a message was sent, and is not so if the server skipped it after an error.
+/// What was noted of the client's names when a message was sent, and is not so if the server skipped it after an error.
 #[derive(Debug)]
 pub enum Undo {
-    /// The session has the statement.
-    Told {
-        id: u64,
-    },
-    /// The client has a name for it.
-    Named {
-        name: Box<[u8]>,
-    },
-    Both {
-        id: u64,
-        name: Box<[u8]>,
-    },
-    /// The session no longer has it.
-    Evicted {
-        id: u64,
-    },
-    /// The client has given up the name.
-    Closed {
-        name: Box<[u8]>,
-        statement: Arc<Statement>,
-    },
+    Named { name: Box<[u8]>, stamp: u64 },
+    Closed { name: Box<[u8]>, statement: Arc<Statement> },
 }
 
 /// The queue.
@@ -60,12 +44,45 @@ pub struct Expected {
     queue: VecDeque<Expect>,
     /// How many of it are ReadyForQuery.
     ready: usize,
+    /// The statements that it will tell something of, and how often.
+    concerned: HashMap<u64, usize>,
+}
+
+impl Expect {
+    fn id(&self) -> Option<u64> {
+        match self {
+            Expect::Parse { id, .. } | Expect::Close { id, .. } => *id,
+            Expect::Ready { .. } | Expect::CopyEnd => None,
+        }
+    }
 }
 
 impl Expected {
-    pub fn push(&mut self, expect: Expect) {
+    pub fn push(&mut self, expect: Expect) -> Result<(), Violation> {
+        if self.queue.len() >= MOST {
+            let message = "too much was asked without waiting for an answer".into();
+            return Err(Violation { sqlstate: "54000", message });
+        }
         self.ready += usize::from(matches!(expect, Expect::Ready { .. }));
+        if let Some(id) = expect.id() {
+            *self.concerned.entry(id).or_default() += 1;
+        }
         self.queue.push_back(expect);
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Expect> {
+        let expect = self.queue.pop_front()?;
+        self.ready -= usize::from(matches!(expect, Expect::Ready { .. }));
+        if let Some(id) = expect.id()
+            && let Some(times) = self.concerned.get_mut(&id)
+        {
+            *times -= 1;
+            if *times == 0 {
+                self.concerned.remove(&id);
+            }
+        }
+        Some(expect)
     }
 
     /// So many ReadyForQuery are to come.
@@ -73,12 +90,40 @@ impl Expected {
         self.ready
     }
 
+    /// Whether an answer to come tells if the session has that statement.
+    pub fn concerns(&self, id: u64) -> bool {
+        self.concerned.contains_key(&id)
+    }
+
+    /// The first of the client's namings that the server has not answered yet.
+    pub fn first_naming(&self) -> Option<u64> {
+        self.queue.iter().find_map(|expect| match expect {
+            Expect::Parse { undo: Some(undo), .. } | Expect::Close { undo: Some(undo), .. } => match **undo {
+                Undo::Named { stamp, .. } => Some(stamp),
+                Undo::Closed { .. } => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// Whether the next answer is to a Parse of a name that its client has given already: it is meant to fail.
+    pub fn is_own_name(&self) -> bool {
+        matches!(self.queue.front(), Some(Expect::Parse { answer: Answer::Pass, id: None, .. }))
+    }
+
     /// ParseComplete or CloseComplete has come.
-    pub fn answered(&mut self, tag: u8) -> Answer {
+    pub fn answered(&mut self, tag: u8, desk: &mut Desk<'_>) -> Answer {
         match (tag, self.queue.front()) {
-            (b'1', Some(Expect::Parse { answer, .. })) | (b'3', Some(Expect::Close { answer, .. })) => {
-                let answer = *answer;
-                self.queue.pop_front();
+            (b'1', Some(Expect::Parse { .. })) | (b'3', Some(Expect::Close { .. })) => {}
+            _ => return Answer::Pass,
+        }
+        match self.pop() {
+            Some(Expect::Parse { answer, id, .. }) => {
+                id.into_iter().for_each(|id| desk.server.insert(id));
+                answer
+            }
+            Some(Expect::Close { answer, id, .. }) => {
+                id.into_iter().for_each(|id| desk.server.remove(id));
                 answer
             }
             _ => Answer::Pass,
@@ -88,12 +133,9 @@ impl Expected {
     /// ReadyForQuery has come. What should have been answered before it was skipped after an error.
     pub fn ready_for_query(&mut self, desk: &mut Desk<'_>) {
         let mut skipped = Vec::new();
-        while let Some(expect) = self.queue.pop_front() {
+        while let Some(expect) = self.pop() {
             match expect {
-                Expect::Ready { .. } => {
-                    self.ready -= 1;
-                    break;
-                }
+                Expect::Ready { .. } => break,
                 Expect::CopyEnd => {}
                 Expect::Parse { undo, .. } | Expect::Close { undo, .. } => skipped.extend(undo),
             }
@@ -135,13 +177,11 @@ pub struct CopyIn {
 
 fn take_back(undo: Undo, desk: &mut Desk<'_>) {
     match undo {
-        Undo::Told { id } => desk.server.remove(id),
-        Undo::Named { name } => _ = desk.client.remove(&name),
-        Undo::Both { id, name } => {
-            desk.server.remove(id);
-            desk.client.remove(&name);
+        Undo::Named { name, stamp } => desk.client.take_back(&name, stamp),
+        // A name that was given anew since is another one.
+        Undo::Closed { name, statement } if desk.client.get(&name).is_none() => {
+            _ = desk.client.insert(&name, statement);
         }
-        Undo::Evicted { id } => desk.server.restore(id),
-        Undo::Closed { name, statement } => _ = desk.client.insert(&name, statement),
+        Undo::Closed { .. } => {}
     }
 }

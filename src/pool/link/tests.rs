@@ -1,3 +1,5 @@
+mod races;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -28,8 +30,12 @@ impl Pair {
     /// What the server gets of it.
     fn asks(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut desk =
-            Desk { catalog: &mut self.catalog, client: &mut self.client, server: &mut self.server };
+        let mut desk = Desk {
+            catalog: &mut self.catalog,
+            client: &mut self.client,
+            server: &mut self.server,
+            settings: 0,
+        };
         match self.link.client_said(bytes, &mut out, &mut desk).unwrap() {
             (Edited::Unchanged, _) => bytes.to_vec(),
             (Edited::Changed, _) => out,
@@ -39,9 +45,13 @@ impl Pair {
     /// What the client gets of it.
     fn answers(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut desk =
-            Desk { catalog: &mut self.catalog, client: &mut self.client, server: &mut self.server };
-        match self.link.server_said(bytes, &mut out, &mut desk, |_, _| {}).unwrap() {
+        let mut desk = Desk {
+            catalog: &mut self.catalog,
+            client: &mut self.client,
+            server: &mut self.server,
+            settings: 0,
+        };
+        match self.link.server_said(bytes, &mut out, &mut desk, |_, _, _| None).unwrap() {
             Edited::Unchanged => bytes.to_vec(),
             Edited::Changed => out,
         }
@@ -100,6 +110,13 @@ fn complete(tag: &str) -> Vec<u8> {
 
 fn error(severity: &str) -> Vec<u8> {
     message(b'E', format!("S{severity}\0V{severity}\0C22012\0Mdivision\0\0").as_bytes())
+}
+
+fn taken(name: &str) -> Vec<u8> {
+    message(
+        b'E',
+        format!("SERROR\0VERROR\0C42P05\0Mprepared statement \"{name}\" already exists\0\0").as_bytes(),
+    )
 }
 
 #[test]
@@ -192,11 +209,12 @@ fn a_name_that_is_taken_is_refused_by_the_server() {
     pair.answers(&[parsed(), ready(b'I')].concat());
     assert_eq!(
         pair.asks(&[parse("a", "select 2"), sync()].concat()),
-        [parse("pgtether_1", "select 2"), sync()].concat()
+        [parse("pgtether_1", "select 1"), sync()].concat()
     );
-    pair.answers(&[error("ERROR"), ready(b'I')].concat());
-    assert_eq!(pair.client.get(b"a").unwrap().id, 1);
-    assert!(pair.server.touch(1) && pair.link.is_free());
+    pair.answers(&[taken("pgtether_1"), ready(b'I')].concat());
+    assert_eq!(pair.client.get(b"a").unwrap().statement.id, 1);
+    // That was to be expected: nothing is wrong with the session.
+    assert!(pair.server.touch(1) && pair.link.is_free() && !pair.link.is_stale());
 }
 
 #[test]
@@ -225,8 +243,11 @@ fn a_full_session_gives_up_a_statement_unless_the_server_skips_that() {
     assert_eq!(pair.answers(&[closed(), parsed(), ready(b'I')].concat()), [parsed(), ready(b'I')].concat());
     assert!(!pair.server.touch(1));
 
-    pair.asks(&[bind("nobody"), parse("s202", "select 202"), sync()].concat());
-    assert!(!pair.server.touch(2));
+    let sent = pair.asks(&[bind("nobody"), parse("s202", "select 202"), sync()].concat());
+    assert_eq!(
+        sent,
+        [bind("nobody"), close("pgtether_2"), parse("pgtether_202", "select 202"), sync()].concat()
+    );
     pair.answers(&[error("ERROR"), ready(b'I')].concat());
     assert!(pair.server.touch(2) && !pair.server.touch(202));
 }
@@ -294,6 +315,32 @@ fn a_statement_whose_table_has_changed_is_prepared_anew_by_who_asks_for_it_again
 }
 
 #[test]
+fn a_statement_without_a_name_is_its_clients_own_on_whatever_session_it_is_bound() {
+    let at_once = [parse("", "select 1"), describe(""), bind(""), execute(), sync()].concat();
+    let mut pair = Pair::new();
+    assert_eq!(pair.asks(&at_once), at_once, "nothing is added to what stands together");
+    pair.answers(
+        &[parsed(), message(b'T', b""), message(b'2', b""), complete("SELECT 1"), ready(b'I')].concat(),
+    );
+
+    let mut pair = pair.moved();
+    let later = [bind(""), execute(), sync()].concat();
+    assert_eq!(pair.asks(&later), [parse("", "select 1"), later.clone()].concat());
+    let answers = [message(b'2', b""), complete("SELECT 1"), ready(b'I')].concat();
+    assert_eq!(pair.answers(&[parsed(), answers.clone()].concat()), answers);
+
+    // Where it has none, it must not meet another's.
+    for none in [close(""), parse("", &"x".repeat(LONGEST_READ))] {
+        pair.asks(&[none, sync()].concat());
+        pair.answers(&[parsed(), closed(), ready(b'I')].concat());
+        pair = pair.moved();
+        assert_eq!(pair.asks(&bind("")), bind("pgtether_0"));
+        pair.asks(&sync());
+        pair.answers(&[error("ERROR"), ready(b'I')].concat());
+    }
+}
+
+#[test]
 fn a_fatal_error_is_known_and_breaks_the_session() {
     let mut pair = Pair::new();
     pair.asks(&query("select 1"));
@@ -308,8 +355,12 @@ fn a_fatal_error_is_known_and_breaks_the_session() {
 fn what_no_client_may_send_is_refused_without_a_word_of_it() {
     for bytes in [&b"p\0\0\0\x08secr"[..], b"\0\0\0\0\x04", b"Q\xff\xff\xff\xff", b"Q\0\0\0\x03"] {
         let mut pair = Pair::new();
-        let mut desk =
-            Desk { catalog: &mut pair.catalog, client: &mut pair.client, server: &mut pair.server };
+        let mut desk = Desk {
+            catalog: &mut pair.catalog,
+            client: &mut pair.client,
+            server: &mut pair.server,
+            settings: 0,
+        };
         let refused = pair.link.client_said(bytes, &mut Vec::new(), &mut desk).unwrap_err();
         assert_eq!(refused.sqlstate, "08P01");
         assert!(!refused.message.contains("secr"));
@@ -320,7 +371,8 @@ fn what_no_client_may_send_is_refused_without_a_word_of_it() {
 fn goodbye_is_heard_and_not_passed_on() {
     let mut pair = Pair::new();
     let mut out = Vec::new();
-    let mut desk = Desk { catalog: &mut pair.catalog, client: &mut pair.client, server: &mut pair.server };
+    let mut desk =
+        Desk { catalog: &mut pair.catalog, client: &mut pair.client, server: &mut pair.server, settings: 0 };
     let bytes = [query("select 1"), message(b'X', b""), b"rest".to_vec()].concat();
     let told = pair.link.client_said(&bytes, &mut out, &mut desk).unwrap();
     assert_eq!(told, (Edited::Changed, Asked::Terminate));
@@ -375,12 +427,12 @@ proptest! {
                 bytes[1..5].copy_from_slice(&[0, 0, 0, 12]);
             }
             let mut desk =
-                Desk { catalog: &mut pair.catalog, client: &mut pair.client, server: &mut pair.server };
+                Desk { catalog: &mut pair.catalog, client: &mut pair.client, server: &mut pair.server, settings: 0 };
             for chunk in bytes.chunks(7) {
                 let mut out = Vec::new();
                 let refused = match client {
                     true => pair.link.client_said(chunk, &mut out, &mut desk).is_err(),
-                    false => pair.link.server_said(chunk, &mut out, &mut desk, |_, _| {}).is_err(),
+                    false => pair.link.server_said(chunk, &mut out, &mut desk, |_, _, _| None).is_err(),
                 };
                 // A peer that breaks the protocol is not listened to any more.
                 if refused {

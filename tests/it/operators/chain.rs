@@ -3,6 +3,7 @@
 //!
 //! The rules are those that users get, sped up sixty times: five minutes in them are five seconds here.
 
+mod crowd;
 mod faults;
 mod pictures;
 
@@ -38,6 +39,10 @@ const FIRING: &[(&str, &str, &str)] = &[
     ("PgtetherRefreshStale", "warning", "full"),
     ("PgtetherFlapping", "warning", "flappy"),
     ("PgtetherPingSlow", "warning", "slow"),
+    ("PgtetherPoolExhausted", "warning", "busy"),
+    ("PgtetherPoolWaiting", "warning", "busy"),
+    ("PgtetherPoolExhausted", "warning", "short"),
+    ("PgtetherPoolRejecting", "critical", "short"),
     ("PgtetherCertificateExpiring", "warning", "certified"),
     ("PgtetherCertificateExpiring", "critical", "certified"),
     ("PgtetherConfigReloadFailed", "warning", "config"),
@@ -144,6 +149,7 @@ async fn assert_quiet_ones(monitoring: &Monitoring) {
         ("PgtetherDegraded", "warning", "rotated"),
         ("PgtetherRefreshStale", "warning", "rotated"),
         ("PgtetherCertificateExpiring", "warning", "certified"),
+        ("PgtetherPoolExhausted", "warning", "short"),
     ];
     wait_until(LIMIT, "the quiet ones", async || {
         let firing = monitoring.firing().await;

@@ -134,7 +134,16 @@ async fn every_series_that_promtool_is_given_is_one_that_a_daemon_exports() {
 async fn the_planned_refresh_and_the_night_that_promtool_is_given_are_those_of_a_live_daemon() {
     let (_cluster, daemon) = in_every_state().await;
     await_total(&daemon, "pgtether_refreshes_total", "up", 1.0).await;
-    assert_is_real("refreshes as planned", &daemon.metrics().await, "up");
+    let scrape = wait_until(SOON, "a moment without a login or ping of the pool", async || {
+        let scrape = daemon.metrics().await;
+        let idle = [("target", "up"), ("state", "idle")];
+        match scrape.all("pgtether_pool_servers", &idle[..1]).iter().map(|sample| sample.value).sum::<f64>() {
+            all if all > 0.0 && scrape.get("pgtether_pool_servers", &idle) == Some(all) => Ok(scrape),
+            all => Err(format!("{all} sessions, of which some are not idle")),
+        }
+    })
+    .await;
+    assert_is_real("refreshes as planned", &scrape, "up");
 
     let asleep = [("target", "asleep"), ("state", "sleeping")];
     daemon.await_metric(SOON, "pgtether_target_state", &asleep, 1.0).await;

@@ -38,6 +38,7 @@ async fn goes_on_only_through_the_pool(program: impl Fn(&str) -> Command) {
     let words =
         ["idle-session timeout", "idle_session_timeout", "closed the connection", "connection is closed"];
     let said = said(&direct);
+    assert!(said.contains("first steps taken"), "it failed before its wait:\n{said}");
     assert!(words.iter().any(|word| said.contains(word)), "it failed of something else:\n{said}");
 }
 

@@ -31,7 +31,9 @@ async fn psycopg_does_through_the_pool_what_it_does_without() {
     let doors = Doors::open(&cluster, SIZES, &[]).await;
     let before = peak(doors.daemon.pid());
     join_all(Way::ALL.map(async |way| {
-        passes(&mut python("psycopg_uses.py", doors.url(way), &[way.word()])).await;
+        for script in ["psycopg_uses.py", "psycopg_sessions.py"] {
+            passes(&mut python(script, doors.url(way), &[way.word()])).await;
+        }
     }))
     .await;
     // Values of 64 MiB went both ways in both modes.
@@ -43,18 +45,24 @@ async fn psycopg_does_through_the_pool_what_it_does_without() {
 async fn clients_on_one_session_keep_their_settings_and_statements_apart() {
     let cluster = postgres(Version::V15, Setup::default());
     let doors = Doors::open(&cluster, [1, 1], &[]).await;
-    let uses = [
+    let url = doors.url(Way::Transaction);
+    let statements = [
+        "transaction",
+        "prepared_statements_of_two_clients_do_not_meet",
+        "more_prepared_statements_than_are_kept_still_work",
+    ];
+    passes(&mut python("psycopg_uses.py", url, &statements)).await;
+    let sessions = [
         "transaction",
         "the_server_is_told_as_it_is",
         "notices_arrive_at_their_client",
-        "prepared_statements_of_two_clients_do_not_meet",
         "settings_of_two_clients_do_not_mix",
         "settings_of_the_startup_hold",
         "a_setting_of_a_transaction_ends_with_it",
         "a_client_that_dies_in_a_transaction_leaves_nothing",
         "many_async_connections_share_the_pool",
     ];
-    passes(&mut python("psycopg_uses.py", doors.url(Way::Transaction), &uses)).await;
+    passes(&mut python("psycopg_sessions.py", url, &sessions)).await;
 }
 
 #[tokio::test]

@@ -47,6 +47,8 @@ pub struct Raw {
 impl Raw {
     pub async fn connect(port: u16) -> Raw {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        // Pieces go out as they are.
+        stream.set_nodelay(true).unwrap();
         Raw { stream, read: Vec::new() }
     }
 

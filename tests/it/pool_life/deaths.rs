@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use pgtether::status::pool::ServerState;
 
-use super::{Door, Guest, SOON, Told};
+use super::{Door, Guest, Told};
 use crate::process::wait_until;
+use crate::supervise::{DB, SOON, value};
 
 #[tokio::test]
 async fn a_session_that_dies_between_two_queries_is_never_seen_by_its_client() {
@@ -102,4 +103,14 @@ async fn min_idle_sessions_are_there_from_the_start_and_come_back_after_they_die
         .await;
     door.await_servers(ServerState::Idle, 3).await;
     assert_eq!(door.servers(ServerState::Login).await, 0.0);
+}
+
+#[tokio::test]
+async fn min_idle_sessions_that_are_pinged_bring_no_more_of_them() {
+    let door = Door::open("size: 10, min_idle: 3", &["ping: {interval: 1s, timeout: 1s}"]).await;
+    door.await_servers(ServerState::Idle, 3).await;
+    let first = door.await_pids("three and the supervised one", |pids| pids.len() == 4).await;
+    let pings = value(&door.daemon, "pgtether_pings_total").await;
+    door.daemon.await_metric(SOON, "pgtether_pings_total", DB, pings + 4.0).await;
+    assert_eq!(door.pids().await, first);
 }

@@ -101,3 +101,21 @@ async fn a_client_that_sits_in_its_transaction_is_cut_off_after_ten_seconds_and_
     assert!(log.contains("cut off") && log.contains("clients=1"), "{log}");
     assert_eq!(door.admin.query("SELECT count(*) FROM kept").await, ["0"], "it was rolled back");
 }
+
+#[tokio::test]
+async fn a_server_that_hangs_does_not_hold_the_end_up_once_the_clients_have_gone() {
+    let mut door = Door::open("size: 2, min_idle: 2", &[]).await;
+    door.await_servers(ServerState::Idle, 2).await;
+    let guest = door.guest().await;
+    guest.ask("BEGIN").await;
+    door.cluster.pause();
+    // It would be rolled back now, if the server heard of it.
+    guest.vanish().await;
+    door.await_servers(ServerState::Testing, 1).await;
+    door.daemon.signal(Signal::SIGTERM);
+    let told = Instant::now();
+    let ended = door.daemon.exited(Duration::from_secs(6)).await;
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert!(!door.daemon.log().contains("cut off"), "{}", door.daemon.log());
+    assert!(ended.code().is_some(), "{ended:?}");
+}

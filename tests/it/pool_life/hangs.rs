@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pgtether::status::pool::ServerState;
+
 use super::{Door, Told};
 use crate::process::wait_until;
-use crate::supervise::{SOON, await_state};
+use crate::supervise::{DB, SOON, await_state};
 
 const STALL: &str = "size: 2, query_stall: 2s, wait_timeout: 1s";
 const PING: &str = "ping: {interval: 1s, timeout: 1s}";
@@ -79,4 +83,31 @@ async fn a_server_that_hangs_for_a_moment_loses_nothing() {
     assert_eq!(answer.unwrap(), pid.to_string());
     guest.ask("COMMIT").await;
     assert_eq!(door.admin.query("SELECT count(*) FROM kept").await, ["1"]);
+}
+
+#[tokio::test]
+async fn sessions_that_fell_silent_together_cost_a_client_one_test_and_no_more() {
+    let keys = ["ping: {interval: 30s, timeout: 2s}", "refresh: {every: off}"];
+    let door = Door::open("size: 8, min_idle: 6", &keys).await;
+    door.await_servers(ServerState::Idle, 6).await;
+    let all = door.pids().await;
+    let (supervised, silent) = all.split_first().unwrap();
+    for pid in silent {
+        kill(Pid::from_raw(*pid), Signal::SIGSTOP).unwrap();
+    }
+    // The line is in trouble for a moment: what was not heard of since is in doubt.
+    door.kill(*supervised).await;
+    door.daemon.await_metric(SOON, "pgtether_reconnects_total", DB, 1.0).await;
+    let guest = door.guest().await;
+    let asked = Instant::now();
+    let pid = guest.pid().await;
+    let took = asked.elapsed().as_secs_f64();
+    assert!(!silent.contains(&pid));
+    // The limit of a ping, and a login.
+    assert!((1.9..3.9).contains(&took), "served after {took} s");
+    let checkouts = door.daemon.metric("pgtether_pool_checkouts_total", DB).await;
+    assert_eq!(checkouts, Some(1.0), "what failed its test was handed to nobody");
+    for pid in silent {
+        kill(Pid::from_raw(*pid), Signal::SIGCONT).unwrap();
+    }
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use pgtether::demo::postgres::Setup;
+use pgtether::status::pool::ServerState;
 
 use super::{Door, USER, cluster_for_app};
+use crate::supervise::await_log;
 
 const FOR: Duration = Duration::from_secs(6);
 
@@ -57,4 +59,16 @@ async fn idle_sessions_are_replaced_too() {
     let door = Door::open("size: 2, min_idle: 2", &["refresh: {every: 1s}"]).await;
     let first = door.await_pids("two and the supervised one", |pids| pids.len() >= 3).await;
     door.await_pids("others", |pids| pids.len() >= 3 && !pids.iter().any(|pid| first.contains(pid))).await;
+}
+
+#[tokio::test]
+async fn a_replacement_that_failed_is_tried_again_although_nobody_waits() {
+    let door = Door::open("size: 2, min_idle: 1", &["refresh: {every: 1s}"]).await;
+    door.await_servers(ServerState::Idle, 1).await;
+    door.admin.query(&format!("ALTER ROLE {USER} CONNECTION LIMIT 0")).await;
+    await_log(&door.daemon, "the pool cannot open a session").await;
+    let old = door.pids().await;
+    assert_eq!(old.len(), 2, "what cannot be replaced is kept");
+    door.admin.query(&format!("ALTER ROLE {USER} CONNECTION LIMIT -1")).await;
+    door.await_pids("others", |pids| pids.len() >= 2 && !pids.iter().any(|pid| old.contains(pid))).await;
 }

@@ -62,8 +62,50 @@ async fn trust_asks_for_no_password_and_keeps_strangers_out_by_the_files_mode() 
     await_state(&daemon, SOON, "up").await;
     let answer = psql(folder.path(), "", "SELECT current_user").await;
     assert_eq!(said(&answer), USER);
-    let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode & 0o007, 0, "others may not connect: {mode:o}");
+    assert_eq!(mode(&file) & 0o007, 0, "others may not connect: {:o}", mode(&file));
+}
+
+#[tokio::test]
+async fn a_reload_from_scram_to_trust_closes_the_file_to_others_and_back() {
+    let cluster = cluster_for_app(Setup::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = socket_in(folder.path());
+    let (scram, trust) =
+        (socket_config(&cluster, &file, ""), socket_config(&cluster, &file, ", auth: trust"));
+    let daemon = Daemon::start_with(&scram, &["--web.enable-lifecycle"], &[]);
+    assert_eq!(mode(&file), 0o777);
+    for (config, wanted) in [(&trust, 0o660), (&scram, 0o777)] {
+        fs::write(daemon.config_file(), config).unwrap();
+        assert_eq!(daemon.post("/-/reload").await.status, 200);
+        assert_eq!(mode(&file), wanted, "{:o} for {config}", mode(&file));
+    }
+    let refused = psql(folder.path(), "", "SELECT 1").await;
+    assert!(!refused.status.success(), "nobody is trusted any more: {refused:?}");
+}
+
+fn mode(file: &Path) -> u32 {
+    fs::metadata(file).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn a_file_that_another_process_has_put_in_the_sockets_place_is_left_as_it_is() {
+    let cluster = cluster_for_app(Setup::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = socket_in(folder.path());
+    let daemon = Daemon::start_with(
+        &socket_config(&cluster, &file, ", auth: trust"),
+        &["--web.enable-lifecycle"],
+        &[],
+    );
+    await_state(&daemon, SOON, "up").await;
+    fs::remove_file(&file).unwrap();
+    let theirs = UnixListener::bind(&file).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(daemon.config_file(), socket_config(&cluster, &file, "")).unwrap();
+    let answer = daemon.post("/-/reload").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(mode(&file), 0o600);
+    drop(theirs);
 }
 
 #[tokio::test]

@@ -131,3 +131,23 @@ async fn what_cannot_be_bound_is_told_with_the_remedy() {
     let foreign = Listen::Tcp("192.0.2.1:6432".parse().unwrap());
     assert_eq!(refused(&foreign), "this machine has no such address");
 }
+
+#[tokio::test]
+async fn who_waited_before_only_some_may_connect_is_hung_up_on() {
+    let (_folder, path, listen) = folder();
+    let listener = bind(&listen, Auth::Scram).unwrap();
+    let mut early = UnixStream::connect(&path).await.unwrap();
+    listener.permit(Auth::Trust).unwrap();
+    assert_eq!(mode(&path), 0o660);
+    assert_eq!(early.read(&mut [0]).await.unwrap_or_default(), 0);
+    let late = UnixStream::connect(&path);
+    let (late, accepted) = tokio::join!(late, listener.accept());
+    late.unwrap().write_all(b"x").await.unwrap();
+    assert_eq!(
+        accepted.unwrap().0.read_u8().await.unwrap(),
+        b'x',
+        "the first that is accepted is the late one"
+    );
+    listener.permit(Auth::Scram).unwrap();
+    assert_eq!(mode(&path), 0o777);
+}

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::monitoring::Monitoring;
+use super::crowd::{Crowd, through};
 use crate::certs::{Authority, DAY, Validity, with_tls};
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, Version, postgres};
@@ -39,6 +40,9 @@ pub struct Scene {
     shaky: Cluster,
     authority: Authority,
     way: SlowWay,
+    /// Who is at the pool of `main` all the while, and who is at the others.
+    visitor: Crowd,
+    crowd: Option<Crowd>,
 }
 
 impl Scene {
@@ -50,7 +54,7 @@ impl Scene {
         };
         let (steady, shaky) = (with(2), with(20));
         let admin = Admin::of(&steady).await;
-        for role in ["calm", "sleepy", "rotated", "full", "flappy", "slow", "certified"] {
+        for role in ["calm", "sleepy", "rotated", "full", "flappy", "slow", "certified", "busy", "short"] {
             admin.query(&format!("CREATE ROLE {role} LOGIN PASSWORD 'sesame'")).await;
         }
         admin.query("ALTER ROLE sleepy SET idle_session_timeout = '2s'").await;
@@ -62,7 +66,8 @@ impl Scene {
         fs::write(folder.path().join(CONFIG), &config).unwrap();
         fs::write(folder.path().join(WEB_CONFIG), WEB).unwrap();
         let daemon = start(folder.path(), address);
-        Scene { daemon, folder, config, address, steady, admin, shaky, authority, way }
+        let visitor = Crowd::of_one(through("postgres", shaky.password(), door(1, address)));
+        Scene { daemon, folder, config, address, steady, admin, shaky, authority, way, visitor, crowd: None }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -76,17 +81,20 @@ impl Scene {
     /// Waits until all is well and Prometheus has seen it for a while: what was never well cannot get worse.
     pub async fn await_calm(&self, monitoring: &Monitoring) {
         self.await_target("asleep", "sleeping").await;
-        wait_until(SOON, "nine targets that are up", async || {
+        wait_until(SOON, "eleven targets that are up", async || {
             let up = "sum(min_over_time(pgtether_up[4s]) and pgtether_up offset 3s)";
             let seen = monitoring.query(up, super::now()).await;
             let up = seen.first().and_then(|series| series.last());
-            if up == Some(9.0) { Ok(()) } else { Err(format!("{up:?}")) }
+            if up == Some(11.0) { Ok(()) } else { Err(format!("{up:?}")) }
         })
         .await;
     }
 
     /// Every fault at once.
     pub async fn strike(&mut self) {
+        let [busy, short] = [("busy", 2), ("short", 3)]
+            .map(|(role, which)| through(role, "sesame", door(which, self.address)));
+        self.crowd = Some(Crowd::of_many(&busy, &short));
         // It hangs before it goes: pings are not answered.
         self.shaky.pause();
         let unanswered = [("target", "main"), ("reason", "timeout")];
@@ -108,6 +116,7 @@ impl Scene {
 
     /// All of it mended.
     pub async fn cure(&mut self) {
+        self.crowd = None;
         self.shaky.start().unwrap();
         fs::write(self.folder.path().join("password"), "changed").unwrap();
         self.admin.query("ALTER ROLE \"full\" CONNECTION LIMIT -1").await;
@@ -149,6 +158,7 @@ impl Scene {
         let ended = self.daemon.exited(SOON).await;
         assert!(ended.success(), "{ended:?}");
         (self.daemon, self.address) = (daemon, next);
+        self.visitor = Crowd::of_one(through("postgres", self.shaky.password(), door(1, next)));
     }
 
     /// Wakes what sleeps, once, so that there is a wake to be seen.
@@ -185,12 +195,20 @@ async fn await_instances(monitoring: &Monitoring, count: f64) {
 fn start(folder: &Path, address: SocketAddr) -> Daemon {
     let config = format!("--config.file={}", folder.join(CONFIG).display());
     let web = format!("--web.config.file={}", folder.join(WEB_CONFIG).display());
-    // Each instance has a door of its own.
-    let pool = format!("127.0.0.2:{}", address.port());
-    Daemon::start_bare(&[&config, &web, &format!("--web.listen-address={address}")], &[("POOL", &pool)])
+    let doors = [1, 2, 3].map(|which| door(which, address).to_string());
+    let [main, busy, short] = doors.each_ref().map(String::as_str);
+    Daemon::start_bare(
+        &[&config, &web, &format!("--web.listen-address={address}")],
+        &[("MAIN", main), ("BUSY", busy), ("SHORT", short)],
+    )
 }
 
-/// Nine targets with one weakness each, or none.
+/// Each instance has doors of its own, on other addresses of this machine than its page's.
+fn door(which: u8, page: SocketAddr) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1 + which], page.port()))
+}
+
+/// Targets with one weakness each, or none.
 fn configuration(folder: &TempDir, steady: &Cluster, shaky: &Cluster, way: u16) -> String {
     let url = |role: &str, port: u16, tls: &str| {
         format!(
@@ -207,7 +225,7 @@ fn configuration(folder: &TempDir, steady: &Cluster, shaky: &Cluster, way: u16) 
     let refresh = "refresh: {every: 2s}";
     let often = "backoff: {initial: 100ms, max: 500ms}";
     targets(&[
-        ("main", &[&of_shaky("require"), hasty, refresh, often, "pool: {listen: '${POOL}'}"]),
+        ("main", &[&of_shaky("require"), hasty, refresh, often, "pool: {listen: '${MAIN}'}"]),
         ("optional", &[&of_shaky("disable"), hasty, refresh, often, "required: false"]),
         ("calm", &[&url("calm", steady.port(), "disable"), ping, refresh]),
         ("asleep", &[&url("sleepy", steady.port(), "disable"), "idle_policy: let_sleep"]),
@@ -216,6 +234,24 @@ fn configuration(folder: &TempDir, steady: &Cluster, shaky: &Cluster, way: u16) 
         ("flappy", &[&url("flappy", steady.port(), "disable"), ping, "refresh: {every: off}", often]),
         ("slow", &[&url("slow", way, "disable"), ping, "refresh: {every: off}"]),
         ("certified", &[&url("certified", steady.port(), "require"), ping, refresh]),
+        (
+            "busy",
+            &[
+                &url("busy", steady.port(), "disable"),
+                ping,
+                refresh,
+                "pool: {listen: '${BUSY}', size: 1, wait_timeout: 1m}",
+            ],
+        ),
+        (
+            "short",
+            &[
+                &url("short", steady.port(), "disable"),
+                ping,
+                refresh,
+                "pool: {listen: '${SHORT}', size: 1, wait_timeout: 1s}",
+            ],
+        ),
     ])
 }
 

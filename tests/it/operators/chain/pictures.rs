@@ -91,11 +91,13 @@ fn expected(uid: &str, panel: &Panel, answers: &[(&Query, Vec<Series>)]) -> Resu
     let series = &answers[0].1;
     let shown = series.first().and_then(Series::last).unwrap_or(f64::NAN);
     let wanted = match (uid, panel.title.as_str()) {
-        ("pgtether-fleet", "Targets") if panel.kind == "stat" => shown == 9.0,
+        ("pgtether-fleet", "Targets") if panel.kind == "stat" => shown == 11.0,
         ("pgtether-fleet", "Down") => shown == 2.0,
         ("pgtether-fleet", "Degraded" | "Asleep") => shown == 1.0,
         ("pgtether-fleet", "Availability") => (0.5..1.0).contains(&shown),
-        ("pgtether-fleet", "Every target") => series.len() == 9,
+        ("pgtether-fleet", "Every target") => series.len() == 11,
+        ("pgtether-fleet", "Fullest pools") => most(series, "busy") == 1.0 && most(series, "short") == 1.0,
+        ("pgtether-fleet", "Clients that wait for a session") => most(series, "busy") > 20.0,
         ("pgtether-fleet", "Firing alerts") => {
             let down = |series: &Series| {
                 series.labels["alertname"] == "PgtetherTargetDown" && series.labels["target"] == SHOWN
@@ -105,6 +107,12 @@ fn expected(uid: &str, panel: &Panel, answers: &[(&Query, Vec<Series>)]) -> Resu
         _ => true,
     };
     if wanted { Ok(()) } else { Err(format!("shows {shown} in {} series: {series:?}", series.len())) }
+}
+
+/// The most that is shown of a target.
+fn most(series: &[Series], target: &str) -> f64 {
+    let of_target = series.iter().filter(|series| series.labels["target"] == target);
+    of_target.flat_map(|series| &series.values).map(|(_, value)| *value).fold(f64::NAN, f64::max)
 }
 
 fn kept(series: &[Series]) -> Value {

@@ -1,0 +1,153 @@
+//! What goes wrong only when much is under way at once, or somebody else has changed what a session has.
+
+use super::*;
+
+#[test]
+fn a_batch_behind_one_that_fails_prepares_its_statement_whatever_became_of_the_first() {
+    let mut pair = Pair::new();
+    let batch = [parse("s1", "select 1"), sync()].concat();
+    assert_eq!(pair.asks(&batch), [parse("pgtether_1", "select 1"), sync()].concat());
+    // Whether the first works is not known yet; to close what is not there is no error.
+    let again = [close("pgtether_1"), parse("pgtether_1", "select 1"), sync()].concat();
+    assert_eq!(pair.asks(&batch), again);
+    pair.answers(&[error("ERROR"), ready(b'E')].concat());
+    assert_eq!(pair.answers(&[closed(), parsed(), ready(b'I')].concat()), [parsed(), ready(b'I')].concat());
+    assert!(pair.server.touch(1));
+    assert_eq!(pair.asks(&[bind("s1"), sync()].concat()), [bind("pgtether_1"), sync()].concat());
+}
+
+#[test]
+fn what_is_prepared_behind_a_discard_in_the_same_flush_stays() {
+    let mut pair = Pair::new();
+    pair.asks(&[parse("old", "select 1"), sync()].concat());
+    pair.answers(&[parsed(), ready(b'I')].concat());
+    let flush = [query("DISCARD ALL"), parse("new", "select 1"), describe("new"), sync()].concat();
+    let sent = pair.asks(&flush);
+    let batch = [close("pgtether_1"), parse("pgtether_1", "select 1"), describe("pgtether_1"), sync()];
+    assert_eq!(sent, [query("DISCARD ALL"), batch.concat()].concat());
+    pair.answers(&[complete("DISCARD ALL"), ready(b'I')].concat());
+    pair.answers(&[closed(), parsed(), message(b'n', b""), ready(b'I')].concat());
+    assert!(pair.client.get(b"old").is_none() && pair.client.get(b"new").is_some());
+    assert!(pair.server.touch(1) && pair.link.is_free());
+}
+
+#[test]
+fn a_session_that_does_not_have_what_it_should_or_has_what_it_should_not_is_given_up() {
+    let gone =
+        message(b'E', b"SERROR\0VERROR\0C26000\0Mprepared statement \"pgtether_1\" does not exist\0\0");
+    for surprise in [gone, taken("pgtether_1")] {
+        let mut pair = Pair::new();
+        pair.asks(&[parse("a", "select 1"), sync()].concat());
+        pair.answers(&[parsed(), ready(b'I')].concat());
+        pair.asks(&[bind("a"), sync()].concat());
+        pair.answers(&[surprise, ready(b'I')].concat());
+        assert!(pair.link.is_stale() && pair.link.is_free());
+    }
+    let mut pair = Pair::new();
+    pair.asks(&[bind("a"), sync()].concat());
+    let own = message(b'E', b"SERROR\0VERROR\0C26000\0Mprepared statement \"a\" does not exist\0\0");
+    pair.answers(&[own, ready(b'I')].concat());
+    assert!(!pair.link.is_stale());
+}
+
+#[test]
+fn a_sync_that_crosses_the_servers_wish_for_copy_data_does_not_free_the_session() {
+    let mut pair = Pair::new();
+    pair.asks(&[parse("", "copy t from stdin"), bind(""), execute()].concat());
+    pair.answers(&[parsed(), message(b'2', b""), message(b'G', b"\0\0\0")].concat());
+    pair.asks(&sync());
+    pair.asks(&[message(b'd', b"1\n"), message(b'c', b"")].concat());
+    assert!(!pair.link.is_free());
+    pair.asks(&sync());
+    pair.answers(&[complete("COPY 1"), ready(b'I')].concat());
+    assert!(pair.link.is_free());
+}
+
+#[test]
+fn the_end_of_copy_data_that_nobody_wants_any_more_stands_in_nobodys_way() {
+    let mut pair = Pair::new();
+    pair.asks(&query("begin"));
+    pair.answers(&ready(b'T'));
+    pair.asks(&query("copy t from stdin"));
+    pair.answers(&message(b'G', b"\0\0\0"));
+    pair.asks(&message(b'd', b"bad\n"));
+    pair.answers(&[error("ERROR"), ready(b'E')].concat());
+    pair.asks(&[message(b'd', b"bad\n"), message(b'c', b"")].concat());
+    pair.asks(&[parse("a", "rollback"), bind("a"), execute(), sync()].concat());
+    let answers = [parsed(), message(b'2', b""), complete("ROLLBACK"), ready(b'I')].concat();
+    assert_eq!(pair.answers(&answers), answers);
+    assert!(pair.link.is_free() && pair.server.touch(1));
+}
+
+#[test]
+fn a_query_ends_a_batch_that_has_no_sync() {
+    let mut pair = Pair::new();
+    pair.asks(&[parse("", "select 1"), bind(""), execute(), query("select 2")].concat());
+    let answers = [parsed(), message(b'2', b""), complete("SELECT 1"), complete("SELECT 1")].concat();
+    pair.answers(&answers);
+    assert!(!pair.link.is_free());
+    pair.answers(&ready(b'I'));
+    assert!(pair.link.is_free());
+}
+
+#[test]
+fn sql_that_gives_up_a_statement_of_the_protocol_gives_it_up() {
+    let mut pair = Pair::new();
+    pair.asks(&[parse("pdo_stmt_1", "select 1"), sync()].concat());
+    pair.answers(&[parsed(), ready(b'I')].concat());
+    let stand_in = [parse("pgtether_0", ""), query("DEALLOCATE pgtether_0")].concat();
+    assert_eq!(pair.asks(&query("DEALLOCATE pdo_stmt_1")), stand_in);
+    let answers = [complete("DEALLOCATE"), ready(b'I')].concat();
+    assert_eq!(pair.answers(&[parsed(), answers.clone()].concat()), answers);
+    assert!(pair.client.get(b"pdo_stmt_1").is_none());
+    assert!(pair.link.is_free() && pair.server.touch(1));
+    // A statement of SQL's own is the server's.
+    assert_eq!(pair.asks(&query("DEALLOCATE theirs")), query("DEALLOCATE theirs"));
+}
+
+#[test]
+fn notifications_go_to_nobody_for_who_listened_may_have_another_session() {
+    let mut pair = Pair::new();
+    pair.asks(&query("select 1"));
+    let answers = [complete("SELECT 1"), message(b'A', b"\0\0\0\x07channel\0payload\0"), ready(b'I')];
+    assert_eq!(pair.answers(&answers.concat()), [complete("SELECT 1"), ready(b'I')].concat());
+}
+
+#[test]
+fn a_reset_is_noticed_with_what_the_server_reports_of_it() {
+    let mut pair = Pair::new();
+    pair.asks(&query("reset all"));
+    let mut desk =
+        Desk { catalog: &mut pair.catalog, client: &mut pair.client, server: &mut pair.server, settings: 0 };
+    let report = message(b'S', b"TimeZone\0UTC\0");
+    let bytes = [complete("RESET"), report, ready(b'I')].concat();
+    let mut out = Vec::new();
+    let told = |name: &[u8], value: &[u8], resetting| {
+        assert_eq!((name, value, resetting), (&b"TimeZone"[..], &b"UTC"[..], true));
+        Some(b"Europe/Berlin".to_vec())
+    };
+    assert_eq!(pair.link.server_said(&bytes, &mut out, &mut desk, told).unwrap(), Edited::Changed);
+    let report = message(b'S', b"TimeZone\0Europe/Berlin\0");
+    assert_eq!(out, [complete("RESET"), report, ready(b'I')].concat());
+    assert!(pair.link.was_reset() && !pair.link.was_reset());
+}
+
+#[test]
+fn a_client_that_never_waits_for_an_answer_is_stopped() {
+    let mut pair = Pair::new();
+    let batch = parse("", "").repeat(10_000);
+    let mut stopped = None;
+    for _ in 0..10 {
+        let mut desk = Desk {
+            catalog: &mut pair.catalog,
+            client: &mut pair.client,
+            server: &mut pair.server,
+            settings: 0,
+        };
+        stopped = pair.link.client_said(&batch, &mut Vec::new(), &mut desk).err();
+        if stopped.is_some() {
+            break;
+        }
+    }
+    assert_eq!(stopped.map(|violation| violation.sqlstate), Some("54000"));
+}

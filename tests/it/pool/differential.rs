@@ -1,0 +1,245 @@
+//! Conversations that nobody would have, made up at random: in transaction mode each client must be answered, message
+//! by message, as PostgreSQL itself answers it, whatever the others do on the same sessions in between.
+
+use pgtether::demo::postgres::Setup;
+
+use super::wire::{Raw, error_field, kinds, message, query, text};
+use super::{await_listening, one_door};
+use crate::process::Daemon;
+use crate::servers::{Version, postgres};
+
+const CLIENTS: usize = 3;
+const ROUNDS: u64 = 25;
+const TURNS: usize = 25;
+
+/// What a client's statements are called, and what they say.
+const NAMES: [&str; 4] = ["", "a", "b", "c"];
+const TEXTS: [&str; 11] = [
+    "SELECT 'constant'",
+    "SELECT $1::text",
+    "SELECT $1::int4 + 1",
+    "SELECT generate_series(1, 5)",
+    "SELECT 1 / 0",
+    "SELECT never_there",
+    "DEALLOCATE ALL",
+    "",
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+];
+const QUERIES: [&str; 10] = [
+    "SELECT 1",
+    "SELECT 1; SELECT 2",
+    "SELECT 1; SELECT 1 / 0; SELECT 3",
+    "DEALLOCATE ALL",
+    "DISCARD ALL",
+    "SELEC",
+    "",
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+];
+/// The last of both begin and end transactions.
+const TRANSACTIONAL: usize = 3;
+
+/// One client twice: on the server itself, and through the pool.
+struct Twins {
+    direct: Raw,
+    pooled: Raw,
+    /// All that was said, to be shown.
+    transcript: String,
+    /// Its statement without a name may be asked for after a Sync. Where its Parse failed or was skipped, PostgreSQL may
+    /// still have the one before, which a pool does not.
+    has_unnamed: bool,
+    /// Of the last ReadyForQuery. In a failed transaction it goes on with simple queries: a pool may take a Parse there
+    /// that PostgreSQL refuses, where it knows the statement already.
+    status: u8,
+}
+
+/// A part of a conversation, up to its Sync or the end of its query.
+struct Part {
+    bytes: Vec<u8>,
+    words: String,
+    parses_unnamed: bool,
+}
+
+fn any<T: Copy>(random: &mut fastrand::Rng, of: &[T]) -> T {
+    of[random.usize(..of.len())]
+}
+
+impl Part {
+    fn simple(sql: &str) -> Part {
+        Part { bytes: query(sql), words: format!("Query {sql:?}"), parses_unnamed: false }
+    }
+
+    fn extended(random: &mut fastrand::Rng, texts: &[&str], mut may_use_unnamed: bool) -> Part {
+        let mut part = Part { bytes: Vec::new(), words: String::new(), parses_unnamed: false };
+        for _ in 0..random.usize(1..7) {
+            let name = any(random, &NAMES);
+            if name.is_empty() && !may_use_unnamed {
+                part.parse(name, any(random, texts));
+                may_use_unnamed = true;
+                continue;
+            }
+            part.any(random, name, texts);
+        }
+        part.add("Sync", message(b'S', b""));
+        part
+    }
+
+    fn any(&mut self, random: &mut fastrand::Rng, name: &str, texts: &[&str]) {
+        let portal = any(random, &["", "", "p"]);
+        match random.u8(..9) {
+            0 | 1 => self.parse(name, any(random, texts)),
+            2..=4 => {
+                let value: &[u8] = any(random, &[&b""[..], b"", b"7", b"x"]);
+                self.bind(portal, name, value);
+                if random.bool() {
+                    let execute = [&text(&[portal])[..], &any(random, &[0_u32, 0, 2]).to_be_bytes()].concat();
+                    self.add(&format!("Execute {portal:?}"), message(b'E', &execute));
+                }
+            }
+            5 => self.add(&format!("Describe S {name:?}"), message(b'D', &text(&[&format!("S{name}")]))),
+            6 => self.add(&format!("Describe P {portal:?}"), message(b'D', &text(&[&format!("P{portal}")]))),
+            7 => self.add(&format!("Close S {name:?}"), message(b'C', &text(&[&format!("S{name}")]))),
+            _ => self.add(&format!("Close P {portal:?}"), message(b'C', &text(&[&format!("P{portal}")]))),
+        }
+    }
+
+    fn parse(&mut self, name: &str, sql: &str) {
+        self.parses_unnamed |= name.is_empty();
+        self.add(
+            &format!("Parse {name:?} {sql:?}"),
+            message(b'P', &[&text(&[name, sql])[..], &[0, 0]].concat()),
+        );
+    }
+
+    /// Binds with one value, or with none where it is empty.
+    fn bind(&mut self, portal: &str, name: &str, value: &[u8]) {
+        let count = u16::from(!value.is_empty());
+        let mut body = [&text(&[portal, name])[..], &[0, 0], &count.to_be_bytes()].concat();
+        if count == 1 {
+            body.extend((value.len() as u32).to_be_bytes());
+            body.extend(value);
+        }
+        body.extend([0, 0]);
+        self.add(&format!("Bind {portal:?} {name:?} {count}"), message(b'B', &body));
+    }
+
+    fn add(&mut self, words: &str, bytes: Vec<u8>) {
+        self.words.push_str(&format!("{words}; "));
+        self.bytes.extend(bytes);
+    }
+}
+
+impl Twins {
+    async fn log_in(direct: u16, pooled: u16) -> Twins {
+        Twins {
+            direct: Raw::login(direct, "postgres", "postgres").await,
+            pooled: Raw::login(pooled, "postgres", "postgres").await,
+            transcript: String::new(),
+            has_unnamed: false,
+            status: b'I',
+        }
+    }
+
+    async fn turn(&mut self, random: &mut fastrand::Rng) {
+        let parts = match random.u8(..4) {
+            0 => vec![Part::simple(any(random, &QUERIES))],
+            _ if self.status == b'E' => vec![Part::simple(any(random, &QUERIES))],
+            1 if self.status == b'I' => (0..random.usize(2..5)).map(|_| self.ahead(random)).collect(),
+            _ => vec![Part::extended(random, &TEXTS, self.has_unnamed)],
+        };
+        self.say(parts, random).await;
+    }
+
+    /// One of several parts that are sent before the first is answered. What becomes of the statement without a name and
+    /// of a transaction on the way is not known then: neither goes from one part to the next.
+    fn ahead(&self, random: &mut fastrand::Rng) -> Part {
+        match random.u8(..3) {
+            0 => Part::simple(any(random, &QUERIES[..QUERIES.len() - TRANSACTIONAL])),
+            _ => Part::extended(random, &TEXTS[..TEXTS.len() - TRANSACTIONAL], false),
+        }
+    }
+
+    /// Says it to both, and compares the answers.
+    async fn say(&mut self, parts: Vec<Part>, random: &mut fastrand::Rng) {
+        let all: Vec<u8> = parts.iter().flat_map(|part| part.bytes.clone()).collect();
+        self.direct.send(&all).await;
+        // In pieces, as a network may bring it.
+        let mut rest = all.as_slice();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(random.usize(1..=rest.len()));
+            self.pooled.send(now).await;
+            tokio::task::yield_now().await;
+            rest = later;
+        }
+        for part in &parts {
+            self.transcript.push_str(&format!("\n  {}", part.words));
+        }
+        for part in &parts {
+            self.compare(part).await;
+        }
+    }
+
+    async fn compare(&mut self, part: &Part) {
+        let wanted = self.direct.until_ready().await;
+        let seen = self.pooled.until_ready().await;
+        self.transcript.push_str(&format!("\n    {}", kinds(&wanted)));
+        assert_eq!(comparable(&seen), comparable(&wanted), "after this conversation:{}", self.transcript);
+        self.status = wanted.last().map_or(b'I', |(_, status)| status[0]);
+        let failed = wanted.iter().any(|(kind, _)| *kind == b'E');
+        let simple = !part.words.contains("Sync");
+        if part.parses_unnamed {
+            self.has_unnamed = !failed;
+        } else if simple || part.words.contains("Close S \"\"") {
+            self.has_unnamed = false;
+        }
+    }
+
+    /// Ends a transaction, so that a session is free for others.
+    async fn rest(&mut self, random: &mut fastrand::Rng) {
+        self.say(vec![Part::simple("ROLLBACK")], random).await;
+    }
+}
+
+/// Messages as they are to be the same: of an error its SQLSTATE, for its words name the statement; notices and settings
+/// may come at any time.
+fn comparable(messages: &[(u8, Vec<u8>)]) -> Vec<(char, String)> {
+    let wanted = messages.iter().filter(|(kind, _)| !matches!(kind, b'N' | b'S'));
+    let words = |message: &(u8, Vec<u8>)| match message.0 {
+        b'E' => error_field(std::slice::from_ref(message), b'C').unwrap(),
+        _ => String::from_utf8_lossy(&message.1).into_owned(),
+    };
+    wanted.map(|message| (char::from(message.0), words(message))).collect()
+}
+
+#[tokio::test]
+async fn clients_that_share_sessions_are_answered_as_if_they_had_their_own() {
+    let trust = Setup::default().hba("host all all 127.0.0.1/32 trust");
+    let cluster = postgres(Version::V15, trust);
+    let (config, port) = one_door(&cluster.superuser_url(), &[], &["auth: trust", "size: 2"]);
+    let _daemon = Daemon::start(&config);
+    await_listening(port).await;
+    // Another seed makes up others.
+    let seed = std::env::var("DIFFERENTIAL_SEED").map_or(7, |seed| seed.parse().unwrap());
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..ROUNDS {
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            clients.push(Twins::log_in(cluster.port(), port).await);
+        }
+        for _ in 0..TURNS {
+            // One may stay in its transaction: there is a session for the others.
+            let stays = random.usize(..CLIENTS);
+            for (place, client) in clients.iter_mut().enumerate() {
+                client.turn(&mut random).await;
+                if place != stays {
+                    client.rest(&mut random).await;
+                }
+            }
+            clients[stays].turn(&mut random).await;
+            clients[stays].rest(&mut random).await;
+        }
+    }
+}

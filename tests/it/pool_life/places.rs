@@ -1,0 +1,70 @@
+//! The database moves under its clients: from then on nobody gets a session of the place where it was.
+
+use std::fs;
+
+use pgtether::demo::postgres::free_port;
+use pgtether::status::pool::ServerState;
+
+use super::{Door, Guest, PASSWORD, USER, cluster_for_app, door_config, url_at};
+use crate::process::{Daemon, wait_until};
+use crate::servers::Admin;
+use crate::supervise::{SOON, await_state, targets};
+
+/// Is cancelled once without an end: whoever left it has it washed for two seconds.
+const STUBBORN: &str =
+    "DO $$ BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(2); END $$";
+
+fn url_of_other(port: u16) -> String {
+    url_at(port).replace("/postgres", "/other")
+}
+
+#[tokio::test]
+async fn a_session_that_is_washed_while_the_url_changes_is_nobodys_afterwards() {
+    let door = Door::open("size: 1", &[]).await;
+    door.admin.query(&format!("CREATE DATABASE other OWNER {USER}")).await;
+    let guest = door.guest().await;
+    tokio::select! {
+        ended = guest.try_ask(STUBBORN) => panic!("it ended: {ended:?}"),
+        () = door.await_servers(ServerState::Active, 1) => {}
+    }
+    guest.vanish().await;
+    door.await_servers(ServerState::Testing, 1).await;
+    let config = door_config(&door.cluster, door.port, "size: 1", &[]).replace("/postgres", "/other");
+    door.reload_to(&config).await;
+    assert_eq!(door.servers(ServerState::Testing).await, 1.0, "the wash was over too soon");
+    let new = Guest::at(&url_of_other(door.port)).await.unwrap();
+    assert_eq!(new.ask("SELECT current_database()").await, "other");
+}
+
+#[tokio::test]
+async fn a_url_file_that_names_another_database_leads_every_client_there() {
+    let cluster = cluster_for_app(Default::default()).await;
+    let admin = Admin::of(&cluster).await;
+    admin.query(&format!("CREATE DATABASE other OWNER {USER}")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("url");
+    let url = cluster.url(USER, PASSWORD, "postgres");
+    fs::write(&file, &url).unwrap();
+    let port = free_port().unwrap();
+    let keys = [
+        format!("url_file: {}", file.display()),
+        format!("pool: {{listen: \"127.0.0.1:{port}\", size: 4, min_idle: 2}}"),
+    ];
+    let daemon = Daemon::start(&targets(&[("db", &[&keys[0], &keys[1]])]));
+    await_state(&daemon, SOON, "up").await;
+    let door = Door { daemon, cluster, admin, port };
+    door.await_servers(ServerState::Idle, 2).await;
+
+    fs::write(&file, url.replace("/postgres", "/other")).unwrap();
+    let first = wait_until(SOON, "the other database's clients let in", async || {
+        Guest::at(&url_of_other(port)).await.map_err(|error| format!("{error:?}"))
+    })
+    .await;
+    let mut guests = vec![first];
+    for _ in 0..2 {
+        guests.push(Guest::at(&url_of_other(port)).await.unwrap());
+    }
+    for guest in &guests {
+        assert_eq!(guest.ask("BEGIN; SELECT current_database()").await, "other");
+    }
+}
