@@ -255,7 +255,7 @@ impl Client {
     async fn use_up(&mut self, mut server: Server, mut first: Vec<u8>) -> Result<(), Farewell> {
         while let Some(kept) = self.transact(server, std::mem::take(&mut first)).await? {
             let lost = Farewell::Lost("the server closed the connection unexpectedly");
-            server = self.dress(kept).await?.ok_or(lost)?;
+            server = self.restore(kept).await?.ok_or(lost)?;
         }
         Ok(())
     }

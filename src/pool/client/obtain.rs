@@ -63,6 +63,12 @@ impl Client {
         obtained
     }
 
+    /// A session that the client keeps, with its settings again; `None` where it has ended meanwhile.
+    pub(super) async fn restore(&mut self, server: Server) -> Result<Option<Server>, Farewell> {
+        let wait = self.begin_to_wait();
+        self.dress(server, wait).await
+    }
+
     fn begin_to_wait(&self) -> Wait {
         self.registered.entry.begins_to_wait();
         let since = Instant::now();
