@@ -21,7 +21,7 @@ test: ## Passes everything that has to hold: format, lints, docs, all tests agai
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} $(CARGO) test --locked --no-fail-fast
 	$(MAKE) chart
 
-torment: ## Deals ten thousand faults around the pool, its clients checking every answer; ten minutes; FAULTS=1000 SEED=7.
+torment: ## Deals ten thousand faults around the pool, its clients checking every answer; a quarter of an hour; FAULTS=1000 SEED=7.
 	@tests/tools.sh build test
 	TORMENT_FAULTS=$(or $(FAULTS),10000) TORMENT_SEED=$(or $(SEED),$$RANDOM) \
 	  $(CARGO) test --locked --test it pool_faults::nothing_is_lost -- --nocapture
@@ -46,7 +46,7 @@ image: ## Builds the image with docker, podman or buildah, and starts it once; W
 	$(if $(WITHOUT_REGISTRY),@tests/tools.sh build image)
 	tests/image/make.sh
 
-figures: ## Measures what README's figures say, in a quarter of an hour; ONLY=hang,fleet for some, QUICK=1 for a trial.
+figures: ## Measures what README's figures say, in half an hour; ONLY=hang,fleet for some, QUICK=1 for a trial.
 	@tests/tools.sh build test figures
 	$(CARGO) bench --locked --bench figures -- $(if $(ONLY),--only=$(ONLY)) $(if $(QUICK),--quick)
 

@@ -138,9 +138,14 @@ impl Link {
         if let Some(named) = desk.client.get(name).cloned()
             && !self.is_in_doubt(named.stamp)
         {
-            // The name is taken: the server finds the same of its own, and says so.
+            // The name is taken: the server finds the same of its own and says so, unless the text is wrong in itself.
             let known = desk.catalog.under(&named.statement, desk.settings);
             self.provide(&known, cut, desk)?;
+            let stand_in = server_name(NOBODY);
+            cut.message(b'P', &[&stand_in, body]);
+            self.expected.push(Expect::Parse { answer: Answer::Swallow, id: None, undo: None })?;
+            cut.message(b'C', &[b"S", &stand_in]);
+            self.expected.push(Expect::Close { answer: Answer::Swallow, id: None, undo: None })?;
             cut.message(b'P', &[&known.server_name(), known.body()]);
             return self.expected.push(Expect::Parse { answer: Answer::Pass, id: None, undo: None });
         }

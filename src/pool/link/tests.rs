@@ -209,9 +209,11 @@ fn a_name_that_is_taken_is_refused_by_the_server() {
     pair.answers(&[parsed(), ready(b'I')].concat());
     assert_eq!(
         pair.asks(&[parse("a", "select 2"), sync()].concat()),
-        [parse("pgtether_1", "select 1"), sync()].concat()
+        [parse("pgtether_0", "select 2"), close("pgtether_0"), parse("pgtether_1", "select 1"), sync()]
+            .concat()
     );
-    pair.answers(&[taken("pgtether_1"), ready(b'I')].concat());
+    let answers = [parsed(), closed(), taken("pgtether_1"), ready(b'I')].concat();
+    assert_eq!(pair.answers(&answers), answers[10..]);
     assert_eq!(pair.client.get(b"a").unwrap().statement.id, 1);
     // That was to be expected: nothing is wrong with the session.
     assert!(pair.server.touch(1) && pair.link.is_free() && !pair.link.is_stale());

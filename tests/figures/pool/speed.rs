@@ -69,7 +69,8 @@ const PAIRINGS: [Pairing; 4] = [
 pub async fn run(plan: Plan) -> Vec<Figure> {
     let rounds = if plan.quick { 2 } else { 15 };
     let lasts = plan.seconds(2, 1);
-    let cluster = postgres(Version::V15, Setup::default().set("log_connections", "off"));
+    let setup = Setup::default().set("log_connections", "off").set("max_connections", 200);
+    let cluster = postgres(Version::V15, setup);
     fill(&cluster).await;
     let shared = Doors::open(&cluster, PoolMode::Transaction, SHARED, "", &[]).await;
     let ample = Doors::open(&cluster, PoolMode::Transaction, KEPT, "", &[]).await;

@@ -177,16 +177,22 @@ impl Twins {
         for part in &parts {
             self.transcript.push_str(&format!("\n  {}", part.words));
         }
+        // What was sent behind a part that failed may rest on a name that this part should have given. The pool has
+        // prepared it by then: it does not know of the failure, and is more forgiving than a server.
+        let mut in_doubt = false;
         for part in &parts {
-            self.compare(part).await;
+            in_doubt |= self.compare(part, in_doubt).await;
         }
     }
 
-    async fn compare(&mut self, part: &Part) {
+    /// Returns whether it has failed.
+    async fn compare(&mut self, part: &Part, in_doubt: bool) -> bool {
         let wanted = self.direct.until_ready().await;
         let seen = self.pooled.until_ready().await;
         self.transcript.push_str(&format!("\n    {}", kinds(&wanted)));
-        assert_eq!(comparable(&seen), comparable(&wanted), "after this conversation:{}", self.transcript);
+        if !in_doubt {
+            assert_eq!(comparable(&seen), comparable(&wanted), "after this conversation:{}", self.transcript);
+        }
         self.status = wanted.last().map_or(b'I', |(_, status)| status[0]);
         let failed = wanted.iter().any(|(kind, _)| *kind == b'E');
         let simple = !part.words.contains("Sync");
@@ -195,6 +201,7 @@ impl Twins {
         } else if simple || part.words.contains("Close S \"\"") {
             self.has_unnamed = false;
         }
+        failed
     }
 
     /// Ends a transaction, so that a session is free for others.
