@@ -163,10 +163,18 @@ impl ClientStatements {
         Ok(self.clock)
     }
 
-    pub fn remove(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
-        let Named { statement, .. } = self.named.remove(name)?;
-        self.bytes -= name.len() + statement.key.len();
-        Some(statement)
+    pub fn remove(&mut self, name: &[u8]) -> Option<Named> {
+        let named = self.named.remove(name)?;
+        self.bytes -= name.len() + named.statement.key.len();
+        Some(named)
+    }
+
+    /// The name was not given up after all, unless it was given anew since.
+    pub fn restore(&mut self, name: &[u8], named: Named) {
+        if !self.named.contains_key(name) {
+            self.bytes += name.len() + named.statement.key.len();
+            self.named.insert(name.into(), named);
+        }
     }
 
     /// Takes the name back, if it is still that naming's.

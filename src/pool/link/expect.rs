@@ -1,9 +1,9 @@
 //! What a session owes its client, in order: only what ends something, or is changed when it comes.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
-use super::{Desk, Statement, Violation};
+use super::{Desk, Violation};
+use crate::pool::statements::Named;
 
 /// A client that asks on and on without a Sync, of a server that reads over it after an error, is stopped here.
 const MOST: usize = 1 << 16;
@@ -35,7 +35,7 @@ pub enum Answer {
 #[derive(Debug)]
 pub enum Undo {
     Named { name: Box<[u8]>, stamp: u64 },
-    Closed { name: Box<[u8]>, statement: Arc<Statement> },
+    Closed { name: Box<[u8]>, named: Named },
 }
 
 /// The queue.
@@ -108,7 +108,7 @@ impl Expected {
 
     /// Whether the next answer is to a Parse of a name that its client has given already: it is meant to fail.
     pub fn is_own_name(&self) -> bool {
-        matches!(self.queue.front(), Some(Expect::Parse { answer: Answer::Pass, id: None, .. }))
+        matches!(self.queue.front(), Some(Expect::Parse { answer: Answer::Pass, id: Some(_), undo: None }))
     }
 
     /// ParseComplete or CloseComplete has come.
@@ -178,10 +178,6 @@ pub struct CopyIn {
 fn take_back(undo: Undo, desk: &mut Desk<'_>) {
     match undo {
         Undo::Named { name, stamp } => desk.client.take_back(&name, stamp),
-        // A name that was given anew since is another one.
-        Undo::Closed { name, statement } if desk.client.get(&name).is_none() => {
-            _ = desk.client.insert(&name, statement);
-        }
-        Undo::Closed { .. } => {}
+        Undo::Closed { name, named } => desk.client.restore(&name, named),
     }
 }

@@ -28,6 +28,7 @@ impl Link {
         match frame.tag {
             b'P' => match text(have) {
                 Some((b"", body)) if is_whole || frame.len > LONGEST_READ => {
+                    self.wiping |= wipes(body);
                     desk.client.set_unnamed(if frame.len <= LONGEST_READ { body } else { b"" });
                     self.has_unnamed = true;
                     self.expected.push(Expect::Parse { answer: Answer::Pass, id: None, undo: None })?;
@@ -147,8 +148,13 @@ impl Link {
             cut.message(b'C', &[b"S", &stand_in]);
             self.expected.push(Expect::Close { answer: Answer::Swallow, id: None, undo: None })?;
             cut.message(b'P', &[&known.server_name(), known.body()]);
-            return self.expected.push(Expect::Parse { answer: Answer::Pass, id: None, undo: None });
+            return self.expected.push(Expect::Parse {
+                answer: Answer::Pass,
+                id: Some(known.id),
+                undo: None,
+            });
         }
+        self.wiping |= wipes(body);
         let statement = desk.catalog.intern(body, desk.settings);
         let stamp = desk.client.insert(name, Arc::clone(&statement))?;
         self.named_here.get_or_insert(stamp);
@@ -162,8 +168,12 @@ impl Link {
         }
     }
 
-    /// Whether a naming may still come to nothing: it was sent before the last Sync, and is not answered.
+    /// Whether a naming may still come to nothing, since it was sent before the last Sync and is not answered, or is about
+    /// to be given up with all others.
     fn is_in_doubt(&self, stamp: u64) -> bool {
+        if self.wiping {
+            return true;
+        }
         let sent_before = self.named_here.is_none_or(|first| stamp < first);
         sent_before && self.expected.first_naming().is_some_and(|first| stamp >= first)
     }
@@ -186,10 +196,12 @@ impl Link {
 
     /// Whether the session has the statement when it comes to what is sent now.
     fn knows(&self, id: u64, desk: &mut Desk<'_>) -> Knows {
-        if self.told.contains(&id) {
+        if self.wiping {
+            Knows::Perhaps
+        } else if self.told.contains(&id) {
             // If that fails, what is sent now is skipped.
             Knows::Yes
-        } else if self.wiping || self.expected.concerns(id) {
+        } else if self.expected.concerns(id) {
             Knows::Perhaps
         } else if desk.server.touch(id) {
             Knows::Yes
@@ -231,10 +243,10 @@ impl Link {
         cut: &mut Cut<'_, '_>,
         desk: &mut Desk<'_>,
     ) -> Result<(), Violation> {
-        let undo = desk.client.remove(name).map(|statement| {
+        let undo = desk.client.remove(name).map(|named| {
             cut.message(b'C', &[b"S", &server_name(NOBODY)]);
             cut.skip(frame.len);
-            Box::new(Undo::Closed { name: name.into(), statement })
+            Box::new(Undo::Closed { name: name.into(), named })
         });
         if name.is_empty() {
             desk.client.set_unnamed(b"");
@@ -283,6 +295,12 @@ enum Knows {
     No,
     /// That depends on answers to come.
     Perhaps,
+}
+
+/// Whether a statement with that text gives up all others.
+fn wipes(body: &[u8]) -> bool {
+    let sql = text(body).map(|(sql, _)| sql).unwrap_or_default();
+    matches!(Housekeeping::read(sql), Some(Housekeeping::All))
 }
 
 fn too_long(what: &str) -> Violation {

@@ -14,14 +14,13 @@ const TURNS: usize = 25;
 
 /// What a client's statements are called, and what they say.
 const NAMES: [&str; 4] = ["", "a", "b", "c"];
-const TEXTS: [&str; 11] = [
+const TEXTS: [&str; 10] = [
     "SELECT 'constant'",
     "SELECT $1::text",
     "SELECT $1::int4 + 1",
     "SELECT generate_series(1, 5)",
     "SELECT 1 / 0",
     "SELECT never_there",
-    "DEALLOCATE ALL",
     "",
     "BEGIN",
     "COMMIT",
@@ -72,10 +71,27 @@ impl Part {
         Part { bytes: query(sql), words: format!("Query {sql:?}"), parses_unnamed: false }
     }
 
-    fn extended(random: &mut fastrand::Rng, texts: &[&str], mut may_use_unnamed: bool) -> Part {
+    /// As drivers give up all statements in a pipeline.
+    fn wipe() -> Part {
+        let mut part = Part { bytes: Vec::new(), words: String::new(), parses_unnamed: false };
+        part.parse("", "DEALLOCATE ALL");
+        part.bind("", "", b"");
+        part.add("Execute", message(b'E', &[0; 5]));
+        part.parse("a", "SELECT 'constant'");
+        part.bind("", "a", b"");
+        part.add("Sync", message(b'S', b""));
+        part
+    }
+
+    fn extended(
+        random: &mut fastrand::Rng,
+        names: &[&str],
+        texts: &[&str],
+        mut may_use_unnamed: bool,
+    ) -> Part {
         let mut part = Part { bytes: Vec::new(), words: String::new(), parses_unnamed: false };
         for _ in 0..random.usize(1..7) {
-            let name = any(random, &NAMES);
+            let name = any(random, names);
             if name.is_empty() && !may_use_unnamed {
                 part.parse(name, any(random, texts));
                 may_use_unnamed = true;
@@ -147,18 +163,20 @@ impl Twins {
         let parts = match random.u8(..4) {
             0 => vec![Part::simple(any(random, &QUERIES))],
             _ if self.status == b'E' => vec![Part::simple(any(random, &QUERIES))],
-            1 if self.status == b'I' => (0..random.usize(2..5)).map(|_| self.ahead(random)).collect(),
-            _ => vec![Part::extended(random, &TEXTS, self.has_unnamed)],
+            1 if self.status == b'I' => (0..random.usize(2..5)).map(|nth| self.ahead(nth, random)).collect(),
+            2 if random.u8(..8) == 0 => vec![Part::wipe()],
+            _ => vec![Part::extended(random, &NAMES, &TEXTS, self.has_unnamed)],
         };
         self.say(parts, random).await;
     }
 
     /// One of several parts that are sent before the first is answered. What becomes of the statement without a name and
-    /// of a transaction on the way is not known then: neither goes from one part to the next.
-    fn ahead(&self, random: &mut fastrand::Rng) -> Part {
+    /// of a transaction on the way is not known then: neither goes from one part to the next. Nor does a name: whether an
+    /// earlier part has given it, the pool can't know, and is more forgiving than a server.
+    fn ahead(&self, nth: usize, random: &mut fastrand::Rng) -> Part {
         match random.u8(..3) {
             0 => Part::simple(any(random, &QUERIES[..QUERIES.len() - TRANSACTIONAL])),
-            _ => Part::extended(random, &TEXTS[..TEXTS.len() - TRANSACTIONAL], false),
+            _ => Part::extended(random, &NAMES[nth..=nth], &TEXTS[..TEXTS.len() - TRANSACTIONAL], false),
         }
     }
 
@@ -177,15 +195,31 @@ impl Twins {
         for part in &parts {
             self.transcript.push_str(&format!("\n  {}", part.words));
         }
-        // What was sent behind a part that failed may rest on a name that this part should have given. The pool has
-        // prepared it by then: it does not know of the failure, and is more forgiving than a server.
+        // What was sent behind a part that failed may rest on a name that this part should have given, or on one that it
+        // has given up. The pool has prepared it by then: it does not know yet, and is more forgiving than a server.
         let mut in_doubt = false;
         for part in &parts {
             in_doubt |= self.compare(part, in_doubt).await;
         }
+        if in_doubt && parts.len() > 1 {
+            self.forget_names().await;
+        }
     }
 
-    /// Returns whether it has failed.
+    /// Which names there are may differ now: both begin anew.
+    async fn forget_names(&mut self) {
+        let mut part = Part { bytes: Vec::new(), words: String::new(), parses_unnamed: false };
+        for name in NAMES {
+            part.add(&format!("Close S {name:?}"), message(b'C', &text(&[&format!("S{name}")])));
+        }
+        part.add("Sync", message(b'S', b""));
+        self.direct.send(&part.bytes).await;
+        self.pooled.send(&part.bytes).await;
+        self.transcript.push_str(&format!("\n  {}", part.words));
+        self.compare(&part, false).await;
+    }
+
+    /// Returns whether it has failed, or given up all names.
     async fn compare(&mut self, part: &Part, in_doubt: bool) -> bool {
         let wanted = self.direct.until_ready().await;
         let seen = self.pooled.until_ready().await;
@@ -201,7 +235,8 @@ impl Twins {
         } else if simple || part.words.contains("Close S \"\"") {
             self.has_unnamed = false;
         }
-        failed
+        let gave_up = |body: &[u8]| body.starts_with(b"DEALLOCATE ALL") || body.starts_with(b"DISCARD ALL");
+        failed || wanted.iter().any(|(kind, body)| *kind == b'C' && gave_up(body))
     }
 
     /// Ends a transaction, so that a session is free for others.

@@ -17,6 +17,14 @@ fn a_batch_behind_one_that_fails_prepares_its_statement_whatever_became_of_the_f
 }
 
 #[test]
+fn a_name_that_is_given_and_given_up_in_a_batch_that_is_skipped_was_never_there() {
+    let mut pair = Pair::new();
+    pair.asks(&[bind("nobody"), parse("a", "select 1"), close("a"), sync()].concat());
+    pair.answers(&[error("ERROR"), ready(b'I')].concat());
+    assert!(pair.client.get(b"a").is_none());
+}
+
+#[test]
 fn what_is_prepared_behind_a_discard_in_the_same_flush_stays() {
     let mut pair = Pair::new();
     pair.asks(&[parse("old", "select 1"), sync()].concat());
