@@ -149,7 +149,8 @@ impl Mind {
             Some(done) = self.work.join_next(), if !self.work.is_empty() => self.ended(done),
             () = shared.nudge.notified() => {}
             () = changed => {}
-            Ok(()) = keeper.terms.changed() => {}
+            // What has failed by the old ones is tried by the new ones.
+            Ok(()) = keeper.terms.changed() => self.trouble = None,
             _ = keeper.stage.changed() => {}
             () = sleep_until(next) => {}
         }

@@ -76,6 +76,10 @@ impl Mind {
     }
 
     pub(super) fn failed(&mut self, shared: &Shared, target: &Target, facts: &Facts) {
+        if !target.is_same_place(&shared.terms().target) {
+            // It failed by what was configured before.
+            return;
+        }
         self.ramp.failed();
         let verdict = table::judge(facts);
         let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures);

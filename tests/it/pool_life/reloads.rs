@@ -196,6 +196,8 @@ async fn two_pools_exchange_their_addresses() {
             assert_eq!(guest.ask("SELECT current_database()").await, database);
         }
     };
+    // Answered once the pools listen.
+    daemon.metrics().await;
     found(ports).await;
     let swapped = [ports[1], ports[0]];
     fs::write(daemon.config_file(), both(swapped)).unwrap();
