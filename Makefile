@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Both install what they need and say so first.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos test torment lint chart chart-update image figures pictures tools release clean
+.PHONY: help demo chaos test torment fuzz lint chart chart-update image figures pictures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -25,6 +25,11 @@ torment: ## Deals ten thousand faults around the pool, its clients checking ever
 	@tests/tools.sh build test
 	TORMENT_FAULTS=$(or $(FAULTS),10000) TORMENT_SEED=$(or $(SEED),$$RANDOM) \
 	  $(CARGO) test --locked --test it pool_faults::nothing_is_lost -- --nocapture
+
+fuzz: ## Throws made-up bytes and settings at everything that parses; CASES=1000000 for each of them.
+	@tests/tools.sh build
+	PROPTEST_CASES=$(or $(CASES),100000) $(CARGO) test --locked --lib -- \
+	  pool::link pool::greet config::tests::hostile target::conninfo connection::scanner reason::
 
 # Module docs are for those who read the code: they may name what is private.
 lint: ## Format, clippy and rustdoc, warnings as errors.

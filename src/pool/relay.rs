@@ -113,7 +113,10 @@ impl Relay<'_> {
             }
             if !self.to_client.is_empty() {
                 match poll_out(self.client, &mut self.to_client, cx) {
-                    Poll::Ready(Ok(())) => moved = true,
+                    Poll::Ready(Ok(())) => {
+                        moved = true;
+                        self.registered.owed(self.asked.is_some(), Instant::now());
+                    }
                     Poll::Ready(Err(_)) => return Poll::Ready(Ended::ClientGone(None)),
                     Poll::Pending => {}
                 }
@@ -232,6 +235,10 @@ impl Relay<'_> {
             Edited::Changed => edited,
         };
         let sent = send(self.client, &mut self.to_client, bytes, cx);
+        // Nothing is read of a server while its client does not read: that is no silence of the server's.
+        if !self.to_client.is_empty() {
+            self.registered.owed(false, now);
+        }
         sent.is_err().then_some(Ended::ClientGone(None))
     }
 

@@ -28,7 +28,7 @@ impl Link {
         match frame.tag {
             b'P' => match text(have) {
                 Some((b"", body)) if is_whole || frame.len > LONGEST_READ => {
-                    self.wiping |= wipes(body);
+                    self.wipe_if(wipes(body));
                     desk.client.set_unnamed(if frame.len <= LONGEST_READ { body } else { b"" });
                     self.has_unnamed = true;
                     self.expected.push(Expect::Parse { answer: Answer::Pass, id: None, undo: None })?;
@@ -154,7 +154,7 @@ impl Link {
                 undo: None,
             });
         }
-        self.wiping |= wipes(body);
+        self.wipe_if(wipes(body));
         let statement = desk.catalog.intern(body, desk.settings);
         let stamp = desk.client.insert(name, Arc::clone(&statement))?;
         self.named_here.get_or_insert(stamp);
@@ -196,17 +196,23 @@ impl Link {
 
     /// Whether the session has the statement when it comes to what is sent now.
     fn knows(&self, id: u64, desk: &mut Desk<'_>) -> Knows {
-        if self.wiping {
-            Knows::Perhaps
-        } else if self.told.contains(&id) {
+        if self.told.contains(&id) {
             // If that fails, what is sent now is skipped.
             Knows::Yes
-        } else if self.expected.concerns(id) {
+        } else if self.wiping || self.expected.concerns(id) {
             Knows::Perhaps
         } else if desk.server.touch(id) {
             Knows::Yes
         } else {
             Knows::No
+        }
+    }
+
+    /// All that the session was told of so far is about to be given up.
+    fn wipe_if(&mut self, wipes: bool) {
+        if wipes {
+            self.wiping = true;
+            self.told.clear();
         }
     }
 
@@ -271,7 +277,7 @@ impl Link {
             return Ok(false);
         };
         match told {
-            Housekeeping::All => self.wiping = true,
+            Housekeeping::All => self.wipe_if(true),
             // A failed transaction takes nothing more: the server says so.
             Housekeeping::Deallocate(name) if self.status != b'E' && desk.client.remove(&name).is_some() => {
                 let stand_in = server_name(NOBODY);

@@ -30,14 +30,16 @@ const QUERIES: [&str; 10] = [
     "SELECT 1",
     "SELECT 1; SELECT 2",
     "SELECT 1; SELECT 1 / 0; SELECT 3",
-    "DEALLOCATE ALL",
-    "DISCARD ALL",
     "SELEC",
     "",
+    "DEALLOCATE ALL",
+    "DISCARD ALL",
     "BEGIN",
     "COMMIT",
     "ROLLBACK",
 ];
+/// The last of these give up all names.
+const WIPING: usize = 2;
 /// The last of both begin and end transactions.
 const TRANSACTIONAL: usize = 3;
 
@@ -165,6 +167,10 @@ impl Twins {
             _ if self.status == b'E' => vec![Part::simple(any(random, &QUERIES))],
             1 if self.status == b'I' => (0..random.usize(2..5)).map(|nth| self.ahead(nth, random)).collect(),
             2 if random.u8(..8) == 0 => vec![Part::wipe()],
+            // As Npgsql gives out a connection that was used before.
+            2 if self.status == b'I' && random.u8(..8) == 0 => {
+                vec![Part::simple("DISCARD ALL"), Part::extended(random, &[""], &TEXTS[..3], false)]
+            }
             _ => vec![Part::extended(random, &NAMES, &TEXTS, self.has_unnamed)],
         };
         self.say(parts, random).await;
@@ -175,7 +181,7 @@ impl Twins {
     /// earlier part has given it, the pool can't know, and is more forgiving than a server.
     fn ahead(&self, nth: usize, random: &mut fastrand::Rng) -> Part {
         match random.u8(..3) {
-            0 => Part::simple(any(random, &QUERIES[..QUERIES.len() - TRANSACTIONAL])),
+            0 => Part::simple(any(random, &QUERIES[..QUERIES.len() - TRANSACTIONAL - WIPING])),
             _ => Part::extended(random, &NAMES[nth..=nth], &TEXTS[..TEXTS.len() - TRANSACTIONAL], false),
         }
     }
