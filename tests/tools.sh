@@ -255,16 +255,21 @@ install_kubernetes_schemas() {
   echo "$wanted" >"$folder/.version"
 }
 
-# What drives Chromium, from npm into tools/page: playwright-core brings no browser of its own.
-install_npm_page() {
-  local folder="$tools/page"
-  cmp -s tests/page/package-lock.json "$folder/.installed" && return
+# What a folder of tests has in its package-lock.json, from npm, into a folder of tools.
+install_npm() {
+  local from="$1" folder="$2" what="$3"
+  cmp -s "$from/package-lock.json" "$folder/.installed" && return
   have npm || die "npm is missing; install it, then run this again"
-  say "installing from npm: playwright-core and axe-core into $folder"
+  say "installing from npm: $what into $folder"
   mkdir -p "$folder"
-  cp tests/page/package.json tests/page/package-lock.json "$folder"
+  cp "$from/package.json" "$from/package-lock.json" "$folder"
   npm ci --prefix "$folder" --no-audit --no-fund --ignore-scripts --loglevel=error >&2
-  cp tests/page/package-lock.json "$folder/.installed"
+  cp "$from/package-lock.json" "$folder/.installed"
+}
+
+# What drives Chromium: playwright-core brings no browser of its own.
+install_npm_page() {
+  install_npm tests/page "$tools/page" "playwright-core and axe-core"
 }
 
 # psycopg, asyncpg and others from PyPI, node-postgres from npm. Some of the former are binaries for one Python.
@@ -279,14 +284,7 @@ install_drivers() {
       --target "$folder/python" -r tests/drivers/requirements.txt >&2
     { echo "$python" && cat tests/drivers/requirements.txt; } >"$folder/python/.installed"
   fi
-  if ! cmp -s tests/drivers/package-lock.json "$folder/node/.installed"; then
-    have npm || die "npm is missing; install it, then run this again"
-    say "installing from npm: pg, pg-copy-streams, pg-cursor and postgres into $folder/node"
-    mkdir -p "$folder/node"
-    cp tests/drivers/package.json tests/drivers/package-lock.json "$folder/node"
-    npm ci --prefix "$folder/node" --no-audit --no-fund --ignore-scripts --loglevel=error >&2
-    cp tests/drivers/package-lock.json "$folder/node/.installed"
-  fi
+  install_npm tests/drivers "$folder/node" "pg, pg-copy-streams, pg-cursor and postgres"
 }
 
 [ "$#" -gt 0 ] || set -- build lint postgres test drivers chart
