@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use pgtether::demo::postgres::Setup;
+use postgres_native_tls::MakeTlsConnector;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, SanType,
@@ -44,6 +45,17 @@ impl Authority {
 
     pub fn pem(&self) -> String {
         self.issuer.pem()
+    }
+
+    /// TLS of a client that demands a certificate of this authority.
+    pub fn demanded(&self) -> MakeTlsConnector {
+        let root = native_tls::Certificate::from_pem(self.pem().as_bytes()).unwrap();
+        let connector = native_tls::TlsConnector::builder()
+            .disable_built_in_roots(true)
+            .add_root_certificate(root)
+            .build()
+            .unwrap();
+        MakeTlsConnector::new(connector)
     }
 
     /// A server's certificate for `localhost`, `127.0.0.1` and `::1`.

@@ -122,15 +122,8 @@ async fn tls_is_answered_with_the_certificate_made_for_it() {
     let authority = Authority::new("test authority");
     for version in Version::ALL {
         let cluster = postgres(version, with_tls(Setup::default(), &authority, &authority.server()));
-        let root = native_tls::Certificate::from_pem(authority.pem().as_bytes()).unwrap();
-        let connector = native_tls::TlsConnector::builder()
-            .disable_built_in_roots(true)
-            .add_root_certificate(root)
-            .build()
-            .unwrap();
-        let tls = postgres_native_tls::MakeTlsConnector::new(connector);
         let url = format!("{}?sslmode=require", cluster.superuser_url());
-        let ended = tokio_postgres::connect(&url, tls).await.map(drop);
+        let ended = tokio_postgres::connect(&url, authority.demanded()).await.map(drop);
         assert!(ended.is_ok(), "{version:?}: {ended:?}\n{}", cluster.log());
     }
 }

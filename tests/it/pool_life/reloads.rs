@@ -252,15 +252,8 @@ async fn renewed_certificate_files_are_followed_and_connected_clients_stay() {
 
 /// A client that demands a certificate of this authority.
 async fn secure(door: &Door, authority: &Authority) -> Result<Guest, tokio_postgres::Error> {
-    let root = native_tls::Certificate::from_pem(authority.pem().as_bytes()).unwrap();
-    let connector = native_tls::TlsConnector::builder()
-        .disable_built_in_roots(true)
-        .add_root_certificate(root)
-        .build()
-        .unwrap();
-    let tls = postgres_native_tls::MakeTlsConnector::new(connector);
     let (client, connection) =
-        tokio_postgres::connect(&format!("{}?sslmode=require", door.url()), tls).await?;
+        tokio_postgres::connect(&format!("{}?sslmode=require", door.url()), authority.demanded()).await?;
     Ok(Guest { client, wire: tokio::spawn(connection) })
 }
 
