@@ -235,9 +235,7 @@ impl Link {
                 Copy::In | Copy::Failed => self.copy = Copy::No,
                 Copy::No => self.expected.push(Expect::CopyEnd)?,
             },
-            other => {
-                return Err(Violation::new(format!("a client sent a message of type 0x{other:02x}")));
-            }
+            _ => return Err(Violation::unknown(frame)),
         }
         self.from_client.pass(cut, frame.len);
         Ok(())
