@@ -243,13 +243,13 @@ fn sqlstates_in(folder: &Path, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn the_sqlstates_that_clients_of_a_pool_are_told_are_all_explained() {
+fn the_sqlstates_that_a_pool_sends_to_clients_are_all_documented() {
     let mut told = BTreeSet::new();
     sqlstates_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pool"), &mut told);
     // OpenSSL fails: nothing that anybody plans for.
     assert!(told.remove("XX000"), "{told:?}");
     let document = document("pool.md");
-    let (_, section) = document.split_once("\n## What clients are told\n").unwrap();
+    let (_, section) = document.split_once("\n## Errors that clients receive\n").unwrap();
     let explained: BTreeSet<_> = rows(section).iter().map(|row| quoted(&row[0]).remove(0)).collect();
     assert_eq!(explained, told);
 }
