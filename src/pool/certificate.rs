@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::greet::Acceptor;
+use super::handshake::Acceptor;
 use crate::target::pool::ClientTls;
 
 /// A chain of certificates stays far below.

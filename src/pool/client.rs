@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::apology::{Apology, Heard};
-use super::greet::{self, Greeted, Host, Newcomer};
+use super::handshake::{self, AuthPolicy, Authenticated, Outcome};
 use super::keeper::Stage;
 use super::message::{self, Severity, Words};
 use super::place::Seat;
@@ -72,15 +72,15 @@ pub async fn serve(
     peer: String,
     stage: watch::Receiver<Stage>,
 ) {
-    let newcomer = tokio::select! {
-        newcomer = let_in(&shared, &terms, stream) => newcomer,
+    let authenticated = tokio::select! {
+        authenticated = authenticate(&shared, &terms, stream) => authenticated,
         () = too_late(stage) => {
             debug!(target = %shared.name, peer, "a client did not log in in time");
             None
         }
     };
-    if let Some(newcomer) = newcomer {
-        welcome(shared, seat, newcomer, &peer).await;
+    if let Some(client) = authenticated {
+        admit(shared, seat, client, &peer).await;
     }
 }
 
@@ -93,42 +93,42 @@ async fn too_late(mut stage: watch::Receiver<Stage>) {
 }
 
 /// Under the terms that were in force when it came: who was let to the socket under others proves itself by those.
-async fn let_in(shared: &Arc<Shared>, terms: &Arc<Terms>, stream: Stream) -> Option<Newcomer> {
-    let host = match shared.host(terms).await {
-        Ok(host) => host,
+async fn authenticate(shared: &Arc<Shared>, terms: &Arc<Terms>, stream: Stream) -> Option<Authenticated> {
+    let identity = match shared.auth_policy(terms).await {
+        Ok(identity) => identity,
         Err(facts) => {
             let words =
                 Words::fatal("57P03", format!("what \"{}\" needs cannot be read: {facts}", shared.name))
                     .hint("pgtether's log and status page say more.");
-            if let Ok((key, asked)) = greet::decline(stream, terms.acceptor.as_deref(), &words).await {
+            if let Ok((key, asked)) = handshake::reject(stream, terms.acceptor.as_deref(), &words).await {
                 shared.cancel(&key, asked);
             }
             return None;
         }
     };
-    let host = Host {
-        auth: host.auth,
-        acceptor: host.acceptor.as_deref(),
-        user: &host.endpoint.user,
-        database: &host.endpoint.database,
-        verifier: host.verifier.as_deref(),
-        demand_tls: host.demand_tls,
+    let policy = AuthPolicy {
+        auth: identity.auth,
+        acceptor: identity.acceptor.as_deref(),
+        user: &identity.endpoint.user,
+        database: &identity.endpoint.database,
+        verifier: identity.verifier.as_deref(),
+        demand_tls: identity.demand_tls,
     };
-    match greet::greet(stream, host).await {
-        Ok(Greeted::Client(newcomer)) => Some(*newcomer),
-        Ok(Greeted::Cancel(key, stream)) => {
+    match handshake::authenticate(stream, policy).await {
+        Ok(Outcome::Client(client)) => Some(*client),
+        Ok(Outcome::Cancel(key, stream)) => {
             shared.cancel(&key, stream);
             None
         }
-        Err(refused) => {
-            debug!(target = %shared.name, ?refused, "a client was not let in");
+        Err(rejected) => {
+            debug!(target = %shared.name, ?rejected, "a client was not let in");
             None
         }
     }
 }
 
-async fn welcome(shared: Arc<Shared>, seat: Seat, newcomer: Newcomer, peer: &str) {
-    let Newcomer { stream, startup, pending } = newcomer;
+async fn admit(shared: Arc<Shared>, seat: Seat, client: Authenticated, peer: &str) {
+    let Authenticated { stream, startup, pending } = client;
     let Some(registered) = shared.registry.enter(startup.minor) else {
         return;
     };
@@ -281,6 +281,6 @@ impl Client {
                 message::error(out, &Words::fatal("08006", message).hint(hint));
             }
         }
-        greet::hang_up(self.stream, out).await;
+        handshake::close(self.stream, out).await;
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info};
 
 use super::certificate::Certificate;
-use super::greet::{Acceptor, Listener, bind};
+use super::handshake::{Acceptor, Listener, bind};
 use super::keeper::{Keeper, Stage};
 use super::reception;
 use super::shared::{Shared, Terms};

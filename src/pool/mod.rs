@@ -9,7 +9,7 @@
 //! ```text
 //! manager    starts, changes, ends pools        stock       idle sessions, waiting clients
 //! reception  takes clients in                   server      a session, and what the pool asks of it
-//! greet/     TLS, startup, SCRAM                dial        opens one
+//! handshake/ TLS, startup, SCRAM                dial        opens one
 //! client     from its first byte to its last    wash        makes one fit for the next client
 //! relay      bytes both ways                    cancel      sends a cancel request on
 //! link/      what passes, what is changed       registry    who is connected, and their keys
@@ -24,7 +24,7 @@ mod cancel;
 mod certificate;
 mod client;
 mod dial;
-pub mod greet;
+pub mod handshake;
 mod keeper;
 mod link;
 mod manager;

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
 
 use super::client::serve;
-use super::greet::{self, Listener};
+use super::handshake::{self, Listener};
 use super::keeper::Stage;
 use super::message::Words;
 use super::place::Seat;
@@ -86,8 +86,8 @@ async fn refuse(shared: Arc<Shared>, stream: Stream) {
         format!("the pool of \"{}\" has its {} clients already", shared.name, terms.pool.max_clients);
     let words =
         Words::fatal("53300", message).hint("Close idle connections, or raise the pool's max_clients.");
-    let declined = greet::decline(stream, terms.acceptor.as_deref(), &words);
-    if let Ok(Ok((key, asked))) = timeout(REFUSING, declined).await {
+    let rejected = handshake::reject(stream, terms.acceptor.as_deref(), &words);
+    if let Ok(Ok((key, asked))) = timeout(REFUSING, rejected).await {
         shared.cancel(&key, asked);
     }
 }

@@ -11,7 +11,7 @@ use futures_util::task::AtomicWaker;
 use openssl::memcmp;
 use tokio::time::Instant;
 
-use super::greet::CancelKey;
+use super::handshake::CancelKey;
 use super::server::Backend;
 
 /// Protocol 3.0's keys have 4 bytes; 3.2 has up to 256, and PostgreSQL itself uses 32.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use super::greet::{Acceptor, CancelKey, Verifier};
+use super::handshake::{Acceptor, CancelKey, Verifier};
 use super::keeper::{Chore, Prospect};
 use super::place::Places;
 use super::refusal::Refusal;
@@ -230,7 +230,7 @@ impl Shared {
 
     /// Who a client that came under these terms must be, as the target's files have it now; as they had it last while
     /// they can't be read.
-    pub async fn host(&self, terms: &Arc<Terms>) -> Result<Arc<Identity>, Facts> {
+    pub async fn auth_policy(&self, terms: &Arc<Terms>) -> Result<Arc<Identity>, Facts> {
         let known = held(&self.identity).clone().filter(|(_, identity)| Arc::ptr_eq(&identity.terms, terms));
         if let Some((read, identity)) = &known
             && (!terms.target.has_files() || read.elapsed() < FRESH)

@@ -14,10 +14,10 @@ fn config() -> Config {
 }
 
 /// Lets the client in, as a pool would, and tells who it was.
-async fn serve(server: DuplexStream, host: Host<'static>) -> Result<Startup, Refused> {
-    match timeout(LIMIT, greet(Box::new(server), host)).await.expect("greet hangs")? {
-        Greeted::Client(newcomer) => {
-            let Newcomer { mut stream, startup, pending: mut out } = *newcomer;
+async fn serve(server: DuplexStream, policy: AuthPolicy<'static>) -> Result<Startup, Rejected> {
+    match timeout(LIMIT, authenticate(Box::new(server), policy)).await.expect("the handshake hangs")? {
+        Outcome::Client(client) => {
+            let Authenticated { mut stream, startup, pending: mut out } = *client;
             message::authentication_ok(&mut out);
             message::parameter_status(&mut out, "server_version", "15.0");
             message::backend_key_data(&mut out, 1, &[0; 4]);
@@ -27,33 +27,33 @@ async fn serve(server: DuplexStream, host: Host<'static>) -> Result<Startup, Ref
             let _ = stream.read_u8().await;
             Ok(startup)
         }
-        Greeted::Cancel(..) => panic!("a cancel request"),
+        Outcome::Cancel(..) => panic!("a cancel request"),
     }
 }
 
-/// Whom the door lets in, or what the client was told and what the log says.
-async fn login(config: &Config, host: Host<'static>) -> Result<Startup, (DbError, String)> {
-    login_with(config, host, &mut TlsConnector::builder()).await
+/// Who is let in, or what the client was told and what the log says.
+async fn login(config: &Config, policy: AuthPolicy<'static>) -> Result<Startup, (DbError, String)> {
+    login_with(config, policy, &mut TlsConnector::builder()).await
 }
 
 async fn login_with(
     config: &Config,
-    host: Host<'static>,
+    policy: AuthPolicy<'static>,
     tls: &mut native_tls::TlsConnectorBuilder,
 ) -> Result<Startup, (DbError, String)> {
-    let certificate = host.acceptor.map(|acceptor| acceptor.certificate_pem());
+    let certificate = policy.acceptor.map(|acceptor| acceptor.certificate_pem());
     tls.disable_built_in_roots(true);
     for pem in certificate.iter() {
         tls.add_root_certificate(Certificate::from_pem(pem).unwrap());
     }
     let tls = postgres_native_tls::TlsConnector::new(tls.build().unwrap(), "localhost");
     let (client, server) = duplex(1 << 14);
-    let door = tokio::spawn(serve(server, host));
+    let handshake = tokio::spawn(serve(server, policy));
     let connected = config.connect_raw(client, tls).await.map(drop);
-    let served = timeout(LIMIT, door).await.unwrap().unwrap();
+    let served = timeout(LIMIT, handshake).await.unwrap().unwrap();
     match (connected, served) {
         (Ok(()), Ok(startup)) => Ok(startup),
-        (Err(error), Err(Refused::Told(why))) => {
+        (Err(error), Err(Rejected::Told(why))) => {
             let told = error.as_db_error().unwrap_or_else(|| panic!("{error:?}, and the log says {why}"));
             Err((told.clone(), why))
         }
@@ -61,8 +61,8 @@ async fn login_with(
     }
 }
 
-async fn refused(config: &Config, host: Host<'static>) -> (String, String) {
-    let (told, _) = login(config, host).await.unwrap_err();
+async fn refused(config: &Config, policy: AuthPolicy<'static>) -> (String, String) {
+    let (told, _) = login(config, policy).await.unwrap_err();
     assert_eq!(told.severity(), "FATAL");
     (told.code().code().to_owned(), told.message().to_owned())
 }
@@ -86,7 +86,7 @@ async fn under_tls_the_login_is_bound_to_our_certificate() {
     config.ssl_mode(SslMode::Require);
     for binding in [ChannelBinding::Disable, ChannelBinding::Prefer, ChannelBinding::Require] {
         config.channel_binding(binding);
-        login(&config, host()).await.unwrap();
+        login(&config, policy()).await.unwrap();
     }
 }
 
@@ -97,15 +97,15 @@ async fn tls_may_begin_without_a_request_where_the_protocol_is_named() {
     config.channel_binding(ChannelBinding::Require);
     let mut named = TlsConnector::builder();
     postgres_native_tls::set_postgresql_alpn(&mut named);
-    login_with(&config, host(), &mut named).await.unwrap();
-    let (told, _) = login(&config, host()).await.unwrap_err();
+    login_with(&config, policy(), &mut named).await.unwrap();
+    let (told, _) = login(&config, policy()).await.unwrap_err();
     assert_eq!(told.code().code(), "08P01");
 }
 
 #[tokio::test]
 async fn a_client_of_another_protocol_gets_no_tls() {
     let (client, server) = duplex(1 << 14);
-    let door = tokio::spawn(serve(server, host()));
+    let handshake = tokio::spawn(serve(server, policy()));
     let http = TlsConnector::builder()
         .danger_accept_invalid_certs(true)
         .request_alpns(&["h2", "http/1.1"])
@@ -113,34 +113,34 @@ async fn a_client_of_another_protocol_gets_no_tls() {
         .unwrap();
     let error = tokio_native_tls::TlsConnector::from(http).connect("localhost", client).await.unwrap_err();
     assert!(error.to_string().contains("no application protocol"), "{error}");
-    let Err(Refused::Told(why)) = door.await.unwrap() else { panic!("let in") };
+    let Err(Rejected::Told(why)) = handshake.await.unwrap() else { panic!("let in") };
     assert!(why.starts_with("TLS handshake: "), "{why}");
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_trust_the_certificate_leaves_and_the_log_says_why() {
     let (client, server) = duplex(1 << 14);
-    let door = tokio::spawn(serve(server, host()));
+    let handshake = tokio::spawn(serve(server, policy()));
     let mut config = config();
     config.ssl_mode(SslMode::Require);
     let wary = TlsConnector::builder().disable_built_in_roots(true).build().unwrap();
     assert!(
         config.connect_raw(client, postgres_native_tls::TlsConnector::new(wary, "localhost")).await.is_err()
     );
-    let Err(Refused::Told(why)) = door.await.unwrap() else { panic!("let in") };
+    let Err(Rejected::Told(why)) = handshake.await.unwrap() else { panic!("let in") };
     assert!(why.contains("unknown ca"), "{why}");
 }
 
 #[tokio::test]
 async fn a_wrong_password_and_a_wrong_user_are_told_the_same() {
-    for host in [plain(), host()] {
+    for policy in [plain(), policy()] {
         let mut wrong_password = config();
         wrong_password.password("hunter3").ssl_mode(SslMode::Prefer);
-        let (code, message) = refused(&wrong_password, host).await;
+        let (code, message) = refused(&wrong_password, policy).await;
         assert_eq!((code.as_str(), &*message), ("28P01", "password authentication failed for user \"app\""));
         let mut wrong_user = config();
         wrong_user.user("eve").ssl_mode(SslMode::Prefer);
-        let (code, message) = refused(&wrong_user, host).await;
+        let (code, message) = refused(&wrong_user, policy).await;
         assert_eq!((code.as_str(), &*message), ("28P01", "password authentication failed for user \"eve\""));
     }
 }
@@ -173,7 +173,7 @@ async fn the_trusted_need_no_password_but_the_right_names() {
 
 #[tokio::test]
 async fn where_tls_is_demanded_a_plain_client_is_told_how_to_connect() {
-    let strict = Host { demand_tls: true, ..host() };
+    let strict = AuthPolicy { demand_tls: true, ..policy() };
     let mut config = config();
     let (told, _) = login(&config, strict).await.unwrap_err();
     assert_eq!((told.code().code(), told.hint()), ("28000", Some("Connect with sslmode=require.")));
@@ -183,25 +183,25 @@ async fn where_tls_is_demanded_a_plain_client_is_told_how_to_connect() {
 
 #[tokio::test]
 async fn without_a_password_to_check_by_nobody_is_let_in() {
-    let (told, _) = login(&config(), Host { verifier: None, ..plain() }).await.unwrap_err();
+    let (told, _) = login(&config(), AuthPolicy { verifier: None, ..plain() }).await.unwrap_err();
     assert_eq!(told.code().code(), "28000");
     assert!(told.hint().unwrap().starts_with("Give the target a password"));
 }
 
 #[tokio::test]
-async fn whoever_is_declined_can_read_why_with_and_without_tls() {
+async fn a_rejected_client_can_read_why_with_and_without_tls() {
     let words = Words::fatal("53300", "too many clients").hint("Come back later.");
     for mode in [SslMode::Disable, SslMode::Require] {
         let (client, server) = duplex(1 << 14);
         let said = words.clone();
-        let acceptor = host().acceptor;
-        let door =
-            tokio::spawn(async move { decline(Box::new(server), acceptor, &said).await.map(|(key, _)| key) });
+        let acceptor = policy().acceptor;
+        let handshake =
+            tokio::spawn(async move { reject(Box::new(server), acceptor, &said).await.map(|(key, _)| key) });
         let trusting = TlsConnector::builder().danger_accept_invalid_certs(true).build().unwrap();
         let tls = postgres_native_tls::TlsConnector::new(trusting, "localhost");
         let error = config().ssl_mode(mode).connect_raw(client, tls).await.map(drop).unwrap_err();
         let told = error.as_db_error().unwrap_or_else(|| panic!("{error:?}"));
         assert_eq!((told.code().code(), told.hint()), ("53300", Some("Come back later.")));
-        assert_eq!(door.await.unwrap(), Err(Refused::Told("too many clients".to_owned())));
+        assert_eq!(handshake.await.unwrap(), Err(Rejected::Told("too many clients".to_owned())));
     }
 }

@@ -10,7 +10,7 @@ use super::*;
 fn conversation() -> Vec<u8> {
     let first = [b"SCRAM-SHA-256\0\0\0\0\x0b".as_slice(), b"n,,n=,r=abc"].concat();
     let last = b"c=biws,r=abc,p=AAAA";
-    let mut out = [gss_request(), hello()].concat();
+    let mut out = [gss_request(), startup_message()].concat();
     for body in [&first[..], last] {
         out.push(b'p');
         out.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
@@ -24,7 +24,7 @@ async fn a_client_that_hangs_up_anywhere_is_gone() {
     let whole = conversation();
     for cut in 0..whole.len() {
         let (_, came) = hear(plain(), &whole[..cut]).await;
-        assert_eq!(came, Came::Refused(Refused::Gone), "cut at {cut}");
+        assert_eq!(came, Came::Rejected(Rejected::Gone), "cut at {cut}");
     }
     let (heard, came) = hear(plain(), &whole).await;
     assert!(ends_in(&heard, "08P01"));
@@ -33,9 +33,9 @@ async fn a_client_that_hangs_up_anywhere_is_gone() {
 
 #[tokio::test]
 async fn it_does_not_matter_in_which_pieces_bytes_come() {
-    let bytes = [gss_request(), ssl_request(), hello()].concat();
+    let bytes = [gss_request(), ssl_request(), startup_message()].concat();
     for room in [1, 2, 3, 7, 100] {
-        let (mut client, greeting) = door(trusting(), room);
+        let (mut client, handshake) = server(trusting(), room);
         let (mut reader, mut writer) = tokio::io::split(&mut client);
         let mut heard = Vec::new();
         let say = async {
@@ -44,19 +44,19 @@ async fn it_does_not_matter_in_which_pieces_bytes_come() {
             }
         };
         let ((), _) = tokio::join!(say, reader.read_to_end(&mut heard));
-        assert!(matches!(greeting.await.unwrap(), Came::In { .. }), "pieces of {room}");
+        assert!(matches!(handshake.await.unwrap(), Came::In { .. }), "pieces of {room}");
         assert_eq!(heard, b"NN");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_client_keeps_nobody_but_its_own_greeting() {
+async fn a_silent_client_holds_up_nothing_but_its_own_handshake() {
     let whole = conversation();
     for cut in 0..whole.len() {
         let (mut client, server) = duplex(1 << 14);
         client.write_all(&whole[..cut]).await.unwrap();
-        let greeting = timeout(Duration::from_secs(60), greet(Box::new(server), plain()));
-        assert!(greeting.await.is_err(), "cut at {cut}: it did not wait for the client");
+        let handshake = timeout(Duration::from_secs(60), authenticate(Box::new(server), plain()));
+        assert!(handshake.await.is_err(), "cut at {cut}: it did not wait for the client");
     }
 }
 
@@ -66,8 +66,8 @@ async fn a_refused_client_that_neither_reads_nor_leaves_is_left() {
     let (mut reader, mut writer) = tokio::io::split(client);
     let chatter = tokio::spawn(async move { while writer.write_all(b"GET / HTTP/1.1\r\n").await.is_ok() {} });
     let began = tokio::time::Instant::now();
-    let refused = greet(Box::new(server), plain()).await.unwrap_err();
-    assert!(matches!(refused, Refused::Told(_)), "{refused:?}");
+    let refused = authenticate(Box::new(server), plain()).await.unwrap_err();
+    assert!(matches!(refused, Rejected::Told(_)), "{refused:?}");
     assert!(began.elapsed() <= Duration::from_secs(2), "{:?}", began.elapsed());
     chatter.await.unwrap();
     assert_eq!(reader.read_u8().await.unwrap(), b'E');
@@ -81,17 +81,17 @@ async fn the_reason_arrives_though_the_client_has_said_more_than_was_read() {
     let (server, _) = listener.accept().await.unwrap();
     client.write_all(&startup(V3_0, &[("database", "orders")])).await.unwrap();
     client.write_all(&[b'Q'; 30_000]).await.unwrap();
-    let door = tokio::spawn(async move { greet(Box::new(server), plain()).await.unwrap_err() });
+    let handshake = tokio::spawn(async move { authenticate(Box::new(server), plain()).await.unwrap_err() });
     // Late enough for a reset to have come.
     tokio::time::sleep(Duration::from_millis(50)).await;
     let mut heard = Vec::new();
     client.read_to_end(&mut heard).await.unwrap();
     assert!(ends_in(&heard, "28000"), "{}", heard.escape_ascii());
     drop(client);
-    assert!(matches!(door.await.unwrap(), Refused::Told(_)));
+    assert!(matches!(handshake.await.unwrap(), Rejected::Told(_)));
 }
 
-/// In every state that a client can bring the door to by bytes known beforehand.
+/// In every state that a client can bring the server to by bytes known beforehand.
 #[test]
 fn random_bytes_never_get_in_and_never_hang() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -100,7 +100,7 @@ fn random_bytes_never_get_in_and_never_hang() {
         b"\x16\x03\x01".to_vec(),
         ssl_request(),
         gss_request(),
-        hello(),
+        startup_message(),
         V3_0.to_be_bytes().to_vec(),
     ];
     let whole = conversation();
@@ -113,9 +113,9 @@ fn random_bytes_never_get_in_and_never_hang() {
     let check = |(opening, noise, place, flip): (Vec<u8>, Vec<u8>, usize, u8)| {
         let mut damaged = whole.clone();
         damaged[place] ^= flip;
-        for host in [host(), plain()] {
+        for policy in [policy(), plain()] {
             for bytes in [[&opening[..], &noise].concat(), damaged.clone()] {
-                let (_, came) = runtime.block_on(hear(host, &bytes));
+                let (_, came) = runtime.block_on(hear(policy, &bytes));
                 let is_in = matches!(came, Came::In { .. });
                 prop_assert!(!is_in, "{}", bytes.escape_ascii());
             }

@@ -29,12 +29,12 @@ pub enum Packet {
     SslRequest,
     GssEncRequest,
     Cancel(CancelKey),
-    Startup(Hello),
+    Startup(StartupMessage),
 }
 
 /// A client's introduction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hello {
+pub struct StartupMessage {
     pub startup: Startup,
     /// `_pq_.` options that the client must be told of. It must also be told when it asked for a minor version that is
     /// not `startup.minor`.
@@ -54,7 +54,7 @@ pub struct Startup {
     pub parameters: BTreeMap<String, String>,
 }
 
-impl Hello {
+impl StartupMessage {
     /// Whether NegotiateProtocolVersion has to be said.
     pub fn is_negotiated(&self) -> bool {
         self.asked != self.startup.minor || !self.unknown.is_empty()
@@ -80,7 +80,7 @@ pub fn decode(packet: &[u8]) -> Result<Packet, Words<'static>> {
         (SPECIAL, SSL_REQUEST) if rest.is_empty() => Ok(Packet::SslRequest),
         (SPECIAL, GSS_ENC_REQUEST) if rest.is_empty() => Ok(Packet::GssEncRequest),
         (SPECIAL, CANCEL_REQUEST) => cancel(rest).map(Packet::Cancel),
-        (MAJOR, minor) => hello(minor, rest).map(Packet::Startup),
+        (MAJOR, minor) => startup_message(minor, rest).map(Packet::Startup),
         _ => Err(Words::fatal("0A000", format!("unsupported frontend protocol {major}.{minor}"))
             .detail(format!("Spoken here are {MAJOR}.0 and {MAJOR}.{NEWEST_MINOR}."))),
     }
@@ -95,7 +95,7 @@ fn cancel(rest: &[u8]) -> Result<CancelKey, Words<'static>> {
     }
 }
 
-fn hello(asked: u16, rest: &[u8]) -> Result<Hello, Words<'static>> {
+fn startup_message(asked: u16, rest: &[u8]) -> Result<StartupMessage, Words<'static>> {
     let (mut user, mut database, mut switches) = (String::new(), String::new(), String::new());
     let (mut named, mut unknown) = (BTreeMap::new(), Vec::new());
     for (name, value) in pairs(rest)? {
@@ -119,7 +119,7 @@ fn hello(asked: u16, rest: &[u8]) -> Result<Hello, Words<'static>> {
     let mut parameters = options::parse(&switches)?;
     parameters.extend(named);
     let minor = if asked < NEWEST_MINOR { 0 } else { NEWEST_MINOR };
-    Ok(Hello { startup: Startup { minor, user, database, parameters }, unknown, asked })
+    Ok(StartupMessage { startup: Startup { minor, user, database, parameters }, unknown, asked })
 }
 
 /// Names and values up to the empty name, which must be the end. What is no UTF-8 is read as well as it can be: it
@@ -178,9 +178,9 @@ mod tests {
         out
     }
 
-    fn read(version: u32, pairs: &[(&str, &str)]) -> Result<Hello, Words<'static>> {
+    fn read(version: u32, pairs: &[(&str, &str)]) -> Result<StartupMessage, Words<'static>> {
         match decode(&packet(version, pairs))? {
-            Packet::Startup(hello) => Ok(hello),
+            Packet::Startup(packet) => Ok(packet),
             other => panic!("no startup: {other:?}"),
         }
     }
@@ -194,12 +194,12 @@ mod tests {
     fn a_client_is_who_it_says_and_its_settings_are_kept() {
         let pairs =
             [("user", "app"), ("database", "orders"), ("application_name", "Kö"), ("TimeZone", "UTC")];
-        let hello = read(V3_0, &pairs).unwrap();
-        let startup = &hello.startup;
+        let packet = read(V3_0, &pairs).unwrap();
+        let startup = &packet.startup;
         assert_eq!((startup.user.as_str(), startup.database.as_str(), startup.minor), ("app", "orders", 0));
         let kept: Vec<_> = startup.parameters.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         assert_eq!(kept, [("application_name", "Kö"), ("timezone", "UTC")]);
-        assert!(!hello.is_negotiated());
+        assert!(!packet.is_negotiated());
     }
 
     #[test]
@@ -230,16 +230,16 @@ mod tests {
         for (asked, spoken, negotiated) in
             [(0, 0, false), (1, 0, true), (2, 2, false), (3, 2, true), (9999, 2, true)]
         {
-            let hello = read(V3_0 | asked, &[("user", "a")]).unwrap();
-            assert_eq!((hello.startup.minor, hello.is_negotiated()), (spoken, negotiated), "3.{asked}");
+            let packet = read(V3_0 | asked, &[("user", "a")]).unwrap();
+            assert_eq!((packet.startup.minor, packet.is_negotiated()), (spoken, negotiated), "3.{asked}");
         }
     }
 
     #[test]
     fn unknown_options_of_the_protocol_are_told_and_no_settings() {
-        let hello = read(V3_0, &[("_pq_.new", "1"), ("user", "a"), ("_pq_.other", "")]).unwrap();
-        assert_eq!(hello.unknown, ["_pq_.new", "_pq_.other"]);
-        assert!(hello.is_negotiated() && hello.startup.parameters.is_empty());
+        let packet = read(V3_0, &[("_pq_.new", "1"), ("user", "a"), ("_pq_.other", "")]).unwrap();
+        assert_eq!(packet.unknown, ["_pq_.new", "_pq_.other"]);
+        assert!(packet.is_negotiated() && packet.startup.parameters.is_empty());
     }
 
     #[test]
@@ -261,8 +261,8 @@ mod tests {
             assert_eq!(refused(V3_0, &[("user", "a"), ("replication", on)]).0, "0A000", "{on:?}");
         }
         for off in ["false", "F", "off", "0", "no", "n"] {
-            let hello = read(V3_0, &[("user", "a"), ("replication", off)]).unwrap();
-            assert!(hello.startup.parameters.is_empty(), "{off:?}");
+            let packet = read(V3_0, &[("user", "a"), ("replication", off)]).unwrap();
+            assert!(packet.startup.parameters.is_empty(), "{off:?}");
         }
     }
 

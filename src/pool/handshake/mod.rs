@@ -5,15 +5,15 @@
 //! client: the caller's deadline is the only one.
 //!
 //! ```text
-//! greet     who may come in               tls       certificate, handshake
-//! opening   TLS or not, the first packet  wire      bytes in, bytes out, the farewell
+//! mod       who may come in               tls       certificate, handshake
+//! negotiate TLS or not, the first packet  wire      bytes in, bytes out, the last message
 //! startup   that packet (pure)            listen    sockets that clients come to
 //! options   its command line (pure)
 //! scram     the proof (pure)
 //! ```
 
 mod listen;
-mod opening;
+mod negotiate;
 mod options;
 mod scram;
 mod startup;
@@ -29,11 +29,11 @@ pub use listen::{Listener, bind};
 pub use scram::Verifier;
 pub use startup::Startup;
 pub use tls::Acceptor;
-pub use wire::hang_up;
+pub use wire::close;
 
-use self::opening::{First, Line, open};
+use self::negotiate::{Connection, Request, negotiate};
 use self::scram::Proof;
-use self::startup::Hello;
+use self::startup::StartupMessage;
 use self::wire::{Stop, answer, send};
 use crate::connection::Stream;
 use crate::pool::message::{self, Words};
@@ -42,9 +42,9 @@ use crate::target::pool::Auth;
 /// The longest name that PostgreSQL knows; longer ones are cut where they are shown.
 const MAX_NAME: usize = 63;
 
-/// Who came.
-pub enum Greeted {
-    Client(Box<Newcomer>),
+/// What a connection turned out to be.
+pub enum Outcome {
+    Client(Box<Authenticated>),
     /// Somebody who wants another client's query cancelled. It takes the closed stream for the sign that this is done,
     /// so the stream is dropped when it is.
     Cancel(CancelKey, Stream),
@@ -59,22 +59,22 @@ pub struct CancelKey {
 }
 
 /// A client that may come in, and waits to hear so. Nothing was read from its stream beyond its last message.
-pub struct Newcomer {
+pub struct Authenticated {
     pub stream: Stream,
     pub startup: Startup,
     /// To be sent before AuthenticationOk.
     pub pending: Vec<u8>,
 }
 
-/// Who receives the client.
+/// Who may come in, and how they prove it.
 #[derive(Debug, Clone, Copy)]
-pub struct Host<'a> {
+pub struct AuthPolicy<'a> {
     pub auth: Auth,
     /// `None` where TLS is off.
     pub acceptor: Option<&'a Acceptor>,
     /// Whether nobody comes in without TLS.
     pub demand_tls: bool,
-    /// The one user and the one database that this door leads to.
+    /// The one user and the one database that this port leads to.
     pub user: &'a str,
     pub database: &'a str,
     /// `None` where the target has no password.
@@ -83,7 +83,7 @@ pub struct Host<'a> {
 
 /// Why nobody came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
+pub enum Rejected {
     /// The client hung up, as port checks do.
     Gone,
     /// Why, for the log; the client has been told where that was possible.
@@ -91,69 +91,76 @@ pub enum Refused {
 }
 
 /// Lets a client in, or turns it away.
-pub async fn greet(stream: Stream, host: Host<'_>) -> Result<Greeted, Refused> {
-    let (mut line, hello) = match open(stream, host.acceptor).await? {
-        (line, First::Cancel(key)) => return Ok(Greeted::Cancel(key, line.stream)),
-        (line, First::Hello(hello)) => (line, hello),
+pub async fn authenticate(stream: Stream, policy: AuthPolicy<'_>) -> Result<Outcome, Rejected> {
+    let (mut connection, packet) = match negotiate(stream, policy.acceptor).await? {
+        (connection, Request::Cancel(key)) => return Ok(Outcome::Cancel(key, connection.stream)),
+        (connection, Request::Startup(packet)) => (connection, packet),
     };
     let mut pending = Vec::new();
-    match admit(&mut line, &hello, &host, &mut pending).await {
-        Ok(()) => {
-            Ok(Greeted::Client(Box::new(Newcomer { stream: line.stream, startup: hello.startup, pending })))
-        }
-        Err(stop) => Err(line.end(stop).await),
+    match admit(&mut connection, &packet, &policy, &mut pending).await {
+        Ok(()) => Ok(Outcome::Client(Box::new(Authenticated {
+            stream: connection.stream,
+            startup: packet.startup,
+            pending,
+        }))),
+        Err(stop) => Err(connection.end(stop).await),
     }
 }
 
 /// Turns a client away without asking who it is, though under TLS if it wants that: most do not read what they are told
 /// before. A cancel request is not turned away: it takes nobody's place. The deadline is the caller's here, too.
-pub async fn decline(
+pub async fn reject(
     stream: Stream,
     acceptor: Option<&Acceptor>,
     words: &Words<'_>,
-) -> Result<(CancelKey, Stream), Refused> {
-    match open(stream, acceptor).await? {
-        (line, First::Cancel(key)) => Ok((key, line.stream)),
-        (line, First::Hello(_)) => {
-            line.turn_away(words).await;
-            Err(Refused::Told(words.message.to_string()))
+) -> Result<(CancelKey, Stream), Rejected> {
+    match negotiate(stream, acceptor).await? {
+        (connection, Request::Cancel(key)) => Ok((key, connection.stream)),
+        (connection, Request::Startup(_)) => {
+            connection.reject(words).await;
+            Err(Rejected::Told(words.message.to_string()))
         }
     }
 }
 
 async fn admit(
-    line: &mut Line<'_>,
-    hello: &Hello,
-    host: &Host<'_>,
+    connection: &mut Connection<'_>,
+    packet: &StartupMessage,
+    policy: &AuthPolicy<'_>,
     pending: &mut Vec<u8>,
 ) -> Result<(), Stop> {
-    if host.demand_tls && line.secured_by.is_none() {
+    if policy.demand_tls && connection.secured_by.is_none() {
         return Err(Words::fatal("28000", "connections from other machines need TLS")
             .hint("Connect with sslmode=require.")
             .into());
     }
-    if hello.is_negotiated() {
-        message::negotiate_protocol_version(pending, hello.startup.minor.into(), &hello.unknown);
+    if packet.is_negotiated() {
+        message::negotiate_protocol_version(pending, packet.startup.minor.into(), &packet.unknown);
     }
-    let Startup { user, database, .. } = &hello.startup;
-    match host.auth {
-        Auth::Trust if user == host.user => {}
-        Auth::Trust => return Err(wrong_user(user, host.user).into()),
-        Auth::Scram => prove(line, user, host, pending).await?,
+    let Startup { user, database, .. } = &packet.startup;
+    match policy.auth {
+        Auth::Trust if user == policy.user => {}
+        Auth::Trust => return Err(wrong_user(user, policy.user).into()),
+        Auth::Scram => prove(connection, user, policy, pending).await?,
     }
-    if database == host.database {
+    if database == policy.database {
         return Ok(());
     }
     // Only to those who have proven who they are.
     message::authentication_ok(pending);
-    send(&mut line.stream, pending).await?;
-    Err(wrong_database(database, host.database).into())
+    send(&mut connection.stream, pending).await?;
+    Err(wrong_database(database, policy.database).into())
 }
 
 /// SCRAM. Whoever comes under another name meets the same questions and, whatever the answers, the same refusal as
 /// with a wrong password.
-async fn prove(line: &mut Line<'_>, user: &str, host: &Host<'_>, pending: &mut Vec<u8>) -> Result<(), Stop> {
-    let Some(verifier) = host.verifier else {
+async fn prove(
+    connection: &mut Connection<'_>,
+    user: &str,
+    policy: &AuthPolicy<'_>,
+    pending: &mut Vec<u8>,
+) -> Result<(), Stop> {
+    let Some(verifier) = policy.verifier else {
         return Err(Words::fatal("28000", "no password is known here to check clients by")
             .detail("The database is connected to without one, so that there is none to ask for.")
             .hint("Give the target a password, or let its pool trust those who reach it.")
@@ -161,14 +168,14 @@ async fn prove(line: &mut Line<'_>, user: &str, host: &Host<'_>, pending: &mut V
     };
     let nonce =
         scram::nonce().map_err(|_| Words::fatal("XX000", "no random number can be had: OpenSSL fails"))?;
-    let end_point = line.secured_by.and_then(Acceptor::end_point);
+    let end_point = connection.secured_by.and_then(Acceptor::end_point);
     message::authentication_sasl(pending, scram::mechanisms(end_point));
-    say(line, pending).await?;
-    let challenge = verifier.challenge(&answer(&mut line.stream).await?, end_point, &nonce)?;
+    say(connection, pending).await?;
+    let challenge = verifier.challenge(&answer(&mut connection.stream).await?, end_point, &nonce)?;
     message::authentication_sasl_continue(pending, challenge.message());
-    say(line, pending).await?;
-    match challenge.judge(&answer(&mut line.stream).await?)? {
-        Proof::Right { outcome } if user == host.user => {
+    say(connection, pending).await?;
+    match challenge.judge(&answer(&mut connection.stream).await?)? {
+        Proof::Right { outcome } if user == policy.user => {
             message::authentication_sasl_final(pending, &outcome);
             Ok(())
         }
@@ -180,8 +187,8 @@ async fn prove(line: &mut Line<'_>, user: &str, host: &Host<'_>, pending: &mut V
 }
 
 /// Sends what is pending.
-async fn say(line: &mut Line<'_>, pending: &mut Vec<u8>) -> Result<(), Stop> {
-    send(&mut line.stream, pending).await?;
+async fn say(connection: &mut Connection<'_>, pending: &mut Vec<u8>) -> Result<(), Stop> {
+    send(&mut connection.stream, pending).await?;
     pending.clear();
     Ok(())
 }
@@ -200,17 +207,17 @@ fn shown(name: &str) -> String {
     name.chars().take(MAX_NAME).collect()
 }
 
-impl fmt::Debug for Newcomer {
+impl fmt::Debug for Authenticated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Newcomer").field("startup", &self.startup).finish_non_exhaustive()
+        f.debug_struct("Authenticated").field("startup", &self.startup).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Greeted {
+impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Greeted::Client(newcomer) => newcomer.fmt(f),
-            Greeted::Cancel(key, _) => f.debug_tuple("Cancel").field(&key.process_id).finish(),
+            Outcome::Client(client) => client.fmt(f),
+            Outcome::Cancel(key, _) => f.debug_tuple("Cancel").field(&key.process_id).finish(),
         }
     }
 }

@@ -27,12 +27,12 @@ pub enum Stop {
     /// It is gone, and this is why.
     Broken(String),
     /// It has to be told.
-    Unwelcome(Box<Words<'static>>),
+    Rejected(Box<Words<'static>>),
 }
 
 impl From<Words<'static>> for Stop {
     fn from(words: Words<'static>) -> Self {
-        Stop::Unwelcome(Box::new(words))
+        Stop::Rejected(Box::new(words))
     }
 }
 
@@ -80,7 +80,7 @@ pub async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
 
 /// Says the last words and hangs up so that the client can read them: a socket that is closed while something lies
 /// unread in it is reset, and a reset takes the last words with it.
-pub async fn hang_up(mut stream: Stream, last_words: &[u8]) {
+pub async fn close(mut stream: Stream, last_words: &[u8]) {
     let farewell = async {
         send(&mut stream, last_words).await?;
         stream.shutdown().await?;

@@ -4,15 +4,15 @@ use std::mem;
 
 use bytes::Bytes;
 
-use super::startup::{self, Hello, Packet};
+use super::startup::{self, Packet, StartupMessage};
 use super::tls::{Acceptor, HANDSHAKE, Secured};
-use super::wire::{Stop, body, exactly, hang_up, send};
-use super::{CancelKey, Refused};
+use super::wire::{Stop, body, close, exactly, send};
+use super::{CancelKey, Rejected};
 use crate::connection::Stream;
 use crate::pool::message::{self, Words};
 
 /// A client's stream, and what protects it.
-pub struct Line<'a> {
+pub struct Connection<'a> {
     pub stream: Stream,
     /// `None` for a plain one.
     pub secured_by: Option<&'a Acceptor>,
@@ -20,14 +20,14 @@ pub struct Line<'a> {
 
 /// What a client came for.
 #[derive(Debug)]
-pub enum First {
-    Hello(Hello),
+pub enum Request {
+    Startup(StartupMessage),
     Cancel(CancelKey),
 }
 
 /// What the next packets lead to.
 enum Step<'a> {
-    Done(First),
+    Done(Request),
     /// The client waits for the handshake, of which these bytes have been read already.
     Handshake(&'a Acceptor, Bytes),
 }
@@ -41,36 +41,39 @@ struct Asked {
 }
 
 /// Reads up to the first packet that means something, shaking hands on the way if the client wishes.
-pub async fn open(stream: Stream, acceptor: Option<&Acceptor>) -> Result<(Line<'_>, First), Refused> {
-    let mut line = Line { stream, secured_by: None };
+pub async fn negotiate(
+    stream: Stream,
+    acceptor: Option<&Acceptor>,
+) -> Result<(Connection<'_>, Request), Rejected> {
+    let mut connection = Connection { stream, secured_by: None };
     let mut asked = Asked::default();
     loop {
-        match line.next(acceptor, &mut asked).await {
-            Ok(Step::Done(first)) => return Ok((line, first)),
-            Ok(Step::Handshake(acceptor, head)) => line = line.secure(acceptor, head).await?,
-            Err(stop) => return Err(line.end(stop).await),
+        match connection.next(acceptor, &mut asked).await {
+            Ok(Step::Done(first)) => return Ok((connection, first)),
+            Ok(Step::Handshake(acceptor, head)) => connection = connection.secure(acceptor, head).await?,
+            Err(stop) => return Err(connection.end(stop).await),
         }
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> Connection<'a> {
     /// Ends it, in words if there are any.
-    pub async fn end(self, stop: Stop) -> Refused {
+    pub async fn end(self, stop: Stop) -> Rejected {
         match stop {
-            Stop::Gone => Refused::Gone,
-            Stop::Broken(why) => Refused::Told(why),
-            Stop::Unwelcome(words) => {
-                self.turn_away(&words).await;
+            Stop::Gone => Rejected::Gone,
+            Stop::Broken(why) => Rejected::Told(why),
+            Stop::Rejected(words) => {
+                self.reject(&words).await;
                 let Words { message, detail, .. } = *words;
-                Refused::Told(detail.map_or(message.to_string(), |detail| format!("{message}: {detail}")))
+                Rejected::Told(detail.map_or(message.to_string(), |detail| format!("{message}: {detail}")))
             }
         }
     }
 
-    pub async fn turn_away(self, words: &Words<'_>) {
+    pub async fn reject(self, words: &Words<'_>) {
         let mut out = Vec::new();
         message::error(&mut out, words);
-        hang_up(self.stream, &out).await;
+        close(self.stream, &out).await;
     }
 
     /// Reads on, and answers, until there is something to do. It runs at most four times: once for each kind of
@@ -87,8 +90,8 @@ impl<'a> Line<'a> {
                 return Ok(Step::Handshake(acceptor, Bytes::copy_from_slice(&word)));
             }
             match startup::decode(&body(&mut self.stream, startup::length(word)?).await?)? {
-                Packet::Startup(hello) => return Ok(Step::Done(First::Hello(hello))),
-                Packet::Cancel(key) => return Ok(Step::Done(First::Cancel(key))),
+                Packet::Startup(packet) => return Ok(Step::Done(Request::Startup(packet))),
+                Packet::Cancel(key) => return Ok(Step::Done(Request::Cancel(key))),
                 Packet::SslRequest if self.secured_by.is_none() && !asked.tls => {
                     asked.tls = true;
                     let Some(acceptor) = acceptor else {
@@ -109,19 +112,19 @@ impl<'a> Line<'a> {
         }
     }
 
-    async fn secure(self, acceptor: &'a Acceptor, head: Bytes) -> Result<Line<'a>, Refused> {
+    async fn secure(self, acceptor: &'a Acceptor, head: Bytes) -> Result<Connection<'a>, Rejected> {
         let is_direct = !head.is_empty();
         match acceptor.accept(head, self.stream).await {
             Ok(Secured { stream, is_named }) => {
-                let line = Line { stream, secured_by: Some(acceptor) };
+                let connection = Connection { stream, secured_by: Some(acceptor) };
                 if is_direct && !is_named {
                     let words =
                         Words::fatal("08P01", "TLS without a request for it needs \"postgresql\" in ALPN");
-                    return Err(line.end(words.into()).await);
+                    return Err(connection.end(words.into()).await);
                 }
-                Ok(line)
+                Ok(connection)
             }
-            Err(why) => Err(Refused::Told(format!("TLS handshake: {why}"))),
+            Err(why) => Err(Rejected::Told(format!("TLS handshake: {why}"))),
         }
     }
 }

@@ -17,12 +17,12 @@ async fn exchange(client: &mut DuplexStream, say: &[u8], hear: &[u8]) {
 #[tokio::test]
 async fn encryption_that_is_not_to_be_had_is_declined_and_the_client_may_go_on() {
     for requests in [vec![ssl_request()], vec![gss_request()], vec![gss_request(), ssl_request()]] {
-        let (mut client, greeting) = door(trusting(), 64);
+        let (mut client, handshake) = server(trusting(), 64);
         for request in &requests {
             exchange(&mut client, request, b"N").await;
         }
-        client.write_all(&hello()).await.unwrap();
-        assert!(matches!(greeting.await.unwrap(), Came::In { .. }), "{} requests", requests.len());
+        client.write_all(&startup_message()).await.unwrap();
+        assert!(matches!(handshake.await.unwrap(), Came::In { .. }), "{} requests", requests.len());
     }
 }
 
@@ -50,12 +50,12 @@ async fn a_cancel_request_is_heard_wherever_a_startup_packet_may_stand() {
 #[tokio::test]
 async fn a_cancel_request_may_come_under_tls_and_is_kept_waiting_until_it_is_done() {
     let (mut client, server) = duplex(1 << 14);
-    let door = tokio::spawn(async move { greet(Box::new(server), host()).await.unwrap() });
+    let handshake = tokio::spawn(async move { authenticate(Box::new(server), policy()).await.unwrap() });
     exchange(&mut client, &ssl_request(), b"S").await;
     let tls = native_tls::TlsConnector::builder().danger_accept_invalid_certs(true).build().unwrap();
     let mut client = tokio_native_tls::TlsConnector::from(tls).connect("localhost", client).await.unwrap();
     client.write_all(&cancel_request(&key(32))).await.unwrap();
-    let Greeted::Cancel(cancel, stream) = door.await.unwrap() else { panic!("no cancel request") };
+    let Outcome::Cancel(cancel, stream) = handshake.await.unwrap() else { panic!("no cancel request") };
     assert_eq!(cancel, key(32));
     let mut end = [0];
     assert!(timeout(Duration::from_millis(20), client.read(&mut end)).await.is_err(), "the stream is closed");
@@ -64,17 +64,17 @@ async fn a_cancel_request_may_come_under_tls_and_is_kept_waiting_until_it_is_don
 }
 
 #[tokio::test]
-async fn a_cancel_request_is_heard_where_clients_are_declined() {
+async fn a_cancel_request_is_heard_where_clients_are_rejected() {
     let (mut client, server) = duplex(1 << 14);
     client.write_all(&cancel_request(&key(4))).await.unwrap();
-    let (cancel, _) = decline(Box::new(server), None, &Words::fatal("53300", "full")).await.unwrap();
+    let (cancel, _) = reject(Box::new(server), None, &Words::fatal("53300", "full")).await.unwrap();
     assert_eq!(cancel, key(4));
 }
 
 #[tokio::test]
 async fn plain_bytes_behind_a_request_for_tls_are_never_taken_for_protected_ones() {
-    let trusting_tls = Host { acceptor: host().acceptor, ..trusting() };
-    let (heard, came) = hear(trusting_tls, &[ssl_request(), hello()].concat()).await;
+    let trusting_tls = AuthPolicy { acceptor: policy().acceptor, ..trusting() };
+    let (heard, came) = hear(trusting_tls, &[ssl_request(), startup_message()].concat()).await;
     assert_eq!(heard[0], b'S');
     assert!(!heard.contains(&b'R'), "{}", heard.escape_ascii());
     assert!(came.told().starts_with("TLS handshake: "));
@@ -102,7 +102,7 @@ async fn a_newer_protocol_is_talked_down_before_anything_else_is_said() {
         assert_eq!((u32::from(startup.minor), pending), (spoken, negotiation(spoken)));
         let (heard, came) = hear(plain(), &bytes).await;
         assert!(heard.starts_with(&negotiation(spoken)), "{}", heard.escape_ascii());
-        assert_eq!(came, Came::Refused(Refused::Gone), "a client that has no password leaves");
+        assert_eq!(came, Came::Rejected(Rejected::Gone), "a client that has no password leaves");
     }
 }
 
@@ -117,7 +117,7 @@ async fn an_answer_that_is_none_is_refused() {
         (b"p\0\0\0\x0chunter2\0", "08P01"),
         (b"p\0\0\0\x04", "08P01"),
     ] {
-        let (heard, came) = hear(plain(), &[&hello()[..], answer].concat()).await;
+        let (heard, came) = hear(plain(), &[&startup_message()[..], answer].concat()).await;
         assert!(ends_in(&heard, sqlstate), "{}: {}", answer.escape_ascii(), heard.escape_ascii());
         came.told();
     }
@@ -128,7 +128,7 @@ async fn what_is_no_postgresql_is_told_what_this_port_speaks() {
     for bytes in
         [&b"GET / HTTP/1.1\r\n\r\n"[..], b"SSH-2.0-OpenSSH\r\n", b"\0\0\0\0", b"\0\0\x27\x15\0\x03\0\0"]
     {
-        let (heard, came) = hear(host(), bytes).await;
+        let (heard, came) = hear(policy(), bytes).await;
         assert!(ends_in(&heard, "08P01"), "{}", heard.escape_ascii());
         assert_eq!(came.told(), "invalid length of startup packet");
     }
@@ -144,7 +144,7 @@ async fn strangers_cannot_be_told_from_friends_by_what_they_are_asked() {
         let answer = [&b"p"[..], &u32::try_from(body.len() + 4).unwrap().to_be_bytes(), &body].concat();
         let bytes = [startup(V3_0, &[("user", user), ("database", "orders")]), answer].concat();
         let (heard, came) = hear(plain(), &bytes).await;
-        assert_eq!(came, Came::Refused(Refused::Gone));
+        assert_eq!(came, Came::Rejected(Rejected::Gone));
         let heard = String::from_utf8(heard).unwrap();
         let nonce_at = heard.find("r=abc").unwrap() + 5;
         asked.push([&heard[..nonce_at], &heard[nonce_at + 24..]].concat());

@@ -1,4 +1,4 @@
-//! Clients of all kinds, from tokio-postgres to random bytes, against the whole greeting.
+//! Clients of all kinds, from tokio-postgres to random bytes, against the whole handshake.
 
 mod drivers;
 mod hostile;
@@ -18,20 +18,20 @@ use crate::target::Secret;
 const LIMIT: Duration = Duration::from_secs(20);
 const PASSWORD: &str = "hunter2";
 
-/// One door for all tests: user `app`, database `orders`.
-struct Door {
+/// What all tests log in to: user `app`, database `orders`.
+struct Fixture {
     verifier: Verifier,
     acceptor: Acceptor,
 }
 
-static DOOR: LazyLock<Door> = LazyLock::new(|| Door {
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| Fixture {
     verifier: Verifier::new(&Secret::new(PASSWORD)).unwrap(),
     acceptor: Acceptor::self_signed().unwrap(),
 });
 
-fn host() -> Host<'static> {
-    let Door { verifier, acceptor } = &*DOOR;
-    Host {
+fn policy() -> AuthPolicy<'static> {
+    let Fixture { verifier, acceptor } = &*FIXTURE;
+    AuthPolicy {
         auth: Auth::Scram,
         acceptor: Some(acceptor),
         demand_tls: false,
@@ -41,12 +41,12 @@ fn host() -> Host<'static> {
     }
 }
 
-fn plain() -> Host<'static> {
-    Host { acceptor: None, ..host() }
+fn plain() -> AuthPolicy<'static> {
+    AuthPolicy { acceptor: None, ..policy() }
 }
 
-fn trusting() -> Host<'static> {
-    Host { auth: Auth::Trust, acceptor: None, verifier: None, ..host() }
+fn trusting() -> AuthPolicy<'static> {
+    AuthPolicy { auth: Auth::Trust, acceptor: None, verifier: None, ..policy() }
 }
 
 /// What became of a client whose stream nobody needs any more.
@@ -54,40 +54,38 @@ fn trusting() -> Host<'static> {
 enum Came {
     In { startup: Startup, pending: Vec<u8> },
     Cancel(CancelKey),
-    Refused(Refused),
+    Rejected(Rejected),
 }
 
 impl Came {
     /// Why it was refused.
     fn told(self) -> String {
         match self {
-            Came::Refused(Refused::Told(why)) => why,
+            Came::Rejected(Rejected::Told(why)) => why,
             other => panic!("{other:?}"),
         }
     }
 }
 
-/// Greets at the other end of a pipe that holds `room` bytes, and hangs up.
-fn door(host: Host<'static>, room: usize) -> (DuplexStream, JoinHandle<Came>) {
+/// Authenticates at the other end of a pipe that holds `room` bytes, and hangs up.
+fn server(policy: AuthPolicy<'static>, room: usize) -> (DuplexStream, JoinHandle<Came>) {
     let (client, server) = duplex(room);
-    let greeting = async move {
-        match timeout(LIMIT, greet(Box::new(server), host)).await.expect("greet hangs") {
-            Ok(Greeted::Client(newcomer)) => {
-                Came::In { startup: newcomer.startup, pending: newcomer.pending }
-            }
-            Ok(Greeted::Cancel(key, _)) => Came::Cancel(key),
-            Err(refused) => Came::Refused(refused),
+    let handshake = async move {
+        match timeout(LIMIT, authenticate(Box::new(server), policy)).await.expect("the handshake hangs") {
+            Ok(Outcome::Client(client)) => Came::In { startup: client.startup, pending: client.pending },
+            Ok(Outcome::Cancel(key, _)) => Came::Cancel(key),
+            Err(refused) => Came::Rejected(refused),
         }
     };
-    (client, tokio::spawn(greeting))
+    (client, tokio::spawn(handshake))
 }
 
 /// A client that comes with these bytes and no others, and all that it hears.
-async fn hear(host: Host<'static>, bytes: &[u8]) -> (Vec<u8>, Came) {
-    let (mut client, greeting) = door(host, 1 << 17);
+async fn hear(policy: AuthPolicy<'static>, bytes: &[u8]) -> (Vec<u8>, Came) {
+    let (mut client, handshake) = server(policy, 1 << 17);
     client.write_all(bytes).await.unwrap();
     client.shutdown().await.unwrap();
-    let came = greeting.await.unwrap();
+    let came = handshake.await.unwrap();
     let mut heard = Vec::new();
     client.read_to_end(&mut heard).await.unwrap();
     (heard, came)
@@ -117,7 +115,7 @@ fn startup(version: u32, pairs: &[(&str, &str)]) -> Vec<u8> {
     packet(version, &[&texts[..], b"\0"].concat())
 }
 
-fn hello() -> Vec<u8> {
+fn startup_message() -> Vec<u8> {
     startup(V3_0, &[("user", "app"), ("database", "orders")])
 }
 
