@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::apology::{Apology, Heard};
-use super::handshake::{self, AuthPolicy, Authenticated, Outcome};
+use super::handshake::{self, AuthPolicy, Authenticated, CancelKey, Outcome};
 use super::keeper::Stage;
 use super::message::{self, Severity, Words};
 use super::place::Seat;
@@ -101,7 +101,7 @@ async fn authenticate(shared: &Arc<Shared>, terms: &Arc<Terms>, stream: Stream) 
                 Words::fatal("57P03", format!("what \"{}\" needs cannot be read: {facts}", shared.name))
                     .hint("pgtether's log and status page say more.");
             if let Ok((key, asked)) = handshake::reject(stream, terms.acceptor.as_deref(), &words).await {
-                shared.cancel(&key, asked);
+                cancel(shared, &key, asked).await;
             }
             return None;
         }
@@ -117,7 +117,7 @@ async fn authenticate(shared: &Arc<Shared>, terms: &Arc<Terms>, stream: Stream) 
     match handshake::authenticate(stream, policy).await {
         Ok(Outcome::Client(client)) => Some(*client),
         Ok(Outcome::Cancel(key, stream)) => {
-            shared.cancel(&key, stream);
+            cancel(shared, &key, stream).await;
             None
         }
         Err(rejected) => {
@@ -125,6 +125,12 @@ async fn authenticate(shared: &Arc<Shared>, terms: &Arc<Terms>, stream: Stream) 
             None
         }
     }
+}
+
+/// Whoever asks takes the end of its connection for the sign that the request has been dealt with.
+pub async fn cancel(shared: &Shared, key: &CancelKey, asked: Stream) {
+    shared.cancel(key).await;
+    handshake::close(asked, b"").await;
 }
 
 async fn admit(shared: Arc<Shared>, seat: Seat, client: Authenticated, peer: &str) {

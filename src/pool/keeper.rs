@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, warn};
@@ -23,7 +23,6 @@ use super::registry::Cancelling;
 use super::server::Server;
 use super::shared::{Shared, Terms};
 use super::wash::wash;
-use crate::connection::Stream;
 use crate::reason::Facts;
 use crate::status::TargetStatus;
 use crate::status::board::Board;
@@ -48,10 +47,10 @@ pub enum Chore {
         reset: bool,
         patient: bool,
     },
-    /// Ends with the stream of who asked for it.
+    /// Whoever asked for it hears of its end: `done` is dropped.
     Cancel {
         cancelling: Cancelling,
-        asked: Stream,
+        done: oneshot::Sender<()>,
     },
 }
 
@@ -172,9 +171,9 @@ impl Mind {
                 Chore::Wash { server, left, reset, patient } => {
                     wash(shared, server, left, reset, patient).await;
                 }
-                Chore::Cancel { cancelling, asked } => {
+                Chore::Cancel { cancelling, done } => {
                     cancel(&shared, cancelling).await;
-                    drop(asked);
+                    drop(done);
                 }
             }
             Done::Chore

@@ -8,7 +8,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
 
-use super::client::serve;
+use super::client::{cancel, serve};
 use super::handshake::{self, Listener};
 use super::keeper::Stage;
 use super::message::Words;
@@ -88,6 +88,6 @@ async fn refuse(shared: Arc<Shared>, stream: Stream) {
         Words::fatal("53300", message).hint("Close idle connections, or raise the pool's max_clients.");
     let rejected = handshake::reject(stream, terms.acceptor.as_deref(), &words);
     if let Ok(Ok((key, asked))) = timeout(REFUSING, rejected).await {
-        shared.cancel(&key, asked);
+        cancel(&shared, &key, asked).await;
     }
 }

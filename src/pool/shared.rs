@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::handshake::{Acceptor, CancelKey, Verifier};
@@ -16,7 +16,7 @@ use super::registry::Registry;
 use super::server::{Backend, Parameters, Server};
 use super::statements::Catalog;
 use super::stock::Stock;
-use crate::connection::{Connector, Postgres, Prepared, Stream};
+use crate::connection::{Connector, Postgres, Prepared};
 use crate::reason::Facts;
 use crate::status::TargetStatus;
 use crate::status::board::Slot;
@@ -220,11 +220,13 @@ impl Shared {
         Refusal::down(self.name.as_str(), reason, false, waited)
     }
 
-    /// Asks the server to cancel what the client with that key has under way. Who asked takes the end of its stream for
-    /// the sign that this is done.
-    pub fn cancel(&self, key: &CancelKey, asked: Stream) {
+    /// Asks the server to cancel what the client with that key has under way, and waits until that is done.
+    pub async fn cancel(&self, key: &CancelKey) {
         if let Some(cancelling) = self.registry.cancel(key) {
-            self.chore(Chore::Cancel { cancelling, asked });
+            let (done, is_done) = oneshot::channel();
+            self.chore(Chore::Cancel { cancelling, done });
+            // It is dropped and not sent.
+            let _: Result<(), _> = is_done.await;
         }
     }
 

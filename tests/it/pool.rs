@@ -10,6 +10,7 @@ mod hostile;
 mod midway;
 mod rust;
 mod terminal;
+mod tls;
 mod wire;
 mod words;
 

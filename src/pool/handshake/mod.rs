@@ -45,8 +45,8 @@ const MAX_NAME: usize = 63;
 /// What a connection turned out to be.
 pub enum Outcome {
     Client(Box<Authenticated>),
-    /// Somebody who wants another client's query cancelled. It takes the closed stream for the sign that this is done,
-    /// so the stream is dropped when it is.
+    /// Somebody who wants another client's query cancelled. It takes the end of the stream for the sign that this is
+    /// done, so the stream is closed when it is.
     Cancel(CancelKey, Stream),
 }
 

@@ -60,8 +60,14 @@ impl<'a> Connection<'a> {
     /// Ends it, in words if there are any.
     pub async fn end(self, stop: Stop) -> Rejected {
         match stop {
-            Stop::Gone => Rejected::Gone,
-            Stop::Broken(why) => Rejected::Told(why),
+            Stop::Gone => {
+                close(self.stream, b"").await;
+                Rejected::Gone
+            }
+            Stop::Broken(why) => {
+                close(self.stream, b"").await;
+                Rejected::Told(why)
+            }
             Stop::Rejected(words) => {
                 self.reject(&words).await;
                 let Words { message, detail, .. } = *words;

@@ -78,8 +78,9 @@ pub async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
     stream.flush().await
 }
 
-/// Says the last words and hangs up so that the client can read them: a socket that is closed while something lies
-/// unread in it is reset, and a reset takes the last words with it.
+/// Says the last words, if there are any, and closes so that the client can read them: TLS ends with its own message
+/// (libpq takes anything else for an attack), and a socket that is closed while something lies unread in it is reset,
+/// and a reset takes the last words with it.
 pub async fn close(mut stream: Stream, last_words: &[u8]) {
     let farewell = async {
         send(&mut stream, last_words).await?;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use native_tls::TlsConnector;
+use pgtether::connection::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -40,7 +42,7 @@ pub fn startup(user: &str, database: &str) -> Vec<u8> {
 
 /// A connection on which bytes go out as they are.
 pub struct Raw {
-    stream: TcpStream,
+    stream: Stream,
     read: Vec<u8>,
 }
 
@@ -49,7 +51,18 @@ impl Raw {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         // Pieces go out as they are.
         stream.set_nodelay(true).unwrap();
-        Raw { stream, read: Vec::new() }
+        Raw { stream: Box::new(stream), read: Vec::new() }
+    }
+
+    /// A connection under TLS, whoever is at the other end.
+    pub async fn tls(port: u16) -> Raw {
+        let mut plain = Raw::connect(port).await;
+        plain.send(&opening(80_877_103, b"")).await;
+        assert_eq!(plain.stream.read_u8().await.unwrap(), b'S', "no TLS");
+        let trusting = TlsConnector::builder().danger_accept_invalid_certs(true).build().unwrap();
+        let connector = tokio_native_tls::TlsConnector::from(trusting);
+        let stream = connector.connect("localhost", plain.stream).await.unwrap();
+        Raw { stream: Box::new(stream), read: Vec::new() }
     }
 
     /// Logs in where no password is asked for.
@@ -100,6 +113,15 @@ impl Raw {
             bytes
         };
         timeout(SOON, rest).await.expect("the connection stays open")
+    }
+
+    /// All bytes that come until the other side closes, which it has to do as its protocol wants it: TLS by a message of
+    /// its own.
+    pub async fn closed_properly(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.read);
+        let closed = timeout(SOON, self.stream.read_to_end(&mut bytes)).await.expect("it stays open");
+        closed.unwrap_or_else(|e| panic!("the connection breaks off: {e}"));
+        bytes
     }
 
     /// Says that nothing more will come.

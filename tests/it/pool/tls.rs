@@ -1,0 +1,61 @@
+//! TLS towards clients, by hand.
+
+use nix::sys::signal::Signal;
+use pgtether::demo::postgres::Setup;
+
+use super::wire::{Raw, message, opening, query, startup};
+use super::{await_listening, one_door};
+use crate::process::Daemon;
+use crate::servers::{Version, postgres};
+
+/// libpq takes a connection that breaks off for an attack: since 17, it tells of a cancel request that way.
+#[tokio::test]
+async fn tls_ends_by_its_own_message_however_a_client_comes_to_its_end() {
+    let cluster = postgres(Version::V15, Setup::default());
+    let (config, port) = one_door(&cluster.superuser_url(), &[], &["auth: trust"]);
+    let daemon = Daemon::start(&config);
+    await_listening(port).await;
+    let login = async || {
+        let mut client = Raw::tls(port).await;
+        client.send(&startup("postgres", "postgres")).await;
+        let greeting = client.until_ready().await;
+        let key = greeting.into_iter().find(|(kind, _)| *kind == b'K').expect("no key").1;
+        (client, key)
+    };
+
+    let (mut asleep, key) = login().await;
+    asleep.send(&query("SELECT pg_sleep(60)")).await;
+    let wrong = [&key[..4], &[0; 4]].concat();
+    for (what, key) in [("of nobody", wrong), ("of a query", key.clone()), ("of an idle client", key)] {
+        let mut cancel = Raw::tls(port).await;
+        cancel.send(&opening(80_877_102, &key)).await;
+        assert_eq!(cancel.closed_properly().await, b"", "a cancel request {what}");
+        if what == "of a query" {
+            asleep.until_ready().await;
+        }
+    }
+    asleep.send(&message(b'X', b"")).await;
+    assert_eq!(asleep.closed_properly().await, b"", "Terminate");
+
+    let mut mallory = Raw::tls(port).await;
+    mallory.send(&startup("mallory", "postgres")).await;
+    assert!(mallory.closed_properly().await.starts_with(b"E"), "another user");
+
+    let mut gone = Raw::tls(port).await;
+    gone.finish().await;
+    assert_eq!(gone.closed_properly().await, b"", "the client has closed its own half");
+
+    let (mut violent, _) = login().await;
+    violent.send(&message(b'z', b"")).await;
+    assert!(violent.closed_properly().await.starts_with(b"E"), "a message that no client sends");
+
+    let (mut idle, _) = login().await;
+    let (mut busy, _) = login().await;
+    busy.send(&query("BEGIN")).await;
+    busy.until_ready().await;
+    daemon.signal(Signal::SIGTERM);
+    assert!(idle.closed_properly().await.starts_with(b"E"), "the end of the pool");
+    busy.send(&query("COMMIT")).await;
+    busy.until_ready().await;
+    assert!(busy.closed_properly().await.starts_with(b"E"), "the end of the pool after a transaction");
+}
