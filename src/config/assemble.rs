@@ -6,17 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::expand::Env;
-use super::file::{Document, FleetKeys, Keys, PoolKeys, TargetKeys};
-use super::names::{Door, Name, Service, Url};
+use super::file::{Document, Keys, PoolKeys, TargetKeys};
+use super::mapping::Sets;
+use super::names::{Name, Service, Url};
 use super::problems::{Problem, Problems};
 use super::read::{At, Read, Reader};
-use super::{Config, pool, rules, tree};
+use super::{Config, Fleet, overrides, pool, rules, tree};
 use crate::target::pool::{Listen, Pool};
 use crate::target::{Secret, Source, Target, TargetName, Tuning, conninfo};
 
 pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Result<Config, Problems> {
     let (root, wrong) = tree::parse(text);
-    let mut reader = Reader::new(origin, env);
+    let mut reader = Reader::new(origin, env).in_folder(folder);
     for wrong in wrong {
         reader.wrong_yaml(wrong);
     }
@@ -30,7 +31,7 @@ pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Resul
     let Some(document) = document else {
         return Err(Problems::new(reader.problems));
     };
-    let mut assembly = Assembly::new(reader, folder, &document);
+    let mut assembly = Assembly::new(reader, &document);
     let items = document.targets.iter().flat_map(|items| items.0.iter().enumerate());
     for (i, keys) in items.filter_map(|(i, item)| Some((i, item.as_ref()?))) {
         assembly.target(&format!("targets[{i}]"), keys);
@@ -50,14 +51,13 @@ pub fn from_url(origin: &str, name: &str, url: &str) -> Result<Config, Problems>
     };
     let document = Document::default();
     let reader = Reader::new(origin, &|_| None);
-    let mut assembly = Assembly::new(reader, Path::new(""), &document);
+    let mut assembly = Assembly::new(reader, &document);
     assembly.target("", &keys);
     assembly.finish(&document)
 }
 
 struct Assembly<'a> {
     reader: Reader<'a>,
-    folder: &'a Path,
     service: String,
     defaults: Keys,
     /// What a target without keys of its own gets.
@@ -65,29 +65,28 @@ struct Assembly<'a> {
     /// Where each name was first used.
     names: HashMap<TargetName, String>,
     /// Where pools listen, and whose they are.
-    doors: Vec<(Listen, String)>,
+    listening: Vec<(Listen, String)>,
     targets: Vec<Arc<Target>>,
     warnings: Vec<Problem>,
 }
 
 impl<'a> Assembly<'a> {
-    fn new(reader: Reader<'a>, folder: &'a Path, document: &Document) -> Self {
+    fn new(reader: Reader<'a>, document: &Document) -> Self {
         let service = document.service.as_ref().map_or(Service::DEFAULT, |s| &s.0);
         let defaults = document.defaults.clone().unwrap_or_default();
         let mut tuning = Tuning::default();
-        defaults.apply(&mut tuning);
+        defaults.tuning.set(&mut tuning);
         let mut assembly = Assembly {
             reader,
-            folder,
             service: service.to_owned(),
             defaults,
             tuning,
             names: HashMap::new(),
-            doors: Vec::new(),
+            listening: Vec::new(),
             targets: Vec::new(),
             warnings: Vec::new(),
         };
-        for (key, message) in rules::contradictions(&assembly.defaults, &assembly.tuning) {
+        for (key, message) in rules::contradictions(&assembly.defaults.tuning, &assembly.tuning) {
             assembly.error(&tree::join("defaults", key), message);
         }
         assembly
@@ -97,7 +96,8 @@ impl<'a> Assembly<'a> {
         if !self.reader.problems.is_empty() {
             return Err(Problems::new(self.reader.problems));
         }
-        let fleet = document.fleet.as_ref().map(FleetKeys::fleet).unwrap_or_default();
+        let mut fleet = Fleet::default();
+        document.fleet.iter().for_each(|keys| keys.set(&mut fleet));
         Ok(Config { service: self.service, fleet, targets: self.targets, warnings: self.warnings })
     }
 
@@ -122,12 +122,13 @@ impl<'a> Assembly<'a> {
         let name = self.name(path, keys);
         let source = self.source(path, keys);
         let mut tuning = self.tuning.clone();
-        keys.keys.apply(&mut tuning);
-        for (key, message) in rules::contradictions(&keys.keys, &tuning) {
+        let own = &keys.keys.tuning;
+        own.set(&mut tuning);
+        for (key, message) in rules::contradictions(own, &tuning) {
             self.error(&tree::join(path, key), message);
         }
         let password_file = keys.keys.password_file.as_ref().or(self.defaults.password_file.as_ref());
-        let password_file = password_file.map(|file| self.folder.join(&file.0));
+        let password_file = password_file.map(|file| file.0.clone());
         let pool = keys.pool.as_ref().and_then(|keys| self.pool(path, keys, &tuning));
         if let (Some(pool), Some(source)) = (&pool, &source)
             && let Some((key, message)) = pool::unproven(pool, source, password_file.is_some())
@@ -142,38 +143,39 @@ impl<'a> Assembly<'a> {
             password_file,
             source,
             service: self.service.clone(),
-            own_timings: keys.keys.timings(),
+            own_timings: overrides::own_timings(own),
             pool: pool.map(Arc::new),
-            idle_policy_unset: keys.keys.idle_policy.is_none() && self.defaults.idle_policy.is_none(),
+            idle_policy_unset: own.idle_policy.is_none() && self.defaults.tuning.idle_policy.is_none(),
             tuning: Arc::new(tuning),
         };
-        for (key, message) in rules::advice(&keys.keys, &target) {
+        for (key, message) in rules::advice(own, &target) {
             self.warn(&tree::join(path, key), message);
         }
         self.targets.push(Arc::new(target));
     }
 
     fn pool(&mut self, path: &str, keys: &PoolKeys, tuning: &Tuning) -> Option<Pool> {
-        for (key, message) in pool::contradictions(keys) {
+        let mut pool = Pool::with_defaults(pool::nowhere(), tuning.idle_policy);
+        keys.set(&mut pool);
+        for (key, message) in pool::contradictions(keys, &pool) {
             self.error_unless_told(&tree::join(path, key), message);
         }
         let at = tree::join(path, "pool.listen");
-        let Some(Door(listen)) = &keys.listen else {
+        if keys.listen.is_none() {
             if !self.reader.names(&at) {
                 let message = "does not say where to listen: write `listen: 127.0.0.1:6432`";
                 self.error(&tree::join(path, "pool"), message);
             }
             return None;
-        };
-        match self.doors.iter().find(|(taken, _)| pool::collide(taken, listen)) {
+        }
+        match self.listening.iter().find(|(taken, _)| pool::collide(taken, &pool.listen)) {
             Some((taken, whose)) => {
                 let message =
                     format!("{whose}.pool listens on {taken} already: each pool needs a place of its own");
                 self.error(&at, message);
             }
-            None => self.doors.push((listen.clone(), path.to_owned())),
+            None => self.listening.push((pool.listen.clone(), path.to_owned())),
         }
-        let pool = keys.pool(listen, tuning.idle_policy, self.folder);
         for (key, message) in pool::exposure(&pool) {
             self.error_unless_told(&tree::join(path, key), message);
         }
@@ -208,7 +210,7 @@ impl<'a> Assembly<'a> {
                 self.error(&file, "url is there too: take one of them");
                 None
             }
-            (None, Some(file)) => Some(Source::File(self.folder.join(&file.0))),
+            (None, Some(file)) => Some(Source::File(file.0.clone())),
             (None, None) => {
                 if !self.reader.names(&url) && !self.reader.names(&file) {
                     self.error(path, "does not say where to connect: write `url: …` or `url_file: …`");

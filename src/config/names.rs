@@ -1,12 +1,12 @@
 //! The names, files, addresses and connection strings of the file.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-use super::read::Text;
+use super::text::Text;
 use super::values::{VARIABLE, Value, value};
 use crate::target::pool::Listen;
 use crate::target::{REDACTED, Secret, TargetName};
@@ -104,7 +104,7 @@ impl Serialize for Url {
     }
 }
 
-/// The path of a file; relative to the folder of the configuration.
+/// The path of a file; a relative one starts at the folder of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct File(pub PathBuf);
 
@@ -121,6 +121,10 @@ impl Value for File {
         Ok(File(PathBuf::from(path)))
     }
 
+    fn within(self, folder: &Path) -> Self {
+        File(folder.join(self.0))
+    }
+
     fn schema() -> serde_json::Value {
         json!({ "type": "string", "minLength": 1 })
     }
@@ -128,11 +132,11 @@ impl Value for File {
 
 /// Where a pool listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Door(pub Listen);
+pub struct PoolAddress(pub Listen);
 
-value!(Door);
+value!(PoolAddress => Listen);
 
-impl Door {
+impl PoolAddress {
     const UNIX: &'static str = "unix:";
     /// What fits in `sockaddr_un`, its final NUL aside.
     const MAX_PATH: usize = 107;
@@ -183,7 +187,7 @@ impl Door {
     }
 }
 
-impl Value for Door {
+impl Value for PoolAddress {
     const EXPECTED: &'static str = "an IP address and a port such as 127.0.0.1:6432, localhost:6432, or unix:/run/pgtether/.s.PGSQL.6432";
 
     fn parse(text: &Text) -> Result<Self, String> {
@@ -191,7 +195,7 @@ impl Value for Door {
             Some(path) => Self::unix(path),
             None => Self::tcp(text.trimmed()),
         };
-        listen.map(Door).map_err(|wrong| format!("{} is no place to listen: {wrong}", text.shown()))
+        listen.map(PoolAddress).map_err(|wrong| format!("{} is no place to listen: {wrong}", text.shown()))
     }
 
     fn schema() -> serde_json::Value {
@@ -199,7 +203,7 @@ impl Value for Door {
     }
 }
 
-impl Serialize for Door {
+impl Serialize for PoolAddress {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }

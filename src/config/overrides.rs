@@ -1,9 +1,31 @@
-//! What a connection string says in vain because the target's own keys beat it.
+//! Which of the target's own keys beat its connection string, and what that says in vain because of them.
 
 use std::time::Duration;
 
 use super::duration::format;
-use crate::target::{Endpoint, Target};
+use super::file::TuningKeys;
+use super::values::Switch;
+use crate::target::{Endpoint, Target, UrlTimings};
+
+/// Those of a target's own keys that beat its connection string.
+pub fn own_timings(keys: &TuningKeys) -> UrlTimings {
+    let keepalives = match &keys.keepalives {
+        Some(Switch::On(keys)) => Some(keys),
+        Some(Switch::Off) | None => None,
+    };
+    UrlTimings {
+        connect_timeout: keys.connect_timeout.map(|span| span.0),
+        keepalives: keys.keepalives.as_ref().map(|k| matches!(k, Switch::On(_))),
+        keepalives_idle: keepalives.and_then(|k| Some(k.idle?.0)),
+        keepalives_interval: keepalives.and_then(|k| Some(k.interval?.0)),
+        keepalives_count: keepalives.and_then(|k| Some(k.count?.0)),
+        // As libpq's 0: the system's default, whatever the connection string says.
+        tcp_user_timeout: keys.tcp_user_timeout.map(|key| match key {
+            Switch::Off => Duration::ZERO,
+            Switch::On(span) => span.0,
+        }),
+    }
+}
 
 /// One line for each, such as `connect_timeout: the target's 10s beats the connection string's 5s`.
 pub fn overrides(target: &Target, endpoint: &Endpoint) -> Vec<String> {

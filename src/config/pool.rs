@@ -1,74 +1,48 @@
-//! A target's pool: from the file's keys to [`Pool`] and back, and what cannot be meant by them.
+//! What cannot be meant by the keys of a target's pool, and how its TLS is written.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::file::{ClientTlsKeys, PoolKeys};
-use super::names::{Door, File};
+use super::mapping::Sets;
+use super::names::File;
 use super::rules::Finding;
-use super::values::{AuthWord, ModeWord, Span, Switch, Whole};
+use super::values::Switch;
 use crate::target::pool::{Auth, ClientTls, Listen, Pool};
 use crate::target::{IdlePolicy, Source};
 
-impl PoolKeys {
-    /// The pool that listens there; what these keys do not say is filled in.
-    pub fn pool(&self, listen: &Listen, policy: IdlePolicy, folder: &Path) -> Pool {
-        let min_idle = match policy {
-            IdlePolicy::KeepAwake => 1,
-            IdlePolicy::LetSleep => 0,
-        };
-        Pool {
-            listen: listen.clone(),
-            mode: self.mode.map(|v| v.0).unwrap_or_default(),
-            size: self.size.map_or(Pool::SIZE, |v| v.0),
-            min_idle: self.min_idle.map_or(min_idle, |v| v.0),
-            max_clients: self.max_clients.map_or(Pool::MAX_CLIENTS, |v| v.0),
-            wait_timeout: self.wait_timeout.map_or(Pool::WAIT_TIMEOUT, |v| v.0),
-            auth: self.auth.map(|v| v.0).unwrap_or_default(),
-            tls: tls(self.tls.as_ref(), folder),
-            query_stall: self.query_stall.map_or(Pool::QUERY_STALL, |v| v.0),
-        }
-    }
-
-    /// Every key, with the value that `pool` has.
-    pub fn of(pool: &Pool) -> PoolKeys {
-        let files = |cert, key| Switch::On(ClientTlsKeys { cert_file: cert, key_file: key });
-        PoolKeys {
-            listen: Some(Door(pool.listen.clone())),
-            mode: Some(ModeWord(pool.mode)),
-            size: Some(Whole(pool.size)),
-            min_idle: Some(Whole(pool.min_idle)),
-            max_clients: Some(Whole(pool.max_clients)),
-            wait_timeout: Some(Span(pool.wait_timeout)),
-            auth: Some(AuthWord(pool.auth)),
-            tls: Some(match &pool.tls {
-                ClientTls::SelfSigned => files(None, None),
-                ClientTls::Files { cert, key } => files(Some(File(cert.clone())), Some(File(key.clone()))),
-                ClientTls::Off => Switch::Off,
-            }),
-            query_stall: Some(Span(pool.query_stall)),
-        }
-    }
+/// Where a pool listens of which that is not known.
+pub fn nowhere() -> Listen {
+    Listen::Unix(PathBuf::new())
 }
 
-/// Half of a pair is not taken for the whole; [`contradictions`] tells of it.
-fn tls(keys: Option<&Switch<ClientTlsKeys>>, folder: &Path) -> ClientTls {
-    match keys {
-        Some(Switch::Off) => ClientTls::Off,
-        Some(Switch::On(ClientTlsKeys { cert_file: Some(cert), key_file: Some(key) })) => {
-            ClientTls::Files { cert: folder.join(&cert.0), key: folder.join(&key.0) }
+impl Sets<ClientTls> for Switch<ClientTlsKeys> {
+    /// Half of a pair is not taken for the whole; [`contradictions`] tells of it.
+    fn set(&self, field: &mut ClientTls) {
+        *field = match self {
+            Switch::Off => ClientTls::Off,
+            Switch::On(ClientTlsKeys { cert_file: Some(cert), key_file: Some(key) }) => {
+                ClientTls::Files { cert: cert.0.clone(), key: key.0.clone() }
+            }
+            Switch::On(_) => ClientTls::SelfSigned,
         }
-        Some(Switch::On(_)) | None => ClientTls::SelfSigned,
+    }
+
+    fn of(field: &ClientTls) -> Option<Self> {
+        let files = |cert_file, key_file| Switch::On(ClientTlsKeys { cert_file, key_file });
+        Some(match field {
+            ClientTls::SelfSigned => files(None, None),
+            ClientTls::Files { cert, key } => files(Some(File(cert.clone())), Some(File(key.clone()))),
+            ClientTls::Off => Switch::Off,
+        })
     }
 }
 
 /// What cannot be meant, whoever the target is.
-pub fn contradictions(keys: &PoolKeys) -> Vec<Finding> {
+pub fn contradictions(keys: &PoolKeys, pool: &Pool) -> Vec<Finding> {
     let mut found = Vec::new();
-    let size = keys.size.map_or(Pool::SIZE, |v| v.0);
-    if let Some(Whole(min_idle)) = keys.min_idle
-        && min_idle > size
-    {
+    let (min_idle, size) = (pool.min_idle, pool.size);
+    if keys.min_idle.is_some() && min_idle > size {
         found.push(("pool.min_idle", format!("{min_idle} is more than pool.size, {size}")));
     }
     if let Some(Switch::On(ClientTlsKeys { cert_file, key_file })) = &keys.tls {

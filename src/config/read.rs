@@ -1,11 +1,12 @@
-//! From the tree to typed values, collecting every mistake on the way. [`mapping!`] declares a mapping once: its struct,
-//! its reader, its known keys and, by derive, its schema and its text.
+//! From the tree to typed values, collecting every mistake on the way.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use super::expand::{self, Env, Expanded};
 use super::problems::{Mark, Problem};
 use super::suggest::{self, Known};
+use super::text::Text;
 use super::tree::{self, Kind, Node};
 
 /// A value that can be read from a node.
@@ -22,7 +23,7 @@ pub trait Read: Sized {
     }
 }
 
-/// A mapping with known keys; [`mapping!`] implements it.
+/// A mapping with known keys; [`keys!`] implements it.
 pub trait Mapping: Sized {
     fn known() -> Vec<Known>;
     fn take(fields: &Fields<'_>, reader: &mut Reader<'_>) -> Self;
@@ -80,6 +81,7 @@ impl<'a> At<'a> {
 pub struct Reader<'a> {
     origin: &'a str,
     env: Env<'a>,
+    folder: PathBuf,
     /// Where each path stands that the file names.
     marks: HashMap<String, Mark>,
     pub problems: Vec<Problem>,
@@ -87,7 +89,17 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(origin: &'a str, env: Env<'a>) -> Self {
-        Reader { origin, env, marks: HashMap::new(), problems: Vec::new() }
+        let folder = PathBuf::new();
+        Reader { origin, env, folder, marks: HashMap::new(), problems: Vec::new() }
+    }
+
+    /// With the folder that relative paths of the file start at.
+    pub fn in_folder(self, folder: &Path) -> Self {
+        Reader { folder: folder.to_owned(), ..self }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub fn wrong(&mut self, at: &At<'_>, message: impl Into<String>) {
@@ -168,50 +180,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A single value after expansion. It may be a secret: there is no Debug.
-pub struct Text {
-    text: String,
-    /// Not quoted, or it came from the environment, where there are no quotes: may be a number or boolean.
-    plain: bool,
-    names: Vec<String>,
-}
-
-impl Text {
-    /// Without the blanks and line ends around it, which variables and block texts often bring along.
-    pub fn trimmed(&self) -> &str {
-        self.text.trim()
-    }
-
-    /// For what must not be a text.
-    pub fn unquoted(&self) -> Result<(), String> {
-        if self.plain {
-            return Ok(());
-        }
-        Err(format!("{} is a text: remove the quotes", self.shown()))
-    }
-
-    /// The value in a message, unless it may hold a secret: what came from the environment is named by its variables.
-    pub fn shown(&self) -> String {
-        match self.names.as_slice() {
-            [] => quoted(&self.text),
-            names => format!("the value of {}", names.join(", ")),
-        }
-    }
-}
-
-/// Quotes a short text; one that looks like more than a word may be a misplaced connection string or password.
-pub fn quoted(text: &str) -> String {
-    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    let harmless = |c: char| word(c) || " .+,:/%".contains(c);
-    let secretive = text.contains("://") || text.to_ascii_lowercase().contains("pass");
-    let short = text.chars().count() <= 40;
-    if short && (text.chars().all(word) || text.chars().all(harmless) && !secretive) {
-        format!("\"{text}\"")
-    } else {
-        "this text (not shown, it may hold a secret)".to_owned()
-    }
-}
-
 /// The entries of one mapping, all of them known.
 pub struct Fields<'a> {
     at: &'a At<'a>,
@@ -249,25 +217,6 @@ impl<'a> Fields<'a> {
         T::read(&At { path, node }, reader)
     }
 }
-
-/// Declares a mapping of the file. Every key is optional here: what is required is checked where it is used. `flatten`
-/// takes in the keys of another mapping.
-macro_rules! mapping {
-    ($(#[$meta:meta])* pub struct $name:ident $([flatten $flat:ident: $of:ty])? {
-        $($(#[$doc:meta])* $field:ident: $type:ty,)*
-    }) => {
-        #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, schemars::JsonSchema)]
-        $(#[$meta])*
-        #[schemars(deny_unknown_fields)]
-        pub struct $name {
-            $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,)*
-            $(#[serde(flatten)] pub $flat: $of,)?
-        }
-
-        $crate::config::read::keys!($name { $($field: $type,)* } $($flat: $of)?);
-    };
-}
-pub(super) use mapping;
 
 /// Reads a mapping into a struct whose fields are the keys, each an `Option`.
 macro_rules! keys {

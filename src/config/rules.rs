@@ -2,14 +2,14 @@
 //! to say of it.
 
 use super::duration::format;
-use super::file::Keys;
+use super::file::TuningKeys;
 use super::values::Switch;
 use crate::target::{IdlePolicy, KEPT_AWAKE_COST, SocketTuning, Source, Target, Tuning};
 
 pub type Finding = (&'static str, String);
 
 /// What cannot be meant. Only where `keys` has a part in it: else it is the mistake of `defaults`, and told there.
-pub fn contradictions(keys: &Keys, tuning: &Tuning) -> Vec<Finding> {
+pub fn contradictions(keys: &TuningKeys, tuning: &Tuning) -> Vec<Finding> {
     let mut found = Vec::new();
     let (initial, max) = (tuning.backoff.initial, tuning.backoff.max);
     if keys.backoff.is_some() && initial > max {
@@ -25,7 +25,7 @@ pub fn contradictions(keys: &Keys, tuning: &Tuning) -> Vec<Finding> {
 }
 
 /// What works, but hardly as meant.
-pub fn advice(keys: &Keys, target: &Target) -> Vec<Finding> {
+pub fn advice(keys: &TuningKeys, target: &Target) -> Vec<Finding> {
     let mut found = Vec::new();
     let (endpoint, sockets) = match &target.source {
         Source::Inline(endpoint) => (Some(endpoint), target.socket_tuning(endpoint)),
@@ -64,7 +64,7 @@ fn probes_cut_short(sockets: &SocketTuning) -> Option<Finding> {
 }
 
 /// Keys of the target itself that its `idle_policy` makes meaningless; in `defaults` they may be for other targets.
-fn without_effect(keys: &Keys, policy: IdlePolicy) -> Vec<Finding> {
+fn without_effect(keys: &TuningKeys, policy: IdlePolicy) -> Vec<Finding> {
     fn on<T>(key: Option<&Switch<T>>) -> bool {
         matches!(key, Some(Switch::On(_)))
     }

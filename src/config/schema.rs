@@ -1,16 +1,15 @@
 //! The JSON Schema of the file, for editors: made from the types that read it, with the built-in defaults filled in.
 
-use std::path::{Path, PathBuf};
-
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use super::Fleet;
-use super::file::{Document, FleetKeys, Keys, PoolKeys, TargetKeys};
+use super::file::{Document, Keys, PoolKeys, TargetKeys};
+use super::mapping::Sets;
 use super::names::Service;
 use super::read::Items;
+use super::{Fleet, pool};
 use crate::target::Tuning;
-use crate::target::pool::Listen;
+use crate::target::pool::Pool;
 
 /// As `config schema` prints it.
 pub fn schema() -> Value {
@@ -53,16 +52,16 @@ fn allows_mapping(schema: &Value) -> bool {
 
 /// A document with every default in its place.
 fn defaults() -> Value {
-    let keys = Keys::of(&Tuning::default());
+    let tuning = Tuning::default();
+    let pool = PoolKeys::of(&Pool::with_defaults(pool::nowhere(), tuning.idle_policy));
     // Where it listens is nobody's default.
-    let anywhere = Listen::Unix(PathBuf::new());
-    let pool = PoolKeys::default().pool(&anywhere, Tuning::default().idle_policy, Path::new(""));
-    let pool = PoolKeys { listen: None, ..PoolKeys::of(&pool) };
+    let pool = pool.map(|keys| PoolKeys { listen: None, ..keys });
+    let keys = Keys { password_file: None, tuning: Sets::of(&tuning).unwrap_or_default() };
     let document = Document {
         service: Some(Service(Service::DEFAULT.to_owned())),
-        fleet: Some(FleetKeys::of(&Fleet::default())),
+        fleet: Sets::of(&Fleet::default()),
         defaults: Some(keys.clone()),
-        targets: Some(Items(vec![Some(TargetKeys { pool: Some(pool), keys, ..TargetKeys::default() })])),
+        targets: Some(Items(vec![Some(TargetKeys { pool, keys, ..TargetKeys::default() })])),
     };
     serde_json::to_value(document).unwrap_or_default()
 }

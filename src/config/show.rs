@@ -1,6 +1,7 @@
 //! The effective configuration as text: every default filled in, every secret left out.
 
-use super::file::{Document, FleetKeys, Keys, PoolKeys, TargetKeys};
+use super::file::{Document, Keys, TargetKeys};
+use super::mapping::Sets;
 use super::names::{File, Name, Service, Url};
 use super::read::Items;
 use super::{Config, Problems};
@@ -13,7 +14,7 @@ use crate::target::{Source, Target, Tuning};
 pub fn show(config: &Config) -> Result<String, Problems> {
     let document = Document {
         service: Some(Service(config.service.clone())),
-        fleet: Some(FleetKeys::of(&config.fleet)),
+        fleet: Sets::of(&config.fleet),
         defaults: None,
         targets: Some(Items(config.targets.iter().map(|target| Some(keys(target))).collect())),
     };
@@ -38,8 +39,11 @@ fn keys(target: &Target) -> TargetKeys {
         name: Some(Name(target.name.clone())),
         url,
         url_file,
-        pool: target.pool.as_deref().map(PoolKeys::of),
-        keys: Keys { password_file: target.password_file.clone().map(File), ..Keys::of(&tuning) },
+        pool: target.pool.as_deref().and_then(Sets::of),
+        keys: Keys {
+            password_file: target.password_file.clone().map(File),
+            tuning: Sets::of(&tuning).unwrap_or_default(),
+        },
     }
 }
 

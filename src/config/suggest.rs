@@ -1,6 +1,6 @@
 //! Unknown keys, and what was probably meant.
 
-use super::read::quoted;
+use super::text::quoted;
 
 /// A key, and the keys inside of it if it is a mapping.
 pub type Known = (&'static str, Vec<&'static str>);

@@ -1,13 +1,15 @@
 //! The numbers, durations and words of the file: how each is read, written back and described to editors. A value that
 //! exists is within its limits.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::duration::{self, Bad};
-use super::read::{At, Read, Reader, Text};
+use super::read::{At, Read, Reader};
+use super::text::Text;
 use super::tree::Kind;
 use crate::target::pool::{Auth, Mode};
 use crate::target::{IdlePolicy, Role};
@@ -20,16 +22,33 @@ pub const DAY: u64 = 24 * HOUR;
 /// `${NAME}` may stand wherever a value may: the schema must not call it wrong.
 pub const VARIABLE: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}";
 
-/// A single value of the file; [`value!`] makes it readable and describes it in the schema.
+/// A single value of the file; [`value!`] makes it readable, describes it in the schema and lets it set a field.
 pub trait Value: Sized {
     /// What the file should hold, as in "expected …".
     const EXPECTED: &'static str;
     /// The value of a text that is not empty, or what is wrong with it.
     fn parse(text: &Text) -> Result<Self, String>;
+    /// The value in a file of that folder, where relative paths start.
+    fn within(self, _folder: &Path) -> Self {
+        self
+    }
     fn schema() -> serde_json::Value;
 }
 
 macro_rules! value {
+    ($type:ty => $field:ty $(, $($generics:tt)*)?) => {
+        $crate::config::values::value!($type $(, $($generics)*)?);
+
+        impl$(<$($generics)*>)? $crate::config::mapping::Sets<$field> for $type {
+            fn set(&self, field: &mut $field) {
+                field.clone_from(&self.0);
+            }
+
+            fn of(field: &$field) -> Option<Self> {
+                Some(Self(field.to_owned()))
+            }
+        }
+    };
     ($type:ty $(, $($generics:tt)*)?) => {
         impl$(<$($generics)*>)? $crate::config::read::Read for $type {
             fn read(
@@ -37,7 +56,8 @@ macro_rules! value {
                 reader: &mut $crate::config::read::Reader<'_>,
             ) -> Option<Self> {
                 use $crate::config::values::Value;
-                reader.single(at, <Self as Value>::EXPECTED, <Self as Value>::parse)
+                let value = reader.single(at, <Self as Value>::EXPECTED, <Self as Value>::parse)?;
+                Some(value.within(reader.folder()))
             }
         }
 
@@ -63,7 +83,7 @@ pub(super) use value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span<const MIN: u64, const MAX: u64, const STEP: u64 = 1>(pub Duration);
 
-value!(Span<MIN, MAX, STEP>, const MIN: u64, const MAX: u64, const STEP: u64);
+value!(Span<MIN, MAX, STEP> => Duration, const MIN: u64, const MAX: u64, const STEP: u64);
 
 impl<const MIN: u64, const MAX: u64, const STEP: u64> Span<MIN, MAX, STEP> {
     fn range() -> String {
@@ -172,7 +192,7 @@ impl<T: schemars::JsonSchema> schemars::JsonSchema for Switch<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Whole<const MIN: u32, const MAX: u32>(pub u32);
 
-value!(Whole<MIN, MAX>, const MIN: u32, const MAX: u32);
+value!(Whole<MIN, MAX> => u32, const MIN: u32, const MAX: u32);
 
 impl<const MIN: u32, const MAX: u32> Value for Whole<MIN, MAX> {
     const EXPECTED: &'static str = "a whole number";
@@ -198,7 +218,7 @@ impl<const MIN: u32, const MAX: u32> Value for Whole<MIN, MAX> {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Share(pub f64);
 
-value!(Share);
+value!(Share => f64);
 
 impl Value for Share {
     const EXPECTED: &'static str = "a number from 0 to 1";
@@ -220,7 +240,7 @@ impl Value for Share {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Flag(pub bool);
 
-value!(Flag);
+value!(Flag => bool);
 
 impl Value for Flag {
     const EXPECTED: &'static str = "true or false";
@@ -246,7 +266,7 @@ macro_rules! words {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub struct $name(pub $type);
 
-        value!($name);
+        value!($name => $type);
 
         impl Value for $name {
             const EXPECTED: &'static str = $expected;

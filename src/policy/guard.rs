@@ -13,19 +13,13 @@ use std::time::{Duration, Instant};
 /// not always the same time: the tenth of a second more keeps any one second *at the server* within the limit too.
 const WINDOW: Duration = Duration::from_millis(1100);
 
-/// `fleet:` of the configuration. A limit of 0 counts as 1: a guard that lets nobody pass is a deadlock.
+/// `fleet:` of the configuration, where its defaults are declared. A limit of 0 counts as 1: a guard that lets nobody pass is a deadlock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Dials and logins under way at the same time; one address gets a quarter of it.
     pub logins_in_flight: u32,
     pub connects_per_second: u32,
     pub connects_per_host_per_second: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { logins_in_flight: 16, connects_per_second: 50, connects_per_host_per_second: 10 }
-    }
 }
 
 impl Limits {

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::pool::{CheckoutFailure, ClientState, PoolStatus, ServerState};
 use super::*;
-use crate::target::pool::{Auth, ClientTls, Listen, Mode, Pool};
+use crate::target::pool::{Listen, Pool};
 use crate::target::{Breaker as BreakerLimits, IdlePolicy};
 
 /// A moment that reads 2026-09-21T14:13:20.123Z.
@@ -94,17 +94,7 @@ pub fn asleep(name: &str, now: Moment) -> TargetStatus {
 
 /// A pool as it is without keys but `listen`.
 pub fn pool() -> Pool {
-    Pool {
-        listen: Listen::Tcp(([127, 0, 0, 1], 6432).into()),
-        mode: Mode::Transaction,
-        size: Pool::SIZE,
-        min_idle: 1,
-        max_clients: Pool::MAX_CLIENTS,
-        wait_timeout: Pool::WAIT_TIMEOUT,
-        auth: Auth::Scram,
-        tls: ClientTls::SelfSigned,
-        query_stall: Pool::QUERY_STALL,
-    }
+    Pool::with_defaults(Listen::Tcp(([127, 0, 0, 1], 6432).into()), IdlePolicy::KeepAwake)
 }
 
 /// `status` with a pool at work.

@@ -117,7 +117,7 @@ impl Target {
 
     fn sockets(&self, url: &UrlTimings) -> SocketTuning {
         let (own, base) = (&self.own_timings, &self.tuning);
-        let spare = base.keepalives.unwrap_or(Keepalives::DEFAULT);
+        let spare = base.keepalives.unwrap_or_default();
         let wanted = own.keepalives.or(url.keepalives).unwrap_or(base.keepalives.is_some());
         let user_timeout = own.tcp_user_timeout.or(url.tcp_user_timeout).or(base.tcp_user_timeout);
         SocketTuning {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A pool: one door for applications, and the server sessions behind it.
+/// A pool: where applications connect, and the server sessions that they share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     pub listen: Listen,
@@ -22,13 +22,6 @@ pub struct Pool {
     pub tls: ClientTls,
     /// A query is cut off when the target is down and its server has been silent for that long.
     pub query_stall: Duration,
-}
-
-impl Pool {
-    pub const SIZE: u32 = 10;
-    pub const MAX_CLIENTS: u32 = 1000;
-    pub const WAIT_TIMEOUT: Duration = Duration::from_secs(15);
-    pub const QUERY_STALL: Duration = Duration::from_secs(30);
 }
 
 /// Where clients connect.

@@ -1,4 +1,5 @@
-//! How a target is treated: the keys of the configuration as types, and their defaults.
+//! How a target is treated: the keys of the configuration as types. Their limits and defaults are declared with the keys,
+//! in `config`.
 
 use std::time::Duration;
 
@@ -73,12 +74,6 @@ pub struct Keepalives {
     pub count: u32,
 }
 
-impl Keepalives {
-    /// What is probed by where they are on and nothing else is said.
-    pub const DEFAULT: Keepalives =
-        Keepalives { idle: Duration::from_secs(10), interval: Duration::from_secs(5), count: 5 };
-}
-
 /// How a session is proven between logins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ping {
@@ -102,29 +97,4 @@ pub struct Refresh {
 pub struct Backoff {
     pub initial: Duration,
     pub max: Duration,
-}
-
-/// What is in force where nothing is said; `config.yaml` shows the same numbers, and a test that they agree.
-impl Default for Tuning {
-    fn default() -> Self {
-        Tuning {
-            required: true,
-            idle_policy: IdlePolicy::KeepAwake,
-            role: Role::Any,
-            connect_timeout: Duration::from_secs(10),
-            keepalives: Some(Keepalives::DEFAULT),
-            tcp_user_timeout: Some(Duration::from_secs(30)),
-            ping: Ping { interval: Duration::from_secs(30), timeout: Duration::from_secs(5) },
-            refresh: Refresh { every: Some(Duration::from_secs(240)), jitter: 0.1, overlap: true },
-            backoff: Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(30) },
-            breaker: Breaker {
-                consecutive_failures: 5,
-                open_for: Duration::from_secs(10),
-                max_open_for: Duration::from_secs(30),
-            },
-            wake_every: None,
-            wake_timeout: Duration::from_secs(45),
-            close_idle_after: None,
-        }
-    }
 }

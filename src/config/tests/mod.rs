@@ -127,7 +127,7 @@ targets:
     assert_eq!((b.ping.interval, b.ping.timeout), (seconds(10), seconds(2)));
     assert_eq!((a.refresh.every, a.refresh.jitter, a.refresh.overlap), (None, 0.1, false));
     assert_eq!((b.refresh.every, b.refresh.jitter, b.refresh.overlap), (Some(seconds(90)), 0.5, false));
-    let on = Keepalives { idle: seconds(20), ..Keepalives::DEFAULT };
+    let on = Keepalives { idle: seconds(20), ..Keepalives::default() };
     assert_eq!((a.keepalives, b.keepalives), (None, Some(on)));
     assert_eq!((a.tcp_user_timeout, b.tcp_user_timeout), (None, None));
     assert_eq!((b.backoff.initial, b.backoff.max), (seconds(1), seconds(2)));
