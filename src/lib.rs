@@ -15,7 +15,7 @@
 //! | 4 | [`metrics`], [`health`] | projections of snapshots | each other; HTTP |
 //! | 4 | [`check`] | the doctor: examines a target once | the supervisor, the board, HTTP |
 //! | 3 | [`status`] | the snapshot and the board it hangs on | who writes it, who reads it |
-//! | 2 | [`connection`] | knock, login, session, TLS: reports facts | reasons, waits, retries |
+//! | 2 | [`connection`] | TCP connect, login, session, TLS: reports facts | reasons, waits, retries |
 //! | 2 | [`config`] | the file, strictly read, all mistakes at once; whether it has changed | the supervisor, sockets |
 //! | 1 | [`target`] | endpoints, tuning, secrets, connection strings | YAML, sockets |
 //! | 0 | [`policy`] | backoff, breaker, guard, idle limits; std only | clocks, dice: they are arguments |

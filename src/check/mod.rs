@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 
 use crate::config::overrides;
-use crate::connection::{Connector, KnockTimes, Login, Prepared, Session, SessionEvent};
+use crate::connection::{ConnectTimes, Connector, Login, Prepared, Session, SessionEvent};
 use crate::reason::{Cause, Facts, Phase, Reason, table};
 use crate::target::{Endpoint, IdlePolicy, KEPT_AWAKE_COST, Role, Source, Target};
 pub use report::{Finding, Report, Step, Verdict, json, text};
@@ -47,7 +47,7 @@ pub async fn examine<C: Connector>(connector: &C, target: Arc<Target>, watch: Op
     report
 }
 
-/// Knock and login with every phase timed; a failure is in the report.
+/// TCP connect and login with every phase timed; a failure is in the report.
 async fn first_login<C: Connector>(
     connector: &C,
     target: &Arc<Target>,
@@ -61,13 +61,13 @@ async fn first_login<C: Connector>(
     report.meet(&prepared.endpoint);
     let deadline = begun + patience(target, &prepared);
     let begun = Instant::now();
-    let (door, times) = match connector.knock(prepared.clone(), deadline).await {
+    let (socket, times) = match connector.tcp_connect(prepared.clone(), deadline).await {
         Ok(open) => open,
         Err(facts) => return report.failed(facts.phase.as_str(), begun.elapsed(), &facts),
     };
-    knocked(&times, report);
+    tcp_connected(&times, report);
     let begun = Instant::now();
-    match connector.login(door, target.clone(), prepared.clone(), deadline).await {
+    match connector.login(socket, target.clone(), prepared.clone(), deadline).await {
         Ok((session, login)) => {
             logged_in(&login, target, report);
             Some((session, prepared))
@@ -85,7 +85,7 @@ fn patience(target: &Target, prepared: &Prepared) -> Duration {
     }
 }
 
-fn knocked(times: &KnockTimes, report: &mut Report) {
+fn tcp_connected(times: &ConnectTimes, report: &mut Report) {
     report.ok("resolve", times.resolve, String::new());
     let peer = times.peer.map_or_else(|| "Unix socket".to_owned(), |peer| peer.to_string());
     report.ok("connect", times.connect, peer);
@@ -194,8 +194,8 @@ async fn second_login<C: Connector>(connector: &C, target: &Arc<Target>, report:
 async fn login_beside<C: Connector>(connector: &C, target: &Arc<Target>) -> Result<C::Session, Facts> {
     let prepared = connector.prepare(target.clone()).await?;
     let deadline = Instant::now() + prepared.sockets.connect_timeout;
-    let (door, _) = connector.knock(prepared.clone(), deadline).await?;
-    let (session, _) = connector.login(door, target.clone(), prepared, deadline).await?;
+    let (socket, _) = connector.tcp_connect(prepared.clone(), deadline).await?;
+    let (session, _) = connector.login(socket, target.clone(), prepared, deadline).await?;
     Ok(session)
 }
 

@@ -28,10 +28,10 @@ type Outcome = Result<(Login, Vec<Scene>), Facts>;
 #[derive(Debug, Clone, Default)]
 struct Script {
     logins: Arc<Mutex<VecDeque<Outcome>>>,
-    knock: Option<Facts>,
+    tcp_connect: Option<Facts>,
     /// How many sessions said goodbye.
     closed: Arc<Mutex<usize>>,
-    /// The deadline that the last knock was given, from its begin.
+    /// The deadline that the last TCP connect was given, from its start.
     patience: Arc<Mutex<Duration>>,
 }
 
@@ -54,7 +54,7 @@ impl Script {
 }
 
 impl Connector for Script {
-    type Door = ();
+    type Socket = ();
     type Session = Actor;
 
     fn prepare(&self, target: Arc<Target>) -> impl Future<Output = Result<Prepared, Facts>> + Send + 'static {
@@ -67,14 +67,14 @@ impl Connector for Script {
         ready(Fingerprint::default())
     }
 
-    fn knock(
+    fn tcp_connect(
         &self,
         _: Prepared,
         deadline: Instant,
-    ) -> impl Future<Output = Result<((), KnockTimes), Facts>> + Send + 'static {
+    ) -> impl Future<Output = Result<((), ConnectTimes), Facts>> + Send + 'static {
         *self.patience.lock().unwrap() = deadline - Instant::now();
-        let times = KnockTimes { connect: Duration::from_millis(20), ..KnockTimes::default() };
-        let ended = self.knock.clone().map_or(Ok(((), times)), Err);
+        let times = ConnectTimes { connect: Duration::from_millis(20), ..ConnectTimes::default() };
+        let ended = self.tcp_connect.clone().map_or(Ok(((), times)), Err);
         async move {
             sleep(Duration::from_millis(20)).await;
             ended
@@ -199,7 +199,7 @@ async fn a_failure_ends_the_examination_and_tells_how_long_it_took() {
     );
 
     let refused = Cause::Io { kind: std::io::ErrorKind::ConnectionRefused, os: None };
-    let script = Script { knock: Some(Facts::new(Phase::Connect, refused)), ..Script::default() };
+    let script = Script { tcp_connect: Some(Facts::new(Phase::Connect, refused)), ..Script::default() };
     let report = examined(&script, None).await;
     assert_eq!(steps(&report), [("connect", "refused")]);
     assert_eq!(report.steps[0].seconds, 0.02);
@@ -281,7 +281,7 @@ async fn a_database_that_may_sleep_gets_the_time_to_wake() {
         let script = Script::holding(Vec::new());
         let tuning = Tuning { idle_policy: policy, ..Tuning::default() };
         examine(
-            &Script { knock: Some(Facts::new(Phase::Connect, Cause::Timeout)), ..script.clone() },
+            &Script { tcp_connect: Some(Facts::new(Phase::Connect, Cause::Timeout)), ..script.clone() },
             target("postgresql://app@db.example.com/app", tuning),
             None,
         )

@@ -10,11 +10,11 @@ use tokio_postgres::config::{
 };
 
 use super::facts::{cause, io_cause};
-use super::knock::Address;
 use super::login::Context;
 use super::ping::Question;
-use super::session::{Outcome, PgSession, Way};
+use super::session::{PgSession, PingOutcome, Route};
 use super::tap::{AlreadyNegotiated, Stream, Tap};
+use super::tcp::Address;
 use super::{Login, Session, SessionFacts, tls};
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{ChannelBinding, Host, SessionAttrs, SslNegotiation};
@@ -32,26 +32,26 @@ pub enum Ask {
 }
 
 /// One try, with all that it needs.
-pub struct Attempt<'a> {
+pub struct SocketLogin<'a> {
     pub context: &'a Context<'a>,
     /// What the server must be.
     pub attrs: SessionAttrs,
-    /// The host's place in the connection string.
+    /// The host's position in the connection string.
     pub host: usize,
     pub address: &'a Address,
     pub ask: Ask,
     pub until: Instant,
 }
 
-/// A stream that is ready for startup, and what TLS cost and told.
-struct Secured {
+/// A stream that is ready for startup, and what TLS cost and showed.
+struct SecuredStream {
     tap: Tap,
     took: Option<Duration>,
     version: Option<String>,
     expiry: Option<SystemTime>,
 }
 
-impl Attempt<'_> {
+impl SocketLogin<'_> {
     pub async fn run(self, socket: Stream) -> Result<(PgSession, Login), Facts> {
         let secured = self.secure(socket).await?;
         let began = Instant::now();
@@ -62,8 +62,8 @@ impl Attempt<'_> {
             session.outcome().await
         });
         let (ping, role) = match answer.await {
-            Ok(Outcome::Answered { took, answer }) => (took, answer.role()),
-            Ok(Outcome::Failed(facts)) => {
+            Ok(PingOutcome::Answered { took, answer }) => (took, answer.role()),
+            Ok(PingOutcome::Failed(facts)) => {
                 let _ = timeout_at(self.until, session.close()).await;
                 return Err(match facts.cause {
                     // A server that does not fit is no server for us: the login failed, not its ping.
@@ -71,7 +71,7 @@ impl Attempt<'_> {
                     cause => Facts::new(Phase::Ping, cause),
                 });
             }
-            Ok(Outcome::Lost(facts)) => return Err(facts),
+            Ok(PingOutcome::Lost(facts)) => return Err(facts),
             Err(_) => return Err(Facts::new(Phase::Ping, Cause::Timeout)),
         };
         session.hold_to(self.attrs);
@@ -98,8 +98,9 @@ impl Attempt<'_> {
     }
 
     /// TLS, where asked for and had.
-    async fn secure(&self, mut socket: Stream) -> Result<Secured, Facts> {
-        let plain = |socket| Secured { tap: Tap::new(socket, None), took: None, version: None, expiry: None };
+    async fn secure(&self, mut socket: Stream) -> Result<SecuredStream, Facts> {
+        let plain =
+            |socket| SecuredStream { tap: Tap::new(socket, None), took: None, version: None, expiry: None };
         if self.ask == Ask::Plain {
             return Ok(plain(socket));
         }
@@ -122,7 +123,7 @@ impl Attempt<'_> {
         let name = self.verified_name();
         let handshake = tls::handshake(connector, socket, &name, tls);
         let under = within(self.until, Phase::Tls, handshake).await?;
-        Ok(Secured {
+        Ok(SecuredStream {
             tap: Tap::new(under.stream, under.end_point),
             took: Some(requested + began.elapsed()),
             version: under.version,
@@ -130,7 +131,7 @@ impl Attempt<'_> {
         })
     }
 
-    async fn startup(&self, secured: &Secured) -> Result<PgSession, Facts> {
+    async fn startup(&self, secured: &SecuredStream) -> Result<PgSession, Facts> {
         let tap = &secured.tap;
         let config = self.config();
         let password = self.context.endpoint.password.as_ref();
@@ -139,8 +140,8 @@ impl Attempt<'_> {
             joined.map_err(|error| cause(tap, &error, password))
         };
         let (client, connection) = within(self.until, Phase::Startup, join).await?;
-        let way = Way { host: self.host, address: self.address.clone(), secured: secured.took.is_some() };
-        Ok(PgSession::new(client, connection, tap.clone(), self.attrs, password.cloned(), way))
+        let route = Route { host: self.host, address: self.address.clone(), secured: secured.took.is_some() };
+        Ok(PgSession::new(client, connection, tap.clone(), self.attrs, password.cloned(), route))
     }
 
     fn config(&self) -> Config {
@@ -178,10 +179,10 @@ impl Attempt<'_> {
         }
     }
 
-    fn facts(&self, secured: &Secured) -> SessionFacts {
-        secured.tap.seen(|seen| {
-            let server_version = seen.parameters.get("server_version").cloned().unwrap_or_default();
-            let backend_pid = seen.key.map(|(id, _)| id);
+    fn facts(&self, secured: &SecuredStream) -> SessionFacts {
+        secured.tap.observed(|observed| {
+            let server_version = observed.parameters.get("server_version").cloned().unwrap_or_default();
+            let backend_pid = observed.key.map(|(id, _)| id);
             SessionFacts {
                 pooler: pooler(&server_version, backend_pid),
                 server_version,

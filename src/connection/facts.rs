@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use openssl::base64::encode_block;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use super::scanner::Words;
+use super::scanner::ErrorFields;
 use super::tap::Tap;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{REDACTED, Secret};
@@ -23,14 +23,14 @@ const PASSWORD_REQUESTS: [u32; 3] = [3, 5, 10];
 /// Why the conversation on `tap` ended, or an answer on it was an error. What the server said counts most, then how
 /// the stream ended; `error` is tokio-postgres's view, which comes last because it hides both.
 pub fn cause(tap: &Tap, error: &tokio_postgres::Error, password: Option<&Secret>) -> Cause {
-    let said = tap.seen(|seen| seen.error.clone().or_else(|| seen.farewell.clone()));
-    if let Some(words) = said {
-        return server(words, password);
+    let fields = tap.observed(|observed| observed.error.clone().or_else(|| observed.farewell.clone()));
+    if let Some(fields) = fields {
+        return server(fields, password);
     }
     if let Some(ended) = tap.ended() {
         return scrubbed(ended, password);
     }
-    let asked = tap.seen(|seen| seen.authentication);
+    let asked = tap.observed(|observed| observed.authentication);
     if password.is_none() && asked.is_some_and(|code| PASSWORD_REQUESTS.contains(&code)) {
         return Cause::Config {
             message:
@@ -59,12 +59,13 @@ pub fn cause(tap: &Tap, error: &tokio_postgres::Error, password: Option<&Secret>
 }
 
 /// The server's words, fit to be shown.
-pub fn server(words: Words, password: Option<&Secret>) -> Cause {
+pub fn server(fields: ErrorFields, password: Option<&Secret>) -> Cause {
     // Five characters by definition; anything else is no SQLSTATE and could hold anything.
-    let well_formed = words.sqlstate.len() == 5 && words.sqlstate.bytes().all(|b| b.is_ascii_alphanumeric());
+    let well_formed =
+        fields.sqlstate.len() == 5 && fields.sqlstate.bytes().all(|b| b.is_ascii_alphanumeric());
     Cause::Server {
-        sqlstate: if well_formed { words.sqlstate } else { "XX000".to_owned() },
-        message: scrub(&words.message, password),
+        sqlstate: if well_formed { fields.sqlstate } else { "XX000".to_owned() },
+        message: scrub(&fields.message, password),
     }
 }
 
@@ -235,9 +236,10 @@ mod tests {
 
     #[test]
     fn a_sqlstate_that_is_none_is_not_passed_on() {
-        let said = Words { sqlstate: "my password".into(), message: "so\r\nwhat\u{7}".into(), fatal: true };
+        let fields =
+            ErrorFields { sqlstate: "my password".into(), message: "so\r\nwhat\u{7}".into(), fatal: true };
         let expected = Cause::Server { sqlstate: "XX000".into(), message: "so  what".into() };
-        assert_eq!(server(said, None), expected);
+        assert_eq!(server(fields, None), expected);
     }
 
     #[test]

@@ -1,23 +1,23 @@
 //! From an accepted socket to a proven session: the ways that `sslmode` allows, and on to the next host where this
-//! one does not fit. What happens on one socket is an [`Attempt`]'s.
+//! one does not fit. What happens on one socket is a [`SocketLogin`]'s.
 
 use tokio::time::Instant;
 
 use super::Login;
-use super::attempt::{Ask, Attempt};
+use super::attempt::{Ask, SocketLogin};
 use super::blocking::Blocking;
 use super::facts::more_telling;
-use super::knock::{Address, Arrival, Resolver, Route, connect};
-use super::session::{PgSession, Way};
+use super::session::{PgSession, Route};
+use super::tcp::{Address, Candidates, Connected, Resolver, connect};
 use super::tls::Connectors;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{Endpoint, Role, SessionAttrs, SocketTuning, SslMode};
 
 /// An accepted socket, not logged in yet, and the addresses that were not tried.
 #[derive(Debug)]
-pub struct Door {
-    pub(super) arrival: Arrival,
-    pub(super) route: Route,
+pub struct OpenSocket {
+    pub(super) connected: Connected,
+    pub(super) candidates: Candidates,
 }
 
 /// Everything that the attempts of one login have in common.
@@ -34,13 +34,13 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    pub async fn login(self, door: Door) -> Result<(PgSession, Login), Facts> {
+    pub async fn login(self, socket: OpenSocket) -> Result<(PgSession, Login), Facts> {
         let attrs = self.endpoint.session;
-        let first = self.walk(attrs, Some(door.arrival), door.route).await;
+        let first = self.walk(attrs, Some(socket.connected), socket.candidates).await;
         match (attrs, first) {
             // No standby anywhere: any server will do.
             (SessionAttrs::PreferStandby, Err(Facts { cause: Cause::WrongRole { .. }, .. })) => {
-                let again = Route::new(self.endpoint, self.sockets.clone(), self.resolver.clone());
+                let again = Candidates::new(self.endpoint, self.sockets.clone(), self.resolver.clone());
                 self.walk(SessionAttrs::Any, None, again).await
             }
             (_, first) => first,
@@ -48,14 +48,14 @@ impl Context<'_> {
     }
 
     /// Sends a cancel request the way that its session went.
-    pub async fn cancel(self, way: &Way, key: (i32, i32)) -> Result<(), Facts> {
-        let socket = connect(&way.address, self.sockets, self.deadline).await?;
-        let attempt = Attempt {
+    pub async fn cancel(self, route: &Route, key: (i32, i32)) -> Result<(), Facts> {
+        let socket = connect(&route.address, self.sockets, self.deadline).await?;
+        let attempt = SocketLogin {
             context: &self,
             attrs: SessionAttrs::Any,
-            host: way.host,
-            address: &way.address,
-            ask: if way.secured { Ask::Demand } else { Ask::Plain },
+            host: route.host,
+            address: &route.address,
+            ask: if route.secured { Ask::Demand } else { Ask::Plain },
             until: self.deadline,
         };
         attempt.cancel(socket, key).await
@@ -66,27 +66,27 @@ impl Context<'_> {
     async fn walk(
         &self,
         attrs: SessionAttrs,
-        mut here: Option<Arrival>,
-        mut route: Route,
+        mut here: Option<Connected>,
+        mut candidates: Candidates,
     ) -> Result<(PgSession, Login), Facts> {
         let mut failed: Option<Facts> = None;
         loop {
-            let arrival = match here.take() {
-                Some(arrival) => Ok(arrival),
-                None => route.next(self.deadline).await,
+            let connected = match here.take() {
+                Some(connected) => Ok(connected),
+                None => candidates.next(self.deadline).await,
             };
-            let facts = match arrival {
+            let facts = match connected {
                 Err(facts) => facts,
-                Ok(arrival) => {
-                    let (host, until) = (arrival.host, route.share(self.deadline, 1));
-                    match self.enter(attrs, arrival, until).await {
+                Ok(connected) => {
+                    let (host, until) = (connected.host, candidates.share(self.deadline, 1));
+                    match self.enter(attrs, connected, until).await {
                         Ok(entered) => return Ok(entered),
                         Err(facts) => {
                             if ends_the_search(&facts) {
                                 return Err(facts);
                             }
                             if speaks_for_the_host(&facts) {
-                                route.skip(host);
+                                candidates.skip(host);
                             }
                             facts
                         }
@@ -94,7 +94,7 @@ impl Context<'_> {
                 }
             };
             let most = more_telling(failed.take(), facts);
-            if route.is_empty() {
+            if candidates.is_empty() {
                 return Err(most);
             }
             failed = Some(most);
@@ -105,12 +105,12 @@ impl Context<'_> {
     async fn enter(
         &self,
         attrs: SessionAttrs,
-        arrival: Arrival,
+        connected: Connected,
         until: Instant,
     ) -> Result<(PgSession, Login), Facts> {
-        let Arrival { socket, host, address, .. } = arrival;
+        let Connected { socket, host, address, .. } = connected;
         let (first, second) = ways(self.endpoint.tls.mode, &address);
-        let way = |ask| Attempt { context: self, attrs, host, address: &address, ask, until };
+        let way = |ask| SocketLogin { context: self, attrs, host, address: &address, ask, until };
         let facts = match way(first).run(socket).await {
             Ok(entered) => return Ok(entered),
             Err(facts) => facts,

@@ -1,11 +1,11 @@
-//! A connection to a database: knock, log in, hold, close. It reports facts and decides nothing.
+//! A connection to a database: TCP connect, log in, hold, close. It reports facts and decides nothing.
 //!
 //! [`Connector`] is what the supervisor acts through; [`Postgres`] is the real one, tests script their own. Knows
 //! nothing of waiting, retrying, targets beside its own, metrics or HTTP.
 //!
 //! ```text
-//! postgres   files, then the way below          session    event, ping, close, into_raw
-//! knock      names, addresses, sockets          ping       what is asked, what the answer tells
+//! postgres   files, then the way below          session    event, ping, close, detach
+//! tcp        names, addresses, sockets          ping       what is asked, what the answer tells
 //! login      which host, which way of sslmode   tap        the stream under tokio-postgres
 //! attempt    one socket: TLS, startup, ping     scanner    what the server says, and how much
 //! tls        handshake, certificates            hello      which version of TLS was agreed on
@@ -18,13 +18,13 @@ mod blocking;
 mod facts;
 mod files;
 mod hello;
-mod knock;
 mod login;
 mod ping;
 mod postgres;
 mod scanner;
 mod session;
 mod tap;
+mod tcp;
 mod tls;
 
 use std::future::Future;
@@ -34,9 +34,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-pub use login::Door;
+pub use login::OpenSocket;
 pub use postgres::Postgres;
-pub use session::{PgSession, Raw, Way};
+pub use session::{Detached, PgSession, Route};
 pub use tap::{Duplex, Stream};
 
 use crate::reason::Facts;
@@ -55,9 +55,9 @@ pub struct Prepared {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fingerprint(pub u64);
 
-/// What a knock cost and where it was let in.
+/// What a TCP connect cost and which address accepted it.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct KnockTimes {
+pub struct ConnectTimes {
     pub resolve: Duration,
     pub connect: Duration,
     /// `None` for a Unix socket.
@@ -106,7 +106,7 @@ pub enum SessionEvent {
 /// Opens sessions.
 pub trait Connector: Clone + Send + Sync + 'static {
     /// An accepted socket, not logged in yet.
-    type Door: Send + 'static;
+    type Socket: Send + 'static;
     /// A session that is logged in.
     type Session: Session;
 
@@ -118,16 +118,16 @@ pub trait Connector: Clone + Send + Sync + 'static {
     fn fingerprint(&self, target: Arc<Target>) -> impl Future<Output = Fingerprint> + Send + 'static;
 
     /// Resolves and connects; several addresses share the time to `deadline`.
-    fn knock(
+    fn tcp_connect(
         &self,
         prepared: Prepared,
         deadline: Instant,
-    ) -> impl Future<Output = Result<(Self::Door, KnockTimes), Facts>> + Send + 'static;
+    ) -> impl Future<Output = Result<(Self::Socket, ConnectTimes), Facts>> + Send + 'static;
 
     /// TLS, startup and the first ping on the accepted socket. `role` tells whether the ping asks for it.
     fn login(
         &self,
-        door: Self::Door,
+        socket: Self::Socket,
         target: Arc<Target>,
         prepared: Prepared,
         deadline: Instant,

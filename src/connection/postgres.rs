@@ -1,4 +1,4 @@
-//! The real connector: reads the target's files, and hands on to knock and login.
+//! The real connector: reads the target's files, and hands on to TCP connect and login.
 
 use std::fmt;
 use std::future::Future;
@@ -10,11 +10,11 @@ use tokio::time::{Instant, timeout};
 
 use super::blocking::Blocking;
 use super::files::{Certificates, Contents};
-use super::knock::{Resolver, Route};
-use super::login::{Context, Door};
-use super::session::{PgSession, Way};
+use super::login::{Context, OpenSocket};
+use super::session::{PgSession, Route};
+use super::tcp::{Candidates, Resolver};
 use super::tls::Connectors;
-use super::{Connector, Fingerprint, KnockTimes, Login, Prepared};
+use super::{ConnectTimes, Connector, Fingerprint, Login, Prepared};
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{Endpoint, Host, SslMode, Target, Tls};
 
@@ -47,11 +47,11 @@ impl Postgres {
         &self,
         target: &Target,
         prepared: &Prepared,
-        way: &Way,
+        route: &Route,
         key: (i32, i32),
         deadline: Instant,
     ) -> Result<(), Facts> {
-        self.0.context(target, prepared, deadline).cancel(way, key).await
+        self.0.context(target, prepared, deadline).cancel(route, key).await
     }
 }
 
@@ -118,7 +118,7 @@ fn wants_tls(tls: &Tls) -> bool {
 }
 
 impl Connector for Postgres {
-    type Door = Door;
+    type Socket = OpenSocket;
     type Session = PgSession;
 
     fn prepare(&self, target: Arc<Target>) -> impl Future<Output = Result<Prepared, Facts>> + Send + 'static {
@@ -145,34 +145,34 @@ impl Connector for Postgres {
         }
     }
 
-    fn knock(
+    fn tcp_connect(
         &self,
         prepared: Prepared,
         deadline: Instant,
-    ) -> impl Future<Output = Result<(Door, KnockTimes), Facts>> + Send + 'static {
+    ) -> impl Future<Output = Result<(OpenSocket, ConnectTimes), Facts>> + Send + 'static {
         let resolver = self.0.resolver.clone();
         async move {
-            let mut route = Route::new(&prepared.endpoint, prepared.sockets, resolver);
-            let arrival = route.next(deadline).await?;
-            let times = KnockTimes {
-                resolve: arrival.resolve,
-                connect: arrival.connect,
-                peer: arrival.address.peer(),
+            let mut candidates = Candidates::new(&prepared.endpoint, prepared.sockets, resolver);
+            let connected = candidates.next(deadline).await?;
+            let times = ConnectTimes {
+                resolve: connected.resolve,
+                connect: connected.connect,
+                peer: connected.address.peer(),
             };
-            Ok((Door { arrival, route }, times))
+            Ok((OpenSocket { connected, candidates }, times))
         }
     }
 
     fn login(
         &self,
-        door: Door,
+        socket: OpenSocket,
         target: Arc<Target>,
         prepared: Prepared,
         deadline: Instant,
     ) -> impl Future<Output = Result<(PgSession, Login), Facts>> + Send + 'static {
         let shared = Arc::clone(&self.0);
         // The states of TLS, startup and ping together are large; the supervisor's slots should not be.
-        Box::pin(async move { shared.context(&target, &prepared, deadline).login(door).await })
+        Box::pin(async move { shared.context(&target, &prepared, deadline).login(socket).await })
     }
 }
 

@@ -14,7 +14,7 @@ const MAX_PARAMETERS: usize = 256;
 
 /// The server's own words: an ErrorResponse or a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words {
+pub struct ErrorFields {
     pub sqlstate: String,
     pub message: String,
     /// FATAL or PANIC: the session ends with it.
@@ -23,7 +23,7 @@ pub struct Words {
 
 /// What was seen so far.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct Observed {
     /// The last request for authentication (0 is "ok").
     pub authentication: Option<u32>,
     /// BackendKeyData: process id and secret key.
@@ -31,9 +31,9 @@ pub struct Seen {
     /// ParameterStatus, the last value of each.
     pub parameters: BTreeMap<String, String>,
     /// The last ErrorResponse since the last question.
-    pub error: Option<Words>,
+    pub error: Option<ErrorFields>,
     /// The last notice of class 57P: a server's last words when it goes down in a hurry.
-    pub farewell: Option<Words>,
+    pub farewell: Option<ErrorFields>,
     /// ReadyForQuery outside of a transaction has come since the last question.
     pub ready: bool,
 }
@@ -58,27 +58,27 @@ pub struct Scanner {
     at: At,
     spent: usize,
     messages: u64,
-    seen: Seen,
+    observed: Observed,
 }
 
 impl Scanner {
     pub fn new() -> Self {
-        Scanner { at: At::START, spent: 0, messages: 0, seen: Seen::default() }
+        Scanner { at: At::START, spent: 0, messages: 0, observed: Observed::default() }
     }
 
-    pub fn seen(&self) -> &Seen {
-        &self.seen
+    pub fn observed(&self) -> &Observed {
+        &self.observed
     }
 
     /// A question is about to be asked: a new allowance, and old errors are history.
     pub fn ask(&mut self) {
         self.spent = 0;
-        self.seen.ready = false;
+        self.observed.ready = false;
         self.forget_error();
     }
 
     pub fn forget_error(&mut self) {
-        self.seen.error = None;
+        self.observed.error = None;
     }
 
     /// Nothing of a message is outstanding: the next byte starts a new one.
@@ -147,8 +147,8 @@ impl Scanner {
             let message = String::from_utf8_lossy(&text).trim().to_owned();
             if message.contains("fork") {
                 // What PostgreSQL means where it still can say it: insufficient resources.
-                self.seen.error =
-                    Some(Words { sqlstate: "53000".to_owned(), message: message.clone(), fatal: true });
+                self.observed.error =
+                    Some(ErrorFields { sqlstate: "53000".to_owned(), message: message.clone(), fatal: true });
             }
             return Violation(format!("an error in an outdated protocol: {message}"));
         }
@@ -162,29 +162,29 @@ impl Scanner {
     fn close(&mut self, tag: u8, body: &[u8]) -> Result<(), Violation> {
         self.at = At::START;
         match tag {
-            b'R' => self.seen.authentication = word(body, 0),
+            b'R' => self.observed.authentication = word(body, 0),
             b'K' => {
                 if let (Some(id), Some(key)) = (word(body, 0), word(body, 4)) {
-                    self.seen.key = Some((id as i32, key as i32));
+                    self.observed.key = Some((id as i32, key as i32));
                 }
             }
             b'S' => {
                 let mut texts = body.split(|b| *b == 0).map(String::from_utf8_lossy);
                 if let (Some(name), Some(value)) = (texts.next(), texts.next()) {
-                    self.seen.parameters.insert(name.into_owned(), value.into_owned());
+                    self.observed.parameters.insert(name.into_owned(), value.into_owned());
                 }
-                if self.seen.parameters.len() > MAX_PARAMETERS {
+                if self.observed.parameters.len() > MAX_PARAMETERS {
                     return Err(Violation(format!("more than {MAX_PARAMETERS} parameters reported")));
                 }
             }
-            b'E' => self.seen.error = Some(words(body)),
+            b'E' => self.observed.error = Some(error_fields(body)),
             b'N' => {
-                let said = words(body);
-                if said.sqlstate.starts_with("57P") {
-                    self.seen.farewell = Some(said);
+                let fields = error_fields(body);
+                if fields.sqlstate.starts_with("57P") {
+                    self.observed.farewell = Some(fields);
                 }
             }
-            b'Z' => self.seen.ready = body == b"I",
+            b'Z' => self.observed.ready = body == b"I",
             _ => {}
         }
         Ok(())
@@ -193,24 +193,24 @@ impl Scanner {
 
 /// The fields of an ErrorResponse or NoticeResponse. Before the login a server may speak its own encoding, which
 /// must cost the letters at most, never the SQLSTATE.
-pub fn words(body: &[u8]) -> Words {
+pub fn error_fields(body: &[u8]) -> ErrorFields {
     let mut severity = String::new();
-    let mut said = Words { sqlstate: String::new(), message: String::new(), fatal: false };
+    let mut fields = ErrorFields { sqlstate: String::new(), message: String::new(), fatal: false };
     for field in body.split(|b| *b == 0) {
         let Some((code, text)) = field.split_first() else {
             continue;
         };
         let text = String::from_utf8_lossy(text).into_owned();
         match code {
-            b'C' => said.sqlstate = text,
-            b'M' => said.message = text,
+            b'C' => fields.sqlstate = text,
+            b'M' => fields.message = text,
             // `V` is never translated and beats `S`, which it follows.
             b'S' | b'V' => severity = text,
             _ => {}
         }
     }
-    said.fatal = matches!(severity.as_str(), "FATAL" | "PANIC");
-    said
+    fields.fatal = matches!(severity.as_str(), "FATAL" | "PANIC");
+    fields
 }
 
 fn is_kept(tag: u8) -> bool {
@@ -256,12 +256,12 @@ mod tests {
             for bytes in greeting().chunks(piece) {
                 scanner.feed(bytes).unwrap();
             }
-            let seen = scanner.seen();
-            assert_eq!(seen.authentication, Some(0));
-            assert_eq!(seen.parameters["server_version"], "15.18");
-            assert_eq!(seen.key, Some((0x1001, -2)));
-            assert_eq!(seen.farewell.as_ref().unwrap().sqlstate, "57P01");
-            assert!(seen.ready && scanner.between_messages());
+            let observed = scanner.observed();
+            assert_eq!(observed.authentication, Some(0));
+            assert_eq!(observed.parameters["server_version"], "15.18");
+            assert_eq!(observed.key, Some((0x1001, -2)));
+            assert_eq!(observed.farewell.as_ref().unwrap().sqlstate, "57P01");
+            assert!(observed.ready && scanner.between_messages());
         }
     }
 
@@ -269,7 +269,7 @@ mod tests {
     fn an_error_in_the_servers_own_encoding_keeps_its_sqlstate() {
         let mut scanner = Scanner::new();
         scanner.feed(&greeting()).unwrap();
-        let error = scanner.seen().error.clone().unwrap();
+        let error = scanner.observed().error.clone().unwrap();
         assert_eq!((error.sqlstate.as_str(), error.fatal), ("28P01", true));
         assert_eq!(error.message, "n\u{fffd}o pode");
     }
@@ -309,9 +309,9 @@ mod tests {
     #[test]
     fn a_postmaster_that_cannot_fork_is_understood() {
         let mut scanner = Scanner::new();
-        let said = b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0";
-        scanner.feed(said).unwrap_err();
-        let error = scanner.seen().error.clone().unwrap();
+        let text = b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0";
+        scanner.feed(text).unwrap_err();
+        let error = scanner.observed().error.clone().unwrap();
         assert_eq!(error.sqlstate, "53000");
         assert!(error.message.starts_with("could not fork new process"), "{}", error.message);
     }
@@ -321,8 +321,8 @@ mod tests {
         let mut scanner = Scanner::new();
         scanner.feed(&greeting()).unwrap();
         scanner.ask();
-        assert_eq!(scanner.seen().error, None);
-        assert!(!scanner.seen().ready);
+        assert_eq!(scanner.observed().error, None);
+        assert!(!scanner.observed().ready);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A session that is held: its death is seen when it happens, pings are asked on it, its stream can be taken back.
+//! A session that is held: its end is noticed when it happens, pings are asked on it, its stream can be taken back.
 //!
 //! Everything runs in [`PgSession::event`]: no task of its own, so whoever stops polling stops it. Decides nothing.
 
@@ -14,9 +14,9 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, Connection, SimpleQueryMessage};
 
-use super::knock::Address;
 use super::ping::{Answer, Question, fits, wanted};
 use super::tap::{Stream, Tap};
+use super::tcp::Address;
 use super::{Session, SessionEvent, facts};
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{Role, Secret, SessionAttrs};
@@ -30,31 +30,31 @@ pub struct PgSession {
     client: Arc<Client>,
     connection: Connection<Tap, Tap>,
     tap: Tap,
-    ping: Option<Ping>,
+    ping: Option<PendingPing>,
     /// The connection has ended, and nobody has been told yet.
     ended: Option<Result<(), tokio_postgres::Error>>,
     /// Checked by each ping where it asks for something.
     attrs: SessionAttrs,
     /// Only to scrub it from what the server says.
     password: Option<Secret>,
-    way: Way,
+    route: Route,
 }
 
 /// What is left of a session whose stream was taken back: enough to speak the protocol on it.
-pub struct Raw {
+pub struct Detached {
     pub stream: Stream,
     /// BackendKeyData: the process id, and the key that a cancel request needs.
     pub process_id: i32,
     pub secret_key: i32,
     /// What the server reported of its settings, the last value of each.
     pub parameters: BTreeMap<String, String>,
-    pub way: Way,
+    pub route: Route,
 }
 
 /// How a session was reached: a cancel request must go to the same server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way {
-    /// The host's place in the connection string.
+pub struct Route {
+    /// The host's position in the connection string.
     pub(super) host: usize,
     pub(super) address: Address,
     /// Under TLS.
@@ -63,13 +63,13 @@ pub struct Way {
 
 /// What a ping ended with.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum PingOutcome {
     Answered { took: Duration, answer: Answer },
     Failed(Facts),
     Lost(Facts),
 }
 
-struct Ping {
+struct PendingPing {
     asked: Instant,
     question: Question,
     answer: BoxFuture<'static, Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>>,
@@ -82,9 +82,18 @@ impl PgSession {
         tap: Tap,
         attrs: SessionAttrs,
         password: Option<Secret>,
-        way: Way,
+        route: Route,
     ) -> Self {
-        PgSession { client: Arc::new(client), connection, tap, ping: None, ended: None, attrs, password, way }
+        PgSession {
+            client: Arc::new(client),
+            connection,
+            tap,
+            ping: None,
+            ended: None,
+            attrs,
+            password,
+            route,
+        }
     }
 
     /// What each later ping demands. A preference is served by the choice; a standby that is promoted meanwhile
@@ -98,24 +107,24 @@ impl PgSession {
 
     /// Takes the stream back, with what the login said on it. Not possible, and the session lives on, while a ping is
     /// under way or a message has arrived in part.
-    pub fn into_raw(self) -> Result<Raw, Box<PgSession>> {
+    pub fn detach(self) -> Result<Detached, Box<PgSession>> {
         if self.ping.is_some() || !self.tap.at_rest() {
             return Err(Box::new(self));
         }
         let Some(stream) = self.tap.take_stream() else {
             return Err(Box::new(self));
         };
-        let (key, parameters) = self.tap.seen(|seen| (seen.key, seen.parameters.clone()));
+        let (key, parameters) = self.tap.observed(|observed| (observed.key, observed.parameters.clone()));
         // Dropping connection and client sends nothing: their handle is empty by now.
         let (process_id, secret_key) = key.unwrap_or_default();
-        Ok(Raw { stream, process_id, secret_key, parameters, way: self.way })
+        Ok(Detached { stream, process_id, secret_key, parameters, route: self.route })
     }
 
-    /// Starts a ping; its end comes as an [`Outcome`].
+    /// Starts a ping; its end comes as a [`PingOutcome`].
     pub fn ask(&mut self, question: Question) {
         self.tap.ask();
         let client = Arc::clone(&self.client);
-        self.ping = Some(Ping {
+        self.ping = Some(PendingPing {
             asked: Instant::now(),
             question,
             answer: Box::pin(async move { client.simple_query(question.sql()).await }),
@@ -123,11 +132,11 @@ impl PgSession {
     }
 
     /// The next thing that happens; dropping the future loses nothing.
-    pub async fn outcome(&mut self) -> Outcome {
+    pub async fn outcome(&mut self) -> PingOutcome {
         poll_fn(|cx| self.poll_outcome(cx)).await
     }
 
-    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<PingOutcome> {
         // Sends the question, if it is still to be sent.
         if let Poll::Ready(outcome) = self.poll_ping(cx) {
             return Poll::Ready(outcome);
@@ -145,7 +154,7 @@ impl PgSession {
         Poll::Ready(self.lost(end))
     }
 
-    fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<PingOutcome> {
         let Some(ping) = &mut self.ping else {
             return Poll::Pending;
         };
@@ -172,19 +181,19 @@ impl PgSession {
         took: Duration,
         question: Question,
         answer: Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>,
-    ) -> Outcome {
+    ) -> PingOutcome {
         let rows = match answer {
             Ok(rows) => rows,
             Err(error) => return self.refused(error),
         };
         self.ping = None;
         match question.read(&rows) {
-            Some(answer) if fits(self.attrs, answer) => Outcome::Answered { took, answer },
-            Some(_) => Outcome::Failed(Facts::new(
+            Some(answer) if fits(self.attrs, answer) => PingOutcome::Answered { took, answer },
+            Some(_) => PingOutcome::Failed(Facts::new(
                 Phase::Ping,
                 Cause::WrongRole { wanted: wanted(self.attrs).to_owned() },
             )),
-            None => Outcome::Failed(Facts::new(
+            None => PingOutcome::Failed(Facts::new(
                 Phase::Ping,
                 Cause::Protocol {
                     message: format!("the answer to \"{}\" is not the one it has", question.sql()),
@@ -194,19 +203,19 @@ impl PgSession {
     }
 
     /// A fatal error ends the session, and so does an end that needs no error; any other error is the ping's own.
-    fn refused(&mut self, error: tokio_postgres::Error) -> Outcome {
-        let own = self.tap.seen(|seen| seen.error.clone()).filter(|words| !words.fatal);
-        let Some(words) = own else {
+    fn refused(&mut self, error: tokio_postgres::Error) -> PingOutcome {
+        let own = self.tap.observed(|observed| observed.error.clone()).filter(|fields| !fields.fatal);
+        let Some(fields) = own else {
             let end = self.ended.take().unwrap_or(Err(error));
             return self.lost(end);
         };
         self.ping = None;
         // Told now: an end that follows has a reason of its own.
         self.tap.forget_error();
-        Outcome::Failed(Facts::new(Phase::Ping, facts::server(words, self.password.as_ref())))
+        PingOutcome::Failed(Facts::new(Phase::Ping, facts::server(fields, self.password.as_ref())))
     }
 
-    fn lost(&mut self, end: Result<(), tokio_postgres::Error>) -> Outcome {
+    fn lost(&mut self, end: Result<(), tokio_postgres::Error>) -> PingOutcome {
         let cause = match end {
             Ok(()) => Cause::Closed,
             Err(error) => facts::cause(&self.tap, &error, self.password.as_ref()),
@@ -215,7 +224,7 @@ impl PgSession {
             Some(_) => Phase::Ping,
             None => Phase::Idle,
         };
-        Outcome::Lost(Facts::new(phase, cause))
+        PingOutcome::Lost(Facts::new(phase, cause))
     }
 }
 
@@ -226,9 +235,9 @@ impl Session for PgSession {
 
     async fn event(&mut self) -> SessionEvent {
         match self.outcome().await {
-            Outcome::Answered { took, answer } => SessionEvent::Pong { took, role: answer.role() },
-            Outcome::Failed(facts) => SessionEvent::PingFailed(facts),
-            Outcome::Lost(facts) => SessionEvent::Lost(facts),
+            PingOutcome::Answered { took, answer } => SessionEvent::Pong { took, role: answer.role() },
+            PingOutcome::Failed(facts) => SessionEvent::PingFailed(facts),
+            PingOutcome::Lost(facts) => SessionEvent::Lost(facts),
         }
     }
 
@@ -251,13 +260,13 @@ impl Session for PgSession {
 
 impl fmt::Debug for PgSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let process = self.tap.seen(|seen| seen.key.map(|(id, _)| id));
+        let process = self.tap.observed(|observed| observed.key.map(|(id, _)| id));
         f.debug_struct("PgSession").field("process_id", &process).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Raw {
+impl fmt::Debug for Detached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Raw").field("process_id", &self.process_id).finish_non_exhaustive()
+        f.debug_struct("Detached").field("process_id", &self.process_id).finish_non_exhaustive()
     }
 }

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use super::facts;
-use super::scanner::{Scanner, Seen, Violation};
+use super::scanner::{Observed, Scanner, Violation};
 use crate::reason::Cause;
 
 /// What carries bytes both ways: a socket, or TLS on one.
@@ -63,8 +63,8 @@ impl Tap {
     }
 
     /// What the server has said so far.
-    pub fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
-        look(self.slot().scanner.seen())
+    pub fn observed<T>(&self, look: impl FnOnce(&Observed) -> T) -> T {
+        look(self.slot().scanner.observed())
     }
 
     /// How the stream ended, once it has.
@@ -76,8 +76,8 @@ impl Tap {
     pub fn at_rest(&self) -> bool {
         let slot = self.slot();
         slot.ended.is_none()
-            && slot.scanner.seen().error.is_none()
-            && slot.scanner.seen().ready
+            && slot.scanner.observed().error.is_none()
+            && slot.scanner.observed().ready
             && slot.scanner.between_messages()
     }
 
@@ -225,8 +225,8 @@ mod tests {
 
         let mut tap = Tap::new(Box::new(ours), None);
         while tap.write_all(b"anything").await.is_ok() {}
-        let said = tap.seen(|seen| seen.error.clone()).unwrap();
-        assert_eq!((said.sqlstate.as_str(), said.message.as_str()), ("53300", "full"));
+        let fields = tap.observed(|observed| observed.error.clone()).unwrap();
+        assert_eq!((fields.sqlstate.as_str(), fields.message.as_str()), ("53300", "full"));
         assert!(matches!(tap.ended(), Some(Cause::Io { .. })), "{:?}", tap.ended());
     }
 }

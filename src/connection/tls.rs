@@ -19,7 +19,7 @@ use super::blocking::Blocking;
 use super::facts::{config, io_cause, server, tls_cause};
 use super::files::Certificates;
 use super::hello::Sniffer;
-use super::scanner::words;
+use super::scanner::error_fields;
 use super::tap::Stream;
 use crate::reason::Cause;
 use crate::target::{Secret, SslMode, SslNegotiation, Tls, TlsVersion};
@@ -93,7 +93,7 @@ async fn error_instead(socket: &mut Stream, password: Option<&Secret>) -> Cause 
     };
     let mut body = vec![0; length as usize - 4];
     match socket.read_exact(&mut body).await {
-        Ok(_) => server(words(&body), password),
+        Ok(_) => server(error_fields(&body), password),
         Err(_) => unreadable,
     }
 }

@@ -168,7 +168,7 @@ fn an_outage_tells_its_reason_in_a_word_and_nothing_that_the_server_said() {
     });
     status.attempt = crate::status::Attempt::Waiting {
         until: now.after(Duration::from_millis(1500)),
-        knock: None,
+        tcp_connect: None,
         purpose: crate::status::Purpose::Reconnect,
         because: crate::status::Because::SlowLane,
     };

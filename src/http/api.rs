@@ -47,7 +47,7 @@ struct Target<'a> {
     idle_policy: &'static str,
     /// The role that is asked for.
     role: &'static str,
-    place: Option<Place<'a>>,
+    location: Option<Location<'a>>,
     session: Option<Session<'a>>,
     attempt: Doing,
     breaker: &'static str,
@@ -94,12 +94,12 @@ impl<const N: usize> Serialize for ByWord<N> {
 }
 
 #[derive(Debug, Serialize)]
-struct Place<'a> {
+struct Location<'a> {
     host: &'a str,
     port: u16,
     database: &'a str,
     provider: &'static str,
-    /// The address that the last knock reached.
+    /// The address that the last TCP connect reached.
     address: Option<String>,
 }
 
@@ -117,9 +117,20 @@ struct Session<'a> {
 #[serde(tag = "doing", rename_all = "snake_case")]
 enum Doing {
     Nothing,
-    Waiting { purpose: &'static str, because: &'static str, until: Option<String>, knock: Option<String> },
-    Knocking { purpose: &'static str, since: Option<String> },
-    LoggingIn { purpose: &'static str, since: Option<String> },
+    Waiting {
+        purpose: &'static str,
+        because: &'static str,
+        until: Option<String>,
+        tcp_connect: Option<String>,
+    },
+    Connecting {
+        purpose: &'static str,
+        since: Option<String>,
+    },
+    LoggingIn {
+        purpose: &'static str,
+        since: Option<String>,
+    },
 }
 
 #[derive(Debug, Serialize)]
@@ -145,7 +156,7 @@ struct Counters {
     disconnects: u64,
     refreshes: u64,
     refresh_failures: u64,
-    knocks: u64,
+    tcp_connects: u64,
     pings: u64,
     ping_failures: u64,
     throttled: u64,
@@ -199,7 +210,7 @@ fn target<'a>(view: &View<'a>) -> Target<'a> {
         required: tuning.required,
         idle_policy: tuning.idle_policy.as_str(),
         role: Role::as_str(tuning.role),
-        place: place(view),
+        location: location(view),
         session: session(view),
         attempt: doing(&status.attempt),
         breaker: status.breaker.state().as_str(),
@@ -233,13 +244,13 @@ fn pool(pool: &PoolStatus) -> Pool {
     }
 }
 
-fn place<'a>(view: &View<'a>) -> Option<Place<'a>> {
-    let place = view.status.place.as_ref()?;
-    Some(Place {
-        host: &place.host,
-        port: place.port,
-        database: &place.database,
-        provider: place.provider.as_str(),
+fn location<'a>(view: &View<'a>) -> Option<Location<'a>> {
+    let location = view.status.location.as_ref()?;
+    Some(Location {
+        host: &location.host,
+        port: location.port,
+        database: &location.database,
+        provider: location.provider.as_str(),
         address: view.status.peer.map(|peer| peer.to_string()),
     })
 }
@@ -258,14 +269,14 @@ fn session<'a>(view: &View<'a>) -> Option<Session<'a>> {
 fn doing(attempt: &Attempt) -> Doing {
     match attempt {
         Attempt::None => Doing::Nothing,
-        Attempt::Waiting { until, knock, purpose, because } => Doing::Waiting {
+        Attempt::Waiting { until, tcp_connect, purpose, because } => Doing::Waiting {
             purpose: named(*purpose),
             because: Because::as_str(*because),
             until: rfc3339(until.wall),
-            knock: knock.and_then(|knock| rfc3339(knock.wall)),
+            tcp_connect: tcp_connect.and_then(|at| rfc3339(at.wall)),
         },
-        Attempt::Knocking { since, purpose, .. } => {
-            Doing::Knocking { purpose: named(*purpose), since: rfc3339(since.wall) }
+        Attempt::Connecting { since, purpose, .. } => {
+            Doing::Connecting { purpose: named(*purpose), since: rfc3339(since.wall) }
         }
         Attempt::LoggingIn { since, purpose } => {
             Doing::LoggingIn { purpose: named(*purpose), since: rfc3339(since.wall) }
@@ -309,7 +320,7 @@ fn counters(view: &View<'_>) -> Counters {
         disconnects: counters.disconnects.total(),
         refreshes: counters.refreshes,
         refresh_failures: counters.refresh_failures,
-        knocks: counters.knocks,
+        tcp_connects: counters.tcp_connects,
         pings: counters.pings,
         ping_failures: counters.ping_failures.total(),
         throttled: counters.throttled,

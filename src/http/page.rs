@@ -107,7 +107,7 @@ fn rank(view: &View<'_>) -> (bool, u8) {
 struct Cells {
     name: String,
     optional: &'static str,
-    place: String,
+    location: String,
     used: String,
     waiting: String,
     state: &'static str,
@@ -127,14 +127,14 @@ impl Cells {
     fn of(view: &View<'_>) -> Self {
         let status = view.status;
         let reason = view.reason();
-        let place = status.place.as_ref();
+        let location = status.location.as_ref();
         let pool = status.pool.as_deref();
         let failure = status.last_failure.as_ref().filter(|failure| Some(failure.reason) == reason);
         let wait = view.next_attempt().map(|at| format!("in {}", Span(at.since(view.now))));
         Cells {
             name: status.name.as_str().to_owned(),
             optional: if status.tuning.required { "" } else { "optional" },
-            place: place.map(|p| format!("{}:{}/{}", p.host, p.port, p.database)).unwrap_or_default(),
+            location: location.map(|p| format!("{}:{}/{}", p.host, p.port, p.database)).unwrap_or_default(),
             used: pool.map(used).unwrap_or_default(),
             waiting: pool.map(waiting).unwrap_or_default(),
             state: view.state().as_str(),
@@ -181,7 +181,7 @@ impl Display for Cells {
             include_str!("page/row.html"),
             name = Escaped(&self.name),
             optional = self.optional,
-            place = Escaped(&self.place),
+            location = Escaped(&self.location),
             used = self.used,
             waiting = self.waiting,
             state = self.state,

@@ -136,10 +136,10 @@ pub const FAMILIES: &[Family] = &[
         read: |view, out| out.whole(&[], counters(view).refresh_failures),
     },
     Family {
-        name: "pgtether_knocks_total",
+        name: "pgtether_tcp_connects_total",
         help: "TCP connects tried, whether or not a login followed.",
         kind: Kind::Counter,
-        read: |view, out| out.whole(&[], counters(view).knocks),
+        read: |view, out| out.whole(&[], counters(view).tcp_connects),
     },
     Family {
         name: "pgtether_pings_total",

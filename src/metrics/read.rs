@@ -25,14 +25,14 @@ pub(super) fn target_info(view: &View<'_>, out: &mut dyn Sink) {
         ("required", required),
         ("role", tuning.role.as_str()),
     ];
-    match &view.status.place {
-        Some(place) => {
-            let port = place.port.to_string();
+    match &view.status.location {
+        Some(location) => {
+            let port = location.port.to_string();
             let lives = [
-                ("host", place.host.as_str()),
+                ("host", location.host.as_str()),
                 ("port", port.as_str()),
-                ("database", place.database.as_str()),
-                ("provider", place.provider.as_str()),
+                ("database", location.database.as_str()),
+                ("provider", location.provider.as_str()),
             ];
             out.whole(&[lives.as_slice(), &treated].concat(), 1);
         }

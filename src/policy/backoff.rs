@@ -20,8 +20,8 @@ pub fn slow_lane(n: u32, dice: f64) -> Duration {
     wait + wait.mul_f64(0.1 * dice.clamp(0.0, 1.0))
 }
 
-/// The next knock after one that nobody answered: 0.8 to 1.0 s after it failed.
-pub fn next_knock(dice: f64) -> Duration {
+/// The next TCP connect after one that nobody answered: 0.8 to 1.0 s after it failed.
+pub fn next_tcp_connect(dice: f64) -> Duration {
     Duration::from_millis(800) + Duration::from_millis(200).mul_f64(dice.clamp(0.0, 1.0))
 }
 

@@ -75,7 +75,7 @@ impl Breaker {
         }
     }
 
-    /// An attempt begins: an open breaker becomes half open, early where a knock was let in or a secret changed.
+    /// An attempt begins: an open breaker becomes half open, early where a TCP connect was accepted or a secret changed.
     pub fn admit(&mut self) {
         if let Breaker::Open { until, trips } = *self {
             *self = Breaker::HalfOpen { until, trips };

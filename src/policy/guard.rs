@@ -31,11 +31,11 @@ impl Limits {
         (self.logins_in_flight / 4).max(1) as usize
     }
 
-    fn in_flight_in_the_dark(&self) -> usize {
+    fn in_flight_unreachable(&self) -> usize {
         (self.logins_in_flight / 2).max(1) as usize
     }
 
-    fn per_second_in_the_dark(&self) -> u32 {
+    fn per_second_unreachable(&self) -> u32 {
         self.connects_per_second / 2
     }
 }
@@ -45,25 +45,25 @@ impl Limits {
 pub enum Lane {
     /// Nothing is held: first connects, reconnects, wakes.
     Reconnect,
-    /// The one knock at an address where nobody answered the last. It goes like a reconnect; but it may be long and in
-    /// vain, so that all such knocks get half of the process's limits: dead addresses can't starve the live ones.
-    Dark,
+    /// The one TCP connect to an address where nobody answered the last. It goes like a reconnect; but it may be long and in
+    /// vain, so that all such connects get half of the process's limits: unreachable addresses cannot starve reachable ones.
+    Unreachable,
     /// A live session is held meanwhile: refreshes and proofs. After all others.
     Refresh,
 }
 
 impl Lane {
-    const ALL: [Lane; 3] = [Lane::Reconnect, Lane::Dark, Lane::Refresh];
+    const ALL: [Lane; 3] = [Lane::Reconnect, Lane::Unreachable, Lane::Refresh];
 
     const fn rank(self) -> u8 {
         match self {
-            Lane::Reconnect | Lane::Dark => 0,
+            Lane::Reconnect | Lane::Unreachable => 0,
             Lane::Refresh => 1,
         }
     }
 }
 
-/// A place in the queue.
+/// A position in the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ticket {
     lane: Lane,
@@ -86,7 +86,7 @@ pub struct Guard {
     limits: Limits,
     hosts: HashMap<Arc<str>, Host>,
     all: Traffic,
-    dark: Traffic,
+    unreachable: Traffic,
     next_number: u64,
 }
 
@@ -97,7 +97,7 @@ impl Guard {
             limits,
             hosts: HashMap::new(),
             all: Traffic::default(),
-            dark: Traffic::default(),
+            unreachable: Traffic::default(),
             next_number: 0,
         }
     }
@@ -153,8 +153,8 @@ impl Guard {
         if let Some(host) = self.hosts.get_mut(&ticket.key) {
             host.traffic.release();
             self.all.release();
-            if ticket.lane == Lane::Dark {
-                self.dark.release();
+            if ticket.lane == Lane::Unreachable {
+                self.unreachable.release();
             }
         }
     }
@@ -163,7 +163,7 @@ impl Guard {
     /// for a busy address holds up nobody else's.
     pub fn turn(&mut self, now: Instant) -> Turn {
         self.all.forget(now);
-        self.dark.forget(now);
+        self.unreachable.forget(now);
         self.hosts.retain(|_, host| host.is_of_interest(now));
         let mut admitted = Vec::new();
         loop {
@@ -181,8 +181,8 @@ impl Guard {
     fn next(&self, now: Instant) -> Next {
         let Limits { connects_per_second, connects_per_host_per_second, .. } = self.limits;
         let process = self.all.free_at(self.limits.in_flight(), connects_per_second, now);
-        let dark_limits = (self.limits.in_flight_in_the_dark(), self.limits.per_second_in_the_dark());
-        let dark = self.dark.free_at(dark_limits.0, dark_limits.1, now);
+        let unreachable_limits = (self.limits.in_flight_unreachable(), self.limits.per_second_unreachable());
+        let unreachable = self.unreachable.free_at(unreachable_limits.0, unreachable_limits.1, now);
         let Some(process) = process else {
             return Next::At(None);
         };
@@ -190,7 +190,7 @@ impl Guard {
             let in_flight = self.limits.in_flight_per_host();
             let host_at = host.traffic.free_at(in_flight, connects_per_host_per_second, now);
             host.first_in_each_lane().filter_map(move |(lane, number)| {
-                let lane_at = if lane == Lane::Dark { dark } else { Some(now) };
+                let lane_at = if lane == Lane::Unreachable { unreachable } else { Some(now) };
                 let at = process.max(host_at?).max(lane_at?);
                 Some((at, lane, number, key))
             })
@@ -205,8 +205,8 @@ impl Guard {
     fn admit(&mut self, ticket: &Ticket, now: Instant) {
         self.leave(ticket);
         self.all.add(now);
-        if ticket.lane == Lane::Dark {
-            self.dark.add(now);
+        if ticket.lane == Lane::Unreachable {
+            self.unreachable.add(now);
         }
         if let Some(host) = self.hosts.get_mut(&ticket.key) {
             host.traffic.add(now);

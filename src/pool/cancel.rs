@@ -21,7 +21,7 @@ pub async fn cancel(shared: &Arc<Shared>, cancelling: Cancelling) {
         let target = &backend.target;
         let prepared = shared.connector.prepare(Arc::clone(target)).await?;
         let key = (backend.process_id, backend.secret_key);
-        shared.connector.cancel(target, &prepared, &backend.way, key, deadline).await
+        shared.connector.cancel(target, &prepared, &backend.route, key, deadline).await
     };
     if let Err(facts) = asked.await {
         debug!(target = %shared.name, %facts, "a cancel request did not reach the server");

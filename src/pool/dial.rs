@@ -22,12 +22,12 @@ pub async fn dial(
     place: Place,
 ) -> Result<Server, Facts> {
     let (session, endpoint) = login(&shared, &terms, &gate, lane).await?;
-    let raw = session.into_raw().map_err(|_| {
+    let detached = session.detach().map_err(|_| {
         let message = "the server went on talking after its first answer".to_owned();
         Facts::new(Phase::Startup, Cause::Protocol { message })
     })?;
-    shared.set_parameters(raw.parameters.clone());
-    Ok(Server::new(raw, Arc::clone(&terms.target), endpoint, due(&terms), place))
+    shared.set_parameters(detached.parameters.clone());
+    Ok(Server::new(detached, Arc::clone(&terms.target), endpoint, due(&terms), place))
 }
 
 async fn login(
@@ -42,7 +42,7 @@ async fn login(
     shared.learn(terms, &prepared);
     let endpoint = Arc::clone(&prepared.endpoint);
     let budget = prepared.sockets.connect_timeout;
-    let accepted = dial::knock(connector, gate, prepared, lane, budget).await;
+    let accepted = dial::connect(connector, gate, prepared, lane, budget).await;
     let (session, _) = accepted.map_err(|refused| refused.facts)?.login(connector, target).await?;
     Ok((session, endpoint))
 }

@@ -17,7 +17,7 @@ use super::place::Place;
 use super::settings::Settings;
 use super::statements::ServerStatements;
 use super::wire::{Frame, field, put, text};
-use crate::connection::{Raw, Stream, Way};
+use crate::connection::{Detached, Route, Stream};
 use crate::target::{Endpoint, Target};
 
 /// A goodbye is a courtesy: no server may keep us longer with it.
@@ -49,8 +49,8 @@ pub struct Server {
 pub struct Backend {
     pub process_id: i32,
     pub secret_key: i32,
-    /// How it was reached: a cancel request goes the same way.
-    pub way: Way,
+    /// How it was reached: a cancel request takes the same route.
+    pub route: Route,
     /// As it was configured when it was opened.
     pub target: Arc<Target>,
     /// As the target's files had it then.
@@ -76,13 +76,13 @@ pub struct Said {
 impl Server {
     /// Takes over a session that has just logged in.
     pub fn new(
-        raw: Raw,
+        detached: Detached,
         target: Arc<Target>,
         endpoint: Arc<Endpoint>,
         due: Option<Instant>,
         place: Place,
     ) -> Self {
-        let Raw { stream, process_id, secret_key, parameters, way } = raw;
+        let Detached { stream, process_id, secret_key, parameters, route } = detached;
         let now = Instant::now();
         let base = Settings::tracked(&parameters);
         Server {
@@ -90,7 +90,7 @@ impl Server {
             backend: Arc::new(Backend {
                 process_id,
                 secret_key,
-                way,
+                route,
                 target,
                 endpoint,
                 due,

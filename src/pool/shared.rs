@@ -149,13 +149,13 @@ impl Shared {
     /// Whether it leads elsewhere than the configuration says now, or than the file says that the configuration names.
     pub fn is_stranger(&self, backend: &Backend) -> bool {
         let terms = self.terms.borrow();
-        if !Arc::ptr_eq(&backend.target, &terms.target) && !backend.target.is_same_place(&terms.target) {
+        if !Arc::ptr_eq(&backend.target, &terms.target) && !backend.target.is_same_location(&terms.target) {
             return true;
         }
         held(&self.identity).as_ref().is_some_and(|(_, identity)| {
             Arc::ptr_eq(&identity.terms, &terms)
                 && !Arc::ptr_eq(&identity.endpoint, &backend.endpoint)
-                && !identity.endpoint.is_same_place(&backend.endpoint)
+                && !identity.endpoint.is_same_location(&backend.endpoint)
         })
     }
 

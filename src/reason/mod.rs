@@ -86,7 +86,7 @@ impl Facts {
         Facts { phase, cause }
     }
 
-    /// Whether it failed before any server took the socket: such a knock costs the server nothing.
+    /// Whether it failed before any server took the socket: such a TCP connect costs the server nothing.
     pub fn before_the_server(&self) -> bool {
         matches!(self.phase, Phase::Resolve | Phase::Connect)
             && !matches!(self.cause, Cause::Local { .. } | Cause::Config { .. })

@@ -45,7 +45,7 @@ pub struct Counters {
     pub disconnects: ByReason,
     pub refreshes: u64,
     pub refresh_failures: u64,
-    pub knocks: u64,
+    pub tcp_connects: u64,
     pub pings: u64,
     /// Kept within [`Reason::PING`].
     pub ping_failures: ByReason,

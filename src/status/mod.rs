@@ -63,15 +63,15 @@ pub struct Held {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Attempt {
     None,
-    /// The attempt begins at `until`; a knock goes ahead of it at `knock`.
+    /// The attempt begins at `until`; a TCP connect goes ahead of it at `tcp_connect`.
     Waiting {
         until: Moment,
-        knock: Option<Moment>,
+        tcp_connect: Option<Moment>,
         purpose: Purpose,
         because: Because,
     },
-    /// Resolving and connecting. `early` is set for a knock ahead of its time: what it goes back to when refused.
-    Knocking {
+    /// Resolving and connecting. `early` is set for a TCP connect ahead of its time: what it goes back to when refused.
+    Connecting {
         since: Moment,
         purpose: Purpose,
         early: Option<(Moment, Because)>,
@@ -92,7 +92,7 @@ pub enum Purpose {
     Wake,
     /// Asked for by `/probe`.
     Prove,
-    /// Only a knock: was an idle close sleep, or is the server gone?
+    /// Only a TCP connect: was an idle close sleep, or is the server gone?
     Confirm,
 }
 
@@ -126,18 +126,18 @@ impl Because {
 
 /// Where the target lives, as last read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     pub host: String,
     pub port: u16,
     pub database: String,
     pub provider: Provider,
 }
 
-impl Place {
+impl Location {
     /// The first host of an endpoint: it stands for the list in labels.
     pub fn of(endpoint: &Endpoint) -> Self {
         let first = endpoint.hosts.first();
-        Place {
+        Location {
             host: first.map(Host::name).unwrap_or_default(),
             port: first.map(Host::port).unwrap_or_default(),
             database: endpoint.database.clone(),
@@ -191,7 +191,7 @@ pub struct TargetStatus {
     pub name: TargetName,
     pub tuning: Arc<Tuning>,
     /// `None` until `url_file` was read.
-    pub place: Option<Place>,
+    pub location: Option<Location>,
     pub line: Line,
     pub attempt: Attempt,
     pub breaker: Breaker,
@@ -228,12 +228,12 @@ pub struct TargetStatus {
 
 impl TargetStatus {
     /// A target that nothing has happened to.
-    pub fn new(name: TargetName, tuning: Arc<Tuning>, place: Option<Place>, now: Moment) -> Self {
+    pub fn new(name: TargetName, tuning: Arc<Tuning>, location: Option<Location>, now: Moment) -> Self {
         TargetStatus {
             name,
             breaker: Breaker::default(),
             tuning,
-            place,
+            location,
             line: Line::Never,
             attempt: Attempt::None,
             since: now,

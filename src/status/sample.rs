@@ -21,14 +21,14 @@ pub fn ago(now: Moment, seconds: f64) -> Moment {
 
 /// A target that nothing has happened to.
 pub fn starting(name: &str, now: Moment) -> TargetStatus {
-    let place = Place {
+    let location = Location {
         host: "db.example.org".to_owned(),
         port: 5432,
         database: "orders".to_owned(),
         provider: Provider::Other,
     };
     let name = TargetName::new(name).expect("a well-formed name");
-    TargetStatus::new(name, Arc::new(Tuning::default()), Some(place), now)
+    TargetStatus::new(name, Arc::new(Tuning::default()), Some(location), now)
 }
 
 /// A session since 93.25 s, pinged a second ago.
@@ -62,7 +62,7 @@ pub fn up(name: &str, now: Moment) -> TargetStatus {
     let counters = &mut status.counters;
     counters.attempts = 1;
     counters.connections = 1;
-    counters.knocks = 1;
+    counters.tcp_connects = 1;
     counters.pings = 4;
     for micros in [400, 412, 700, 9_000_000] {
         let took = Duration::from_micros(micros);
@@ -135,10 +135,10 @@ pub fn random(dice: &mut fastrand::Rng, name: &str, now: Moment) -> TargetStatus
         2 => lost(name, now, dice.f64() * 5.0),
         _ => asleep(name, now),
     };
-    status.place = status.place.filter(|_| dice.u8(..8) > 0);
-    if let Some(place) = &mut status.place {
+    status.location = status.location.filter(|_| dice.u8(..8) > 0);
+    if let Some(location) = &mut status.location {
         let letters = ['a', '"', '\\', 'é', '{', '}', ',', '=', '\n', '🐘'];
-        place.database = (0..dice.usize(..6)).map(|_| letters[dice.usize(..letters.len())]).collect();
+        location.database = (0..dice.usize(..6)).map(|_| letters[dice.usize(..letters.len())]).collect();
     }
     status = tuned(status, |tuning| {
         tuning.required = dice.bool();
@@ -185,7 +185,7 @@ pub fn random(dice: &mut fastrand::Rng, name: &str, now: Moment) -> TargetStatus
     }
     status.attempt = Attempt::Waiting {
         until: now.after(span(dice).unwrap_or_default()),
-        knock: None,
+        tcp_connect: None,
         purpose: Purpose::Reconnect,
         because: Because::Backoff,
     };

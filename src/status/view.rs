@@ -95,11 +95,11 @@ impl<'a> View<'a> {
         self.status.held().map(|held| self.now.since(held.since))
     }
 
-    /// When the next attempt begins, knocks ahead of it aside; `None` where none is planned or one is under way.
+    /// When the next attempt begins, TCP connects ahead of it aside; `None` where none is planned or one is under way.
     pub fn next_attempt(&self) -> Option<Moment> {
         match &self.status.attempt {
             Attempt::Waiting { until, .. } => Some(*until),
-            Attempt::Knocking { early: Some((until, _)), .. } => Some(*until),
+            Attempt::Connecting { early: Some((until, _)), .. } => Some(*until),
             _ => None,
         }
     }

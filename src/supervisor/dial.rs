@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::gate::{Gate, Lane, Passed, Permit, Refused};
-use crate::connection::{Connector, KnockTimes, Login, Prepared};
+use crate::connection::{ConnectTimes, Connector, Login, Prepared};
 use crate::policy::FOREVER;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::Target;
@@ -17,17 +17,17 @@ const SLACK: Duration = Duration::from_secs(1);
 
 /// An accepted socket, with its login permit and its deadline.
 pub struct Accepted<C: Connector> {
-    socket: C::Door,
+    socket: C::Socket,
     permit: Permit,
     prepared: Prepared,
     deadline: Instant,
-    pub times: KnockTimes,
+    pub times: ConnectTimes,
     /// How long the guard's limits held it up.
     pub waited: Duration,
 }
 
-/// Knocks once the gate lets it; `budget` counts from there, for knock and login together.
-pub async fn knock<C: Connector>(
+/// Resolves and connects once the gate lets it; `budget` counts from there, for TCP connect and login together.
+pub async fn connect<C: Connector>(
     connector: &C,
     gate: &Gate,
     prepared: Prepared,
@@ -37,9 +37,9 @@ pub async fn knock<C: Connector>(
     let key = prepared.endpoint.address_key();
     let dial = |admitted: Instant| {
         let deadline = admitted + budget.min(FOREVER);
-        let knock = connector.knock(prepared.clone(), deadline);
+        let connecting = connector.tcp_connect(prepared.clone(), deadline);
         async move {
-            let outcome = timeout_at(deadline + SLACK, knock).await;
+            let outcome = timeout_at(deadline + SLACK, connecting).await;
             let (socket, times) =
                 outcome.unwrap_or_else(|_| Err(Facts::new(Phase::Connect, Cause::Timeout)))?;
             Ok((socket, times, deadline))

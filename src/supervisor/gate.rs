@@ -1,9 +1,9 @@
 //! The gate that every dial of the process passes: the storm guard's async shell, and the place where targets of one
-//! address share their knocks.
+//! address share their TCP connects.
 //!
-//! A lit address is dialled by everybody, under the guard. An address whose last knock failed before the server took
-//! the socket is dark: one caller leads and dials, the others join it and share its failure, and while that failure
-//! is young it is told without dialling. The gate knows nothing of targets, reasons or what is behind the socket.
+//! A reachable address is dialled by everybody, under the guard. An address whose last dial failed before the server took
+//! the socket is unreachable: one caller leads and dials, the others join it and share its failure, and while that failure
+//! is recent it is returned without dialling. The gate knows nothing of targets, reasons or what is behind the socket.
 
 mod addresses;
 mod queue;
@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::addresses::{Approach, Failure, Outcome};
+use self::addresses::{Approach, DialFailure, DialOutcome};
 pub use self::queue::Permit;
-use self::queue::{Queued, Shared, Usher};
+use self::queue::{GateQueue, QueuePosition, Scheduler};
 pub use crate::policy::guard::{Lane, Limits};
 use crate::reason::{Cause, Facts, Phase};
 
@@ -46,17 +46,17 @@ pub struct Refused {
 /// The gate. Clones share one queue.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    shared: Arc<Shared>,
+    shared: Arc<GateQueue>,
     /// Ends with the last clone.
-    _usher: Arc<Usher>,
+    _scheduler: Arc<Scheduler>,
 }
 
 impl Gate {
     /// Must be called within a runtime: the gate runs one task of its own, which ends with the last clone.
     pub fn new(limits: Limits) -> Self {
-        let shared = Arc::new(Shared::new(limits));
-        let usher = Arc::new(Usher::spawn(shared.clone()));
-        Gate { shared, _usher: usher }
+        let shared = Arc::new(GateQueue::new(limits));
+        let scheduler = Arc::new(Scheduler::spawn(shared.clone()));
+        Gate { shared, _scheduler: scheduler }
     }
 
     /// Replaces the limits; those who wait are judged by the new ones at once.
@@ -69,68 +69,70 @@ impl Gate {
         self.shared.state().guard.in_flight()
     }
 
-    /// Waits until the guard lets `dial` go, or until somebody else's knock at the same address has failed. `dial` is
+    /// Waits until the guard lets `dial` go, or until somebody else's dial of the same address has failed. `dial` is
     /// told when it was admitted: its deadline counts from there, and it must keep one.
     ///
     /// Dropping the future gives back all that it held; those who had joined it choose a new leader.
-    pub async fn pass<T, Dial, Dialling>(
+    pub async fn pass<T, Dial, Pending>(
         &self,
         key: &str,
         lane: Lane,
         dial: Dial,
     ) -> Result<Passed<T>, Refused>
     where
-        Dial: FnOnce(Instant) -> Dialling,
-        Dialling: Future<Output = Result<T, Facts>>,
+        Dial: FnOnce(Instant) -> Pending,
+        Pending: Future<Output = Result<T, Facts>>,
     {
         let key: Arc<str> = key.into();
         let mut waited = Duration::ZERO;
-        let knock = loop {
+        let dialling = loop {
             let approach = self.shared.state().addresses.approach(&key, Instant::now());
-            let lead = match approach {
+            let leadership = match approach {
                 Approach::Known(failure) => return Err(failure.refused(true, waited)),
                 Approach::Join(joined) => {
                     joined.over().await;
                     continue;
                 }
-                Approach::Lead(number) => Some(Lead::new(&self.shared, &key, number)),
+                Approach::Lead(number) => Some(Leadership::new(&self.shared, &key, number)),
                 Approach::Dial => None,
             };
-            let lane = if lead.is_some() { Lane::Dark } else { lane };
-            let (permit, throttled) = Queued::new(&self.shared, &key, lane).admitted().await;
+            let lane = if leadership.is_some() { Lane::Unreachable } else { lane };
+            let (permit, throttled) = QueuePosition::new(&self.shared, &key, lane).admitted().await;
             waited += throttled;
-            if let Some(knock) = permit.and_then(|permit| Knock::begin(permit, &self.shared, &key, lead)) {
-                break knock;
+            if let Some(dialling) =
+                permit.and_then(|permit| Dialling::begin(permit, &self.shared, &key, leadership))
+            {
+                break dialling;
             }
         };
-        match dial(knock.begun_at()).await {
-            Ok(value) => Ok(Passed { value, permit: knock.let_in(), waited }),
-            Err(facts) => Err(knock.failed(facts).refused(false, waited)),
+        match dial(dialling.begun_at()).await {
+            Ok(value) => Ok(Passed { value, permit: dialling.answered(), waited }),
+            Err(facts) => Err(dialling.failed(facts).refused(false, waited)),
         }
     }
 }
 
-impl Failure {
+impl DialFailure {
     fn refused(self, shared: bool, waited: Duration) -> Refused {
         Refused { facts: self.facts, failed_at: self.at, shared, waited }
     }
 }
 
-/// The right to dial a dark address; dropping it lets another one lead.
+/// The right to dial an unreachable address; dropping it lets another one lead.
 #[derive(Debug)]
-struct Lead {
-    shared: Arc<Shared>,
+struct Leadership {
+    shared: Arc<GateQueue>,
     key: Arc<str>,
     number: u64,
 }
 
-impl Lead {
-    fn new(shared: &Arc<Shared>, key: &Arc<str>, number: u64) -> Self {
-        Lead { shared: shared.clone(), key: key.clone(), number }
+impl Leadership {
+    fn new(shared: &Arc<GateQueue>, key: &Arc<str>, number: u64) -> Self {
+        Leadership { shared: shared.clone(), key: key.clone(), number }
     }
 }
 
-impl Drop for Lead {
+impl Drop for Leadership {
     fn drop(&mut self) {
         self.shared.state().addresses.resign(&self.key, self.number);
     }
@@ -138,70 +140,75 @@ impl Drop for Lead {
 
 /// A dial under way. The fields are dropped in this order: what it learned is noted before it stops leading.
 #[derive(Debug)]
-struct Knock {
-    dialling: Dialling,
-    _lead: Option<Lead>,
+struct Dialling {
+    note: OutcomeNote,
+    _leadership: Option<Leadership>,
     permit: Permit,
 }
 
-impl Knock {
-    /// `None` if the address went dark between the admission and now: then there is news to hear, not to make.
-    fn begin(permit: Permit, shared: &Arc<Shared>, key: &Arc<str>, lead: Option<Lead>) -> Option<Self> {
-        let number = lead.as_ref().map(|lead| lead.number);
+impl Dialling {
+    /// `None` if the address became unreachable between the admission and now: then that failure is the result.
+    fn begin(
+        permit: Permit,
+        shared: &Arc<GateQueue>,
+        key: &Arc<str>,
+        leadership: Option<Leadership>,
+    ) -> Option<Self> {
+        let number = leadership.as_ref().map(|leadership| leadership.number);
         let may_begin = shared.state().addresses.begin(key, number);
-        may_begin.then(|| Knock {
-            dialling: Dialling {
+        may_begin.then(|| Dialling {
+            note: OutcomeNote {
                 shared: shared.clone(),
                 key: key.clone(),
                 begun_at: Instant::now(),
-                outcome: Outcome::Unknown,
+                outcome: DialOutcome::Unknown,
             },
-            _lead: lead,
+            _leadership: leadership,
             permit,
         })
     }
 
     fn begun_at(&self) -> Instant {
-        self.dialling.begun_at
+        self.note.begun_at
     }
 
-    fn let_in(mut self) -> Permit {
-        self.dialling.outcome = Outcome::Answered;
+    fn answered(mut self) -> Permit {
+        self.note.outcome = DialOutcome::Answered;
         self.permit
     }
 
-    fn failed(mut self, facts: Facts) -> Failure {
-        let failure = Failure { facts, at: Instant::now() };
-        self.dialling.outcome = outcome_of(&failure);
+    fn failed(mut self, facts: Facts) -> DialFailure {
+        let failure = DialFailure { facts, at: Instant::now() };
+        self.note.outcome = outcome_of(&failure);
         failure
     }
 }
 
 /// What a failed dial tells about the address.
-fn outcome_of(failure: &Failure) -> Outcome {
+fn outcome_of(failure: &DialFailure) -> DialOutcome {
     let Facts { phase, cause } = &failure.facts;
     match (phase, cause) {
         (Phase::Prepare, _) | (_, Cause::Local { .. } | Cause::Config { .. } | Cause::Internal) => {
-            Outcome::Unknown
+            DialOutcome::Unknown
         }
-        _ if failure.facts.before_the_server() => Outcome::Unanswered(failure.clone()),
-        _ => Outcome::Answered,
+        _ if failure.facts.before_the_server() => DialOutcome::Unanswered(failure.clone()),
+        _ => DialOutcome::Answered,
     }
 }
 
-/// Notes the outcome when dropped, [`Outcome::Unknown`] if nobody set another.
+/// Notes the outcome when dropped, [`DialOutcome::Unknown`] if nobody set another.
 #[derive(Debug)]
-struct Dialling {
-    shared: Arc<Shared>,
+struct OutcomeNote {
+    shared: Arc<GateQueue>,
     key: Arc<str>,
     begun_at: Instant,
-    outcome: Outcome,
+    outcome: DialOutcome,
 }
 
-impl Drop for Dialling {
+impl Drop for OutcomeNote {
     fn drop(&mut self) {
-        let outcome = std::mem::replace(&mut self.outcome, Outcome::Unknown);
-        self.shared.knock_is_over(&self.key, self.begun_at, outcome);
+        let outcome = std::mem::replace(&mut self.outcome, DialOutcome::Unknown);
+        self.shared.dial_is_over(&self.key, self.begun_at, outcome);
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::error;
 use crate::reason::{Cause, Facts, Phase, Reason};
 use crate::status::board::Slot;
 use crate::status::pool::PoolStatus;
-use crate::status::{Attempt, Because, Failure, Line, Moment, Place, Purpose, TargetStatus};
+use crate::status::{Attempt, Because, Failure, Line, Location, Moment, Purpose, TargetStatus};
 use crate::target::{Source, Target, TargetName};
 
 /// A task that crashed (it panicked, or returned unasked) is started again after that long; twice as long each time
@@ -29,13 +29,13 @@ pub(super) fn pause(crashes: u32) -> Duration {
 
 /// A target that nothing has happened to.
 pub(super) fn fresh(target: &Target) -> TargetStatus {
-    let place = match &target.source {
-        Source::Inline(endpoint) => Some(Place::of(endpoint)),
+    let location = match &target.source {
+        Source::Inline(endpoint) => Some(Location::of(endpoint)),
         Source::File(_) => None,
     };
     TargetStatus {
         pool: target.pool.as_deref().map(|pool| Arc::new(PoolStatus::new(pool))),
-        ..TargetStatus::new(target.name.clone(), target.tuning.clone(), place, Moment::now())
+        ..TargetStatus::new(target.name.clone(), target.tuning.clone(), location, Moment::now())
     }
 }
 
@@ -54,11 +54,11 @@ pub(super) fn crashed(slot: &Slot, pause: Duration) {
             status.counters.disconnects.add(Reason::Internal);
         }
         match status.attempt {
-            Attempt::Knocking { early: Some(_), .. }
-            | Attempt::Knocking { purpose: Purpose::Confirm, .. }
+            Attempt::Connecting { early: Some(_), .. }
+            | Attempt::Connecting { purpose: Purpose::Confirm, .. }
             | Attempt::Waiting { .. }
             | Attempt::None => {}
-            Attempt::Knocking { early: None, .. } | Attempt::LoggingIn { .. } => {
+            Attempt::Connecting { early: None, .. } | Attempt::LoggingIn { .. } => {
                 status.counters.failures.add(Reason::Internal);
                 status.consecutive_failures += 1;
                 status.recent.push(false);
@@ -74,7 +74,7 @@ pub(super) fn crashed(slot: &Slot, pause: Duration) {
         status.line = Line::Lost { at: now, reason: Reason::Internal };
         let until = now.after(pause);
         let (purpose, because) = (Purpose::Reconnect, Because::Backoff);
-        status.attempt = Attempt::Waiting { until, knock: None, purpose, because };
+        status.attempt = Attempt::Waiting { until, tcp_connect: None, purpose, because };
         status.session = None;
         status.due = until.mono;
     });

@@ -189,8 +189,8 @@ impl<C: Connector> Supervisor<C> {
 impl Running {
     fn change(&mut self, target: &Arc<Target>) {
         if let Then::Restart { orders } = &self.then {
-            let same_place = orders.borrow().is_same_place(target);
-            if same_place {
+            let same_location = orders.borrow().is_same_location(target);
+            if same_location {
                 orders.send_if_modified(|known| {
                     let changed = known != target;
                     known.clone_from(target);

@@ -114,6 +114,6 @@ impl Sim {
     }
 }
 
-fn knocks(notes: &[Note]) -> Vec<Instant> {
-    notes.iter().filter(|note| note.saw == Saw::Knock).map(|note| note.at).collect()
+fn tcp_connects(notes: &[Note]) -> Vec<Instant> {
+    notes.iter().filter(|note| note.saw == Saw::TcpConnect).map(|note| note.at).collect()
 }

@@ -28,7 +28,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Whether both lead to the same database under the same user: then a session with the one will do for the other.
-    pub fn is_same_place(&self, other: &Endpoint) -> bool {
+    pub fn is_same_location(&self, other: &Endpoint) -> bool {
         self.hosts == other.hosts
             && self.user == other.user
             && self.database == other.database
@@ -36,7 +36,7 @@ impl Endpoint {
             && self.session == other.session
     }
 
-    /// What shares knocks and the guard's limits per host: the list of `host:port`, as written.
+    /// What shares TCP connects and the guard's limits per host: the list of `host:port`, as written.
     pub fn address_key(&self) -> String {
         let each = |h: &Host| match h {
             Host::Tcp { name, hostaddr, port } => {

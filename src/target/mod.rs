@@ -84,7 +84,7 @@ pub struct SocketTuning {
 
 impl Target {
     /// Whether both name the same place and the same user: then a session with the one will do for the other.
-    pub fn is_same_place(&self, other: &Target) -> bool {
+    pub fn is_same_location(&self, other: &Target) -> bool {
         self.source == other.source
             && self.password_file == other.password_file
             && self.service == other.service

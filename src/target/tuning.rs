@@ -12,7 +12,7 @@ pub struct Tuning {
     pub required: bool,
     pub idle_policy: IdlePolicy,
     pub role: Role,
-    /// For knock and login together.
+    /// For TCP connect and login together.
     pub connect_timeout: Duration,
     pub keepalives: Option<Keepalives>,
     pub tcp_user_timeout: Option<Duration>,

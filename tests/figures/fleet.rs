@@ -29,8 +29,8 @@ struct Course {
     fallen: u64,
     /// The oldest last check of a live target, once settled.
     oldest_check: Duration,
-    /// All knocks at the dead address, by the time of the scrape.
-    knocks: Vec<(Instant, f64)>,
+    /// All TCP connects to the dead address, by the time of the scrape.
+    connects: Vec<(Instant, f64)>,
 }
 
 pub async fn run(plan: Plan) -> Vec<Figure> {
@@ -55,7 +55,7 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
     let Some((settled, since)) = course.settled else { panic!("not settled within the time") };
     let quiet = begun.elapsed().saturating_sub(since - begun).as_secs_f64() / 60.0;
     let lines = lines_after(settled, &daemon.log()) as f64 / quiet;
-    let (knocks, livez) = (pace(&course.knocks), &seen.answers[0]);
+    let (connects, livez) = (pace(&course.connects), &seen.answers[0]);
     vec![
         Figure::fact(
             "1000 targets, half of them dead: all live ones up after",
@@ -66,10 +66,10 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
         guarded.beside(&seen.echo),
         logged_in,
         Figure::fact(
-            "knocks at the dead address, all 500 together, a minute and at most a second",
-            format!("{:.0}, {}; {} in the first", knocks.a_minute, knocks.most, knocks.first),
+            "TCP connects to the dead address, all 500 together, a minute and at most a second",
+            format!("{:.0}, {}; {} in the first", connects.a_minute, connects.most, connects.first),
             "≤ 75, 2; 10",
-            (50.0..=75.0).contains(&knocks.a_minute) && knocks.most <= 2.0 && knocks.first <= 10.0,
+            (50.0..=75.0).contains(&connects.a_minute) && connects.most <= 2.0 && connects.first <= 10.0,
         ),
         Figure::fact(
             "live targets seen down, sessions lost, pings failed",
@@ -171,7 +171,7 @@ async fn follow(daemon: &Daemon, each: usize, end: Instant) -> Course {
             let oldest = Duration::from_secs_f64((wall - oldest.fold(wall, f64::min)).max(0.0));
             course.oldest_check = course.oldest_check.max(oldest);
         }
-        course.knocks.push((now, values(text, "pgtether_knocks_total{target=\"dead-").sum()));
+        course.connects.push((now, values(text, "pgtether_tcp_connects_total{target=\"dead-").sum()));
         next += Duration::from_secs(1);
         sleep_until(next).await;
     }
@@ -188,10 +188,10 @@ struct Pace {
     most: f64,
 }
 
-fn pace(knocks: &[(Instant, f64)]) -> Pace {
-    let [_, second, .., last] = knocks else { panic!("too few scrapes: {}", knocks.len()) };
+fn pace(connects: &[(Instant, f64)]) -> Pace {
+    let [_, second, .., last] = connects else { panic!("too few scrapes: {}", connects.len()) };
     let a_minute = (last.1 - second.1) * 60.0 / (last.0 - second.0).as_secs_f64();
-    let most = knocks[1..].windows(2).map(|pair| pair[1].1 - pair[0].1).fold(0.0, f64::max);
+    let most = connects[1..].windows(2).map(|pair| pair[1].1 - pair[0].1).fold(0.0, f64::max);
     Pace { first: second.1, a_minute, most }
 }
 

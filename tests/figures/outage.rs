@@ -26,7 +26,7 @@ struct Course {
     noticed: Duration,
     back: Duration,
     logins: usize,
-    knocks_a_minute: f64,
+    connects_a_minute: f64,
 }
 
 pub async fn run(plan: Plan) -> Vec<Figure> {
@@ -62,7 +62,7 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
     let noticed: Vec<_> = courses.iter().map(|course| course.noticed).collect();
     let back: Vec<_> = courses.iter().map(|course| course.back).collect();
     let logins: usize = courses.iter().map(|course| course.logins).sum();
-    let knocks = courses.iter().map(|course| course.knocks_a_minute).fold(0.0, f64::max);
+    let connects = courses.iter().map(|course| course.connects_a_minute).fold(0.0, f64::max);
     let p99 = Duration::from_millis(10);
     vec![
         Figure::median("immediate stop: noticed", &noticed, Duration::from_millis(50)).beside(&seen.echo),
@@ -74,10 +74,10 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
         .beside(&seen.echo),
         Figure::at_most("logins between the stop and that moment", logins as u64, 0),
         Figure::fact(
-            "knocks a minute while it is away",
-            format!("{knocks:.0} at most"),
+            "TCP connects a minute while it is away",
+            format!("{connects:.0} at most"),
             "1 to 75",
-            (1.0..=75.0).contains(&knocks),
+            (1.0..=75.0).contains(&connects),
         ),
         Figure::p99("/metrics during all this", &metrics.times, p99).beside(&seen.echo),
         Figure::p99("/health during all this", &health.times, p99).beside(&seen.echo),
@@ -90,10 +90,10 @@ async fn outage(daemon: &Daemon, cluster: &Arc<Mutex<Cluster>>, name: &str, away
     let stopped = cluster.clone();
     spawn_blocking(move || stopped.lock().unwrap().stop(Shutdown::Immediate).unwrap()).await.unwrap();
     let down = changed(daemon, name, "down", begun, PATIENCE).await;
-    let (from, knocks) = (SystemTime::now(), counter(daemon, "pgtether_knocks_total", name).await);
+    let (from, connects) = (SystemTime::now(), counter(daemon, "pgtether_tcp_connects_total", name).await);
     sleep(away).await;
-    let knocks = counter(daemon, "pgtether_knocks_total", name).await - knocks;
-    let knocks_a_minute = knocks as f64 * 60.0 / between(from, SystemTime::now()).as_secs_f64();
+    let connects = counter(daemon, "pgtether_tcp_connects_total", name).await - connects;
+    let connects_a_minute = connects as f64 * 60.0 / between(from, SystemTime::now()).as_secs_f64();
 
     let by_socket = cluster.lock().unwrap().admin_conninfo();
     let started = cluster.clone();
@@ -104,7 +104,7 @@ async fn outage(daemon: &Daemon, cluster: &Arc<Mutex<Cluster>>, name: &str, away
     let log = cluster.lock().unwrap().log();
     let early = |at| at > down.at && between(at, accepts) > Duration::ZERO;
     let logins = sessions(&log, name).iter().filter(|session| early(session.authorized)).count();
-    Course { noticed: between(begun, down.at), back: between(accepts, up.at), logins, knocks_a_minute }
+    Course { noticed: between(begun, down.at), back: between(accepts, up.at), logins, connects_a_minute }
 }
 
 /// Tries to log in until it works, and tells when that try began.

@@ -42,8 +42,8 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
     };
     let off: Vec<Duration> = names.iter().map(off).collect();
     let log = cluster.log();
-    let knocked = |entry: &&Entry| entry.text.contains("connection received: host=127.0.0.1");
-    let knocks = entries(&log).iter().filter(knocked).count();
+    let connected = |entry: &&Entry| entry.text.contains("connection received: host=127.0.0.1");
+    let connects = entries(&log).iter().filter(connected).count();
     // The first ping is a session's only statement.
     let quiet = |name: &&String| {
         let sessions = sessions(&log, name);
@@ -66,9 +66,9 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
         ),
         Figure::fact(
             "TCP connects that the server saw",
-            format!("{knocks} of {all} targets"),
+            format!("{connects} of {all} targets"),
             "one each",
-            knocks == all,
+            connects == all,
         ),
         Figure::each("observed_idle_timeout_seconds: off by", &off, OFF_BY),
         stopped(&plan).await,

@@ -42,7 +42,7 @@ pub fn with_role(mut target: Target, role: Role) -> Target {
     target
 }
 
-/// The whole way: files, knock, login, all within `limit`.
+/// The whole way: files, TCP connect, login, all within `limit`.
 pub async fn enter(
     postgres: &Postgres,
     target: Target,
@@ -51,8 +51,8 @@ pub async fn enter(
     let target = Arc::new(target);
     let deadline = Instant::now() + limit;
     let prepared = postgres.prepare(Arc::clone(&target)).await?;
-    let (door, _) = postgres.knock(prepared.clone(), deadline).await?;
-    postgres.login(door, target, prepared, deadline).await
+    let (socket, _) = postgres.tcp_connect(prepared.clone(), deadline).await?;
+    postgres.login(socket, target, prepared, deadline).await
 }
 
 pub async fn open(url: &str) -> Result<(PgSession, Login), Facts> {

@@ -235,13 +235,13 @@ async fn what_a_server_says_is_never_html() {
     browser.open(&url(&daemon)).await;
     browser.until(&format!("{} === 'database missing'", cell("db", ".reason"))).await;
     browser.until(&shows(".detail")).await;
-    browser.until(&shows(".place")).await;
+    browser.until(&shows(".location")).await;
     browser.run("await page.click('.name')").await;
     browser.until(&shows("dl")).await;
     // The same, as the server writes it.
     browser.run("await reopen({ javaScriptEnabled: false })").await;
     browser.run(&format!("await page.goto('{}')", url(&daemon))).await;
-    for part in [".detail", ".place"] {
+    for part in [".detail", ".location"] {
         let text = browser.run(&format!("return await page.innerText('[data-name=db] {part}')")).await;
         assert!(text.as_str().unwrap().contains(hostile), "{part}: {text}");
     }
@@ -260,7 +260,7 @@ async fn without_scripts_the_table_is_there_and_comes_anew() {
         let parts = [
             ".name",
             ".optional",
-            ".place",
+            ".location",
             ".state",
             ".reconnects",
             ".breaker",

@@ -26,7 +26,7 @@ use setup::{hba, settings};
 /// The superuser of every cluster; on the Unix socket it needs no password.
 pub const SUPERUSER: &str = "postgres";
 /// Ports below those that the kernel gives to outgoing sockets: nobody takes the port of a server that is down, and a
-/// client that knocks there never meets itself.
+/// client that connects there never meets itself.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);

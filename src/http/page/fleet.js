@@ -104,8 +104,8 @@ class Fleet {
     const { words, state } = this.wanted;
     if (state && target.state !== state) return false;
     if (!words.length) return true;
-    const { name, place, reason, state: is, breaker, remedy } = target;
-    const told = [name, placeOf(target), place?.provider, is, reason, remedy, detailOf(target), `breaker ${breaker}`, usedOf(target), waitingOf(target)];
+    const { name, location, reason, state: is, breaker, remedy } = target;
+    const told = [name, locationOf(target), location?.provider, is, reason, remedy, detailOf(target), `breaker ${breaker}`, usedOf(target), waitingOf(target)];
     const text = told.join(" ").toLowerCase();
     return words.every((word) => text.includes(word));
   }

@@ -57,7 +57,7 @@ class Row {
     if (this.body.className !== target.state) this.body.className = target.state;
     write(parts.name, target.name);
     write(parts.optional, target.required ? "" : "optional");
-    write(parts.place, placeOf(target));
+    write(parts.location, locationOf(target));
     write(parts.used, usedOf(target));
     write(parts.waiting, waitingOf(target));
     write(parts.state, target.state);
@@ -128,8 +128,8 @@ class Row {
   }
 }
 
-function placeOf({ place }) {
-  return place ? `${place.host}:${place.port}/${place.database}` : "";
+function locationOf({ location }) {
+  return location ? `${location.host}:${location.port}/${location.database}` : "";
 }
 
 /** How much of the pool is taken, where there is one. */
@@ -171,9 +171,9 @@ function nextOf(target, now) {
     case "waiting": {
       const left = between(now, attempt.until);
       const why = BECAUSE[attempt.because] ?? attempt.because;
-      return [`${purpose} ${left < 1 ? "now" : `in ${span(left)}`}`, attempt.knock ? `${why}, knocking` : why];
+      return [`${purpose} ${left < 1 ? "now" : `in ${span(left)}`}`, attempt.tcp_connect ? `${why}, probing the port` : why];
     }
-    case "knocking":
+    case "connecting":
       return [purpose, "connecting …"];
     case "logging_in":
       return [purpose, "logging in …"];
@@ -187,11 +187,11 @@ function nextOf(target, now) {
 
 /** What there is to know beside the columns: each a name and a text, and the class of a text that stands out. */
 function factsOf(target, now) {
-  const { session, place, counters, last_failure: failure } = target;
+  const { session, location, counters, last_failure: failure } = target;
   const every = (seconds) => (seconds === null ? "off" : `every ${span(seconds)}`);
   const facts = [
-    ["Address", place?.address ?? DASH],
-    ["Provider", [place?.provider, session?.pooler].filter(Boolean).join(", ") || DASH],
+    ["Address", location?.address ?? DASH],
+    ["Provider", [location?.provider, session?.pooler].filter(Boolean).join(", ") || DASH],
     ["Server", session?.server_version || DASH],
     ["TLS", session ? (session.tls_version ?? "none") : DASH],
     ["Certificate", session?.certificate_expiry ? `until ${session.certificate_expiry.slice(0, 10)}` : DASH],
@@ -207,7 +207,7 @@ function factsOf(target, now) {
     ["Pings", `${counters.pings}, ${counters.ping_failures} failed`],
     ["Refreshes", `${counters.refreshes}, ${counters.refresh_failures} failed`],
     ["Sessions lost", String(counters.disconnects)],
-    ["Knocks", String(counters.knocks)],
+    ["TCP connects", String(counters.tcp_connects)],
     ["Login phases", target.phases.map(({ phase, ms }) => `${phase} ${millis(ms)}`).join(", ") || DASH],
   ];
   if (target.pool) facts.push(...poolFactsOf(target.pool));

@@ -416,7 +416,7 @@ async fn the_api_tells_everything_of_a_view() {
     });
     down.attempt = crate::status::Attempt::Waiting {
         until: now.after(Duration::from_secs(5)),
-        knock: Some(now.after(Duration::from_secs(1))),
+        tcp_connect: Some(now.after(Duration::from_secs(1))),
         purpose: crate::status::Purpose::Reconnect,
         because: Because::Breaker,
     };
@@ -433,7 +433,7 @@ async fn the_api_tells_everything_of_a_view() {
     assert_eq!(archive["pings_ms"], serde_json::json!([0.412, null]));
     assert_eq!(archive["session"], Value::Null);
     assert_eq!(primary["phases"][2], serde_json::json!({"phase": "tls", "ms": 2.9}));
-    assert_eq!(primary["place"]["host"], "db.example.org");
+    assert_eq!(primary["location"]["host"], "db.example.org");
     assert_eq!(primary["session"]["tls_version"], "TLSv1.3");
     assert_eq!(primary["attempt"], serde_json::json!({"doing": "nothing"}));
     let pool = serde_json::json!({

@@ -86,11 +86,11 @@ fn reconnects_go_before_refreshes_and_each_lane_in_the_order_of_coming() {
 }
 
 #[test]
-fn knocks_in_the_dark_leave_half_of_the_logins_to_the_living() {
+fn connects_to_unreachable_addresses_leave_half_of_the_logins_to_reachable_ones() {
     let now = Instant::now();
     let mut guard = Guard::new(limits(8, 100, 100));
     for n in 0..20 {
-        guard.queue(&format!("dead{n}:1"), Lane::Dark);
+        guard.queue(&format!("dead{n}:1"), Lane::Unreachable);
     }
     guard.queue("live1:1", Lane::Refresh);
     let first = guard.turn(now);
@@ -105,12 +105,12 @@ fn knocks_in_the_dark_leave_half_of_the_logins_to_the_living() {
 }
 
 #[test]
-fn knocks_in_the_dark_leave_half_of_the_connects_to_the_living_and_are_not_starved_by_them() {
+fn connects_to_unreachable_addresses_leave_half_of_the_connects_to_reachable_ones_and_are_not_starved() {
     let mut now = Instant::now();
     let mut guard = Guard::new(limits(1000, 10, 10));
     let mut admitted = HashMap::new();
     for n in 0..600 {
-        guard.queue(&format!("dead{n}:1"), Lane::Dark);
+        guard.queue(&format!("dead{n}:1"), Lane::Unreachable);
         guard.queue(&format!("live{n}:1"), Lane::Refresh);
     }
     for _ in 0..10 {
@@ -121,7 +121,7 @@ fn knocks_in_the_dark_leave_half_of_the_connects_to_the_living_and_are_not_starv
         }
         now = turn.again_at.expect("the queue is long");
     }
-    assert_eq!(admitted, HashMap::from([(Lane::Dark, 50), (Lane::Refresh, 50)]));
+    assert_eq!(admitted, HashMap::from([(Lane::Unreachable, 50), (Lane::Refresh, 50)]));
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Mind {
     }
 
     pub(super) fn failed(&mut self, shared: &Shared, target: &Target, facts: &Facts) {
-        if !target.is_same_place(&shared.terms().target) {
+        if !target.is_same_location(&shared.terms().target) {
             // It failed by what was configured before.
             return;
         }

@@ -39,9 +39,9 @@ impl Prospect {
     pub fn of(status: &TargetStatus) -> Self {
         match (&status.line, &status.attempt) {
             (Line::Lost { .. }, Attempt::Waiting { because: Because::SlowLane, .. }) => Prospect::Never,
-            // A knock that is let in brings the attempt forward.
-            (Line::Lost { .. }, Attempt::Waiting { until, knock, .. }) => {
-                let next = knock.map_or(until.mono, |knock| knock.mono.min(until.mono));
+            // A TCP connect that is accepted brings the attempt forward.
+            (Line::Lost { .. }, Attempt::Waiting { until, tcp_connect, .. }) => {
+                let next = tcp_connect.map_or(until.mono, |at| at.mono.min(until.mono));
                 Prospect::NotBefore(next.into())
             }
             _ => Prospect::Soon,

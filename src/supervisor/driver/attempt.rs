@@ -1,4 +1,4 @@
-//! The driver's slot for an attempt: knock, the open door, login, the session that landed.
+//! The driver's slot for an attempt: TCP connect, login, the session that is logged in.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::connection::{Connector, Fingerprint, Login, Prepared};
 use crate::reason::{Cause, Facts, Phase};
-use crate::status::Place;
+use crate::status::Location;
 use crate::supervisor::dial::{self, Accepted};
 use crate::supervisor::gate::{Gate, Lane};
 use crate::supervisor::machine::{Dial, Event};
@@ -24,11 +24,11 @@ pub enum Slot<C: Connector> {
     Preparing {
         future: BoxFuture<'static, Started<C>>,
     },
-    Knocking {
-        future: BoxFuture<'static, Knocked<C>>,
+    Connecting {
+        future: BoxFuture<'static, Dialled<C>>,
     },
-    /// Let in, not logged in yet.
-    Door(Box<Accepted<C>>),
+    /// Accepted, not logged in yet.
+    Accepted(Box<Accepted<C>>),
     LoggingIn {
         future: BoxFuture<'static, Result<(C::Session, Login), Facts>>,
     },
@@ -36,51 +36,51 @@ pub enum Slot<C: Connector> {
     Landed(C::Session),
 }
 
-/// What the slot has to tell.
+/// What the slot reports.
 pub enum Happened {
     Event(Event),
     /// What of the secret files this attempt uses.
     Used(Fingerprint),
 }
 
-/// The files are read: the fingerprint of what was read, and the knock to go on with.
+/// The files are read: the fingerprint of what was read, and the dial to go on with.
 pub struct Started<C: Connector> {
     used: Fingerprint,
-    knock: BoxFuture<'static, Knocked<C>>,
+    dialling: BoxFuture<'static, Dialled<C>>,
 }
 
-/// A knock that ended.
-pub struct Knocked<C: Connector> {
+/// A dial that ended.
+pub struct Dialled<C: Connector> {
     dial: Dial,
     outcome: Result<Accepted<C>, (Facts, Instant)>,
 }
 
 impl<C: Connector> Slot<C> {
-    /// Reads the files, passes the gate, knocks. `wake` is the deadline after sleep, in place of `connect_timeout`.
-    pub fn knock(connector: C, gate: Gate, target: Arc<Target>, lane: Lane, wake: Option<Duration>) -> Self {
+    /// Reads the files, passes the gate, connects. `wake` is the deadline after sleep, in place of `connect_timeout`.
+    pub fn begin(connector: C, gate: Gate, target: Arc<Target>, lane: Lane, wake: Option<Duration>) -> Self {
         Slot::Preparing { future: Box::pin(prepare(connector, gate, target, lane, wake)) }
     }
 
-    /// Goes on through the open door.
+    /// Logs in on the accepted socket.
     pub fn login(&mut self, connector: &C, target: &Arc<Target>) {
-        let Slot::Door(door) = std::mem::replace(self, Slot::Empty) else {
+        let Slot::Accepted(accepted) = std::mem::replace(self, Slot::Empty) else {
             return;
         };
         let (connector, target) = (connector.clone(), target.clone());
-        *self = Slot::LoggingIn { future: Box::pin(async move { door.login(&connector, target).await }) };
+        *self = Slot::LoggingIn { future: Box::pin(async move { accepted.login(&connector, target).await }) };
     }
 
-    /// The next thing that the attempt has to tell; dropping the future loses nothing.
+    /// The next thing that the attempt reports; dropping the future loses nothing.
     pub async fn next(&mut self) -> Happened {
         match self {
             Slot::Preparing { future } => {
                 let started = future.await;
-                *self = Slot::Knocking { future: started.knock };
+                *self = Slot::Connecting { future: started.dialling };
                 Happened::Used(started.used)
             }
-            Slot::Knocking { future } => {
-                let knocked = future.await;
-                Happened::Event(self.knocked(knocked))
+            Slot::Connecting { future } => {
+                let dialled = future.await;
+                Happened::Event(self.dialled(dialled))
             }
             Slot::LoggingIn { future } => match future.await {
                 Ok((session, login)) => {
@@ -93,17 +93,17 @@ impl<C: Connector> Slot<C> {
                     Happened::Event(Event::Failed { facts, at, dial: None })
                 }
             },
-            Slot::Empty | Slot::Door(_) | Slot::Landed(_) => pending().await,
+            Slot::Empty | Slot::Accepted(_) | Slot::Landed(_) => pending().await,
         }
     }
 
-    fn knocked(&mut self, knocked: Knocked<C>) -> Event {
-        let Knocked { dial, outcome } = knocked;
+    fn dialled(&mut self, dialled: Dialled<C>) -> Event {
+        let Dialled { dial, outcome } = dialled;
         match outcome {
             Ok(accepted) => {
                 let times = accepted.times.clone();
-                *self = Slot::Door(Box::new(accepted));
-                Event::Knocked { dial, times }
+                *self = Slot::Accepted(Box::new(accepted));
+                Event::Connected { dial, times }
             }
             Err((facts, at)) => {
                 *self = Slot::Empty;
@@ -129,7 +129,7 @@ async fn prepare<C: Connector>(
     let (facts, used) = match timeout(FILES, read).await {
         Ok(Ok(prepared)) => {
             let used = prepared.fingerprint;
-            return Started { used, knock: Box::pin(knock(connector, gate, prepared, lane, wake)) };
+            return Started { used, dialling: Box::pin(dial(connector, gate, prepared, lane, wake)) };
         }
         Ok(Err(failed)) => failed,
         Err(_) => {
@@ -138,24 +138,24 @@ async fn prepare<C: Connector>(
         }
     };
     let outcome = Err((facts, Instant::now()));
-    Started { used, knock: Box::pin(async { Knocked { dial: Dial::default(), outcome } }) }
+    Started { used, dialling: Box::pin(async { Dialled { dial: Dial::default(), outcome } }) }
 }
 
-async fn knock<C: Connector>(
+async fn dial<C: Connector>(
     connector: C,
     gate: Gate,
     prepared: Prepared,
     lane: Lane,
     wake: Option<Duration>,
-) -> Knocked<C> {
-    let place = Some(Place::of(&prepared.endpoint));
+) -> Dialled<C> {
+    let location = Some(Location::of(&prepared.endpoint));
     let budget = wake.unwrap_or(prepared.sockets.connect_timeout);
-    match dial::knock(&connector, &gate, prepared, lane, budget).await {
+    match dial::connect(&connector, &gate, prepared, lane, budget).await {
         Ok(accepted) => {
-            Knocked { dial: Dial { shared: false, waited: accepted.waited, place }, outcome: Ok(accepted) }
+            Dialled { dial: Dial { shared: false, waited: accepted.waited, location }, outcome: Ok(accepted) }
         }
-        Err(refused) => Knocked {
-            dial: Dial { shared: refused.shared, waited: refused.waited, place },
+        Err(refused) => Dialled {
+            dial: Dial { shared: refused.shared, waited: refused.waited, location },
             outcome: Err((refused.facts, refused.failed_at)),
         },
     }

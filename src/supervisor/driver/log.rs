@@ -44,8 +44,8 @@ impl Transitions {
                 let shared = dial.as_ref().is_some_and(|dial| dial.shared);
                 debug!(%target, phase = facts.phase.as_str(), shared, error = %facts, "attempt failed");
             }
-            Event::Knocked { times, .. } => {
-                debug!(%target, resolve = ?times.resolve, connect = ?times.connect, peer = ?times.peer, "let in");
+            Event::Connected { times, .. } => {
+                debug!(%target, resolve = ?times.resolve, connect = ?times.connect, peer = ?times.peer, "TCP connect accepted");
             }
             Event::LoggedIn(login) => {
                 let (tls, startup, ping) = (login.tls, login.startup, login.ping);
@@ -89,7 +89,7 @@ impl Transitions {
 /// Gaps that we make ourselves, and a close that may turn out to be sleep: what follows is told.
 fn is_passing(status: &TargetStatus) -> bool {
     let asks_whether_it_sleeps =
-        matches!(status.attempt, Attempt::Knocking { purpose: Purpose::Confirm, .. });
+        matches!(status.attempt, Attempt::Connecting { purpose: Purpose::Confirm, .. });
     asks_whether_it_sleeps || matches!(status.line, Line::Closing)
 }
 

@@ -1,4 +1,4 @@
-//! Which addresses are dark, who leads there and what the last knock said. Time is an argument; the lock is the
+//! Which addresses are unreachable, who leads there and how the last TCP connect failed. Time is an argument; the lock is the
 //! gate's.
 
 use std::collections::HashMap;
@@ -11,20 +11,20 @@ use tokio::time::Instant;
 use crate::policy::backoff;
 use crate::reason::Facts;
 
-/// A dark address that nobody asks for is forgotten after that long; whoever cares knocks each second.
+/// An unreachable address that nobody dials is forgotten after that long; whoever needs it dials each second.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
-/// A knock that ended before the server took the socket.
+/// A dial that ended before the server took the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(super) struct DialFailure {
     pub facts: Facts,
     pub at: Instant,
 }
 
-impl Failure {
-    /// Too young to knock again: it is told instead.
-    fn is_news(&self, now: Instant) -> bool {
-        now < self.at + backoff::next_knock(0.0)
+impl DialFailure {
+    /// Too recent to dial again: it is returned instead.
+    fn is_recent(&self, now: Instant) -> bool {
+        now < self.at + backoff::next_tcp_connect(0.0)
     }
 }
 
@@ -32,8 +32,8 @@ impl Failure {
 #[derive(Debug)]
 pub(super) enum Approach {
     /// Takes this failure for an answer.
-    Known(Failure),
-    /// Waits for the leader's knock, then asks again.
+    Known(DialFailure),
+    /// Waits for the leader's dial, then asks again.
     Join(Joined),
     /// Dials for all, under this number.
     Lead(u64),
@@ -41,7 +41,7 @@ pub(super) enum Approach {
     Dial,
 }
 
-/// Waits for the end of somebody else's knock.
+/// Waits for the end of somebody else's dial.
 #[derive(Debug)]
 pub(super) struct Joined(watch::Receiver<()>);
 
@@ -52,43 +52,43 @@ impl Joined {
     }
 }
 
-/// What a knock tells about its address.
+/// What a dial tells about its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum DialOutcome {
     /// Nothing: it was cancelled, or failed for a reason of our own.
     Unknown,
     /// A server took the socket.
     Answered,
-    Unanswered(Failure),
+    Unanswered(DialFailure),
 }
 
-/// The addresses that are dark or being dialled; every other one is lit.
+/// The addresses that are unreachable or being dialled; every other one counts as reachable.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
-    known: HashMap<Arc<str>, Address>,
+    known: HashMap<Arc<str>, AddressState>,
     next_leader: u64,
 }
 
 #[derive(Debug, Default)]
-struct Address {
-    /// Knocks under way.
+struct AddressState {
+    /// Dials under way.
     dialling: usize,
-    light: Light,
+    reachability: Reachability,
 }
 
 #[derive(Debug)]
-enum Light {
-    Lit { answered_at: Option<Instant> },
-    Dark { failure: Failure, leader: Option<Leader> },
+enum Reachability {
+    Reachable { answered_at: Option<Instant> },
+    Unreachable { failure: DialFailure, leader: Option<Leader> },
 }
 
-impl Default for Light {
+impl Default for Reachability {
     fn default() -> Self {
-        Light::Lit { answered_at: None }
+        Reachability::Reachable { answered_at: None }
     }
 }
 
-/// Dropped when its knock is over or there is news from elsewhere: that wakes all who joined.
+/// Dropped when its dial is over or another one has a result: that wakes all who joined.
 #[derive(Debug)]
 struct Leader {
     number: u64,
@@ -104,10 +104,12 @@ impl Leader {
 
 impl Addresses {
     pub fn approach(&mut self, key: &str, now: Instant) -> Approach {
-        let Some(Address { light: Light::Dark { failure, leader }, .. }) = self.known.get_mut(key) else {
+        let Some(AddressState { reachability: Reachability::Unreachable { failure, leader }, .. }) =
+            self.known.get_mut(key)
+        else {
             return Approach::Dial;
         };
-        if failure.is_news(now) {
+        if failure.is_recent(now) {
             return Approach::Known(failure.clone());
         }
         match leader {
@@ -121,42 +123,45 @@ impl Addresses {
         }
     }
 
-    /// The leader's knock is over, or was given up.
+    /// The leader's dial is over, or was given up.
     pub fn resign(&mut self, key: &str, number: u64) {
-        if let Some(Address { light: Light::Dark { leader, .. }, .. }) = self.known.get_mut(key)
+        if let Some(AddressState { reachability: Reachability::Unreachable { leader, .. }, .. }) =
+            self.known.get_mut(key)
             && leader.as_ref().is_some_and(|leader| leader.number == number)
         {
             *leader = None;
         }
     }
 
-    /// A knock begins, unless the address went dark meanwhile and another one leads there.
+    /// A dial begins, unless the address became unreachable meanwhile and another one leads there.
     pub fn begin(&mut self, key: &Arc<str>, lead: Option<u64>) -> bool {
         let address = self.known.entry(key.clone()).or_default();
-        let may_begin = match &address.light {
-            Light::Lit { .. } => true,
-            Light::Dark { leader, .. } => lead.is_some() && leader.as_ref().map(|l| l.number) == lead,
+        let may_begin = match &address.reachability {
+            Reachability::Reachable { .. } => true,
+            Reachability::Unreachable { leader, .. } => {
+                lead.is_some() && leader.as_ref().map(|l| l.number) == lead
+            }
         };
         address.dialling += usize::from(may_begin);
         may_begin
     }
 
-    /// A knock that began at `begun_at` is over. Tells whether the address is dark by its failure.
-    pub fn end(&mut self, key: &str, begun_at: Instant, outcome: Outcome, now: Instant) -> bool {
+    /// A dial that began at `begun_at` is over. Tells whether the address is unreachable by its failure.
+    pub fn end(&mut self, key: &str, begun_at: Instant, outcome: DialOutcome, now: Instant) -> bool {
         let Some(address) = self.known.get_mut(key) else {
             return false;
         };
         address.dialling = address.dialling.saturating_sub(1);
-        let darkened = match outcome {
-            Outcome::Unknown => false,
-            Outcome::Answered => {
-                address.light = Light::Lit { answered_at: Some(now) };
+        let became_unreachable = match outcome {
+            DialOutcome::Unknown => false,
+            DialOutcome::Answered => {
+                address.reachability = Reachability::Reachable { answered_at: Some(now) };
                 false
             }
-            Outcome::Unanswered(failure) => address.light.darken(failure, begun_at),
+            DialOutcome::Unanswered(failure) => address.reachability.failed(failure, begun_at),
         };
         self.known.retain(|_, address| address.is_of_interest(now));
-        darkened
+        became_unreachable
     }
 
     #[cfg(test)]
@@ -165,27 +170,31 @@ impl Addresses {
     }
 }
 
-impl Light {
-    /// Refuses what a slow knock tells late: since it began, another one was answered.
-    fn darken(&mut self, failure: Failure, begun_at: Instant) -> bool {
+impl Reachability {
+    /// Ignores the late result of a slow dial: since it began, another one was answered.
+    fn failed(&mut self, failure: DialFailure, begun_at: Instant) -> bool {
         let leader = match self {
-            Light::Lit { answered_at: Some(answered_at) } if *answered_at > begun_at => return false,
-            Light::Lit { .. } => None,
-            Light::Dark { leader, .. } => leader.take(),
+            Reachability::Reachable { answered_at: Some(answered_at) } if *answered_at > begun_at => {
+                return false;
+            }
+            Reachability::Reachable { .. } => None,
+            Reachability::Unreachable { leader, .. } => leader.take(),
         };
-        // A leader on its way goes on; a new channel in place of the old one tells the news to those who joined.
+        // A leader on its way goes on; a new channel in place of the old one wakes those who joined.
         let leader = leader.map(|leader| Leader::new(leader.number));
-        *self = Light::Dark { failure, leader };
+        *self = Reachability::Unreachable { failure, leader };
         true
     }
 }
 
-impl Address {
+impl AddressState {
     fn is_of_interest(&self, now: Instant) -> bool {
         self.dialling > 0
-            || match &self.light {
-                Light::Lit { .. } => false,
-                Light::Dark { failure, leader } => leader.is_some() || now < failure.at + FORGET_AFTER,
+            || match &self.reachability {
+                Reachability::Reachable { .. } => false,
+                Reachability::Unreachable { failure, leader } => {
+                    leader.is_some() || now < failure.at + FORGET_AFTER
+                }
             }
     }
 }

@@ -1,4 +1,4 @@
-//! The guard's queue as futures: whoever waits is woken when it is admitted or sent away, and one task keeps the time.
+//! The guard's queue as futures: whoever waits is woken when it is admitted or rejected, and one task keeps the time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,38 +8,38 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::addresses::{Addresses, Outcome};
+use super::addresses::{Addresses, DialOutcome};
 use crate::policy::guard::{Guard, Lane, Limits, Ticket};
 
 /// What all clones of the gate share. The lock is held for moments and never across an await.
 #[derive(Debug)]
-pub(super) struct Shared {
-    state: Mutex<State>,
-    /// `State::again_at` has changed.
+pub(super) struct GateQueue {
+    state: Mutex<GateState>,
+    /// `GateState::again_at` has changed.
     again: Notify,
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct GateState {
     pub guard: Guard,
     pub addresses: Addresses,
-    waiting: HashMap<Ticket, oneshot::Sender<Call>>,
+    waiting: HashMap<Ticket, oneshot::Sender<Decision>>,
     /// When the guard will admit by the clock alone.
     again_at: Option<Instant>,
 }
 
 /// How a wait in the queue ends.
 #[derive(Debug)]
-enum Call {
+enum Decision {
     Admitted,
-    /// The address went dark: there is a failure to hear of.
-    SentAway,
+    /// The address became unreachable: its failure is the result.
+    Rejected,
 }
 
-impl Shared {
+impl GateQueue {
     pub fn new(limits: Limits) -> Self {
-        Shared {
-            state: Mutex::new(State {
+        GateQueue {
+            state: Mutex::new(GateState {
                 guard: Guard::new(limits),
                 addresses: Addresses::default(),
                 waiting: HashMap::new(),
@@ -50,7 +50,7 @@ impl Shared {
     }
 
     /// A poisoned lock is used on: counts that are off by one beat a fleet that never dials again.
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, GateState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -60,21 +60,21 @@ impl Shared {
         self.turn(&mut state);
     }
 
-    /// Notes what a knock told about its address, and sends those away who wait for one that is dark now.
-    pub fn knock_is_over(&self, key: &str, begun_at: Instant, outcome: Outcome) {
+    /// Notes what a dial told about its address, and rejects those who wait for one that is unreachable now.
+    pub fn dial_is_over(&self, key: &str, begun_at: Instant, outcome: DialOutcome) {
         let mut state = self.state();
         if state.addresses.end(key, begun_at, outcome, Instant::now()) {
             for ticket in state.guard.clear(key) {
-                state.call(&ticket, Call::SentAway);
+                state.decide(&ticket, Decision::Rejected);
             }
         }
     }
 
-    /// Lets in all whom the guard admits now, and sets the time of the next turn.
-    fn turn(&self, state: &mut State) {
+    /// Admits all whom the guard admits now, and sets the time of the next turn.
+    fn turn(&self, state: &mut GateState) {
         let turn = state.guard.turn(Instant::now().into_std());
         for ticket in &turn.admitted {
-            state.call(ticket, Call::Admitted);
+            state.decide(ticket, Decision::Admitted);
         }
         let again_at = turn.again_at.map(Instant::from_std);
         if state.again_at != again_at {
@@ -84,22 +84,22 @@ impl Shared {
     }
 }
 
-impl State {
-    /// Always heard: who stops waiting leaves the map first.
-    fn call(&mut self, ticket: &Ticket, call: Call) {
+impl GateState {
+    /// Always received: who stops waiting leaves the map first.
+    fn decide(&mut self, ticket: &Ticket, decision: Decision) {
         if let Some(waiting) = self.waiting.remove(ticket) {
-            let _ = waiting.send(call);
+            let _ = waiting.send(decision);
         }
     }
 }
 
 /// The task that takes the turns that time brings. Aborted when dropped.
 #[derive(Debug)]
-pub(super) struct Usher(AbortHandle);
+pub(super) struct Scheduler(AbortHandle);
 
-impl Usher {
-    pub fn spawn(shared: Arc<Shared>) -> Self {
-        let usher = async move {
+impl Scheduler {
+    pub fn spawn(shared: Arc<GateQueue>) -> Self {
+        let scheduler = async move {
             loop {
                 let again_at = shared.state().again_at;
                 let due = async {
@@ -114,59 +114,61 @@ impl Usher {
                 }
             }
         };
-        Usher(tokio::spawn(usher).abort_handle())
+        Scheduler(tokio::spawn(scheduler).abort_handle())
     }
 }
 
-impl Drop for Usher {
+impl Drop for Scheduler {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-/// A place in the queue, given up when dropped.
+/// A position in the queue, given up when dropped.
 #[derive(Debug)]
-pub(super) struct Queued {
-    shared: Arc<Shared>,
+pub(super) struct QueuePosition {
+    shared: Arc<GateQueue>,
     ticket: Ticket,
-    call: oneshot::Receiver<Call>,
+    decision: oneshot::Receiver<Decision>,
 }
 
-impl Queued {
-    pub fn new(shared: &Arc<Shared>, key: &str, lane: Lane) -> Self {
+impl QueuePosition {
+    pub fn new(shared: &Arc<GateQueue>, key: &str, lane: Lane) -> Self {
         let mut state = shared.state();
         let ticket = state.guard.queue(key, lane);
-        let (sender, call) = oneshot::channel();
+        let (sender, decision) = oneshot::channel();
         state.waiting.insert(ticket.clone(), sender);
         shared.turn(&mut state);
         drop(state);
-        Queued { shared: shared.clone(), ticket, call }
+        QueuePosition { shared: shared.clone(), ticket, decision }
     }
 
-    /// The permit, or `None` if the address went dark meanwhile; and how long that took.
+    /// The permit, or `None` if the address became unreachable meanwhile; and how long that took.
     pub async fn admitted(mut self) -> (Option<Permit>, Duration) {
-        let (call, waited) = match self.call.try_recv() {
-            Ok(call) => (Ok(call), Duration::ZERO),
+        let (decision, waited) = match self.decision.try_recv() {
+            Ok(decision) => (Ok(decision), Duration::ZERO),
             Err(_) => {
                 let queued_at = Instant::now();
-                ((&mut self.call).await, queued_at.elapsed())
+                ((&mut self.decision).await, queued_at.elapsed())
             }
         };
-        let permit = match call {
-            Ok(Call::Admitted) => Some(Permit { shared: self.shared.clone(), ticket: self.ticket.clone() }),
-            Ok(Call::SentAway) | Err(_) => None,
+        let permit = match decision {
+            Ok(Decision::Admitted) => {
+                Some(Permit { shared: self.shared.clone(), ticket: self.ticket.clone() })
+            }
+            Ok(Decision::Rejected) | Err(_) => None,
         };
         (permit, waited)
     }
 }
 
-impl Drop for Queued {
+impl Drop for QueuePosition {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         if state.waiting.remove(&self.ticket).is_some() {
             state.guard.leave(&self.ticket);
-        } else if let Ok(Call::Admitted) = self.call.try_recv() {
-            // Admitted, and dropped before it heard of it.
+        } else if let Ok(Decision::Admitted) = self.decision.try_recv() {
+            // Admitted, and dropped before it noticed.
             state.guard.release(&self.ticket);
             self.shared.turn(&mut state);
         }
@@ -176,7 +178,7 @@ impl Drop for Queued {
 /// A login slot, free again when dropped.
 #[derive(Debug)]
 pub struct Permit {
-    shared: Arc<Shared>,
+    shared: Arc<GateQueue>,
     ticket: Ticket,
 }
 

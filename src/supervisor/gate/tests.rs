@@ -8,7 +8,7 @@ use tokio::task::{JoinSet, LocalSet, yield_now};
 use tokio::time::sleep;
 
 use super::*;
-use crate::policy::backoff::next_knock;
+use crate::policy::backoff::next_tcp_connect;
 use crate::policy::guard::tests::{limits, most_in_a_second};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -36,10 +36,10 @@ async fn dial<T>(took: Duration, outcome: Result<T, Facts>) -> Result<T, Facts> 
     outcome
 }
 
-/// A knock that is refused at once.
-async fn knock_in_vain(gate: &Gate, key: &str) -> Refused {
-    let knock = gate.pass(key, Lane::Reconnect, |_| dial(Duration::ZERO, Err::<(), _>(refused())));
-    knock.await.unwrap_err()
+/// A dial that is refused at once.
+async fn dial_in_vain(gate: &Gate, key: &str) -> Refused {
+    let dialled = gate.pass(key, Lane::Reconnect, |_| dial(Duration::ZERO, Err::<(), _>(refused())));
+    dialled.await.unwrap_err()
 }
 
 /// Starts a dial of `took` and lets it run until it waits.
@@ -133,17 +133,17 @@ async fn new_limits_let_those_pass_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_young_failure_is_told_without_dialling_and_an_old_one_is_not() {
+async fn a_recent_failure_is_returned_without_dialling_and_an_old_one_is_not() {
     let gate = wide_open();
-    let own = knock_in_vain(&gate, "a:1").await;
+    let own = dial_in_vain(&gate, "a:1").await;
     assert!(!own.shared);
-    sleep(next_knock(0.0) - MS).await;
-    let told = knock_in_vain(&gate, "a:1").await;
-    assert_eq!((told.shared, told.failed_at, &told.facts), (true, own.failed_at, &refused()));
+    sleep(next_tcp_connect(0.0) - MS).await;
+    let shared = dial_in_vain(&gate, "a:1").await;
+    assert_eq!((shared.shared, shared.failed_at, &shared.facts), (true, own.failed_at, &refused()));
     sleep(MS).await;
-    let own_again = knock_in_vain(&gate, "a:1").await;
+    let own_again = dial_in_vain(&gate, "a:1").await;
     assert!(!own_again.shared);
-    assert!(!knock_in_vain(&gate, "b:1").await.shared, "another address is another matter");
+    assert!(!dial_in_vain(&gate, "b:1").await.shared, "another address is another matter");
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +151,7 @@ async fn those_who_join_a_leader_get_its_failure() {
     LocalSet::new()
         .run_until(async {
             let gate = wide_open();
-            knock_in_vain(&gate, "a:1").await;
+            dial_in_vain(&gate, "a:1").await;
             sleep(SECOND).await;
             let begun = Instant::now();
             let leader = start(&gate, "a:1", 5 * SECOND, Err::<(), _>(refused()));
@@ -173,7 +173,7 @@ async fn those_who_join_a_leader_dial_for_themselves_once_it_is_let_in() {
     LocalSet::new()
         .run_until(async {
             let gate = wide_open();
-            knock_in_vain(&gate, "a:1").await;
+            dial_in_vain(&gate, "a:1").await;
             sleep(SECOND).await;
             let leader = start(&gate, "a:1", SECOND, Ok("leader"));
             settle().await;
@@ -192,7 +192,7 @@ async fn when_a_leader_is_cancelled_one_of_those_who_joined_leads() {
     LocalSet::new()
         .run_until(async {
             let gate = wide_open();
-            knock_in_vain(&gate, "a:1").await;
+            dial_in_vain(&gate, "a:1").await;
             sleep(SECOND).await;
             let leader = start(&gate, "a:1", 60 * SECOND, Ok(()));
             settle().await;
@@ -217,7 +217,7 @@ async fn a_leader_that_is_cancelled_in_the_queue_gives_up_both_its_places() {
     LocalSet::new()
         .run_until(async {
             let gate = Gate::new(limits(1, 100, 100));
-            knock_in_vain(&gate, "a:1").await;
+            dial_in_vain(&gate, "a:1").await;
             sleep(2 * SECOND).await;
             let held = gate.pass("b:1", Lane::Reconnect, |_| dial(Duration::ZERO, Ok(()))).await;
             let leader = start(&gate, "a:1", MS, Ok("leader"));
@@ -248,17 +248,17 @@ async fn an_admission_that_nobody_hears_of_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_of_our_own_machine_leaves_the_address_lit() {
+async fn a_failure_of_our_own_machine_leaves_the_address_reachable() {
     let gate = wide_open();
     for _ in 0..2 {
-        let knock = gate.pass("a:1", Lane::Reconnect, |_| dial(MS, Err::<(), _>(no_descriptors())));
-        let failure = knock.await.unwrap_err();
+        let dialled = gate.pass("a:1", Lane::Reconnect, |_| dial(MS, Err::<(), _>(no_descriptors())));
+        let failure = dialled.await.unwrap_err();
         assert_eq!((failure.shared, failure.facts), (false, no_descriptors()));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_failure_does_not_darken_an_address_that_has_answered_since() {
+async fn a_late_failure_makes_no_address_unreachable_that_has_answered_since() {
     LocalSet::new()
         .run_until(async {
             let gate = wide_open();
@@ -268,13 +268,13 @@ async fn a_late_failure_does_not_darken_an_address_that_has_answered_since() {
             assert!(quick.await.unwrap().is_ok());
             assert!(slow.await.unwrap().is_err());
             let next = start(&gate, "a:1", MS, Ok(()));
-            assert!(next.await.unwrap().is_ok(), "lit: it dialled for itself");
+            assert!(next.await.unwrap().is_ok(), "reachable: it dialled for itself");
         })
         .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn going_dark_answers_all_who_wait_for_that_address_at_once_and_nobody_else() {
+async fn an_address_that_becomes_unreachable_answers_all_who_wait_for_it_at_once_and_nobody_else() {
     LocalSet::new()
         .run_until(async {
             let gate = Gate::new(limits(4, 100, 1));
@@ -307,14 +307,14 @@ async fn addresses_that_swallow_packets_leave_logins_to_the_living() {
                 let gate = gate.clone();
                 tasks.spawn_local(async move {
                     loop {
-                        let knock =
+                        let dialled =
                             gate.pass(&key, Lane::Reconnect, |_| dial(10 * SECOND, Err::<(), _>(timeout())));
-                        let failure = knock.await.unwrap_err();
+                        let failure = dialled.await.unwrap_err();
                         tokio::time::sleep_until(failure.failed_at + SECOND).await;
                     }
                 });
             }
-            // By then each address has failed once, so that it is dark and has one leader.
+            // By then each address has failed once, so that it is unreachable and has one leader.
             sleep(60 * SECOND).await;
             for n in 0..20 {
                 let key = format!("live{n}:1");
@@ -340,7 +340,7 @@ async fn the_limits_hold_in_every_second_and_all_of_a_thousand_clients_pass() {
                 tasks.spawn_local(async move {
                     let lane = [Lane::Reconnect, Lane::Refresh][n % 2];
                     let key = format!("host{host}:5432");
-                    let knock = gate.pass(&key, lane, |at| {
+                    let dialled = gate.pass(&key, lane, |at| {
                         dials.borrow_mut().push((at, host));
                         let mut in_flight = in_flight.borrow_mut();
                         *in_flight.entry(host).or_default() += 1;
@@ -348,7 +348,7 @@ async fn the_limits_hold_in_every_second_and_all_of_a_thousand_clients_pass() {
                         assert!(in_flight.values().sum::<usize>() <= 16);
                         dial((1 + n as u32 % 7) * 20 * MS, Ok(()))
                     });
-                    let passed = knock.await.unwrap();
+                    let passed = dialled.await.unwrap();
                     sleep((n as u32 % 5) * 50 * MS).await;
                     *in_flight.borrow_mut().entry(host).or_default() -= 1;
                     drop(passed.permit);
@@ -370,36 +370,36 @@ async fn the_limits_hold_in_every_second_and_all_of_a_thousand_clients_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn five_hundred_clients_of_a_dead_address_knock_once_a_second_between_them() {
+async fn five_hundred_clients_of_an_unreachable_address_share_one_tcp_connect_a_second() {
     LocalSet::new()
         .run_until(async {
             let gate = Gate::new(Limits::default());
-            let knocks: Rc<RefCell<Vec<Instant>>> = Rc::default();
+            let connects: Rc<RefCell<Vec<Instant>>> = Rc::default();
             let mut dice = fastrand::Rng::with_seed(7);
             let mut tasks = JoinSet::new();
             for _ in 0..500 {
-                let (gate, knocks, mut dice) = (gate.clone(), knocks.clone(), dice.fork());
+                let (gate, connects, mut dice) = (gate.clone(), connects.clone(), dice.fork());
                 tasks.spawn_local(async move {
                     loop {
-                        let knock = gate.pass("dead:1", Lane::Reconnect, |at| {
-                            knocks.borrow_mut().push(at);
+                        let dialled = gate.pass("dead:1", Lane::Reconnect, |at| {
+                            connects.borrow_mut().push(at);
                             dial(MS, Err::<(), _>(refused()))
                         });
-                        let failure = knock.await.unwrap_err();
-                        tokio::time::sleep_until(failure.failed_at + next_knock(dice.f64())).await;
+                        let failure = dialled.await.unwrap_err();
+                        tokio::time::sleep_until(failure.failed_at + next_tcp_connect(dice.f64())).await;
                     }
                 });
             }
             sleep(120 * SECOND).await;
-            let knocks = knocks.borrow();
+            let connects = connects.borrow();
             // The first ones went out together, before anybody knew.
-            let first = knocks.iter().filter(|at| **at == knocks[0]).count();
+            let first = connects.iter().filter(|at| **at == connects[0]).count();
             assert!(first <= 4, "a quarter of the logins in flight, not {first}");
-            let gaps = knocks[first - 1..].windows(2).map(|pair| pair[1] - pair[0]);
+            let gaps = connects[first - 1..].windows(2).map(|pair| pair[1] - pair[0]);
             for gap in gaps {
-                assert!((800 * MS..=1010 * MS).contains(&gap), "{gap:?} between two knocks");
+                assert!((800 * MS..=1010 * MS).contains(&gap), "{gap:?} between two TCP connects");
             }
-            assert!((118..=150).contains(&(knocks.len() - first)), "{} knocks", knocks.len());
+            assert!((118..=150).contains(&(connects.len() - first)), "{} TCP connects", connects.len());
         })
         .await;
 }
@@ -408,10 +408,10 @@ async fn five_hundred_clients_of_a_dead_address_knock_once_a_second_between_them
 async fn dead_addresses_are_forgotten_when_nobody_asks_for_them() {
     let gate = wide_open();
     for n in 0..100 {
-        knock_in_vain(&gate, &format!("dead{n}:1")).await;
+        dial_in_vain(&gate, &format!("dead{n}:1")).await;
     }
     sleep(61 * SECOND).await;
-    knock_in_vain(&gate, "one more:1").await;
+    dial_in_vain(&gate, "one more:1").await;
     assert_eq!(gate.shared.state().addresses.known(), 1);
 }
 

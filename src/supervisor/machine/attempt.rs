@@ -1,9 +1,9 @@
-//! The half of the machine that looks for the next session: attempts, knocks, waits, breaker.
+//! The half of the machine that looks for the next session: attempts, TCP connects, waits, breaker.
 
 use std::time::Instant;
 
 use super::{Action, Answer, Dial, Step};
-use crate::connection::{KnockTimes, Login};
+use crate::connection::{ConnectTimes, Login};
 use crate::policy::backoff;
 use crate::policy::breaker::Breaker;
 use crate::reason::{Facts, Reason};
@@ -21,23 +21,23 @@ impl Step<'_> {
         if purpose != Purpose::Confirm {
             self.machine.confirm_at = None;
         }
-        self.status.attempt = Attempt::Knocking { since: self.now, purpose, early: None };
-        self.actions.push(Action::Knock { purpose });
+        self.status.attempt = Attempt::Connecting { since: self.now, purpose, early: None };
+        self.actions.push(Action::TcpConnect { purpose });
     }
 
-    /// A knock ahead of the attempt's time: it costs nothing where nobody answers, and is the attempt where somebody does.
-    pub(super) fn knock_early(&mut self, purpose: Purpose, until: Moment, because: Because) {
-        self.status.attempt = Attempt::Knocking { since: self.now, purpose, early: Some((until, because)) };
-        self.actions.push(Action::Knock { purpose });
+    /// A TCP connect ahead of the attempt's time: it costs nothing where nobody answers, and is the attempt where somebody does.
+    pub(super) fn connect_early(&mut self, purpose: Purpose, until: Moment, because: Because) {
+        self.status.attempt = Attempt::Connecting { since: self.now, purpose, early: Some((until, because)) };
+        self.actions.push(Action::TcpConnect { purpose });
     }
 
-    pub(super) fn knocked(&mut self, dial: Dial, times: KnockTimes) {
-        let Attempt::Knocking { since, purpose, early } = self.status.attempt else {
+    pub(super) fn connected(&mut self, dial: Dial, times: ConnectTimes) {
+        let Attempt::Connecting { since, purpose, early } = self.status.attempt else {
             return;
         };
         self.dialled(&dial);
-        self.status.counters.knocks += 1;
-        self.machine.knock = times;
+        self.status.counters.tcp_connects += 1;
+        self.machine.connect_times = times;
         if purpose == Purpose::Confirm {
             self.status.attempt = Attempt::None;
             self.actions.push(Action::HangUp);
@@ -52,7 +52,7 @@ impl Step<'_> {
             self.status.attempt = Attempt::LoggingIn { since, purpose };
             self.actions.push(Action::Login);
         } else {
-            self.status.attempt = Attempt::Knocking { since, purpose, early: None };
+            self.status.attempt = Attempt::Connecting { since, purpose, early: None };
             self.make_room();
         }
     }
@@ -116,10 +116,10 @@ impl Step<'_> {
         self.breaker(Breaker::succeeded);
         (self.machine.failures, self.machine.permanent_failures, self.machine.starting_since) =
             (self.machine.flaps, 0, None);
-        let (resolve, connect) = (self.machine.knock.resolve, self.machine.knock.connect);
+        let (resolve, connect) = (self.machine.connect_times.resolve, self.machine.connect_times.connect);
         let phases = Phases { resolve, connect, tls: login.tls, startup: login.startup, ping: login.ping };
-        // A login may move on to another host than the one that was knocked at.
-        let peer = login.facts.peer.or(self.machine.knock.peer);
+        // A login may move on to another host than the one that accepted the TCP connect.
+        let peer = login.facts.peer.or(self.machine.connect_times.peer);
         let moved = self.status.peer.zip(peer).is_some_and(|(before, here)| before.ip() != here.ip());
         let status = &mut *self.status;
         status.peer = peer;
@@ -144,21 +144,21 @@ impl Step<'_> {
 
     pub(super) fn failed(&mut self, facts: Facts, at: Instant, dial: Option<Dial>) {
         let (purpose, early) = match self.status.attempt {
-            Attempt::Knocking { purpose, early, .. } => (purpose, early),
+            Attempt::Connecting { purpose, early, .. } => (purpose, early),
             Attempt::LoggingIn { purpose, .. } => (purpose, None),
             Attempt::None | Attempt::Waiting { .. } => return,
         };
         if let Some(dial) = &dial {
             self.dialled(dial);
-            self.status.counters.knocks += u64::from(!dial.shared && facts.before_the_server());
+            self.status.counters.tcp_connects += u64::from(!dial.shared && facts.before_the_server());
         }
         let verdict = self.judge(&facts);
         self.note(verdict.reason, &facts);
-        // A knock ahead of its time is followed by others whatever came of it: nobody has taken the socket yet.
+        // A TCP connect ahead of its time is followed by others whatever came of it: nobody has taken the socket yet.
         let free = facts.before_the_server() || early.is_some();
-        let knock = free.then(|| self.next_knock(at));
+        let tcp_connect = free.then(|| self.next_tcp_connect(at));
         if let Some((until, because)) = early {
-            self.status.attempt = Attempt::Waiting { until, knock, purpose, because };
+            self.status.attempt = Attempt::Waiting { until, tcp_connect, purpose, because };
             return self.answer(Answer::Failed(verdict.reason));
         }
         if purpose == Purpose::Confirm {
@@ -167,16 +167,16 @@ impl Step<'_> {
             self.count_failure(&verdict, purpose);
         }
         let (until, because) = self.wait(&verdict);
-        let until = knock.filter(|knock| knock.mono > until.mono).unwrap_or(until);
+        let until = tcp_connect.filter(|at| at.mono > until.mono).unwrap_or(until);
         let purpose = self.next_purpose();
-        self.status.attempt = Attempt::Waiting { until, knock, purpose, because };
+        self.status.attempt = Attempt::Waiting { until, tcp_connect, purpose, because };
         self.ended(Answer::Failed(verdict.reason));
     }
 
-    /// Counted from the real knock, so that targets that share it keep its pace.
-    fn next_knock(&mut self, failed_at: Instant) -> Moment {
+    /// Counted from the real TCP connect, so that targets that share it keep its pace.
+    fn next_tcp_connect(&mut self, failed_at: Instant) -> Moment {
         let age = self.now.mono.saturating_duration_since(failed_at);
-        self.now.after(backoff::next_knock((self.dice)()).saturating_sub(age))
+        self.now.after(backoff::next_tcp_connect((self.dice)()).saturating_sub(age))
     }
 
     fn next_purpose(&self) -> Purpose {
@@ -192,8 +192,8 @@ impl Step<'_> {
             self.status.counters.throttled += 1;
             self.status.counters.throttle_wait += dial.waited;
         }
-        if dial.place.is_some() {
-            self.status.place.clone_from(&dial.place);
+        if dial.location.is_some() {
+            self.status.location.clone_from(&dial.location);
         }
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::connection::{KnockTimes, Login};
+use crate::connection::{ConnectTimes, Login};
 use crate::reason::{Facts, Reason};
-use crate::status::{Because, Place, Purpose};
+use crate::status::{Because, Location, Purpose};
 use crate::target::{Role, Tuning};
 
 /// What happens.
@@ -14,13 +14,13 @@ pub enum Event {
     Started,
     /// `due` has come.
     Timer,
-    /// The knock was let in.
-    Knocked {
+    /// The TCP connect was accepted.
+    Connected {
         dial: Dial,
-        times: KnockTimes,
+        times: ConnectTimes,
     },
     LoggedIn(Box<Login>),
-    /// The attempt ended: at the knock if `dial` is there, else at the login.
+    /// The attempt ended: at the TCP connect if `dial` is there, else at the login.
     Failed {
         facts: Facts,
         at: Instant,
@@ -43,21 +43,21 @@ pub enum Event {
     Stop,
 }
 
-/// What the gate tells of a knock.
+/// What the gate reports of a TCP connect.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dial {
-    /// Another target of the same address knocked, and this is its answer.
+    /// Another target of the same address connected, and this is its result.
     pub shared: bool,
     /// How long the storm guard held it back.
     pub waited: Duration,
-    pub place: Option<Place>,
+    pub location: Option<Location>,
 }
 
 /// What the driver does about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Pass the gate, resolve, connect.
-    Knock {
+    TcpConnect {
         purpose: Purpose,
     },
     /// Log in on the socket that was let in.

@@ -10,7 +10,7 @@ use crate::target::{Provider, Role};
 
 /// Neon suspends after 300 s by default; a close by an administrator after that much silence is the suspend.
 const NEON_SUSPENDS_AFTER: Duration = Duration::from_secs(240);
-/// The longest wait between two knocks that confirm sleep: with those before it, a shutdown has a minute to end.
+/// The longest wait between two TCP connects that confirm sleep: with those before it, a shutdown has a minute to end.
 const CONFIRM_UP_TO: Duration = Duration::from_secs(32);
 /// How near an idle close comes to the learned limit to be explained by it.
 const NEAR_LIMIT: f64 = 0.8;
@@ -79,7 +79,7 @@ impl Step<'_> {
         match &mut self.status.attempt {
             Attempt::Waiting { .. } if held.login.is_ok() => self.status.attempt = Attempt::None,
             Attempt::Waiting { purpose, .. }
-            | Attempt::Knocking { purpose, .. }
+            | Attempt::Connecting { purpose, .. }
             | Attempt::LoggingIn { purpose, .. } => {
                 if *purpose == Purpose::Reconnect {
                     *purpose = Purpose::Refresh;
@@ -146,7 +146,7 @@ impl Step<'_> {
         self.machine.idle_for = idle;
         let now = self.now.mono;
         let near = self.machine.learner.limit(now).is_some_and(|limit| idle >= limit.mul_f64(NEAR_LIMIT));
-        let neon = self.status.place.as_ref().is_some_and(|place| place.provider == Provider::Neon);
+        let neon = self.status.location.as_ref().is_some_and(|location| location.provider == Provider::Neon);
         match (facts.sqlstate(), &facts.cause) {
             (Some("57P05"), _) => {
                 self.machine.learner.told(idle, now);
@@ -168,19 +168,19 @@ impl Step<'_> {
         self.schedule();
     }
 
-    /// The door was open: it sleeps, or is on its way down. Asked again, ever more rarely, until a shutdown is over.
+    /// The TCP connect was accepted: it sleeps, or is shutting down. Asked again, ever more rarely, until a shutdown is over.
     pub(super) fn confirmed(&mut self) {
         let wait = match self.machine.confirm_at {
             Some((_, waited)) => waited * 2,
             None => {
                 self.slept();
-                backoff::next_knock((self.dice)())
+                backoff::next_tcp_connect((self.dice)())
             }
         };
         self.machine.confirm_at = (wait <= CONFIRM_UP_TO).then(|| (self.now.after(wait).mono, wait));
     }
 
-    /// The door is closed: it does not sleep, it is gone. A loss that counted as sleep is not counted again.
+    /// The TCP connect failed: it does not sleep, it is gone. A loss that counted as sleep is not counted again.
     pub(super) fn refuted(&mut self, reason: Reason) {
         self.machine.confirm_at = None;
         match self.status.line {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::event::{Action, Answer, Dial, Event};
-use crate::connection::KnockTimes;
+use crate::connection::ConnectTimes;
 use crate::policy::breaker::Breaker;
 use crate::policy::idle::Learner;
 use crate::policy::later;
@@ -51,14 +51,14 @@ pub struct Machine {
     idle_for: Duration,
     /// Since when the line was whole before the gap that a refresh without overlap makes.
     unbroken_before_gap: Option<Moment>,
-    /// What the last knock cost.
-    knock: KnockTimes,
+    /// What the last TCP connect cost.
+    connect_times: ConnectTimes,
     /// When the ping under way was asked.
     asked_at: Option<Moment>,
     next_ping: Option<Instant>,
     refresh_at: Option<Instant>,
     close_idle_at: Option<Instant>,
-    /// When sleep is confirmed by another knock, and how long after the one before: a server that is shutting down
+    /// When sleep is confirmed by another TCP connect, and how long after the one before: a server that is shutting down
     /// takes sockets to its end.
     confirm_at: Option<(Instant, Duration)>,
     /// A session is being closed.
@@ -99,7 +99,7 @@ impl Machine {
         let asleep = matches!(status.line, Line::Asleep { .. });
         let rested = live || asleep;
         let attempt = match &status.attempt {
-            Attempt::Waiting { until, knock, .. } => Some(knock.unwrap_or(*until).mono),
+            Attempt::Waiting { until, tcp_connect, .. } => Some(tcp_connect.unwrap_or(*until).mono),
             _ => None,
         };
         let ping = match self.asked_at {
@@ -139,7 +139,7 @@ impl Step<'_> {
             _ if self.machine.stopping => {}
             Event::Started => self.started(),
             Event::Timer => self.timer(),
-            Event::Knocked { dial, times } => self.knocked(dial, times),
+            Event::Connected { dial, times } => self.connected(dial, times),
             Event::LoggedIn(login) => self.logged_in(*login),
             Event::Failed { facts, at, dial } => self.failed(facts, at, dial),
             Event::Pong { took, role } => self.pong(took, role),
@@ -180,11 +180,11 @@ impl Step<'_> {
             Line::Asleep { .. } if confirm && free => self.begin(Purpose::Confirm),
             _ => {}
         }
-        if let Attempt::Waiting { until, knock, purpose, because } = self.status.attempt {
-            if until.mono <= self.now.mono && knock.is_none_or(|at| at.mono <= self.now.mono) {
+        if let Attempt::Waiting { until, tcp_connect, purpose, because } = self.status.attempt {
+            if until.mono <= self.now.mono && tcp_connect.is_none_or(|at| at.mono <= self.now.mono) {
                 self.begin(purpose);
-            } else if knock.is_some_and(|at| at.mono <= self.now.mono) {
-                self.knock_early(purpose, until, because);
+            } else if tcp_connect.is_some_and(|at| at.mono <= self.now.mono) {
+                self.connect_early(purpose, until, because);
             }
         }
     }
@@ -228,10 +228,10 @@ impl Step<'_> {
         self.machine.closing = false;
         if self.machine.stopping {
             self.actions.push(Action::Stopped);
-        } else if let (Line::Closing, Attempt::Knocking { since, purpose, .. }) =
+        } else if let (Line::Closing, Attempt::Connecting { since, purpose, .. }) =
             (&self.status.line, &self.status.attempt)
         {
-            // A refresh without overlap: the door is open, the old session is gone, now log in.
+            // A refresh without overlap: the socket is accepted, the old session is gone, now log in.
             self.status.attempt = Attempt::LoggingIn { since: *since, purpose: *purpose };
             self.actions.push(Action::Login);
         }

@@ -60,7 +60,7 @@ impl Step<'_> {
     pub(super) fn wait(&mut self, verdict: &Verdict) -> (Moment, Because) {
         let (settings, n, dice) = (self.status.tuning.backoff, self.machine.failures, (self.dice)());
         let (own, because) = match verdict.class {
-            Class::Starting => (backoff::next_knock(dice), Because::StartingUp),
+            Class::Starting => (backoff::next_tcp_connect(dice), Because::StartingUp),
             Class::Permanent => {
                 (backoff::slow_lane(self.machine.permanent_failures, dice), Because::SlowLane)
             }
@@ -104,10 +104,10 @@ impl Step<'_> {
                 let (until, because) = self.wait(&verdict);
                 self.machine.flaps = self.machine.failures;
                 let purpose = Purpose::Reconnect;
-                self.status.attempt = Attempt::Waiting { until, knock: None, purpose, because };
+                self.status.attempt = Attempt::Waiting { until, tcp_connect: None, purpose, because };
             }
             Attempt::Waiting { purpose, .. }
-            | Attempt::Knocking { purpose, .. }
+            | Attempt::Connecting { purpose, .. }
             | Attempt::LoggingIn { purpose, .. } => {
                 if *purpose == Purpose::Refresh {
                     *purpose = Purpose::Reconnect;

@@ -30,7 +30,7 @@ impl Step<'_> {
         self.machine.proving = true;
         let held_by = match &self.status.attempt {
             // It joins the attempt under way and is told its end.
-            Attempt::Knocking { .. } | Attempt::LoggingIn { .. } => return,
+            Attempt::Connecting { .. } | Attempt::LoggingIn { .. } => return,
             Attempt::Waiting {
                 because: because @ (Because::SlowLane | Because::Capacity | Because::Asked),
                 ..

@@ -11,9 +11,9 @@ use std::io::ErrorKind;
 use std::time::SystemTime;
 
 use super::*;
-use crate::connection::{KnockTimes, Login, SessionFacts};
+use crate::connection::{ConnectTimes, Login, SessionFacts};
 use crate::reason::{Cause, Facts, Phase, Reason};
-use crate::status::{Place, State, View};
+use crate::status::{Location, State, View};
 use crate::target::{Refresh, Role, TargetName};
 
 const fn s(seconds: u64) -> Duration {
@@ -107,8 +107,8 @@ impl Rig {
             }
             (Action::Adopt, _) => std::mem::replace(&mut self.line, true).then_some(Event::Closed),
             (_, Server::Silent) => None,
-            (Action::Knock { .. }, Server::Refuses) => Some(self.refused()),
-            (Action::Knock { .. }, _) => Some(knocked()),
+            (Action::TcpConnect { .. }, Server::Refuses) => Some(self.refused()),
+            (Action::TcpConnect { .. }, _) => Some(connected()),
             (Action::Login, Server::Rejects(cause)) => Some(login_failed(self.now, cause.clone())),
             (Action::Login, Server::Standby) => Some(logged_in(Role::Standby)),
             (Action::Login, _) => Some(logged_in(Role::Primary)),
@@ -120,7 +120,7 @@ impl Rig {
     }
 
     fn refused(&self) -> Event {
-        knock_failed(self.now, io(ErrorKind::ConnectionRefused), Dial::default())
+        connect_failed(self.now, io(ErrorKind::ConnectionRefused), Dial::default())
     }
 
     /// Lets time pass; timers fire when they are due.
@@ -164,8 +164,8 @@ impl Rig {
         self.diary.iter().filter(|(_, action)| wanted(action)).map(|(at, _)| *at).collect()
     }
 
-    fn knocks(&self) -> Vec<Duration> {
-        self.times(|action| matches!(action, Action::Knock { .. }))
+    fn tcp_connects(&self) -> Vec<Duration> {
+        self.times(|action| matches!(action, Action::TcpConnect { .. }))
     }
 
     fn logins(&self) -> Vec<Duration> {
@@ -189,11 +189,11 @@ fn gaps(times: &[Duration]) -> Vec<Duration> {
     times.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
 
-fn knocked() -> Event {
-    Event::Knocked { dial: Dial::default(), times: KnockTimes::default() }
+fn connected() -> Event {
+    Event::Connected { dial: Dial::default(), times: ConnectTimes::default() }
 }
 
-fn knock_failed(at: Moment, cause: Cause, dial: Dial) -> Event {
+fn connect_failed(at: Moment, cause: Cause, dial: Dial) -> Event {
     Event::Failed { facts: Facts::new(Phase::Connect, cause), at: at.mono, dial: Some(dial) }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::SystemTime;
 
 use super::*;
-use crate::connection::{KnockTimes, Login, SessionFacts};
+use crate::connection::{ConnectTimes, Login, SessionFacts};
 use crate::policy::breaker;
 use crate::reason::{Cause, Facts, Phase};
 use crate::status::State;
@@ -17,8 +17,8 @@ use crate::target::{Refresh, Role, TargetName};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Slot {
     Empty,
-    Knocking,
-    Door,
+    Connecting,
+    Accepted,
     LoggingIn,
     Landed,
 }
@@ -93,9 +93,9 @@ impl World {
         }
         let at = self.now.mono;
         match self.attempt {
-            Slot::Knocking => {
-                let times = KnockTimes::default();
-                events.push(Event::Knocked { dial: Dial::default(), times });
+            Slot::Connecting => {
+                let times = ConnectTimes::default();
+                events.push(Event::Connected { dial: Dial::default(), times });
                 let refused = Cause::Io { kind: std::io::ErrorKind::ConnectionRefused, os: Some(111) };
                 let config = Cause::Config { message: "no file".into() };
                 let local = Cause::Local { message: "no descriptors".into() };
@@ -118,7 +118,7 @@ impl World {
                     events.push(Event::Failed { facts: facts(Phase::Startup, cause), at, dial: None });
                 }
             }
-            Slot::Empty | Slot::Door | Slot::Landed => {}
+            Slot::Empty | Slot::Accepted | Slot::Landed => {}
         }
         events.extend(self.other.clone().map(Event::Tuned));
         if self.closing {
@@ -142,7 +142,7 @@ impl World {
         match &event {
             Event::Lost(_) => (self.line, self.pinging) = (false, false),
             Event::Pong { .. } | Event::PingFailed(_) => self.pinging = false,
-            Event::Knocked { .. } => self.attempt = Slot::Door,
+            Event::Connected { .. } => self.attempt = Slot::Accepted,
             Event::Failed { .. } => self.attempt = Slot::Empty,
             Event::LoggedIn(_) => self.attempt = Slot::Landed,
             Event::Closed => self.closing = false,
@@ -161,12 +161,12 @@ impl World {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Knock { .. } => {
+            Action::TcpConnect { .. } => {
                 assert_eq!(self.attempt, Slot::Empty, "never two attempts");
-                self.attempt = Slot::Knocking;
+                self.attempt = Slot::Connecting;
             }
             Action::Login => {
-                assert_eq!(self.attempt, Slot::Door, "only an open door is walked through");
+                assert_eq!(self.attempt, Slot::Accepted, "only an accepted socket is logged in on");
                 self.attempt = Slot::LoggingIn;
             }
             Action::HangUp => self.attempt = Slot::Empty,
@@ -221,9 +221,9 @@ impl World {
     fn check_counters(&self) {
         let counters = &self.status.counters;
         let under_way = match &self.status.attempt {
-            Attempt::Knocking { early: Some(_), .. }
-            | Attempt::Knocking { purpose: Purpose::Confirm, .. } => 0,
-            Attempt::Knocking { .. } | Attempt::LoggingIn { .. } => 1,
+            Attempt::Connecting { early: Some(_), .. }
+            | Attempt::Connecting { purpose: Purpose::Confirm, .. } => 0,
+            Attempt::Connecting { .. } | Attempt::LoggingIn { .. } => 1,
             Attempt::None | Attempt::Waiting { .. } => 0,
         };
         let ended = counters.connections + counters.failures.total();
@@ -252,10 +252,12 @@ impl World {
             other => format!("{other:?}"),
         };
         let attempt = match &s.attempt {
-            Attempt::Waiting { knock, purpose, because, .. } => {
-                format!("waiting {} {purpose:?} {because:?}", knock.is_some())
+            Attempt::Waiting { tcp_connect, purpose, because, .. } => {
+                format!("waiting {} {purpose:?} {because:?}", tcp_connect.is_some())
             }
-            Attempt::Knocking { purpose, early, .. } => format!("knocking {purpose:?} {}", early.is_some()),
+            Attempt::Connecting { purpose, early, .. } => {
+                format!("connecting {purpose:?} {}", early.is_some())
+            }
             Attempt::LoggingIn { purpose, .. } => format!("login {purpose:?}"),
             Attempt::None => "none".into(),
         };
@@ -291,7 +293,9 @@ impl World {
             assert!(self.now.mono < until.mono, "no way back in 15 minutes from {}", self.key());
             let event = match self.attempt {
                 _ if self.closing => Event::Closed,
-                Slot::Knocking => Event::Knocked { dial: Dial::default(), times: KnockTimes::default() },
+                Slot::Connecting => {
+                    Event::Connected { dial: Dial::default(), times: ConnectTimes::default() }
+                }
                 Slot::LoggingIn => login(Role::Primary),
                 _ if self.pinging => Event::Pong { took: Duration::from_millis(1), role: Role::Primary },
                 _ => Event::Timer,

@@ -25,7 +25,7 @@ async fn changed_timings_apply_to_the_session_in_hand() {
     sim.world.forget();
     sim.supervisor.apply(&[target("one", "db", pinged_every(s(2)))]);
     sim.run(s(10)).await;
-    assert_eq!(sim.world.times("db", Saw::Knock), [], "no new session");
+    assert_eq!(sim.world.times("db", Saw::TcpConnect), [], "no new session");
     assert!(sim.world.times("db", Saw::Ping).len() >= 4);
     assert_eq!(sim.status("one").tuning.ping.interval, s(2));
 }
@@ -54,7 +54,7 @@ async fn a_changed_endpoint_gets_a_new_session_and_a_fresh_breaker_and_the_count
     assert_eq!(sim.state("one"), State::Up);
     assert_eq!(after.counters.attempts, before.counters.attempts + 1);
     assert_eq!(after.counters.reconnects, 0, "the first session of this endpoint");
-    assert_eq!(after.place.map(|place| place.host), Some("elsewhere".to_owned()));
+    assert_eq!(after.location.map(|location| location.host), Some("elsewhere".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,11 +83,15 @@ async fn a_target_removed_and_added_again_while_it_closes_comes_back_once() {
     assert_eq!(sim.board.slots().len(), 1);
     sim.run(s(10)).await;
     assert_eq!((sim.state("one"), sim.world.sessions()), (State::Up, 1));
-    assert_eq!(sim.world.times("elsewhere", Saw::Knock), [], "what was wanted in between never came to be");
+    assert_eq!(
+        sim.world.times("elsewhere", Saw::TcpConnect),
+        [],
+        "what was wanted in between never came to be"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_removed_while_it_knocks_lets_go_of_everything() {
+async fn a_target_removed_while_it_connects_releases_everything() {
     let mut sim = Sim::new(&[("hole", Mood::BlackHole)]);
     sim.supervisor.apply(&targets("t", "hole", 3));
     sim.run(s(2)).await;

@@ -7,13 +7,13 @@ use crate::policy::guard::tests::most_in_a_second;
 fn assert_within_limits(sim: &Sim) {
     let limits = Limits::default();
     let notes = sim.world.notes();
-    let all = most_in_a_second(&knocks(&notes));
+    let all = most_in_a_second(&tcp_connects(&notes));
     assert!(all <= limits.connects_per_second as usize, "{all} connects in a second");
     let mut hosts: Vec<_> = notes.iter().map(|note| note.host.as_str()).collect();
     hosts.sort_unstable();
     hosts.dedup();
     for host in hosts {
-        let most = most_in_a_second(&sim.world.times(host, Saw::Knock));
+        let most = most_in_a_second(&sim.world.times(host, Saw::TcpConnect));
         assert!(
             most <= limits.connects_per_host_per_second as usize,
             "{most} connects in a second at {host}"
@@ -36,15 +36,15 @@ async fn half_a_fleet_on_a_dead_address_leaves_the_other_half_in_peace() {
     sim.log.take();
     sim.run(s(60)).await;
     assert_within_limits(&sim);
-    let dead = sim.world.times("dead", Saw::Knock);
-    // At first nobody knows that it is dead, and as many knock as may at the same time.
+    let dead = sim.world.times("dead", Saw::TcpConnect);
+    // At first nobody knows that it is dead, and as many connect as may at the same time.
     let late = &gaps(&dead)[4..];
-    assert!(late.iter().all(|gap| (ms(800)..=ms(1100)).contains(gap)), "one knock a second: {late:?}");
+    assert!(late.iter().all(|gap| (ms(800)..=ms(1100)).contains(gap)), "one TCP connect a second: {late:?}");
     assert_eq!(sim.world.times("dead", Saw::Login), []);
     assert_eq!((sim.count("live", State::Up), sim.count("dead", State::Down)), (500, 500));
-    let knocks: u64 = sim.board.slots().iter().map(|slot| slot.borrow().counters.knocks).sum();
-    let seen = sim.world.notes().iter().filter(|note| note.saw == Saw::Knock).count() as u64;
-    assert_eq!(knocks, seen, "each knock is counted once, by who knocked");
+    let counted: u64 = sim.board.slots().iter().map(|slot| slot.borrow().counters.tcp_connects).sum();
+    let observed = sim.world.notes().iter().filter(|note| note.saw == Saw::TcpConnect).count() as u64;
+    assert_eq!(counted, observed, "each TCP connect is counted once, by the target that made it");
     let told = sim.log.take();
     assert!(told.len() < 20, "{told:#?}");
     assert_pings_on_time(&sim);
@@ -73,8 +73,8 @@ async fn a_restart_of_everybodys_server_brings_everybody_back_without_a_storm() 
     sim.world.end_sessions("db");
     sim.run(s(45)).await;
     assert_eq!(sim.count("t", State::Down), 500);
-    let dark = sim.world.times("db", Saw::Knock).len();
-    assert!(dark <= 75, "one address, one knock a second: {dark}");
+    let unreachable = sim.world.times("db", Saw::TcpConnect).len();
+    assert!(unreachable <= 75, "one address, one TCP connect a second: {unreachable}");
     sim.world.set("db", Mood::Starting);
     sim.run(s(5)).await;
     sim.world.set("db", Mood::Up);
@@ -124,13 +124,13 @@ async fn a_fleet_of_hung_servers_is_down_in_time_and_back_at_the_thaw() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_black_hole_is_knocked_at_one_after_the_other_and_starves_nobody() {
+async fn tcp_connects_to_a_black_hole_go_one_after_the_other_and_starve_nobody() {
     let mut sim = Sim::new(&[("hole", Mood::BlackHole), ("db", Mood::Up)]);
     sim.supervisor.apply(&[targets("hole", "hole", 100), targets("t", "db", 100)].concat());
     sim.run(s(120)).await;
     assert_eq!((sim.count("hole", State::Down), sim.count("t", State::Up)), (100, 100));
     assert_eq!(sim.shows("hole042"), (State::Down, Some(Reason::Timeout)));
-    let gaps = gaps(&sim.world.times("hole", Saw::Knock));
+    let gaps = gaps(&sim.world.times("hole", Saw::TcpConnect));
     let later = &gaps[gaps.len() - 5..];
     assert!(later.iter().all(|gap| (ms(10_800)..ms(12_100)).contains(gap)), "{later:?}");
     assert_within_limits(&sim);

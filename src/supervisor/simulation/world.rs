@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::connection::{
-    Connector, Fingerprint, KnockTimes, Login, Prepared, Session, SessionEvent, SessionFacts,
+    ConnectTimes, Connector, Fingerprint, Login, Prepared, Session, SessionEvent, SessionFacts,
 };
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{Endpoint, Role, Source, Target};
@@ -23,7 +23,7 @@ const LOGIN: Duration = Duration::from_millis(5);
 pub enum Mood {
     Up,
     Refuses,
-    /// Nothing comes back, not even to a knock.
+    /// Nothing comes back, not even to a TCP connect.
     BlackHole,
     /// The kernel takes the socket, the server does not answer.
     Hung,
@@ -32,7 +32,7 @@ pub enum Mood {
     Rejects,
     /// Up, but never lets go of a session that says goodbye.
     Clings,
-    /// Whoever knocks meets a bug.
+    /// Whoever connects meets a bug.
     Breaks,
 }
 
@@ -45,7 +45,7 @@ impl Mood {
 /// What a server saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Saw {
-    Knock,
+    TcpConnect,
     /// A login began.
     Login,
     Ping,
@@ -143,7 +143,7 @@ impl World {
         self.inner().sessions.values().sum()
     }
 
-    fn note(&self, at: &Place, saw: Saw) {
+    fn note(&self, at: &Visitor, saw: Saw) {
         let (host, target) = (at.host.clone(), at.target.clone());
         self.inner().notes.push(Note { at: Instant::now(), host, target, saw });
     }
@@ -157,7 +157,7 @@ impl World {
 
 /// Who came, and where.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Visitor {
     host: String,
     target: String,
 }
@@ -165,7 +165,7 @@ pub struct Place {
 /// A session in memory.
 pub struct Scripted {
     world: World,
-    place: Place,
+    visitor: Visitor,
     mood: watch::Receiver<Mood>,
     life: watch::Receiver<u64>,
     /// Which of its server's lives this session was born in.
@@ -192,7 +192,7 @@ impl Drop for LoggingIn {
 }
 
 impl Connector for World {
-    type Door = Place;
+    type Socket = Visitor;
     type Session = Scripted;
 
     fn prepare(&self, target: Arc<Target>) -> impl Future<Output = Result<Prepared, Facts>> + Send + 'static {
@@ -205,22 +205,22 @@ impl Connector for World {
         ready(Fingerprint(self.inner().secret))
     }
 
-    fn knock(
+    fn tcp_connect(
         &self,
         prepared: Prepared,
         deadline: Instant,
-    ) -> impl Future<Output = Result<(Place, KnockTimes), Facts>> + Send + 'static {
-        self.clone().let_in(prepared, deadline)
+    ) -> impl Future<Output = Result<(Visitor, ConnectTimes), Facts>> + Send + 'static {
+        self.clone().accept(prepared, deadline)
     }
 
     fn login(
         &self,
-        place: Place,
+        visitor: Visitor,
         target: Arc<Target>,
         _: Prepared,
         deadline: Instant,
     ) -> impl Future<Output = Result<(Scripted, Login), Facts>> + Send + 'static {
-        self.clone().log_in(place, target, deadline)
+        self.clone().log_in(visitor, target, deadline)
     }
 }
 
@@ -237,12 +237,12 @@ impl World {
         Ok(Prepared { sockets, endpoint, fingerprint: Fingerprint(self.inner().secret) })
     }
 
-    async fn let_in(self, prepared: Prepared, deadline: Instant) -> Result<(Place, KnockTimes), Facts> {
+    async fn accept(self, prepared: Prepared, deadline: Instant) -> Result<(Visitor, ConnectTimes), Facts> {
         let host = prepared.endpoint.hosts[0].name();
         let target = prepared.endpoint.application_name.clone().unwrap_or_default();
-        let place = Place { host, target };
-        self.note(&place, Saw::Knock);
-        let mood = *self.watch(&place.host).0.borrow();
+        let visitor = Visitor { host, target };
+        self.note(&visitor, Saw::TcpConnect);
+        let mood = *self.watch(&visitor.host).0.borrow();
         sleep(TRIP).await;
         let cause = match mood {
             Mood::Refuses => Cause::Io { kind: ErrorKind::ConnectionRefused, os: None },
@@ -250,9 +250,9 @@ impl World {
                 sleep_until(deadline).await;
                 Cause::Timeout
             }
-            Mood::Breaks => panic!("a bug met at {}", place.host),
+            Mood::Breaks => panic!("a bug met at {}", visitor.host),
             Mood::Up | Mood::Hung | Mood::Starting | Mood::Rejects | Mood::Clings => {
-                return Ok((place, KnockTimes { connect: TRIP, ..KnockTimes::default() }));
+                return Ok((visitor, ConnectTimes { connect: TRIP, ..ConnectTimes::default() }));
             }
         };
         Err(Facts::new(Phase::Connect, cause))
@@ -260,13 +260,13 @@ impl World {
 
     async fn log_in(
         self,
-        place: Place,
+        visitor: Visitor,
         target: Arc<Target>,
         deadline: Instant,
     ) -> Result<(Scripted, Login), Facts> {
         let _under_way = LoggingIn::begin(&self);
-        self.note(&place, Saw::Login);
-        let (mut mood, life) = self.watch(&place.host);
+        self.note(&visitor, Saw::Login);
+        let (mut mood, life) = self.watch(&visitor.host);
         sleep(LOGIN).await;
         let thawed = timeout_at(deadline, mood.wait_for(|mood| *mood != Mood::Hung)).await;
         let cause = match thawed.map(|mood| mood.map(|mood| *mood)) {
@@ -274,9 +274,9 @@ impl World {
             Ok(Ok(Mood::Starting)) => server("57P03", "the database system is starting up"),
             Ok(Ok(Mood::Rejects)) => server("28P01", "password authentication failed for user \"app\""),
             Ok(Ok(Mood::Up | Mood::Clings)) => {
-                self.hold(&place.target);
+                self.hold(&visitor.target);
                 let born = *life.borrow();
-                let session = Scripted { world: self.clone(), place, mood, life, born, asked: None };
+                let session = Scripted { world: self.clone(), visitor, mood, life, born, asked: None };
                 let (facts, role) = (SessionFacts::default(), target.tuning.role);
                 return Ok((session, Login { tls: None, startup: LOGIN, ping: TRIP, facts, role }));
             }
@@ -303,7 +303,7 @@ impl Session for Scripted {
     fn ping(&mut self, _: Role) {
         assert!(self.asked.is_none(), "one ping at a time");
         self.asked = Some(Instant::now());
-        self.world.note(&self.place, Saw::Ping);
+        self.world.note(&self.visitor, Saw::Ping);
     }
 
     async fn event(&mut self) -> SessionEvent {
@@ -333,7 +333,7 @@ impl Session for Scripted {
     }
 
     async fn close(self) {
-        self.world.note(&self.place, Saw::Goodbye);
+        self.world.note(&self.visitor, Saw::Goodbye);
         sleep(TRIP).await;
         if *self.mood.borrow() == Mood::Clings {
             pending::<()>().await;
@@ -343,7 +343,7 @@ impl Session for Scripted {
 
 impl Drop for Scripted {
     fn drop(&mut self) {
-        if let Some(held) = self.world.inner().sessions.get_mut(&self.place.target) {
+        if let Some(held) = self.world.inner().sessions.get_mut(&self.visitor.target) {
             *held -= 1;
         }
     }

@@ -46,7 +46,7 @@ async fn the_connection_strings_application_name_and_options_reach_the_server() 
     );
     let held = session(&url).await;
     assert_eq!(admin.sessions("mine").await, 1);
-    assert_eq!(super::sessions::ask(held.into_raw().unwrap(), "SHOW lock_timeout").await, "4321ms");
+    assert_eq!(super::sessions::ask(held.detach().unwrap(), "SHOW lock_timeout").await, "4321ms");
 }
 
 #[tokio::test]

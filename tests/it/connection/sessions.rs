@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pgtether::connection::{Raw, Session, SessionEvent};
+use pgtether::connection::{Detached, Session, SessionEvent};
 use pgtether::demo::postgres::{Setup, Shutdown};
 use pgtether::reason::{Cause, Phase};
 use pgtether::target::Role;
@@ -20,17 +20,17 @@ use crate::scripted::{Scripted, say};
 use crate::servers::{Admin, Version, postgres, postgres15};
 
 /// Asks one value by the bare protocol.
-pub async fn ask(mut raw: Raw, sql: &str) -> String {
+pub async fn ask(mut detached: Detached, sql: &str) -> String {
     let length = (sql.len() + 5) as u32;
     let query = [b"Q", &length.to_be_bytes()[..], sql.as_bytes(), b"\0"].concat();
-    raw.stream.write_all(&query).await.unwrap();
-    raw.stream.flush().await.unwrap();
+    detached.stream.write_all(&query).await.unwrap();
+    detached.stream.flush().await.unwrap();
     let mut value = None;
     loop {
-        let tag = raw.stream.read_u8().await.unwrap();
-        let length = raw.stream.read_u32().await.unwrap();
+        let tag = detached.stream.read_u8().await.unwrap();
+        let length = detached.stream.read_u32().await.unwrap();
         let mut body = vec![0; length as usize - 4];
-        raw.stream.read_exact(&mut body).await.unwrap();
+        detached.stream.read_exact(&mut body).await.unwrap();
         match tag {
             b'T' | b'C' => {}
             // One column: its count, its length, its text.
@@ -246,13 +246,13 @@ async fn the_stream_can_be_taken_back_in_plain_and_under_tls_before_and_after_a_
             for _ in 0..pings {
                 pong(&mut held).await;
             }
-            let raw = held.into_raw().unwrap();
-            assert_eq!(Some(raw.process_id), login.facts.backend_pid);
-            assert_ne!(raw.secret_key, 0);
-            assert_eq!(raw.parameters["server_version"], login.facts.server_version);
-            assert_eq!(raw.parameters["client_encoding"], "UTF8");
-            let pid = raw.process_id.to_string();
-            assert_eq!(ask(raw, "SELECT pg_backend_pid()").await, pid, "{query}, {pings} pings");
+            let detached = held.detach().unwrap();
+            assert_eq!(Some(detached.process_id), login.facts.backend_pid);
+            assert_ne!(detached.secret_key, 0);
+            assert_eq!(detached.parameters["server_version"], login.facts.server_version);
+            assert_eq!(detached.parameters["client_encoding"], "UTF8");
+            let pid = detached.process_id.to_string();
+            assert_eq!(ask(detached, "SELECT pg_backend_pid()").await, pid, "{query}, {pings} pings");
         }
     }
 }
@@ -262,9 +262,9 @@ async fn a_session_with_a_ping_under_way_keeps_its_stream() {
     let cluster = postgres15();
     let mut held = session(&cluster.superuser_url()).await;
     held.ping(Role::Any);
-    let mut held = held.into_raw().map(|raw| panic!("{raw:?}")).unwrap_err();
+    let mut held = held.detach().map(|detached| panic!("{detached:?}")).unwrap_err();
     assert!(matches!(event(&mut held).await, SessionEvent::Pong { .. }));
-    held.into_raw().unwrap();
+    held.detach().unwrap();
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ async fn who_waits_through_a_restart_is_served_as_soon_as_the_server_is_back() {
         });
         let waiting: Vec<_> = waiting.collect();
         door.await_clients(ClientState::Waiting, 3).await;
-        // Long enough for a knock or two in vain.
+        // Long enough for a TCP connect or two in vain.
         tokio::time::sleep(Duration::from_secs(2)).await;
         door.cluster.start().unwrap();
         let back = Instant::now();

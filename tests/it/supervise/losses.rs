@@ -43,7 +43,7 @@ async fn a_terminated_session_is_counted_once_and_replaced_within_a_second() {
 }
 
 #[tokio::test]
-async fn a_stopped_server_is_knocked_at_once_a_second_and_is_back_as_soon_as_it_starts() {
+async fn a_stopped_server_gets_one_tcp_connect_a_second_and_is_back_as_soon_as_it_starts() {
     let mut cluster = postgres15();
     let daemon = up(&config(&cluster.superuser_url(), &[])).await;
 
@@ -57,10 +57,10 @@ async fn a_stopped_server_is_knocked_at_once_a_second_and_is_back_as_soon_as_it_
     assert!(!health.to_string().contains("healthy"), "{health}");
     assert_eq!(daemon.get("/livez").await.status, 200, "a database is no matter of /livez");
 
-    let before = value(&daemon, "pgtether_knocks_total").await;
+    let before = value(&daemon, "pgtether_tcp_connects_total").await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let knocks = value(&daemon, "pgtether_knocks_total").await - before;
-    assert!((2.0..=5.0).contains(&knocks), "{knocks} knocks in 3 s");
+    let connects = value(&daemon, "pgtether_tcp_connects_total").await - before;
+    assert!((2.0..=5.0).contains(&connects), "{connects} TCP connects in 3 s");
     assert_eq!(value(&daemon, "pgtether_up").await, 0.0);
 
     cluster.start().unwrap();

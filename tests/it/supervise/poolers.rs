@@ -58,7 +58,7 @@ async fn a_pooler_whose_logins_have_been_failing_is_asked_again_only_when_it_wou
     await_log(&daemon, "server login has been failing").await;
     let next = ahead(value(&daemon, "pgtether_next_attempt_timestamp_seconds").await);
     assert!((12.0..=31.0).contains(&next), "the next login is {next} s away\n{}", bouncer.log());
-    assert_eq!(total(&daemon.metrics().await, "pgtether_knocks_total"), 1.0, "{}", bouncer.log());
+    assert_eq!(total(&daemon.metrics().await, "pgtether_tcp_connects_total"), 1.0, "{}", bouncer.log());
 }
 
 #[tokio::test]

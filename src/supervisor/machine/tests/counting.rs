@@ -46,7 +46,7 @@ fn losses_are_counted_by_their_reason() {
 fn a_throttled_dial_is_counted_with_its_wait() {
     let mut rig = Rig::new(Tuning::default(), Server::Silent);
     let dial = Dial { waited: ms(300), ..Dial::default() };
-    rig.on(Event::Knocked { dial, times: KnockTimes::default() });
+    rig.on(Event::Connected { dial, times: ConnectTimes::default() });
     assert_eq!((rig.status.counters.throttled, rig.status.counters.throttle_wait), (1, ms(300)));
 }
 
@@ -55,8 +55,8 @@ fn a_server_that_moved_is_counted_once() {
     let refresh = Refresh { every: Some(s(10)), jitter: 0.0, overlap: true };
     let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, Server::Silent);
     for peer in ["127.0.0.1:5432", "127.0.0.1:5432", "127.0.0.2:5432", "127.0.0.2:5432"] {
-        let times = KnockTimes { peer: peer.parse().ok(), ..KnockTimes::default() };
-        rig.on(Event::Knocked { dial: Dial::default(), times });
+        let times = ConnectTimes { peer: peer.parse().ok(), ..ConnectTimes::default() };
+        rig.on(Event::Connected { dial: Dial::default(), times });
         rig.on(logged_in(Role::Primary));
         rig.run(s(10));
     }
@@ -68,8 +68,8 @@ fn a_login_that_moves_on_to_another_host_each_time_has_not_moved() {
     let refresh = Refresh { every: Some(s(10)), jitter: 0.0, overlap: true };
     let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, Server::Silent);
     for _ in 0..3 {
-        let times = KnockTimes { peer: "127.0.0.1:5432".parse().ok(), ..KnockTimes::default() };
-        rig.on(Event::Knocked { dial: Dial::default(), times });
+        let times = ConnectTimes { peer: "127.0.0.1:5432".parse().ok(), ..ConnectTimes::default() };
+        rig.on(Event::Connected { dial: Dial::default(), times });
         let facts = SessionFacts { peer: "127.0.0.2:5432".parse().ok(), ..SessionFacts::default() };
         let login = Login { tls: None, startup: ms(5), ping: ms(1), facts, role: Role::Any };
         rig.on(Event::LoggedIn(Box::new(login)));
@@ -84,7 +84,7 @@ fn the_success_rate_is_over_the_last_attempts_and_absent_before_the_first() {
     let mut rig = Rig::new(Tuning::default(), Server::Silent);
     assert_eq!((rig.status.recent.rate(), rig.status.tried), (None, false));
     assert_eq!(rig.shows(), (State::Starting, None));
-    rig.on(knocked());
+    rig.on(connected());
     rig.on(login_failed(rig.now, Cause::Timeout));
     assert_eq!((rig.status.recent.rate(), rig.status.tried), (Some(0.0), true));
     rig.server = Server::Up;

@@ -40,7 +40,7 @@ fn an_unanswered_ping_makes_the_session_suspect_and_the_target_down() {
     assert!(matches!(rig.status.line, Line::Suspect { .. }));
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Timeout)));
     assert!(rig.line, "it is kept while a login is tried");
-    assert_eq!(rig.diary.last(), Some(&(s(125), Action::Knock { purpose: Purpose::Reconnect })));
+    assert_eq!(rig.diary.last(), Some(&(s(125), Action::TcpConnect { purpose: Purpose::Reconnect })));
     assert_eq!(rig.status.counters.ping_failures.get(Reason::Timeout), 1);
     assert_eq!(rig.status.counters.disconnects.total(), 0, "nothing is lost yet");
 }
@@ -51,7 +51,7 @@ fn the_late_answer_of_a_thawed_server_brings_the_line_back_at_once() {
     rig.run(s(2));
     rig.on(pong(Role::Primary));
     assert_eq!(rig.shows(), (State::Up, None));
-    rig.on(knocked());
+    rig.on(connected());
     let actions = rig.on(logged_in(Role::Primary));
     assert_eq!(actions, [Action::Adopt], "the login under way refreshes it");
     let counters = &rig.status.counters;
@@ -62,7 +62,7 @@ fn the_late_answer_of_a_thawed_server_brings_the_line_back_at_once() {
 #[test]
 fn a_login_that_answers_before_the_suspect_session_replaces_it() {
     let mut rig = hung(no_refresh());
-    rig.on(knocked());
+    rig.on(connected());
     assert_eq!(rig.on(logged_in(Role::Primary)), [Action::Adopt]);
     let counters = &rig.status.counters;
     assert_eq!((counters.reconnects, counters.refreshes), (1, 0));
@@ -74,7 +74,7 @@ fn a_login_that_answers_before_the_suspect_session_replaces_it() {
 #[test]
 fn a_thaw_after_a_failed_login_is_degraded_until_a_login_succeeds() {
     let mut rig = hung(no_refresh());
-    rig.on(knocked());
+    rig.on(connected());
     rig.on(login_failed(rig.now, Cause::Timeout));
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Timeout)));
     rig.on(pong(Role::Primary));
@@ -94,11 +94,11 @@ fn a_thaw_before_the_jittered_login_began_needs_no_login() {
     rig.server = Server::Silent;
     rig.run(ms(15_300));
     assert!(matches!(rig.status.attempt, Attempt::Waiting { .. }), "the line is not a minute old");
-    let knocks = rig.knocks().len();
+    let tcp_connects = rig.tcp_connects().len();
     rig.on(pong(Role::Primary));
     rig.server = Server::Up;
     rig.run(s(60));
-    assert_eq!((rig.shows(), rig.knocks().len()), ((State::Up, None), knocks));
+    assert_eq!((rig.shows(), rig.tcp_connects().len()), ((State::Up, None), tcp_connects));
 }
 
 #[test]
@@ -107,8 +107,8 @@ fn a_suspect_session_that_ends_counts_as_lost_by_what_ended_it() {
     rig.lose(io(ErrorKind::ConnectionReset));
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Reset)));
     assert_eq!(rig.status.counters.disconnects.get(Reason::Reset), 1);
-    assert_eq!(rig.knocks().len(), 2, "the attempt under way goes on");
-    rig.on(knocked());
+    assert_eq!(rig.tcp_connects().len(), 2, "the attempt under way goes on");
+    rig.on(connected());
     rig.on(logged_in(Role::Primary));
     assert_eq!(rig.status.counters.reconnects, 1);
 }
@@ -117,7 +117,7 @@ fn a_suspect_session_that_ends_counts_as_lost_by_what_ended_it() {
 fn without_overlap_a_suspect_session_makes_room_and_counts_as_lost() {
     let mut rig =
         hung(Tuning { refresh: Refresh { every: None, ..without_overlap().refresh }, ..no_refresh() });
-    let actions = rig.on(knocked());
+    let actions = rig.on(connected());
     assert_eq!(actions, [Action::Close]);
     assert_eq!(rig.diary.last().map(|(_, action)| *action), Some(Action::Login));
     rig.on(logged_in(Role::Primary));
@@ -129,7 +129,7 @@ fn without_overlap_a_suspect_session_makes_room_and_counts_as_lost() {
 #[test]
 fn a_ping_that_gets_an_error_degrades_and_the_next_good_one_restores() {
     let mut rig = Rig::new(no_refresh(), Server::Silent);
-    rig.on(knocked());
+    rig.on(connected());
     rig.on(logged_in(Role::Primary));
     rig.run(s(30));
     let canceled = server("57014", "canceling statement due to statement timeout");
@@ -146,7 +146,7 @@ fn a_ping_that_gets_an_error_degrades_and_the_next_good_one_restores() {
 #[test]
 fn a_refresh_makes_before_it_breaks() {
     let mut rig = Rig::new(every(s(100)), Server::Silent);
-    rig.on(knocked());
+    rig.on(connected());
     rig.on(logged_in(Role::Primary));
     rig.line = true;
     rig.server = Server::Up;
@@ -155,9 +155,9 @@ fn a_refresh_makes_before_it_breaks() {
     rig.run(s(1));
     assert_eq!(
         rig.diary.last().map(|(_, action)| *action),
-        Some(Action::Knock { purpose: Purpose::Refresh })
+        Some(Action::TcpConnect { purpose: Purpose::Refresh })
     );
-    rig.on(knocked());
+    rig.on(connected());
     assert_eq!(rig.shows(), (State::Up, None));
     assert_eq!(rig.on(logged_in(Role::Primary)), [Action::Adopt], "the swap closes the old one behind it");
     let counters = &rig.status.counters;
@@ -171,7 +171,7 @@ fn refreshes_come_within_a_tenth_before_their_time() {
         let mut rig = Rig::new(Tuning::default(), Server::Silent);
         rig.dice = dice;
         rig.server = Server::Up;
-        rig.on(knocked());
+        rig.on(connected());
         rig.run(s(2_000));
         let gaps = gaps(&rig.logins());
         assert!(gaps.len() >= 8);
@@ -211,7 +211,7 @@ fn a_login_under_way_becomes_the_reconnect_when_the_session_dies_meanwhile() {
     rig.run(s(99));
     rig.server = Server::Silent;
     rig.run(s(1));
-    rig.on(knocked());
+    rig.on(connected());
     assert_eq!(rig.lose(Cause::Closed), [], "no second attempt");
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Closed)));
     rig.on(logged_in(Role::Primary));
@@ -225,16 +225,20 @@ fn without_overlap_the_old_session_goes_before_the_new_one_logs_in() {
     let mut rig = Rig::new(without_overlap(), Server::Up);
     rig.run(s(100));
     let late: Vec<_> = rig.diary.iter().filter(|(at, _)| *at == s(100)).map(|(_, action)| *action).collect();
-    let refresh = Action::Knock { purpose: Purpose::Refresh };
+    let refresh = Action::TcpConnect { purpose: Purpose::Refresh };
     assert_eq!(late, [refresh, Action::Close, Action::Login, Action::Adopt]);
     let counters = &rig.status.counters;
     assert_eq!((counters.refreshes, counters.reconnects, counters.disconnects.total()), (1, 0, 0));
     rig.run(s(10));
-    assert_eq!(rig.lose(Cause::Closed), [Action::Knock { purpose: Purpose::Reconnect }], "110 s of health");
+    assert_eq!(
+        rig.lose(Cause::Closed),
+        [Action::TcpConnect { purpose: Purpose::Reconnect }],
+        "110 s of health"
+    );
 }
 
 #[test]
-fn without_overlap_a_refused_knock_costs_no_session_and_a_failed_login_does() {
+fn without_overlap_a_refused_tcp_connect_costs_no_session_and_a_failed_login_does() {
     let mut rig = Rig::new(without_overlap(), Server::Up);
     rig.run(s(99));
     rig.server = Server::Refuses;
@@ -304,9 +308,9 @@ fn a_close_by_neon_after_its_five_minutes_is_told_as_idleness() {
     let ping = crate::target::Ping { interval: s(600), timeout: s(5) };
     let mut rig = Rig::new(Tuning { ping, ..no_refresh() }, Server::Silent);
     let provider = crate::target::Provider::Neon;
-    let place = Place { host: "ep-x.neon.tech".into(), port: 5432, database: "db".into(), provider };
-    let dial = Dial { place: Some(place), ..Dial::default() };
-    rig.on(Event::Knocked { dial, times: KnockTimes::default() });
+    let location = Location { host: "ep-x.neon.tech".into(), port: 5432, database: "db".into(), provider };
+    let dial = Dial { location: Some(location), ..Dial::default() };
+    rig.on(Event::Connected { dial, times: ConnectTimes::default() });
     rig.on(logged_in(Role::Primary));
     rig.run(s(300));
     rig.lose(server("57P01", "terminating connection due to administrator command"));
@@ -325,14 +329,14 @@ fn the_first_second_of_an_outage_is_told_apart() {
 }
 
 #[test]
-fn a_knock_that_leads_to_no_login_leaves_the_phases_of_the_last_good_one() {
+fn a_tcp_connect_without_a_login_leaves_the_phases_of_the_last_good_one() {
     let mut rig = Rig::new(every(s(100)), Server::Up);
     rig.run(s(99));
     let before = rig.status.last_phases;
     rig.server = Server::Silent;
     rig.run(s(1));
-    let times = KnockTimes { connect: ms(77), ..KnockTimes::default() };
-    rig.on(Event::Knocked { dial: Dial::default(), times });
+    let times = ConnectTimes { connect: ms(77), ..ConnectTimes::default() };
+    rig.on(Event::Connected { dial: Dial::default(), times });
     rig.on(login_failed(rig.now, Cause::Timeout));
     assert_eq!(rig.status.last_phases, before);
 }

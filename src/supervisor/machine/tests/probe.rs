@@ -19,9 +19,9 @@ fn probes_that_come_while_one_is_under_way_share_it() {
     let mut rig = Rig::up();
     rig.run(s(10));
     rig.server = Server::Silent;
-    assert_eq!(rig.on(Event::Prove), [Action::Knock { purpose: Purpose::Prove }]);
+    assert_eq!(rig.on(Event::Prove), [Action::TcpConnect { purpose: Purpose::Prove }]);
     assert_eq!(rig.on(Event::Prove), []);
-    rig.on(knocked());
+    rig.on(connected());
     assert_eq!(rig.on(Event::Prove), []);
     assert_eq!(rig.on(logged_in(Role::Primary)), [Action::Adopt, Action::Answer(Answer::Proven)]);
 }
@@ -32,9 +32,9 @@ fn a_probe_joins_the_refresh_under_way() {
     rig.run(s(200));
     rig.server = Server::Silent;
     rig.run(s(28));
-    let knocks = rig.knocks().len();
+    let tcp_connects = rig.tcp_connects().len();
     rig.on(Event::Prove);
-    assert_eq!(rig.knocks().len(), knocks);
+    assert_eq!(rig.tcp_connects().len(), tcp_connects);
     rig.on(login_failed(rig.now, Cause::Timeout));
     assert_eq!(rig.answers(), [Answer::Failed(Reason::Timeout)]);
 }
@@ -103,7 +103,7 @@ fn a_probe_during_backoff_is_tried() {
 }
 
 #[test]
-fn a_probe_at_a_dark_address_is_told_by_the_knock_under_way() {
+fn a_probe_of_an_unreachable_address_gets_the_result_of_the_tcp_connect_under_way() {
     let mut rig = Rig::new(Tuning::default(), Server::Refuses);
     rig.run(s(60));
     rig.server = Server::Silent;
@@ -119,7 +119,7 @@ fn a_probe_wakes_a_sleeping_database() {
     let mut rig = Rig::new(tuning, Server::Up);
     rig.run(s(300));
     rig.lose(server("57P05", "terminating connection due to idle-session timeout"));
-    assert_eq!(rig.on(Event::Prove), [Action::Knock { purpose: Purpose::Wake }]);
+    assert_eq!(rig.on(Event::Prove), [Action::TcpConnect { purpose: Purpose::Wake }]);
     assert_eq!(rig.answers(), [Answer::Proven]);
     assert_eq!(rig.status.counters.wake_seconds.count, 1);
 }
@@ -133,7 +133,7 @@ fn a_probe_that_comes_while_sleep_is_being_confirmed_wakes_the_database() {
     rig.lose(Cause::Closed);
     rig.on(Event::Prove);
     rig.server = Server::Up;
-    rig.on(knocked());
+    rig.on(connected());
     assert_eq!(rig.answers(), [Answer::Proven]);
     assert_eq!(rig.shows(), (State::Up, None));
 }

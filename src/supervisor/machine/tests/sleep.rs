@@ -36,31 +36,31 @@ fn after_the_first_ping_nothing_is_sent() {
 fn a_close_that_says_idle_timeout_is_sleep_at_once_and_teaches_the_limit() {
     let mut rig = Rig::new(sleepy(), Server::Up);
     rig.run(s(3));
-    assert_eq!(rig.lose(idle_session_timeout()), [], "no knock, no login");
+    assert_eq!(rig.lose(idle_session_timeout()), [], "no TCP connect, no login");
     assert_eq!(rig.shows(), (State::Sleeping, None));
     assert!(rig.view().state().is_up());
     assert_eq!(rig.status.idle_limit, Some(s(3)));
     assert!(matches!(rig.status.line, Line::Asleep { idle_for, .. } if idle_for == s(3)));
     rig.run(s(86_000));
-    assert_eq!(rig.knocks().len(), 1, "left in peace");
+    assert_eq!(rig.tcp_connects().len(), 1, "left in peace");
     assert_eq!(rig.status.counters.reconnects, 0);
 }
 
 #[test]
-fn an_idle_close_followed_by_a_knock_that_is_let_in_is_sleep() {
+fn an_idle_close_followed_by_an_accepted_tcp_connect_is_sleep() {
     for cause in [shut_down(), Cause::Closed, io(ErrorKind::ConnectionReset)] {
         let mut rig = Rig::new(sleepy(), Server::Up);
         rig.run(s(300));
         let logins = rig.logins().len();
-        assert_eq!(rig.lose(cause), [Action::Knock { purpose: Purpose::Confirm }]);
+        assert_eq!(rig.lose(cause), [Action::TcpConnect { purpose: Purpose::Confirm }]);
         assert_eq!(rig.diary.last().map(|(_, action)| *action), Some(Action::HangUp));
         assert_eq!(rig.shows(), (State::Sleeping, None));
-        assert_eq!(rig.logins().len(), logins, "a knock wakes nobody");
+        assert_eq!(rig.logins().len(), logins, "a TCP connect wakes nobody");
         rig.run(s(3_600));
         assert_eq!(rig.shows(), (State::Sleeping, None));
         assert_eq!(rig.status.counters.disconnects.get(Reason::IdleTimeout), 1);
         assert_eq!(
-            (rig.status.counters.attempts, rig.status.counters.knocks),
+            (rig.status.counters.attempts, rig.status.counters.tcp_connects),
             (1, 8),
             "more looks, ever more rarely"
         );
@@ -68,7 +68,7 @@ fn an_idle_close_followed_by_a_knock_that_is_let_in_is_sleep() {
 }
 
 #[test]
-fn a_server_that_lets_a_knock_in_on_its_way_down_is_not_taken_for_asleep() {
+fn a_server_that_accepts_a_tcp_connect_while_it_shuts_down_is_not_taken_for_asleep() {
     let mut rig = Rig::new(sleepy(), Server::Up);
     rig.run(s(300));
     rig.lose(shut_down());
@@ -90,16 +90,16 @@ fn a_database_that_has_just_gone_to_sleep_is_woken_like_any_other() {
         let mut rig = Rig::new(sleepy(), Server::Up);
         rig.run(s(300));
         rig.lose(shut_down());
-        assert_eq!(rig.on(event), [Action::Knock { purpose: Purpose::Wake }]);
+        assert_eq!(rig.on(event), [Action::TcpConnect { purpose: Purpose::Wake }]);
         assert_eq!(rig.shows(), (State::Up, None));
-        let knocks = rig.knocks().len();
+        let tcp_connects = rig.tcp_connects().len();
         rig.run(s(600));
-        assert_eq!(rig.knocks().len(), knocks, "nothing is left to be looked after");
+        assert_eq!(rig.tcp_connects().len(), tcp_connects, "nothing is left to be looked after");
     }
 }
 
 #[test]
-fn an_idle_close_followed_by_a_knock_that_is_refused_is_down() {
+fn an_idle_close_followed_by_a_refused_tcp_connect_is_down() {
     let mut rig = Rig::new(sleepy(), Server::Up);
     rig.run(s(300));
     rig.server = Server::Refuses;
@@ -107,7 +107,7 @@ fn an_idle_close_followed_by_a_knock_that_is_refused_is_down() {
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Refused)));
     assert_eq!(rig.status.counters.disconnects.get(Reason::Shutdown), 1);
     rig.run(s(60));
-    assert!(rig.knocks().len() >= 60);
+    assert!(rig.tcp_connects().len() >= 60);
     rig.server = Server::Up;
     rig.run(s(1));
     assert_eq!(rig.shows(), (State::Up, None));
@@ -139,7 +139,7 @@ fn sleep_is_confirmed_ever_more_rarely_for_a_minute_and_then_left_in_peace() {
     let (logins, attempts) = (rig.logins().len(), rig.status.counters.attempts);
     rig.lose(shut_down());
     rig.run(s(86_000));
-    let gaps = gaps(&rig.knocks()[1..]);
+    let gaps = gaps(&rig.tcp_connects()[1..]);
     assert_eq!(gaps.len(), 6, "{gaps:?}");
     assert!(gaps.windows(2).all(|pair| pair[1] == pair[0] * 2), "{gaps:?}");
     assert_eq!((rig.logins().len(), rig.status.counters.attempts), (logins, attempts));
@@ -151,7 +151,7 @@ fn a_crash_is_no_sleep() {
     let mut rig = Rig::new(sleepy(), Server::Up);
     rig.run(s(300));
     let crash = server("57P02", "terminating connection because of crash of another server process");
-    assert_eq!(rig.lose(crash), [Action::Knock { purpose: Purpose::Reconnect }]);
+    assert_eq!(rig.lose(crash), [Action::TcpConnect { purpose: Purpose::Reconnect }]);
     assert_eq!(rig.status.counters.disconnects.get(Reason::Crash), 1);
 }
 
@@ -159,14 +159,14 @@ fn a_crash_is_no_sleep() {
 fn under_keep_awake_an_idle_close_is_a_loss() {
     let mut rig = Rig::up();
     rig.run(s(70));
-    assert_eq!(rig.lose(idle_session_timeout()), [Action::Knock { purpose: Purpose::Reconnect }]);
+    assert_eq!(rig.lose(idle_session_timeout()), [Action::TcpConnect { purpose: Purpose::Reconnect }]);
 }
 
 #[test]
 fn a_sleeping_database_is_woken_by_whoever_needs_it() {
     let mut rig = asleep(sleepy());
     rig.run(s(1_000));
-    assert_eq!(rig.on(Event::Wanted), [Action::Knock { purpose: Purpose::Wake }]);
+    assert_eq!(rig.on(Event::Wanted), [Action::TcpConnect { purpose: Purpose::Wake }]);
     assert_eq!(rig.shows(), (State::Up, None));
     assert_eq!(rig.on(Event::Wanted), [], "it is awake");
     let counters = &rig.status.counters;
@@ -176,7 +176,7 @@ fn a_sleeping_database_is_woken_by_whoever_needs_it() {
 #[test]
 fn a_changed_secret_wakes_a_sleeping_database_to_be_proven() {
     let mut rig = asleep(sleepy());
-    assert_eq!(rig.on(Event::SecretChanged), [Action::Knock { purpose: Purpose::Wake }]);
+    assert_eq!(rig.on(Event::SecretChanged), [Action::TcpConnect { purpose: Purpose::Wake }]);
     assert_eq!(rig.shows(), (State::Up, None));
 }
 
@@ -232,7 +232,7 @@ fn close_idle_after_closes_the_session_and_sleeps() {
     assert_eq!(rig.shows(), (State::Sleeping, None));
     assert_eq!(rig.status.counters.disconnects.total(), 0, "a planned close is no loss");
     rig.run(s(3_600));
-    assert_eq!(rig.knocks().len(), 1);
+    assert_eq!(rig.tcp_connects().len(), 1);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn what_is_closed_while_a_proof_is_under_way_is_no_sleep() {
     rig.on(Event::Prove);
     rig.lose(shut_down());
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Shutdown)));
-    rig.on(knocked());
+    rig.on(connected());
     rig.on(logged_in(Role::Primary));
     assert_eq!(rig.shows(), (State::Up, None));
     assert_eq!(rig.status.counters.reconnects, 1);

@@ -71,7 +71,7 @@ fn a_sleeping_database_that_is_to_be_kept_awake_is_woken() {
     let mut rig = Rig::new(Tuning { idle_policy: IdlePolicy::LetSleep, ..base() }, Server::Up);
     rig.run(s(300));
     rig.lose(server("57P05", "terminating connection due to idle-session timeout"));
-    assert_eq!(rig.on(tuned(base())), [Action::Knock { purpose: Purpose::Wake }]);
+    assert_eq!(rig.on(tuned(base())), [Action::TcpConnect { purpose: Purpose::Wake }]);
     rig.run(s(301));
     assert!(!rig.pings().is_empty());
 }

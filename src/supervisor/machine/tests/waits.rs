@@ -20,7 +20,7 @@ fn a_line_that_was_healthy_for_a_minute_is_reconnected_at_once() {
     let mut rig = Rig::up();
     rig.run(s(60));
     let actions = rig.lose(server("57P01", "terminating connection due to administrator command"));
-    assert_eq!(actions, [Action::Knock { purpose: Purpose::Reconnect }]);
+    assert_eq!(actions, [Action::TcpConnect { purpose: Purpose::Reconnect }]);
     assert_eq!(rig.shows(), (State::Up, None));
 }
 
@@ -43,7 +43,7 @@ fn refreshes_do_not_restart_the_minute_of_health() {
     let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, Server::Up);
     rig.run(s(61));
     assert_eq!(rig.status.counters.refreshes, 3);
-    assert_eq!(rig.lose(Cause::Closed), [Action::Knock { purpose: Purpose::Reconnect }]);
+    assert_eq!(rig.lose(Cause::Closed), [Action::TcpConnect { purpose: Purpose::Reconnect }]);
 }
 
 #[test]
@@ -104,17 +104,17 @@ fn the_breaker_opens_for_ten_seconds_doubling_to_thirty() {
 }
 
 #[test]
-fn where_nobody_answers_a_knock_comes_each_second_whatever_backoff_and_breaker_say() {
+fn where_nobody_answers_a_tcp_connect_is_tried_each_second_whatever_backoff_and_breaker_say() {
     for dice in [0.0, 0.5, 0.999] {
         let mut rig = Rig::new(Tuning::default(), Server::Refuses);
         rig.dice = dice;
         rig.run(s(600));
-        let gaps = gaps(&rig.knocks());
+        let gaps = gaps(&rig.tcp_connects());
         assert!(gaps.len() >= 598, "{}", gaps.len());
         let odd: Vec<_> = gaps.iter().filter(|gap| !(ms(800)..=ms(1000)).contains(*gap)).collect();
         assert!(odd.is_empty(), "{odd:?}");
         assert_eq!(rig.status.breaker.state(), BreakerState::Open);
-        assert!(rig.status.counters.attempts < 40, "knocks ahead of their time are no attempts");
+        assert!(rig.status.counters.attempts < 40, "TCP connects ahead of their time are no attempts");
         assert_eq!(rig.shows(), (State::Down, Some(Reason::Refused)));
     }
 }
@@ -129,36 +129,36 @@ fn names_and_routes_that_fail_are_asked_for_each_second_too() {
         for _ in 0..50 {
             let at = rig.now.mono;
             rig.on(Event::Failed { facts: facts.clone(), at, dial: Some(Dial::default()) });
-            let before = rig.knocks().len();
+            let before = rig.tcp_connects().len();
             rig.run(ms(900));
-            assert_eq!(rig.knocks().len(), before + 1, "{facts}");
+            assert_eq!(rig.tcp_connects().len(), before + 1, "{facts}");
         }
         assert_eq!(rig.status.breaker.state(), BreakerState::Open);
     }
 }
 
 #[test]
-fn a_shared_failure_is_followed_by_a_knock_counted_from_the_real_one() {
+fn a_shared_failure_is_followed_by_a_tcp_connect_counted_from_the_real_one() {
     let mut rig = Rig::new(Tuning::default(), Server::Silent);
     rig.run(ms(500));
     let real = rig.started;
     let dial = Dial { shared: true, ..Dial::default() };
-    rig.on(knock_failed(real, io(ErrorKind::ConnectionRefused), dial));
+    rig.on(connect_failed(real, io(ErrorKind::ConnectionRefused), dial));
     rig.run(ms(399));
-    assert_eq!(rig.knocks().len(), 1);
+    assert_eq!(rig.tcp_connects().len(), 1);
     rig.run(ms(1));
-    assert_eq!(rig.knocks(), [s(0), ms(900)]);
-    assert_eq!(rig.status.counters.knocks, 0, "another target knocked");
+    assert_eq!(rig.tcp_connects(), [s(0), ms(900)]);
+    assert_eq!(rig.status.counters.tcp_connects, 0, "another target connected");
 }
 
 #[test]
-fn what_people_are_told_of_the_next_attempt_never_lies_before_the_next_knock() {
+fn the_next_attempt_that_is_shown_never_lies_before_the_next_tcp_connect() {
     let rig = Rig::new(Tuning::default(), Server::Refuses);
     assert_eq!(rig.view().next_attempt(), Some(rig.now.after(ms(900))));
 }
 
 #[test]
-fn a_knock_let_in_ahead_of_its_time_is_the_attempt_and_the_half_open_probe() {
+fn a_tcp_connect_accepted_ahead_of_its_time_is_the_attempt_and_the_half_open_probe() {
     let mut rig = Rig::new(Tuning::default(), Server::Refuses);
     rig.run(s(20));
     assert_eq!(rig.status.breaker.state(), BreakerState::Open);
@@ -167,8 +167,8 @@ fn a_knock_let_in_ahead_of_its_time_is_the_attempt_and_the_half_open_probe() {
     let attempts = rig.status.counters.attempts;
     rig.server = Server::Silent;
     rig.run(ms(900));
-    assert_eq!(rig.status.counters.attempts, attempts, "a knock is no attempt yet");
-    assert_eq!(rig.on(knocked()), [Action::Login]);
+    assert_eq!(rig.status.counters.attempts, attempts, "a TCP connect is no attempt yet");
+    assert_eq!(rig.on(connected()), [Action::Login]);
     assert_eq!(rig.status.counters.attempts, attempts + 1);
     assert_eq!(rig.status.breaker.state(), BreakerState::HalfOpen);
     rig.on(logged_in(Role::Primary));
@@ -177,7 +177,7 @@ fn a_knock_let_in_ahead_of_its_time_is_the_attempt_and_the_half_open_probe() {
 }
 
 #[test]
-fn a_knock_let_in_whose_login_fails_opens_the_breaker_for_longer() {
+fn an_accepted_tcp_connect_whose_login_fails_opens_the_breaker_for_longer() {
     let mut rig = Rig::new(Tuning::default(), Server::Refuses);
     rig.run(s(10));
     assert_eq!(rig.status.breaker.state(), BreakerState::Open);
@@ -191,16 +191,16 @@ fn a_knock_let_in_whose_login_fails_opens_the_breaker_for_longer() {
 }
 
 #[test]
-fn trouble_of_our_own_does_not_stop_the_knocks_at_a_dark_address() {
+fn a_local_failure_does_not_stop_the_tcp_connects_to_an_unreachable_address() {
     let mut rig = Rig::new(Tuning::default(), Server::Refuses);
     rig.run(s(10));
     rig.server = Server::Silent;
     rig.run(ms(900));
-    let knocks = rig.knocks().len();
-    rig.on(knock_failed(rig.now, Cause::Local { message: "no descriptors".into() }, Dial::default()));
+    let tcp_connects = rig.tcp_connects().len();
+    rig.on(connect_failed(rig.now, Cause::Local { message: "no descriptors".into() }, Dial::default()));
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Local)));
     rig.run(s(1));
-    assert_eq!(rig.knocks().len(), knocks + 1);
+    assert_eq!(rig.tcp_connects().len(), tcp_connects + 1);
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_changed_secret_is_tried_at_once() {
     let mut rig = Rig::new(Tuning::default(), Server::Rejects(wrong_password()));
     rig.run(s(200));
     rig.server = Server::Up;
-    assert_eq!(rig.on(Event::SecretChanged), [Action::Knock { purpose: Purpose::First }]);
+    assert_eq!(rig.on(Event::SecretChanged), [Action::TcpConnect { purpose: Purpose::First }]);
     assert_eq!(rig.shows(), (State::Up, None));
 }
 
@@ -271,7 +271,7 @@ fn a_changed_secret_is_tried_at_once() {
 fn changed_settings_are_tried_at_once_in_the_slow_lane_and_change_no_other_wait() {
     let mut rig = Rig::new(Tuning::default(), Server::Rejects(wrong_password()));
     let tuned = || Event::Tuned(Arc::new(Tuning { required: false, ..Tuning::default() }));
-    assert_eq!(rig.on(tuned()), [Action::Knock { purpose: Purpose::First }]);
+    assert_eq!(rig.on(tuned()), [Action::TcpConnect { purpose: Purpose::First }]);
     let mut rig = Rig::new(Tuning::default(), Server::Rejects(full()));
     assert_eq!(rig.on(tuned()), []);
     assert_eq!(rig.waits(), (s(5), Because::Capacity));
@@ -312,14 +312,14 @@ fn a_secret_is_still_watched_for_when_the_other_side_asked_for_a_pause() {
 fn trouble_of_our_own_machine_is_waited_out_by_backoff_and_leaves_the_breaker_alone() {
     let mut rig = Rig::new(Tuning::default(), Server::Silent);
     for _ in 0..20 {
-        rig.on(knock_failed(rig.now, Cause::Local { message: "no descriptors".into() }, Dial::default()));
+        rig.on(connect_failed(rig.now, Cause::Local { message: "no descriptors".into() }, Dial::default()));
         assert_eq!(rig.waits().1, Because::Backoff);
         let wait = rig.waits().0;
         rig.run(wait);
     }
     assert_eq!(rig.status.breaker, Breaker::Closed { failures: 0 });
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Local)));
-    assert_eq!(rig.status.counters.knocks, 0, "nothing was sent");
+    assert_eq!(rig.status.counters.tcp_connects, 0, "nothing was sent");
 }
 
 #[test]

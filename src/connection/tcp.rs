@@ -1,6 +1,6 @@
 //! Finding a server that takes the socket: names, addresses, and the options of the socket.
 //!
-//! A [`Route`] is walked address by address, by the knock and, where a server does not fit, by the login. Knows
+//! The [`Candidates`] are tried one by one, by the TCP connect and, where a server does not fit, by the login. Knows
 //! nothing of TLS or PostgreSQL's protocol.
 
 use std::collections::VecDeque;
@@ -29,26 +29,26 @@ pub struct Resolver(Blocking);
 
 /// The addresses that are left to try.
 #[derive(Debug)]
-pub struct Route {
-    stops: VecDeque<Stop>,
+pub struct Candidates {
+    left: VecDeque<Candidate>,
     shuffle: bool,
     sockets: SocketTuning,
     resolver: Resolver,
 }
 
 /// Where a socket was accepted.
-pub struct Arrival {
+pub struct Connected {
     pub socket: Stream,
-    /// The host's place in the connection string.
+    /// The host's position in the connection string.
     pub host: usize,
     pub address: Address,
     pub resolve: Duration,
     pub connect: Duration,
 }
 
-impl fmt::Debug for Arrival {
+impl fmt::Debug for Connected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Arrival").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Connected").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -60,9 +60,9 @@ pub enum Address {
 }
 
 #[derive(Debug)]
-enum Stop {
+enum Candidate {
     Name { host: usize, name: String, port: u16 },
-    At { host: usize, address: Address, resolve: Duration },
+    Address { host: usize, address: Address, resolve: Duration },
 }
 
 impl Address {
@@ -96,47 +96,54 @@ impl Resolver {
     }
 }
 
-impl Route {
+impl Candidates {
     pub fn new(endpoint: &Endpoint, sockets: SocketTuning, resolver: Resolver) -> Self {
         let shuffle = endpoint.load_balance == LoadBalance::Random;
-        let mut stops: Vec<Stop> = endpoint.hosts.iter().enumerate().map(stop).collect();
+        let mut left: Vec<Candidate> = endpoint.hosts.iter().enumerate().map(candidate).collect();
         if shuffle {
-            fastrand::shuffle(&mut stops);
+            fastrand::shuffle(&mut left);
         }
-        Route { stops: stops.into(), shuffle, sockets, resolver }
+        Candidates { left: left.into(), shuffle, sockets, resolver }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.stops.is_empty()
+        self.left.is_empty()
     }
 
-    /// When the next stop's part of the time is over, if so many stops, itself included, share what is left.
+    /// When the next candidate's part of the time is over, if so many candidates, itself included, share what is left.
     pub fn share(&self, deadline: Instant, present: usize) -> Instant {
         let now = Instant::now();
-        let sharing = u32::try_from(self.stops.len() + present).unwrap_or(u32::MAX).max(1);
+        let sharing = u32::try_from(self.left.len() + present).unwrap_or(u32::MAX).max(1);
         now + deadline.saturating_duration_since(now) / sharing
     }
 
     /// Leaves out the other addresses of a host.
     pub fn skip(&mut self, host: usize) {
-        self.stops.retain(|stop| !matches!(stop, Stop::At { host: of, .. } if *of == host));
+        self.left
+            .retain(|candidate| !matches!(candidate, Candidate::Address { host: of, .. } if *of == host));
     }
 
-    /// The next address that takes a socket; else the failure that tells most, with no stop left.
-    pub async fn next(&mut self, deadline: Instant) -> Result<Arrival, Facts> {
+    /// The next address that takes a socket; else the failure that tells most, with none left.
+    pub async fn next(&mut self, deadline: Instant) -> Result<Connected, Facts> {
         let mut failed = None;
         loop {
             let until = self.share(deadline, 0);
-            let Some(stop) = self.stops.pop_front() else {
+            let Some(candidate) = self.left.pop_front() else {
                 break;
             };
-            let result = match stop {
-                Stop::Name { host, name, port } => self.resolve(host, name, port, until).await,
-                Stop::At { host, address, resolve } => {
+            let result = match candidate {
+                Candidate::Name { host, name, port } => self.resolve(host, name, port, until).await,
+                Candidate::Address { host, address, resolve } => {
                     let asked = Instant::now();
                     match connect(&address, &self.sockets, until).await {
                         Ok(socket) => {
-                            return Ok(Arrival { socket, host, address, resolve, connect: asked.elapsed() });
+                            return Ok(Connected {
+                                socket,
+                                host,
+                                address,
+                                resolve,
+                                connect: asked.elapsed(),
+                            });
                         }
                         Err(facts) => Err(facts),
                     }
@@ -159,7 +166,7 @@ impl Route {
         }
         let resolve = asked.elapsed();
         for address in found.into_iter().rev() {
-            self.stops.push_front(Stop::At { host, address: Address::Tcp(address), resolve });
+            self.left.push_front(Candidate::Address { host, address: Address::Tcp(address), resolve });
         }
         Ok(())
     }
@@ -205,19 +212,21 @@ fn tune(socket: &SockRef<'_>, tuning: &SocketTuning) -> io::Result<()> {
     Ok(())
 }
 
-fn stop((host, at): (usize, &Host)) -> Stop {
+fn candidate((host, at): (usize, &Host)) -> Candidate {
     let literal = |name: &str| name.parse::<IpAddr>().ok();
     match at {
-        Host::Unix { dir, port } => {
-            Stop::At { host, address: Address::Unix(socket_path(dir, *port)), resolve: Duration::ZERO }
-        }
+        Host::Unix { dir, port } => Candidate::Address {
+            host,
+            address: Address::Unix(socket_path(dir, *port)),
+            resolve: Duration::ZERO,
+        },
         Host::Tcp { name, hostaddr, port } => match hostaddr.or_else(|| literal(name)) {
-            Some(address) => Stop::At {
+            Some(address) => Candidate::Address {
                 host,
                 address: Address::Tcp(SocketAddr::new(address, *port)),
                 resolve: Duration::ZERO,
             },
-            None => Stop::Name { host, name: name.clone(), port: *port },
+            None => Candidate::Name { host, name: name.clone(), port: *port },
         },
     }
 }
@@ -248,8 +257,8 @@ mod tests {
     const PLAIN: SocketTuning =
         SocketTuning { connect_timeout: LIMIT, keepalives: None, tcp_user_timeout: None };
 
-    fn route(url: &str) -> Route {
-        Route::new(&conninfo::parse(url).unwrap().endpoint, PLAIN, Resolver::default())
+    fn candidates(url: &str) -> Candidates {
+        Candidates::new(&conninfo::parse(url).unwrap().endpoint, PLAIN, Resolver::default())
     }
 
     async fn dial(tuning: &SocketTuning) -> TcpStream {
@@ -305,16 +314,17 @@ mod tests {
         let name = format!("pgtether-test-{}", fastrand::u64(..));
         let address = UnixAddress::from_abstract_name(format!("{name}/.s.PGSQL.5432")).unwrap();
         let _listener = UnixListener::bind_addr(&address).unwrap();
-        let arrival = route(&format!("host=@{name} user=u")).next(Instant::now() + LIMIT).await.unwrap();
-        assert_eq!(arrival.address.peer(), None);
+        let connected =
+            candidates(&format!("host=@{name} user=u")).next(Instant::now() + LIMIT).await.unwrap();
+        assert_eq!(connected.address.peer(), None);
     }
 
     #[tokio::test]
     async fn hosts_that_are_left_share_the_time_that_is_left() {
-        let route = route("postgresql://u@10.0.0.1,10.0.0.2,10.0.0.3/d");
+        let candidates = candidates("postgresql://u@10.0.0.1,10.0.0.2,10.0.0.3/d");
         let deadline = Instant::now() + Duration::from_secs(8);
         for (present, seconds) in [(0, 8.0 / 3.0), (1, 2.0)] {
-            let share = route.share(deadline, present) - Instant::now();
+            let share = candidates.share(deadline, present) - Instant::now();
             assert!((share.as_secs_f64() - seconds).abs() < 0.2, "{share:?}");
         }
     }
@@ -322,8 +332,10 @@ mod tests {
     #[tokio::test]
     async fn of_a_deadline_that_has_passed_nothing_is_left_to_share() {
         let past = Instant::now() - Duration::from_secs(1);
-        for route in [route("postgresql://u@10.0.0.1/d"), route("postgresql://u@10.0.0.1,10.0.0.2/d")] {
-            assert!(route.share(past, 0) <= Instant::now());
+        for candidates in
+            [candidates("postgresql://u@10.0.0.1/d"), candidates("postgresql://u@10.0.0.1,10.0.0.2/d")]
+        {
+            assert!(candidates.share(past, 0) <= Instant::now());
         }
     }
 
@@ -331,16 +343,16 @@ mod tests {
     async fn a_skipped_host_takes_its_other_addresses_along() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mut route = route(&format!("postgresql://u@127.0.0.1:{port},127.0.0.1:{port}/d"));
-        let first = route.next(Instant::now() + LIMIT).await.unwrap();
-        route.stops.push_front(Stop::At {
+        let mut candidates = candidates(&format!("postgresql://u@127.0.0.1:{port},127.0.0.1:{port}/d"));
+        let first = candidates.next(Instant::now() + LIMIT).await.unwrap();
+        candidates.left.push_front(Candidate::Address {
             host: first.host,
             address: first.address.clone(),
             resolve: Duration::ZERO,
         });
-        route.skip(first.host);
-        let second = route.next(Instant::now() + LIMIT).await.unwrap();
+        candidates.skip(first.host);
+        let second = candidates.next(Instant::now() + LIMIT).await.unwrap();
         assert_eq!((first.host, second.host), (0, 1));
-        assert!(route.is_empty());
+        assert!(candidates.is_empty());
     }
 }
