@@ -80,6 +80,16 @@ mapping! {
         tls: Switch<ClientTlsKeys> = ClientTls::SelfSigned,
         /// A query is cut off when the target is down and its server has been silent for that long.
         query_stall: Span<SECOND, HOUR> = secs(30),
+        /// How long a query may run; then it is canceled. Off: as long as it takes.
+        query_timeout: Switch<Span<100, DAY>> = None,
+        /// How long a client may leave a transaction open without sending anything; then it is disconnected, and the transaction rolled back.
+        idle_transaction_timeout: Switch<Span<100, DAY>> = None,
+        /// How long a client may stay connected without sending anything outside of a transaction; then it is disconnected.
+        client_idle_timeout: Switch<Span<SECOND, {30 * DAY}>> = None,
+        /// How long a client may take to log in, as PgBouncer's client_login_timeout and PostgreSQL's authentication_timeout; then it is disconnected.
+        login_timeout: Span<SECOND, {10 * MINUTE}> = secs(60),
+        /// Keeps unnamed statements prepared on the sessions, so that the server parses them once. It may then choose a plan that suits all parameters (see plan_cache_mode).
+        prepare_unnamed: Flag = false,
     }
 }
 

@@ -22,6 +22,16 @@ pub struct Pool {
     pub tls: ClientTls,
     /// A query is cut off when the target is down and its server has been silent for that long.
     pub query_stall: Duration,
+    /// A query that runs longer is canceled.
+    pub query_timeout: Option<Duration>,
+    /// A client that leaves a transaction open for longer without sending anything is disconnected.
+    pub idle_transaction_timeout: Option<Duration>,
+    /// A client that sends nothing for longer outside of a transaction is disconnected.
+    pub client_idle_timeout: Option<Duration>,
+    /// A client that takes longer to log in is disconnected.
+    pub login_timeout: Duration,
+    /// Unnamed statements stay prepared on the sessions.
+    pub prepare_unnamed: bool,
 }
 
 /// Where clients connect.

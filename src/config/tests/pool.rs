@@ -27,6 +27,12 @@ fn defaults() -> Pool {
         auth: Auth::Scram,
         tls: ClientTls::SelfSigned,
         query_stall: Duration::from_secs(30),
+        query_timeout: None,
+        idle_transaction_timeout: None,
+        client_idle_timeout: None,
+        // PgBouncer's client_login_timeout, PostgreSQL's authentication_timeout.
+        login_timeout: Duration::from_secs(60),
+        prepare_unnamed: false,
     }
 }
 
@@ -50,6 +56,11 @@ fn every_key_counts() {
     auth: trust
     tls: {cert_file: tls.crt, key_file: /run/tls.key}
     query_stall: 1m
+    query_timeout: 2m
+    idle_transaction_timeout: 3m
+    client_idle_timeout: 4m
+    login_timeout: 5s
+    prepare_unnamed: true
 ",
     );
     let tls = ClientTls::Files { cert: "/etc/pgtether/tls.crt".into(), key: "/run/tls.key".into() };
@@ -63,6 +74,11 @@ fn every_key_counts() {
         auth: Auth::Trust,
         tls,
         query_stall: Duration::from_secs(60),
+        query_timeout: Some(Duration::from_secs(120)),
+        idle_transaction_timeout: Some(Duration::from_secs(180)),
+        client_idle_timeout: Some(Duration::from_secs(240)),
+        login_timeout: Duration::from_secs(5),
+        prepare_unnamed: true,
     };
     assert_eq!((all, warnings), (expected, Vec::new()));
     assert_eq!(pool("  pool: {listen: localhost:1, tls: off}\n").0.tls, ClientTls::Off);
