@@ -12,18 +12,19 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::apology::{Apology, Heard};
 use super::handshake::{self, AuthPolicy, Authenticated, CancelKey, Outcome};
 use super::keeper::Stage;
+use super::link::{Idle, Next};
 use super::message::{self, Severity, Words};
 use super::place::Seat;
 use super::refusal::Refusal;
 use super::registry::{Order, Registered};
+use super::reject::{Progress, Reject};
 use super::relay::{poll_first, poll_out};
 use super::settings::Settings;
 use super::shared::{Shared, Terms};
 use super::statements::ClientStatements;
-use super::wire::{Frame, Violation};
+use super::wire::Violation;
 use crate::connection::Stream;
 use crate::status::pool::ClientState;
 
@@ -31,9 +32,6 @@ use crate::status::pool::ClientState;
 const LOGIN: Duration = Duration::from_secs(15);
 /// What is left of it when the pool ends.
 const LAST_LOGIN: Duration = Duration::from_millis(500);
-
-/// So much of a first message is waited for before there is a session for it.
-const ENOUGH: usize = 1 << 14;
 
 /// A client that is let in.
 struct Client {
@@ -47,8 +45,8 @@ struct Client {
     settings: Settings,
     /// As it came with them.
     asked_for: Settings,
-    /// Of COPY data that nobody wants any more: so much is still to come.
-    skip: usize,
+    /// What it sends while it has no session.
+    idle: Idle,
 }
 
 /// Why a client is not served any more.
@@ -147,7 +145,7 @@ async fn admit(shared: Arc<Shared>, seat: Seat, client: Authenticated, peer: &st
         statements: ClientStatements::default(),
         settings: Settings::default(),
         asked_for: Settings::default(),
-        skip: 0,
+        idle: Idle::default(),
     };
     debug!(target = %client.shared.name, peer, user = startup.user, "a client is let in");
     let farewell = match client.introduce(&startup.parameters).await {
@@ -201,8 +199,8 @@ impl Client {
             let server = match self.obtain(&mut first).await {
                 Ok(server) => server,
                 Err(Farewell::Told(refusal)) => {
-                    first = match self.apologise(refusal, &first).await {
-                        Ok(()) => Vec::new(),
+                    first = match self.reject(refusal, first).await {
+                        Ok(rest) => rest,
                         Err(farewell) => return farewell,
                     };
                     continue;
@@ -219,26 +217,27 @@ impl Client {
     /// Waits for the first bytes of something that needs a session.
     async fn question(&mut self, mut have: Vec<u8>) -> Result<Vec<u8>, Farewell> {
         loop {
-            while !have.is_empty() {
-                let skipped = self.skip.min(have.len());
-                self.skip -= skipped;
-                have.drain(..skipped);
-                match Frame::read(&have).map_err(Farewell::Violation)? {
-                    None => break,
-                    Some(Frame { tag: b'X', .. }) => return Err(Farewell::Gone),
-                    // Data of a COPY that has failed was still on its way.
-                    Some(Frame { tag: b'd' | b'c' | b'f', len }) => self.skip = len,
-                    Some(frame) if !frame.is_clients() => {
-                        return Err(Farewell::Violation(Violation::unknown(frame)));
-                    }
-                    // One that stops in the middle of a message holds no session.
-                    Some(Frame { len, .. }) if have.len() < len.min(ENOUGH) => break,
-                    Some(_) => return Ok(have),
-                }
+            let mut rest = &have[..];
+            let next = self.idle.read(&mut rest, &mut self.statements, &mut self.to_client);
+            let next = next.map_err(Farewell::Violation)?;
+            let left = rest.len();
+            take_off(&mut have, left);
+            match next {
+                Next::Asks => return Ok(have),
+                Next::Terminate => return Err(Farewell::Gone),
+                Next::More => self.read_more(&mut have).await?,
             }
-            let more = poll_fn(|cx| self.poll_idle(cx)).await?;
-            if have.is_empty() { have = more } else { have.extend(more) }
         }
+    }
+
+    async fn read_more(&mut self, have: &mut Vec<u8>) -> Result<(), Farewell> {
+        let more = poll_fn(|cx| self.poll_idle(cx)).await?;
+        if have.is_empty() {
+            *have = more
+        } else {
+            have.extend(more)
+        }
+        Ok(())
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, Farewell>> {
@@ -255,19 +254,21 @@ impl Client {
         })
     }
 
-    /// Answers with the error what the client has asked, until it has nothing under way.
-    async fn apologise(&mut self, refusal: Refusal, first: &[u8]) -> Result<(), Farewell> {
-        let mut apology = Apology::new(refusal);
-        let mut heard = apology.hear(first, &mut self.to_client).map_err(Farewell::Violation)?;
+    /// Answers with the error what the client has asked, until it has nothing under way. Returns what it has begun since.
+    async fn reject(&mut self, refusal: Refusal, mut have: Vec<u8>) -> Result<Vec<u8>, Farewell> {
+        let mut reject = Reject::new(refusal);
         self.seat.is_now(ClientState::Idle);
         loop {
-            match heard {
-                Heard::Terminate => return Err(Farewell::Gone),
-                Heard::All => return Ok(()),
-                Heard::More => {}
+            let mut rest = &have[..];
+            let progress = reject.read(&mut rest, &mut self.statements, &mut self.to_client);
+            let progress = progress.map_err(Farewell::Violation)?;
+            let left = rest.len();
+            take_off(&mut have, left);
+            match progress {
+                Progress::Done => return Ok(have),
+                Progress::Terminate => return Err(Farewell::Gone),
+                Progress::InBatch => self.read_more(&mut have).await?,
             }
-            let bytes = poll_fn(|cx| self.poll_idle(cx)).await?;
-            heard = apology.hear(&bytes, &mut self.to_client).map_err(Farewell::Violation)?;
         }
     }
 
@@ -288,5 +289,14 @@ impl Client {
             }
         }
         handshake::close(self.stream, out).await;
+    }
+}
+
+/// Only the last `left` bytes are not read yet.
+fn take_off(have: &mut Vec<u8>, left: usize) {
+    match left {
+        // An idle client keeps no memory.
+        0 => *have = Vec::new(),
+        _ => drop(have.drain(..have.len() - left)),
     }
 }

@@ -12,6 +12,7 @@ mod answers;
 mod edit;
 mod expect;
 mod housekeeping;
+mod idle;
 mod rename;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 pub use self::edit::Edited;
 use self::edit::{Cut, Flow};
 use self::expect::{Expect, Expected};
+pub use self::idle::{Idle, Next};
 use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
 use super::wire::{Frame, Violation, put};
 
@@ -39,7 +41,7 @@ pub struct Link {
     bound: Vec<Arc<Statement>>,
     /// Of the last ReadyForQuery: idle, in a transaction, in a failed one.
     status: u8,
-    /// Messages of the extended protocol were sent, and no Sync after them.
+    /// Something was asked by the extended protocol, and no Sync sent after it.
     unsynced: bool,
     /// Since the last Sync the client has prepared a statement without a name, or was given its own again. After a Sync
     /// it may have another session, or an error may have come before.
@@ -135,7 +137,7 @@ impl Link {
 
     /// The server owes an answer, or the client a Sync.
     pub fn awaits_answer(&self) -> bool {
-        self.unsynced || self.expected.ready() > 0
+        self.unsynced || !self.expected.is_empty()
     }
 
     /// The session is to be closed: somebody would be told of a statement that is there, or is not.
@@ -165,7 +167,8 @@ impl Link {
         } else if !self.awaits_answer() {
             if self.status == b'I' { Left::Clean } else { Left::InTransaction }
         } else {
-            Left::Busy { ready: self.expected.ready() + usize::from(self.unsynced), synced: !self.unsynced }
+            let synced = !self.unsynced && !self.expected.ends_open();
+            Left::Busy { ready: self.expected.ready() + usize::from(!synced), synced }
         }
     }
 
@@ -194,6 +197,10 @@ impl Link {
                 break;
             }
             self.client_message(frame, rest, &mut cut, desk)?;
+        }
+        // Closes alone begin nothing: they are answered at once, and do not keep the session.
+        if self.renames && !self.unsynced && self.from_client.sent_whole() && self.expected.ends_open() {
+            cut.message(b'H', &[]);
         }
         Ok((cut.finish(), asked))
     }
@@ -224,16 +231,20 @@ impl Link {
                 self.batch_ends();
             }
             b'P' | b'B' | b'D' | b'C' => {
-                self.unsynced = true;
+                self.unsynced |= frame.tag != b'C' || !self.renames;
                 if self.renames {
                     return self.extended(frame, rest, cut, desk);
                 }
             }
-            b'E' | b'H' => self.unsynced = true,
-            b'd' => {}
+            b'E' => self.unsynced = true,
+            b'd' | b'H' => {}
             b'c' | b'f' => match self.copy {
                 Copy::In | Copy::Failed => self.copy = Copy::No,
-                Copy::No => self.expected.push(Expect::CopyEnd)?,
+                // Where nothing is under way that may be a COPY, servers read over it.
+                Copy::No if self.unsynced || self.expected.ready() > 0 => {
+                    self.expected.push(Expect::CopyEnd)?;
+                }
+                Copy::No => {}
             },
             _ => return Err(Violation::unknown(frame)),
         }

@@ -14,12 +14,11 @@
 //! relay      bytes both ways                    cancel      sends a cancel request on
 //! link/      what passes, what is changed       registry    who is connected, and their keys
 //! statements prepared ones, over sessions       refusal     why there is no session
-//! settings   what follows a client              apology     says so, message by message
+//! settings   what follows a client              reject      says so, message by message
 //! keeper     opens, pings, replaces, refuses    certificate reads what is shown under TLS
 //! wire, message                                 frames
 //! ```
 
-mod apology;
 mod cancel;
 mod certificate;
 mod client;
@@ -34,6 +33,7 @@ mod ramp;
 mod reception;
 mod refusal;
 mod registry;
+mod reject;
 mod relay;
 mod server;
 mod settings;

@@ -39,6 +39,11 @@ impl Flow {
         self.left == 0 && self.held.is_empty()
     }
 
+    /// Nothing of a message was sent whose rest is still to come.
+    pub fn sent_whole(&self) -> bool {
+        self.left == 0
+    }
+
     /// What is to be looked at: `Some(None)` for the chunk itself, the held bytes with the chunk behind them, or `None`
     /// while that is not enough.
     #[allow(clippy::option_option)]

@@ -85,6 +85,16 @@ impl Expected {
         Some(expect)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether an answer is to come after the last ReadyForQuery.
+    pub fn ends_open(&self) -> bool {
+        let last = self.queue.iter().rev().find(|expect| !matches!(expect, Expect::CopyEnd));
+        matches!(last, Some(Expect::Parse { .. } | Expect::Close { .. }))
+    }
+
     /// So many ReadyForQuery are to come.
     pub fn ready(&self) -> usize {
         self.ready
@@ -139,6 +149,10 @@ impl Expected {
                 Expect::CopyEnd => {}
                 Expect::Parse { undo, .. } | Expect::Close { undo, .. } => skipped.extend(undo),
             }
+        }
+        // The end of COPY data for what did not want any.
+        while matches!(self.queue.front(), Some(Expect::CopyEnd)) {
+            self.pop();
         }
         // The last first: what was noted twice becomes what it was at the beginning.
         for undo in skipped.into_iter().rev() {

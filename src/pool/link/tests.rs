@@ -83,6 +83,10 @@ fn execute() -> Vec<u8> {
     message(b'E', b"\0\0\0\0\0")
 }
 
+fn flush() -> Vec<u8> {
+    message(b'H', b"")
+}
+
 fn sync() -> Vec<u8> {
     message(b'S', b"")
 }
@@ -155,6 +159,55 @@ fn a_batch_without_its_sync_keeps_the_session() {
     pair.asks(&sync());
     pair.answers(&ready(b'I'));
     assert!(pair.link.is_free());
+}
+
+#[test]
+fn a_pipeline_that_ends_in_a_flush_frees_the_session_with_its_last_answer() {
+    let pipeline = [parse("", "select 1"), bind(""), execute(), sync()].concat();
+    let answers = [parsed(), message(b'2', b""), complete("SELECT 1"), ready(b'I')].concat();
+    for (end, behind) in [(flush(), true), (flush(), false), (flush().repeat(3), true)] {
+        let mut pair = Pair::new();
+        if behind {
+            pair.asks(&[pipeline.clone(), end].concat());
+        } else {
+            pair.asks(&pipeline);
+            pair.asks(&end);
+        }
+        pair.answers(&answers);
+        assert!(pair.link.is_free());
+        assert_eq!(pair.link.left(), Left::Clean);
+    }
+}
+
+#[test]
+fn what_is_closed_behind_a_sync_is_answered_at_once_and_frees_the_session() {
+    let mut pair = Pair::new();
+    let asked = [parse("a", "select 1"), sync(), close("a")].concat();
+    let sent = [parse("pgtether_1", "select 1"), sync(), close("pgtether_0"), flush()].concat();
+    assert_eq!(pair.asks(&asked), sent);
+    pair.answers(&[parsed(), ready(b'I')].concat());
+    assert!(!pair.link.is_free(), "its answer must not meet another client");
+    assert_eq!(pair.link.left(), Left::Busy { ready: 1, synced: false });
+    assert_eq!(pair.answers(&closed()), closed());
+    assert!(pair.link.is_free());
+    // With something behind it, it is a part of that.
+    let mut pair = Pair::new();
+    assert_eq!(pair.asks(&[close("b"), bind("")].concat()), [close("b"), bind("pgtether_0")].concat());
+    pair.answers(&[closed(), error("ERROR")].concat());
+    assert!(!pair.link.is_free());
+}
+
+#[test]
+fn the_end_of_copy_data_for_nothing_that_copies_is_forgotten() {
+    for asked in [query("begin"), [query("begin"), message(b'c', b"")].concat()] {
+        let mut pair = Pair::new();
+        pair.asks(&asked);
+        pair.answers(&ready(b'T'));
+        pair.asks(&message(b'f', b"late\0"));
+        pair.asks(&query("copy t from stdin"));
+        pair.answers(&message(b'G', b"\0\0\0"));
+        assert_eq!(pair.link.left(), Left::Broken, "data is waited for");
+    }
 }
 
 #[test]

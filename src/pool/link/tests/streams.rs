@@ -20,6 +20,17 @@ fn any_message() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// Where a chunk ends, a Flush of ours may stand.
+fn without_flushes(mut bytes: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::new();
+    while let Some(frame) = Frame::read(bytes).unwrap() {
+        let (message, rest) = bytes.split_at(frame.len.min(bytes.len()));
+        kept.extend_from_slice(if frame.tag == b'H' { b"" } else { message });
+        bytes = rest;
+    }
+    kept
+}
+
 proptest! {
     #[test]
     fn it_does_not_matter_where_the_stream_is_cut(
@@ -35,7 +46,7 @@ proptest! {
             parts.extend(pair.asks(part));
             rest = later;
         }
-        prop_assert_eq!(parts, whole);
+        prop_assert_eq!(without_flushes(&parts), without_flushes(&whole));
     }
 
     #[test]
