@@ -19,6 +19,7 @@
 //! | 2 | [`config`] | the file, strictly read, all mistakes at once; whether it has changed | the supervisor, sockets |
 //! | 1 | [`target`] | endpoints, tuning, secrets, connection strings | YAML, sockets |
 //! | 0 | [`policy`] | backoff, breaker, guard, idle limits; std only | clocks, dice: they are arguments |
+//! | 0 | [`protocol`] | PostgreSQL's messages as bytes: frames, error fields, builders | sockets; why something is sent |
 //! | 0 | [`mod@reason`] | facts and what they mean | everything else |
 
 pub mod check;
@@ -32,6 +33,7 @@ pub mod logging;
 pub mod metrics;
 pub mod policy;
 pub mod pool;
+pub mod protocol;
 pub mod reason;
 pub mod run;
 pub mod signals;

@@ -16,11 +16,9 @@ use super::session::{PgSession, PingOutcome, Route};
 use super::tap::{AlreadyNegotiated, Stream, Tap};
 use super::tcp::Address;
 use super::{Login, Session, SessionFacts, tls};
+use crate::protocol::frontend;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{ChannelBinding, Host, SessionAttrs, SslNegotiation};
-
-/// Stands in place of a protocol version.
-const CANCEL_REQUEST: i32 = 80_877_102;
 
 /// How TLS is asked for on one socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +84,7 @@ impl SocketLogin<'_> {
         let Some(mut stream) = secured.tap.take_stream() else {
             return Ok(());
         };
-        let request = [16, CANCEL_REQUEST, process_id, key].map(i32::to_be_bytes).concat();
+        let request = frontend::cancel_request(process_id, &key.to_be_bytes());
         let asked = async {
             stream.write_all(&request).await?;
             stream.flush().await?;

@@ -9,8 +9,8 @@ use nix::errno::Errno;
 use openssl::base64::encode_block;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use super::scanner::ErrorFields;
 use super::tap::Tap;
+use crate::protocol::ErrorFields;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{REDACTED, Secret};
 
@@ -23,8 +23,8 @@ const PASSWORD_REQUESTS: [u32; 3] = [3, 5, 10];
 /// Why the conversation on `tap` ended, or an answer on it was an error. What the server said counts most, then how
 /// the stream ended; `error` is tokio-postgres's view, which comes last because it hides both.
 pub fn cause(tap: &Tap, error: &tokio_postgres::Error, password: Option<&Secret>) -> Cause {
-    let fields = tap.observed(|observed| observed.error.clone().or_else(|| observed.farewell.clone()));
-    if let Some(fields) = fields {
+    let said = tap.observed(|observed| observed.error.clone().or_else(|| observed.farewell.clone()));
+    if let Some(fields) = said {
         return server(fields, password);
     }
     if let Some(ended) = tap.ended() {
@@ -58,15 +58,9 @@ pub fn cause(tap: &Tap, error: &tokio_postgres::Error, password: Option<&Secret>
     Cause::Protocol { message: scrub(&text, password) }
 }
 
-/// The server's words, fit to be shown.
-pub fn server(fields: ErrorFields, password: Option<&Secret>) -> Cause {
-    // Five characters by definition; anything else is no SQLSTATE and could hold anything.
-    let well_formed =
-        fields.sqlstate.len() == 5 && fields.sqlstate.bytes().all(|b| b.is_ascii_alphanumeric());
-    Cause::Server {
-        sqlstate: if well_formed { fields.sqlstate } else { "XX000".to_owned() },
-        message: scrub(&fields.message, password),
-    }
+/// What the server reports, fit to be shown.
+pub fn server(fields: ErrorFields<'_>, password: Option<&Secret>) -> Cause {
+    Cause::Server { sqlstate: fields.sqlstate.to_string(), message: scrub(&fields.message, password) }
 }
 
 /// What an error of a stream means: ours, the network's, TLS's, or simply the end.
@@ -236,8 +230,7 @@ mod tests {
 
     #[test]
     fn a_sqlstate_that_is_none_is_not_passed_on() {
-        let fields =
-            ErrorFields { sqlstate: "my password".into(), message: "so\r\nwhat\u{7}".into(), fatal: true };
+        let fields = ErrorFields::fatal("my password", "so\r\nwhat\u{7}");
         let expected = Cause::Server { sqlstate: "XX000".into(), message: "so  what".into() };
         assert_eq!(server(fields, None), expected);
     }

@@ -6,20 +6,13 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use crate::protocol::{ErrorFields, Frame, Violation, text};
+
 /// What a server may send in answer to one question (a login, a ping): real ones stay below a few kilobytes.
 /// tokio-postgres reads a message of any announced length into memory; nothing longer than this gets that far.
 pub const ALLOWANCE: usize = 1 << 20;
 /// PostgreSQL reports about fifteen parameters.
 const MAX_PARAMETERS: usize = 256;
-
-/// The server's own words: an ErrorResponse or a notice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ErrorFields {
-    pub sqlstate: String,
-    pub message: String,
-    /// FATAL or PANIC: the session ends with it.
-    pub fatal: bool,
-}
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -31,25 +24,21 @@ pub struct Observed {
     /// ParameterStatus, the last value of each.
     pub parameters: BTreeMap<String, String>,
     /// The last ErrorResponse since the last question.
-    pub error: Option<ErrorFields>,
+    pub error: Option<ErrorFields<'static>>,
     /// The last notice of class 57P: a server's last words when it goes down in a hurry.
-    pub farewell: Option<ErrorFields>,
+    pub farewell: Option<ErrorFields<'static>>,
     /// ReadyForQuery outside of a transaction has come since the last question.
     pub ready: bool,
 }
 
-/// Why a stream is given up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation(pub String);
-
 #[derive(Debug)]
 enum At {
-    Header { bytes: [u8; 5], have: usize },
+    Header { bytes: [u8; Frame::HEADER], have: usize },
     Body { tag: u8, left: usize, kept: Vec<u8> },
 }
 
 impl At {
-    const START: At = At::Header { bytes: [0; 5], have: 0 };
+    const START: At = At::Header { bytes: [0; Frame::HEADER], have: 0 };
 }
 
 /// Follows one connection's messages.
@@ -90,11 +79,11 @@ impl Scanner {
         while !input.is_empty() {
             match &mut self.at {
                 At::Header { bytes, have } => {
-                    let taken = input.len().min(5 - *have);
+                    let taken = input.len().min(Frame::HEADER - *have);
                     bytes[*have..*have + taken].copy_from_slice(&input[..taken]);
                     *have += taken;
                     input = &input[taken..];
-                    if *have == 5 {
+                    if *have == Frame::HEADER {
                         let header = *bytes;
                         self.open(header, input)?;
                     }
@@ -116,47 +105,44 @@ impl Scanner {
         Ok(())
     }
 
-    fn open(&mut self, header: [u8; 5], rest: &[u8]) -> Result<(), Violation> {
-        let [tag, length @ ..] = header;
-        let announced = u32::from_be_bytes(length) as usize;
+    fn open(&mut self, header: [u8; Frame::HEADER], rest: &[u8]) -> Result<(), Violation> {
         self.messages += 1;
-        if announced < 4 {
-            return Err(Violation(format!(
-                "a message of type {} announces a length of {announced}",
-                named(tag)
+        self.note_outdated_error(header, rest)?;
+        let Some(frame) = Frame::read(&header)? else {
+            return Ok(());
+        };
+        let left = ALLOWANCE - self.spent;
+        if frame.len > left {
+            return Err(Violation::new(format!(
+                "a message of type 0x{:02x} announces {} bytes, with {left} of {ALLOWANCE} left for this answer",
+                frame.tag,
+                frame.len - 1
             )));
         }
-        if self.spent + announced >= ALLOWANCE {
-            return Err(self.too_much(tag, length, announced, rest));
-        }
-        self.spent += announced + 1;
-        self.at = At::Body { tag, left: announced - 4, kept: Vec::new() };
-        if announced == 4 {
-            self.close(tag, &[])?;
+        self.spent += frame.len;
+        self.at = At::Body { tag: frame.tag, left: frame.len - Frame::HEADER, kept: Vec::new() };
+        if frame.len == Frame::HEADER {
+            self.close(frame.tag, &[])?;
         }
         Ok(())
     }
 
     /// A postmaster that cannot fork answers in the protocol of 1996, where an error is a bare text: its first
     /// letters stand where the length is expected.
-    fn too_much(&mut self, tag: u8, length: [u8; 4], announced: usize, rest: &[u8]) -> Violation {
+    fn note_outdated_error(&mut self, header: [u8; Frame::HEADER], rest: &[u8]) -> Result<(), Violation> {
         let printable = |b: &u8| b.is_ascii_graphic() || *b == b' ';
-        if tag == b'E' && self.messages == 1 && length.iter().all(printable) {
-            let text: Vec<u8> =
-                length.iter().chain(rest).copied().take(1000).take_while(|b| *b != 0).collect();
-            let message = String::from_utf8_lossy(&text).trim().to_owned();
-            if message.contains("fork") {
-                // What PostgreSQL means where it still can say it: insufficient resources.
-                self.observed.error =
-                    Some(ErrorFields { sqlstate: "53000".to_owned(), message: message.clone(), fatal: true });
-            }
-            return Violation(format!("an error in an outdated protocol: {message}"));
+        let [tag, letters @ ..] = header;
+        if tag != b'E' || self.messages != 1 || !letters.iter().all(printable) {
+            return Ok(());
         }
-        Violation(format!(
-            "a message of type {} announces {announced} bytes, with {} of {ALLOWANCE} left for this answer",
-            named(tag),
-            ALLOWANCE - self.spent
-        ))
+        let text: Vec<u8> = letters.iter().chain(rest).copied().take(1000).take_while(|b| *b != 0).collect();
+        let message = String::from_utf8_lossy(&text).trim().to_owned();
+        let violation = Violation::new(format!("an error in an outdated protocol: {message}"));
+        if message.contains("fork") {
+            // What PostgreSQL means where it still can say it: insufficient resources.
+            self.observed.error = Some(ErrorFields::fatal("53000", message));
+        }
+        Err(violation)
     }
 
     fn close(&mut self, tag: u8, body: &[u8]) -> Result<(), Violation> {
@@ -169,19 +155,21 @@ impl Scanner {
                 }
             }
             b'S' => {
-                let mut texts = body.split(|b| *b == 0).map(String::from_utf8_lossy);
-                if let (Some(name), Some(value)) = (texts.next(), texts.next()) {
-                    self.observed.parameters.insert(name.into_owned(), value.into_owned());
+                if let Some((name, (value, _))) =
+                    text(body).and_then(|(name, rest)| Some((name, text(rest)?)))
+                {
+                    let [name, value] = [name, value].map(|text| String::from_utf8_lossy(text).into_owned());
+                    self.observed.parameters.insert(name, value);
                 }
                 if self.observed.parameters.len() > MAX_PARAMETERS {
-                    return Err(Violation(format!("more than {MAX_PARAMETERS} parameters reported")));
+                    return Err(Violation::new(format!("more than {MAX_PARAMETERS} parameters reported")));
                 }
             }
-            b'E' => self.observed.error = Some(error_fields(body)),
+            b'E' => self.observed.error = Some(ErrorFields::read(body).into_owned()),
             b'N' => {
-                let fields = error_fields(body);
-                if fields.sqlstate.starts_with("57P") {
-                    self.observed.farewell = Some(fields);
+                let notice = ErrorFields::read(body);
+                if notice.sqlstate.starts_with("57P") {
+                    self.observed.farewell = Some(notice.into_owned());
                 }
             }
             b'Z' => self.observed.ready = body == b"I",
@@ -189,28 +177,6 @@ impl Scanner {
         }
         Ok(())
     }
-}
-
-/// The fields of an ErrorResponse or NoticeResponse. Before the login a server may speak its own encoding, which
-/// must cost the letters at most, never the SQLSTATE.
-pub fn error_fields(body: &[u8]) -> ErrorFields {
-    let mut severity = String::new();
-    let mut fields = ErrorFields { sqlstate: String::new(), message: String::new(), fatal: false };
-    for field in body.split(|b| *b == 0) {
-        let Some((code, text)) = field.split_first() else {
-            continue;
-        };
-        let text = String::from_utf8_lossy(text).into_owned();
-        match code {
-            b'C' => fields.sqlstate = text,
-            b'M' => fields.message = text,
-            // `V` is never translated and beats `S`, which it follows.
-            b'S' | b'V' => severity = text,
-            _ => {}
-        }
-    }
-    fields.fatal = matches!(severity.as_str(), "FATAL" | "PANIC");
-    fields
 }
 
 fn is_kept(tag: u8) -> bool {
@@ -222,19 +188,13 @@ fn word(body: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes))
 }
 
-fn named(tag: u8) -> String {
-    if tag.is_ascii_graphic() { format!("'{}'", char::from(tag)) } else { format!("0x{tag:02x}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{self, Severity};
 
     fn message(tag: u8, body: &[u8]) -> Vec<u8> {
-        let mut out = vec![tag];
-        out.extend(((body.len() + 4) as u32).to_be_bytes());
-        out.extend(body);
-        out
+        protocol::message(tag, &[body])
     }
 
     fn greeting() -> Vec<u8> {
@@ -270,7 +230,7 @@ mod tests {
         let mut scanner = Scanner::new();
         scanner.feed(&greeting()).unwrap();
         let error = scanner.observed().error.clone().unwrap();
-        assert_eq!((error.sqlstate.as_str(), error.fatal), ("28P01", true));
+        assert_eq!((&*error.sqlstate, error.severity), ("28P01", Severity::Fatal));
         assert_eq!(error.message, "n\u{fffd}o pode");
     }
 
@@ -283,8 +243,9 @@ mod tests {
 
     #[test]
     fn a_giant_length_is_refused_from_its_header_alone() {
-        let Violation(why) = Scanner::new().feed(b"D\x40\0\0\0").unwrap_err();
-        assert!(why.contains("announces 1073741824 bytes"), "{why}");
+        let Violation { message, .. } = Scanner::new().feed(b"D\x3f\0\0\0").unwrap_err();
+        assert!(message.contains("announces 1056964608 bytes"), "{message}");
+        assert!(Scanner::new().feed(b"D\x40\0\0\0").is_err());
     }
 
     #[test]

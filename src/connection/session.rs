@@ -18,6 +18,7 @@ use super::ping::{Answer, Question, fits, wanted};
 use super::tap::{Stream, Tap};
 use super::tcp::Address;
 use super::{Session, SessionEvent, facts};
+use crate::protocol::Severity;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{Role, Secret, SessionAttrs};
 
@@ -204,15 +205,18 @@ impl PgSession {
 
     /// A fatal error ends the session, and so does an end that needs no error; any other error is the ping's own.
     fn refused(&mut self, error: tokio_postgres::Error) -> PingOutcome {
-        let own = self.tap.observed(|observed| observed.error.clone()).filter(|fields| !fields.fatal);
-        let Some(fields) = own else {
+        let own = self
+            .tap
+            .observed(|observed| observed.error.clone())
+            .filter(|error| error.severity != Severity::Fatal);
+        let Some(error) = own else {
             let end = self.ended.take().unwrap_or(Err(error));
             return self.lost(end);
         };
         self.ping = None;
         // Told now: an end that follows has a reason of its own.
         self.tap.forget_error();
-        PingOutcome::Failed(Facts::new(Phase::Ping, facts::server(fields, self.password.as_ref())))
+        PingOutcome::Failed(Facts::new(Phase::Ping, facts::server(error, self.password.as_ref())))
     }
 
     fn lost(&mut self, end: Result<(), tokio_postgres::Error>) -> PingOutcome {

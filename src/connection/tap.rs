@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use super::facts;
-use super::scanner::{Observed, Scanner, Violation};
+use super::scanner::{Observed, Scanner};
+use crate::protocol::Violation;
 use crate::reason::Cause;
 
 /// What carries bytes both ways: a socket, or TLS on one.
@@ -110,7 +111,8 @@ impl Slot {
             self.end(Cause::Closed);
             return Ok(());
         }
-        self.scanner.feed(bytes).map_err(|Violation(message)| {
+        self.scanner.feed(bytes).map_err(|Violation { message, .. }| {
+            let message = message.into_owned();
             self.end(Cause::Protocol { message: message.clone() });
             io::Error::new(io::ErrorKind::InvalidData, message)
         })
@@ -225,8 +227,8 @@ mod tests {
 
         let mut tap = Tap::new(Box::new(ours), None);
         while tap.write_all(b"anything").await.is_ok() {}
-        let fields = tap.observed(|observed| observed.error.clone()).unwrap();
-        assert_eq!((fields.sqlstate.as_str(), fields.message.as_str()), ("53300", "full"));
+        let said = tap.observed(|observed| observed.error.clone()).unwrap();
+        assert_eq!((&*said.sqlstate, &*said.message), ("53300", "full"));
         assert!(matches!(tap.ended(), Some(Cause::Io { .. })), "{:?}", tap.ended());
     }
 }

@@ -19,8 +19,9 @@ use super::blocking::Blocking;
 use super::facts::{config, io_cause, server, tls_cause};
 use super::files::Certificates;
 use super::hello::Sniffer;
-use super::scanner::error_fields;
 use super::tap::Stream;
+use crate::protocol::ErrorFields;
+use crate::protocol::frontend::{SSL_REQUEST, packet};
 use crate::reason::Cause;
 use crate::target::{Secret, SslMode, SslNegotiation, Tls, TlsVersion};
 
@@ -28,8 +29,6 @@ use crate::target::{Secret, SslMode, SslNegotiation, Tls, TlsVersion};
 const MAX_AGE: Duration = Duration::from_secs(3600);
 /// An error in answer to the request for TLS is read up to here.
 const MAX_ERROR: u32 = 8192;
-/// `SSLRequest`: its length, and the code that stands in place of a protocol version.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// Connectors that are ready to use, each found by what went into it.
 #[derive(Default)]
@@ -72,7 +71,7 @@ impl Connectors {
 
 /// Whether the server has TLS. The one byte is read alone: whatever else came with it would be unprotected.
 pub async fn request(socket: &mut Stream, password: Option<&Secret>) -> Result<bool, Cause> {
-    socket.write_all(&SSL_REQUEST).await.map_err(|e| io_cause(&e))?;
+    socket.write_all(&packet(SSL_REQUEST, b"")).await.map_err(|e| io_cause(&e))?;
     match socket.read_u8().await.map_err(|e| io_cause(&e))? {
         b'S' => Ok(true),
         b'N' => Ok(false),
@@ -93,7 +92,7 @@ async fn error_instead(socket: &mut Stream, password: Option<&Secret>) -> Cause 
     };
     let mut body = vec![0; length as usize - 4];
     match socket.read_exact(&mut body).await {
-        Ok(_) => server(error_fields(&body), password),
+        Ok(_) => server(ErrorFields::read(&body), password),
         Err(_) => unreadable,
     }
 }

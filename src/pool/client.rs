@@ -15,7 +15,6 @@ use tracing::debug;
 use super::handshake::{self, AuthPolicy, Authenticated, CancelKey, Outcome};
 use super::keeper::Stage;
 use super::link::{Idle, Next};
-use super::message::{self, Severity, Words};
 use super::place::Seat;
 use super::refusal::Refusal;
 use super::registry::{Order, Registered};
@@ -24,8 +23,8 @@ use super::relay::{poll_first, poll_out};
 use super::settings::Settings;
 use super::shared::{Shared, Terms};
 use super::statements::ClientStatements;
-use super::wire::Violation;
 use crate::connection::Stream;
+use crate::protocol::{ErrorFields, Severity, Violation, backend};
 use crate::status::pool::ClientState;
 
 /// TLS, startup and password together. PostgreSQL's `authentication_timeout` is a minute; nobody types here.
@@ -95,9 +94,11 @@ async fn authenticate(shared: &Arc<Shared>, terms: &Arc<Terms>, stream: Stream) 
     let identity = match shared.auth_policy(terms).await {
         Ok(identity) => identity,
         Err(facts) => {
-            let words =
-                Words::fatal("57P03", format!("what \"{}\" needs cannot be read: {facts}", shared.name))
-                    .hint("pgtether's log and status page say more.");
+            let words = ErrorFields::fatal(
+                "57P03",
+                format!("what \"{}\" needs cannot be read: {facts}", shared.name),
+            )
+            .hint("pgtether's log and status page say more.");
             if let Ok((key, asked)) = handshake::reject(stream, terms.acceptor.as_deref(), &words).await {
                 cancel(shared, &key, asked).await;
             }
@@ -178,13 +179,13 @@ impl Client {
         self.settings = Settings::tracked(&parameters).with(asked);
         self.asked_for = self.settings.clone();
         let out = &mut self.to_client;
-        message::authentication_ok(out);
+        backend::authentication_ok(out);
         for (name, value) in parameters.iter() {
-            message::parameter_status(out, name, self.settings.get(name).unwrap_or(value));
+            backend::parameter_status(out, name, self.settings.get(name).unwrap_or(value));
         }
         let entry = &self.registered.entry;
-        message::backend_key_data(out, entry.process_id, entry.secret());
-        message::ready_for_query(out, b'I');
+        backend::backend_key_data(out, entry.process_id, entry.secret());
+        backend::ready_for_query(out, b'I');
         Ok(first)
     }
 
@@ -278,14 +279,14 @@ impl Client {
         match &farewell {
             Farewell::Gone => {}
             Farewell::Told(refusal) => refusal.write(out, Severity::Fatal),
-            Farewell::Refused(body) => message::error_again(out, body, Severity::Fatal),
+            Farewell::Refused(body) => backend::error_again(out, body, Severity::Fatal),
             Farewell::Violation(Violation { sqlstate, message }) => {
-                message::error(out, &Words::fatal(sqlstate, message.clone()));
+                backend::error(out, &ErrorFields::fatal(*sqlstate, &**message));
             }
             Farewell::Lost(how) => {
                 let message = format!("{how}; the session with \"{}\" is lost", self.shared.name);
                 let hint = "Whether the last statement took effect is not known; connect again.";
-                message::error(out, &Words::fatal("08006", message).hint(hint));
+                backend::error(out, &ErrorFields::fatal("08006", message).hint(hint));
             }
         }
         handshake::close(self.stream, out).await;

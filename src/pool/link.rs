@@ -24,7 +24,7 @@ use self::edit::{Cut, Flow};
 use self::expect::{Expect, Expected};
 pub use self::idle::{Idle, Next};
 use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
-use super::wire::{Frame, Violation, put};
+use crate::protocol::{Frame, Violation, put};
 
 /// Names of portals and statements, and what else is read of a message, are no longer.
 const LONGEST_READ: usize = 1 << 16;

@@ -27,7 +27,6 @@ pub mod handshake;
 mod keeper;
 mod link;
 mod manager;
-pub mod message;
 mod place;
 mod ramp;
 mod reception;
@@ -41,7 +40,6 @@ mod shared;
 mod statements;
 mod stock;
 mod wash;
-mod wire;
 
 use std::fmt;
 use std::io;

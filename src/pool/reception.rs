@@ -11,10 +11,10 @@ use tracing::{debug, error, warn};
 use super::client::{cancel, serve};
 use super::handshake::{self, Listener};
 use super::keeper::Stage;
-use super::message::Words;
 use super::place::Seat;
 use super::shared::Shared;
 use crate::connection::Stream;
+use crate::protocol::ErrorFields;
 
 /// After a failed accept: the process lacks descriptors, and must not spin.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -85,7 +85,7 @@ async fn refuse(shared: Arc<Shared>, stream: Stream) {
     let message =
         format!("the pool of \"{}\" has its {} clients already", shared.name, terms.pool.max_clients);
     let words =
-        Words::fatal("53300", message).hint("Close idle connections, or raise the pool's max_clients.");
+        ErrorFields::fatal("53300", message).hint("Close idle connections, or raise the pool's max_clients.");
     let rejected = handshake::reject(stream, terms.acceptor.as_deref(), &words);
     if let Ok(Ok((key, asked))) = timeout(REFUSING, rejected).await {
         cancel(&shared, &key, asked).await;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::message::{self, Severity, Words};
+use crate::protocol::{ErrorFields, Severity, backend};
 use crate::reason::Reason;
 use crate::status::pool::CheckoutFailure;
 
@@ -71,13 +71,7 @@ impl Refusal {
 
     /// As an ErrorResponse.
     pub fn write(&self, out: &mut Vec<u8>, severity: Severity) {
-        let words = Words {
-            severity,
-            sqlstate: self.sqlstate,
-            message: Cow::Borrowed(&self.message),
-            detail: None,
-            hint: Some(Cow::Borrowed(&self.hint)),
-        };
-        message::error(out, &words);
+        let fields = ErrorFields::fatal(self.sqlstate, self.message.as_str()).severity(severity);
+        backend::error(out, &fields.hint(&*self.hint));
     }
 }

@@ -2,10 +2,10 @@
 //! the error, and the connection stays good for the next.
 
 use super::link::{Idle, Next};
-use super::message::{self, Severity};
 use super::refusal::Refusal;
 use super::statements::ClientStatements;
-use super::wire::{Frame, Violation};
+use crate::protocol::{Frame, Violation};
+use crate::protocol::{Severity, backend};
 
 /// The answers to what a client has asked in vain.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Reject {
                 _ if !frame.is_clients() => return Err(Violation::unknown(frame)),
                 b'Q' | b'F' | b'S' => {
                     self.tell(out);
-                    message::ready_for_query(out, b'I');
+                    backend::ready_for_query(out, b'I');
                     self.told = false;
                 }
                 // COPY data that was on its way, and what asks nothing.
@@ -82,7 +82,7 @@ impl Reject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::wire::put;
+    use crate::protocol::put;
 
     fn messages(of: &[(u8, &[u8])]) -> Vec<u8> {
         let mut out = Vec::new();

@@ -17,8 +17,8 @@ use super::server::Server;
 use super::settings::Settings;
 use super::shared::Shared;
 use super::statements::ClientStatements;
-use super::wire::Violation;
 use crate::connection::Stream;
+use crate::protocol::Violation;
 
 /// Read at once.
 const CHUNK: usize = 1 << 16;

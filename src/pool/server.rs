@@ -16,8 +16,8 @@ use tokio::time::{Instant, timeout};
 use super::place::Place;
 use super::settings::Settings;
 use super::statements::ServerStatements;
-use super::wire::{Frame, field, put, text};
 use crate::connection::{Detached, Route, Stream};
+use crate::protocol::{Frame, error_field, frontend, text};
 use crate::target::{Endpoint, Target};
 
 /// A goodbye is a courtesy: no server may keep us longer with it.
@@ -109,9 +109,7 @@ impl Server {
 
     /// Runs statements and waits until the server is ready again.
     pub async fn run(&mut self, sql: &str) -> io::Result<Said> {
-        let mut question = Vec::with_capacity(sql.len() + 6);
-        put(&mut question, b'Q', &[sql.as_bytes(), b"\0"]);
-        self.stream.write_all(&question).await?;
+        self.stream.write_all(&frontend::query(sql)).await?;
         self.stream.flush().await?;
         self.until_ready(1).await
     }
@@ -235,7 +233,7 @@ impl Server {
     /// Says goodbye and waits, shortly, until the server has closed: only then is its place free there.
     pub async fn close(mut self) {
         let goodbye = async {
-            let _ = self.stream.write_all(b"X\0\0\0\x04").await;
+            let _ = self.stream.write_all(&frontend::terminate()).await;
             let _ = self.stream.shutdown().await;
             let mut rest = [0; 512];
             while let Ok(1..) = self.stream.read(&mut rest).await {}
@@ -254,7 +252,7 @@ fn matters(frame: Frame) -> bool {
 
 /// A notice of class 57P: the server is going down.
 fn is_last_word(body: &[u8]) -> bool {
-    field(body, b'C').is_some_and(|code| code.starts_with(b"57P"))
+    error_field(body, b'C').is_some_and(|code| code.starts_with(b"57P"))
 }
 
 impl Backend {

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::wire::Violation;
+use crate::protocol::Violation;
 
 /// So many statements one session keeps; the longest unused goes first. PgBouncer's default as well.
 pub const PER_SERVER: usize = 200;

@@ -30,3 +30,4 @@ mod supervise;
 mod watch;
 mod web;
 mod web_config;
+mod wire;

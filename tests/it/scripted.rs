@@ -137,10 +137,9 @@ fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
 
 /// The server's messages.
 pub mod say {
-    pub fn message(tag: u8, body: &[u8]) -> Vec<u8> {
-        let length = (body.len() + 4) as u32;
-        [&[tag][..], &length.to_be_bytes(), body].concat()
-    }
+    use pgtether::protocol::{ErrorFields, Severity, backend};
+
+    use crate::wire::message;
 
     /// AuthenticationOk, a version, a key, ReadyForQuery.
     pub fn welcome() -> Vec<u8> {
@@ -152,27 +151,30 @@ pub mod say {
     }
 
     pub fn parameter(name: &str, value: &str) -> Vec<u8> {
-        message(b'S', format!("{name}\0{value}\0").as_bytes())
+        written(|out| backend::parameter_status(out, name, value))
     }
 
     pub fn key(process: i32, secret: i32) -> Vec<u8> {
-        message(b'K', &[process.to_be_bytes(), secret.to_be_bytes()].concat())
+        written(|out| backend::backend_key_data(out, process, &secret.to_be_bytes()))
     }
 
     pub fn ready() -> Vec<u8> {
-        message(b'Z', b"I")
+        written(|out| backend::ready_for_query(out, b'I'))
     }
 
-    pub fn error(severity: &str, sqlstate: &str, text: &str) -> Vec<u8> {
-        message(b'E', format!("S{severity}\0V{severity}\0C{sqlstate}\0M{text}\0\0").as_bytes())
+    /// An error after which the session goes on.
+    pub fn error(sqlstate: &str, text: &str) -> Vec<u8> {
+        let fields = ErrorFields::fatal(sqlstate, text).severity(Severity::Error);
+        written(|out| backend::error(out, &fields))
     }
 
     pub fn fatal(sqlstate: &str, text: &str) -> Vec<u8> {
-        error("FATAL", sqlstate, text)
+        written(|out| backend::error(out, &ErrorFields::fatal(sqlstate, text)))
     }
 
-    pub fn notice(sqlstate: &str, text: &str) -> Vec<u8> {
-        message(b'N', format!("SWARNING\0VWARNING\0C{sqlstate}\0M{text}\0\0").as_bytes())
+    pub fn warning(sqlstate: &str, text: &str) -> Vec<u8> {
+        let fields = ErrorFields::fatal(sqlstate, text).severity(Severity::Warning);
+        written(|out| backend::notice(out, &fields))
     }
 
     /// A result of one row.
@@ -191,5 +193,11 @@ pub mod say {
     /// The answer to a ping.
     pub fn pong() -> Vec<u8> {
         [row(&["1"]), ready()].concat()
+    }
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&mut out);
+        out
     }
 }

@@ -11,13 +11,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Client, Farewell};
 use crate::pool::keeper::Chore;
-use crate::pool::message;
 use crate::pool::refusal::Refusal;
 use crate::pool::registry::Order;
 use crate::pool::relay::poll_first;
 use crate::pool::server::Server;
 use crate::pool::shared::Shared;
 use crate::pool::stock::Grant;
+use crate::protocol::backend;
 use crate::status::pool::{ClientState, ServerState};
 
 /// What a client sends while it waits is taken up to here.
@@ -180,7 +180,7 @@ impl Client {
         for (name, value) in
             server.settings.iter().filter(|(name, value)| self.settings.get(name) != Some(value))
         {
-            message::parameter_status(&mut self.to_client, name, value);
+            backend::parameter_status(&mut self.to_client, name, value);
         }
         self.settings = server.settings.clone();
         Ok(Some(server))

@@ -36,7 +36,7 @@ use self::scram::Proof;
 use self::startup::StartupMessage;
 use self::wire::{Stop, answer, send};
 use crate::connection::Stream;
-use crate::pool::message::{self, Words};
+use crate::protocol::{ErrorFields, backend};
 use crate::target::pool::Auth;
 
 /// The longest name that PostgreSQL knows; longer ones are cut where they are shown.
@@ -112,7 +112,7 @@ pub async fn authenticate(stream: Stream, policy: AuthPolicy<'_>) -> Result<Outc
 pub async fn reject(
     stream: Stream,
     acceptor: Option<&Acceptor>,
-    words: &Words<'_>,
+    words: &ErrorFields<'_>,
 ) -> Result<(CancelKey, Stream), Rejected> {
     match negotiate(stream, acceptor).await? {
         (connection, Request::Cancel(key)) => Ok((key, connection.stream)),
@@ -130,12 +130,12 @@ async fn admit(
     pending: &mut Vec<u8>,
 ) -> Result<(), Stop> {
     if policy.demand_tls && connection.secured_by.is_none() {
-        return Err(Words::fatal("28000", "connections from other machines need TLS")
+        return Err(ErrorFields::fatal("28000", "connections from other machines need TLS")
             .hint("Connect with sslmode=require.")
             .into());
     }
     if packet.is_negotiated() {
-        message::negotiate_protocol_version(pending, packet.startup.minor.into(), &packet.unknown);
+        backend::negotiate_protocol_version(pending, packet.startup.minor.into(), &packet.unknown);
     }
     let Startup { user, database, .. } = &packet.startup;
     match policy.auth {
@@ -147,7 +147,7 @@ async fn admit(
         return Ok(());
     }
     // Only to those who have proven who they are.
-    message::authentication_ok(pending);
+    backend::authentication_ok(pending);
     send(&mut connection.stream, pending).await?;
     Err(wrong_database(database, policy.database).into())
 }
@@ -161,27 +161,27 @@ async fn prove(
     pending: &mut Vec<u8>,
 ) -> Result<(), Stop> {
     let Some(verifier) = policy.verifier else {
-        return Err(Words::fatal("28000", "no password is known here to check clients by")
+        return Err(ErrorFields::fatal("28000", "no password is known here to check clients by")
             .detail("The database is connected to without one, so that there is none to ask for.")
             .hint("Give the target a password, or let its pool trust those who reach it.")
             .into());
     };
-    let nonce =
-        scram::nonce().map_err(|_| Words::fatal("XX000", "no random number can be had: OpenSSL fails"))?;
+    let nonce = scram::nonce()
+        .map_err(|_| ErrorFields::fatal("XX000", "no random number can be had: OpenSSL fails"))?;
     let end_point = connection.secured_by.and_then(Acceptor::end_point);
-    message::authentication_sasl(pending, scram::mechanisms(end_point));
+    backend::authentication_sasl(pending, scram::mechanisms(end_point));
     say(connection, pending).await?;
     let challenge = verifier.challenge(&answer(&mut connection.stream).await?, end_point, &nonce)?;
-    message::authentication_sasl_continue(pending, challenge.message());
+    backend::authentication_sasl_continue(pending, challenge.message());
     say(connection, pending).await?;
     match challenge.judge(&answer(&mut connection.stream).await?)? {
         Proof::Right { outcome } if user == policy.user => {
-            message::authentication_sasl_final(pending, &outcome);
+            backend::authentication_sasl_final(pending, &outcome);
             Ok(())
         }
         Proof::Right { .. } | Proof::Wrong => {
             let message = format!("password authentication failed for user \"{}\"", shown(user));
-            Err(Words::fatal("28P01", message).into())
+            Err(ErrorFields::fatal("28P01", message).into())
         }
     }
 }
@@ -193,13 +193,13 @@ async fn say(connection: &mut Connection<'_>, pending: &mut Vec<u8>) -> Result<(
     Ok(())
 }
 
-fn wrong_user(user: &str, ours: &str) -> Words<'static> {
-    Words::fatal("28000", format!("user \"{}\" cannot log in here", shown(user)))
+fn wrong_user(user: &str, ours: &str) -> ErrorFields<'static> {
+    ErrorFields::fatal("28000", format!("user \"{}\" cannot log in here", shown(user)))
         .hint(format!("This port is a pool of sessions of user \"{ours}\"."))
 }
 
-fn wrong_database(database: &str, ours: &str) -> Words<'static> {
-    Words::fatal("3D000", format!("database \"{}\" cannot be reached here", shown(database)))
+fn wrong_database(database: &str, ours: &str) -> ErrorFields<'static> {
+    ErrorFields::fatal("3D000", format!("database \"{}\" cannot be reached here", shown(database)))
         .hint(format!("This port leads to database \"{ours}\"."))
 }
 

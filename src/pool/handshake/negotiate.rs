@@ -9,7 +9,7 @@ use super::tls::{Acceptor, HANDSHAKE, Secured};
 use super::wire::{Stop, body, close, exactly, send};
 use super::{CancelKey, Rejected};
 use crate::connection::Stream;
-use crate::pool::message::{self, Words};
+use crate::protocol::{ErrorFields, backend};
 
 /// A client's stream, and what protects it.
 pub struct Connection<'a> {
@@ -70,15 +70,15 @@ impl<'a> Connection<'a> {
             }
             Stop::Rejected(words) => {
                 self.reject(&words).await;
-                let Words { message, detail, .. } = *words;
+                let ErrorFields { message, detail, .. } = *words;
                 Rejected::Told(detail.map_or(message.to_string(), |detail| format!("{message}: {detail}")))
             }
         }
     }
 
-    pub async fn reject(self, words: &Words<'_>) {
+    pub async fn reject(self, words: &ErrorFields<'_>) {
         let mut out = Vec::new();
-        message::error(&mut out, words);
+        backend::error(&mut out, words);
         close(self.stream, &out).await;
     }
 
@@ -112,7 +112,7 @@ impl<'a> Connection<'a> {
                     send(&mut self.stream, b"N").await?;
                 }
                 Packet::SslRequest | Packet::GssEncRequest => {
-                    return Err(Words::fatal("08P01", "encryption was asked for once too often").into());
+                    return Err(ErrorFields::fatal("08P01", "encryption was asked for once too often").into());
                 }
             }
         }
@@ -124,8 +124,10 @@ impl<'a> Connection<'a> {
             Ok(Secured { stream, is_named }) => {
                 let connection = Connection { stream, secured_by: Some(acceptor) };
                 if is_direct && !is_named {
-                    let words =
-                        Words::fatal("08P01", "TLS without a request for it needs \"postgresql\" in ALPN");
+                    let words = ErrorFields::fatal(
+                        "08P01",
+                        "TLS without a request for it needs \"postgresql\" in ALPN",
+                    );
                     return Err(connection.end(words.into()).await);
                 }
                 Ok(connection)

@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::pool::message::Words;
+use crate::protocol::ErrorFields;
 
 /// Words with which providers route a client that sends no SNI: Neon's, and Supabase's. They say where to connect, and
 /// that is settled when the client is here.
 const ROUTING: [&str; 3] = ["endpoint=", "project=", "reference="];
 
 /// The settings in it: `-c name=value` and `--name=value`. The last one of a name counts.
-pub fn parse(options: &str) -> Result<BTreeMap<String, String>, Words<'static>> {
+pub fn parse(options: &str) -> Result<BTreeMap<String, String>, ErrorFields<'static>> {
     let mut settings = BTreeMap::new();
     let mut words = split(options).into_iter();
     while let Some(word) = words.next() {
@@ -58,8 +58,8 @@ fn split(options: &str) -> Vec<String> {
     words
 }
 
-fn refused(word: &str) -> Words<'static> {
-    Words::fatal("0A000", format!("cannot pass on \"{word}\" of the startup parameter \"options\""))
+fn refused(word: &str) -> ErrorFields<'static> {
+    ErrorFields::fatal("0A000", format!("cannot pass on \"{word}\" of the startup parameter \"options\""))
         .hint("Settings are passed on: -c name=value or --name=value.")
 }
 

@@ -16,7 +16,7 @@ use openssl::sha::sha256;
 use openssl::sign::Signer;
 use zeroize::Zeroizing;
 
-use crate::pool::message::Words;
+use crate::protocol::ErrorFields;
 use crate::target::Secret;
 
 /// PostgreSQL's own number.
@@ -99,7 +99,7 @@ impl Verifier {
         initial: &[u8],
         end_point: Option<&[u8]>,
         nonce: &str,
-    ) -> Result<Challenge<'_>, Words<'static>> {
+    ) -> Result<Challenge<'_>, ErrorFields<'static>> {
         let (mechanism, first) = split_initial(initial)?;
         let (header, bare) = split_header(first)?;
         let bound: &[u8] = match (mechanism, header.flag, end_point) {
@@ -137,12 +137,12 @@ impl Challenge<'_> {
     }
 
     /// Judges the SASLResponse.
-    pub fn judge(&self, response: &[u8]) -> Result<Proof, Words<'static>> {
+    pub fn judge(&self, response: &[u8]) -> Result<Proof, ErrorFields<'static>> {
         let text = str::from_utf8(response).map_err(|_| malformed("it is no UTF-8"))?;
         let (unproven, proof) = text.rsplit_once(",p=").ok_or_else(|| malformed("it proves nothing"))?;
         let mut attributes = unproven.split(',');
         if attributes.next().and_then(|first| first.strip_prefix("c=")) != Some(&self.binding) {
-            return Err(Words::fatal("28000", "SCRAM channel binding check failed"));
+            return Err(ErrorFields::fatal("28000", "SCRAM channel binding check failed"));
         }
         if attributes.next().and_then(|second| second.strip_prefix("r=")) != Some(&self.nonce) {
             return Err(malformed("its nonce is another one"));
@@ -151,7 +151,7 @@ impl Challenge<'_> {
         let proof = proof.ok_or_else(|| malformed("its proof is none"))?;
         let exchange = format!("{},{},{unproven}", self.bare, self.message);
         self.compare(&proof, exchange.as_bytes())
-            .map_err(|_| Words::fatal("XX000", "the password cannot be checked: OpenSSL fails"))
+            .map_err(|_| ErrorFields::fatal("XX000", "the password cannot be checked: OpenSSL fails"))
     }
 
     fn compare(&self, proof: &Key, exchange: &[u8]) -> Result<Proof, ErrorStack> {
@@ -172,7 +172,7 @@ struct Header<'a> {
 }
 
 /// The mechanism's name, the length of the message, and the message.
-fn split_initial(initial: &[u8]) -> Result<(&str, &str), Words<'static>> {
+fn split_initial(initial: &[u8]) -> Result<(&str, &str), ErrorFields<'static>> {
     let split = || {
         let end = initial.iter().position(|&byte| byte == 0)?;
         let (length, message) = initial[end + 1..].split_first_chunk()?;
@@ -184,23 +184,23 @@ fn split_initial(initial: &[u8]) -> Result<(&str, &str), Words<'static>> {
     Ok((str::from_utf8(mechanism).map_err(no_utf8)?, str::from_utf8(message).map_err(no_utf8)?))
 }
 
-fn split_header(message: &str) -> Result<(Header<'_>, &str), Words<'static>> {
+fn split_header(message: &str) -> Result<(Header<'_>, &str), ErrorFields<'static>> {
     let mut parts = message.splitn(3, ',');
     let (Some(flag), Some(identity), Some(bare)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(malformed("it breaks off"));
     };
     if !identity.is_empty() {
-        return Err(Words::fatal("0A000", "SCRAM's authorization identity is not supported"));
+        return Err(ErrorFields::fatal("0A000", "SCRAM's authorization identity is not supported"));
     }
     Ok((Header { text: &message[..message.len() - bare.len()], flag }, bare))
 }
 
 /// The user's name in it is ignored, as in PostgreSQL: the startup packet has said it.
-fn client_nonce(bare: &str) -> Result<&str, Words<'static>> {
+fn client_nonce(bare: &str) -> Result<&str, ErrorFields<'static>> {
     let mut attributes = bare.split(',');
     let user = attributes.next().unwrap_or_default();
     if user.starts_with("m=") {
-        return Err(Words::fatal("0A000", "SCRAM extensions are not supported"));
+        return Err(ErrorFields::fatal("0A000", "SCRAM extensions are not supported"));
     }
     let nonce = attributes.next().and_then(|second| second.strip_prefix("r="));
     match nonce {
@@ -229,14 +229,14 @@ fn hmac(key: &[u8], message: &[u8]) -> Result<Key, ErrorStack> {
     Ok(out)
 }
 
-fn malformed(detail: &'static str) -> Words<'static> {
-    Words::fatal("08P01", "malformed SCRAM message")
+fn malformed(detail: &'static str) -> ErrorFields<'static> {
+    ErrorFields::fatal("08P01", "malformed SCRAM message")
         .detail(format!("The client's message cannot be used: {detail}."))
 }
 
 /// Somebody between client and server may have taken the better mechanism from the list.
-fn downgraded() -> Words<'static> {
-    Words::fatal("28000", "SCRAM channel binding negotiation error").detail(
+fn downgraded() -> ErrorFields<'static> {
+    ErrorFields::fatal("28000", "SCRAM channel binding negotiation error").detail(
         "The client supports channel binding and was told that the server does not, but it does: \
          somebody may stand between them.",
     )

@@ -6,19 +6,14 @@ use std::collections::BTreeMap;
 
 use super::CancelKey;
 use super::options;
-use crate::pool::message::Words;
+use crate::protocol::ErrorFields;
+use crate::protocol::frontend::{CANCEL_REQUEST, GSS_ENC_REQUEST, SSL_REQUEST};
 
 /// The longest packet without its length word: PostgreSQL's own limit.
 const MAX_PACKET: usize = 10_000;
 /// The newest minor version that is spoken here. 3.1 never existed.
 const NEWEST_MINOR: u16 = 2;
 const MAJOR: u16 = 3;
-
-/// Codes in the place of a version: 1234 as the major one, which no protocol will have.
-const SPECIAL: u16 = 1234;
-const CANCEL_REQUEST: u16 = 5678;
-const SSL_REQUEST: u16 = 5679;
-const GSS_ENC_REQUEST: u16 = 5680;
 
 /// Options of the protocol itself; none is known so far.
 const PROTOCOL_OPTION: &str = "_pq_.";
@@ -62,40 +57,41 @@ impl StartupMessage {
 }
 
 /// How many bytes follow this length word.
-pub fn length(word: [u8; 4]) -> Result<usize, Words<'static>> {
+pub fn length(word: [u8; 4]) -> Result<usize, ErrorFields<'static>> {
     match usize::try_from(u32::from_be_bytes(word)).unwrap_or(usize::MAX).checked_sub(4) {
         Some(length @ 4..=MAX_PACKET) => Ok(length),
-        _ => Err(Words::fatal("08P01", "invalid length of startup packet")
+        _ => Err(ErrorFields::fatal("08P01", "invalid length of startup packet")
             .hint("This port speaks PostgreSQL's protocol and no other.")),
     }
 }
 
 /// Reads a packet, without its length word.
-pub fn decode(packet: &[u8]) -> Result<Packet, Words<'static>> {
-    let Some(([a, b, c, d], rest)) = packet.split_first_chunk() else {
+pub fn decode(packet: &[u8]) -> Result<Packet, ErrorFields<'static>> {
+    let Some((code, rest)) = packet.split_first_chunk() else {
         return Err(malformed("the packet ends before its version"));
     };
-    let (major, minor) = (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
-    match (major, minor) {
-        (SPECIAL, SSL_REQUEST) if rest.is_empty() => Ok(Packet::SslRequest),
-        (SPECIAL, GSS_ENC_REQUEST) if rest.is_empty() => Ok(Packet::GssEncRequest),
-        (SPECIAL, CANCEL_REQUEST) => cancel(rest).map(Packet::Cancel),
-        (MAJOR, minor) => startup_message(minor, rest).map(Packet::Startup),
-        _ => Err(Words::fatal("0A000", format!("unsupported frontend protocol {major}.{minor}"))
+    let code = u32::from_be_bytes(*code);
+    let (major, minor) = ((code >> 16) as u16, code as u16);
+    match code {
+        SSL_REQUEST if rest.is_empty() => Ok(Packet::SslRequest),
+        GSS_ENC_REQUEST if rest.is_empty() => Ok(Packet::GssEncRequest),
+        CANCEL_REQUEST => cancel(rest).map(Packet::Cancel),
+        _ if major == MAJOR => startup_message(minor, rest).map(Packet::Startup),
+        _ => Err(ErrorFields::fatal("0A000", format!("unsupported frontend protocol {major}.{minor}"))
             .detail(format!("Spoken here are {MAJOR}.0 and {MAJOR}.{NEWEST_MINOR}."))),
     }
 }
 
-fn cancel(rest: &[u8]) -> Result<CancelKey, Words<'static>> {
+fn cancel(rest: &[u8]) -> Result<CancelKey, ErrorFields<'static>> {
     match rest.split_first_chunk() {
         Some((process_id, secret)) if (4..=256).contains(&secret.len()) => {
             Ok(CancelKey { process_id: i32::from_be_bytes(*process_id), secret: secret.to_vec() })
         }
-        _ => Err(Words::fatal("08P01", "invalid length of cancel request")),
+        _ => Err(ErrorFields::fatal("08P01", "invalid length of cancel request")),
     }
 }
 
-fn startup_message(asked: u16, rest: &[u8]) -> Result<StartupMessage, Words<'static>> {
+fn startup_message(asked: u16, rest: &[u8]) -> Result<StartupMessage, ErrorFields<'static>> {
     let (mut user, mut database, mut switches) = (String::new(), String::new(), String::new());
     let (mut named, mut unknown) = (BTreeMap::new(), Vec::new());
     for (name, value) in pairs(rest)? {
@@ -110,7 +106,7 @@ fn startup_message(asked: u16, rest: &[u8]) -> Result<StartupMessage, Words<'sta
         }
     }
     if user.is_empty() {
-        return Err(Words::fatal("28000", "no PostgreSQL user name specified in startup packet"));
+        return Err(ErrorFields::fatal("28000", "no PostgreSQL user name specified in startup packet"));
     }
     if database.is_empty() {
         database.clone_from(&user);
@@ -124,7 +120,7 @@ fn startup_message(asked: u16, rest: &[u8]) -> Result<StartupMessage, Words<'sta
 
 /// Names and values up to the empty name, which must be the end. What is no UTF-8 is read as well as it can be: it
 /// is compared with names that are, or shown.
-fn pairs(mut rest: &[u8]) -> Result<Vec<(String, String)>, Words<'static>> {
+fn pairs(mut rest: &[u8]) -> Result<Vec<(String, String)>, ErrorFields<'static>> {
     let mut pairs = Vec::new();
     loop {
         match text(&mut rest)? {
@@ -135,7 +131,7 @@ fn pairs(mut rest: &[u8]) -> Result<Vec<(String, String)>, Words<'static>> {
     }
 }
 
-fn text(rest: &mut &[u8]) -> Result<String, Words<'static>> {
+fn text(rest: &mut &[u8]) -> Result<String, ErrorFields<'static>> {
     let Some(end) = rest.iter().position(|&byte| byte == 0) else {
         return Err(malformed("a text has no end"));
     };
@@ -151,13 +147,13 @@ fn is_off(value: &str) -> bool {
     begins("false", 1) || begins("no", 1) || begins("off", 2) || value == "0"
 }
 
-fn replication() -> Words<'static> {
-    Words::fatal("0A000", "replication connections are not pooled")
+fn replication() -> ErrorFields<'static> {
+    ErrorFields::fatal("0A000", "replication connections are not pooled")
         .hint("Connect to the database directly for replication.")
 }
 
-fn malformed(detail: &'static str) -> Words<'static> {
-    Words::fatal("08P01", format!("invalid startup packet layout: {detail}"))
+fn malformed(detail: &'static str) -> ErrorFields<'static> {
+    ErrorFields::fatal("08P01", format!("invalid startup packet layout: {detail}"))
 }
 
 #[cfg(test)]
@@ -165,36 +161,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::frontend::{VERSION_3, startup};
 
-    const V3_0: u32 = 0x0003_0000;
-
+    /// Without its length word.
     fn packet(version: u32, pairs: &[(&str, &str)]) -> Vec<u8> {
-        let mut out = version.to_be_bytes().to_vec();
-        for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
-            out.extend(text.as_bytes());
-            out.push(0);
-        }
-        out.push(0);
-        out
+        startup(version, pairs).split_off(4)
     }
 
-    fn read(version: u32, pairs: &[(&str, &str)]) -> Result<StartupMessage, Words<'static>> {
+    fn read(version: u32, pairs: &[(&str, &str)]) -> Result<StartupMessage, ErrorFields<'static>> {
         match decode(&packet(version, pairs))? {
             Packet::Startup(packet) => Ok(packet),
             other => panic!("no startup: {other:?}"),
         }
     }
 
-    fn refused(version: u32, pairs: &[(&str, &str)]) -> (&'static str, String) {
-        let words = read(version, pairs).unwrap_err();
-        (words.sqlstate, words.message.into_owned())
+    fn refused(version: u32, pairs: &[(&str, &str)]) -> (String, String) {
+        let error = read(version, pairs).unwrap_err();
+        (error.sqlstate.to_string(), error.message.into_owned())
     }
 
     #[test]
     fn a_client_is_who_it_says_and_its_settings_are_kept() {
         let pairs =
             [("user", "app"), ("database", "orders"), ("application_name", "Kö"), ("TimeZone", "UTC")];
-        let packet = read(V3_0, &pairs).unwrap();
+        let packet = read(VERSION_3, &pairs).unwrap();
         let startup = &packet.startup;
         assert_eq!((startup.user.as_str(), startup.database.as_str(), startup.minor), ("app", "orders", 0));
         let kept: Vec<_> = startup.parameters.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
@@ -205,14 +195,14 @@ mod tests {
     #[test]
     fn a_database_that_is_not_named_is_called_like_the_user() {
         for pairs in [&[("user", "app")][..], &[("user", "app"), ("database", "")]] {
-            assert_eq!(read(V3_0, pairs).unwrap().startup.database, "app");
+            assert_eq!(read(VERSION_3, pairs).unwrap().startup.database, "app");
         }
     }
 
     #[test]
     fn whoever_names_no_user_is_refused() {
         for pairs in [&[("database", "orders")][..], &[("user", "")], &[]] {
-            assert_eq!(refused(V3_0, pairs).0, "28000");
+            assert_eq!(refused(VERSION_3, pairs).0, "28000");
         }
     }
 
@@ -220,7 +210,7 @@ mod tests {
     fn a_setting_of_its_own_beats_the_same_one_in_options() {
         let pairs =
             [("user", "a"), ("application_name", "own"), ("options", "-c Application_Name=other -c a.b=1")];
-        let parameters = read(V3_0, &pairs).unwrap().startup.parameters;
+        let parameters = read(VERSION_3, &pairs).unwrap().startup.parameters;
         assert_eq!((parameters["application_name"].as_str(), parameters["a.b"].as_str()), ("own", "1"));
         assert_eq!(parameters.len(), 2);
     }
@@ -230,14 +220,14 @@ mod tests {
         for (asked, spoken, negotiated) in
             [(0, 0, false), (1, 0, true), (2, 2, false), (3, 2, true), (9999, 2, true)]
         {
-            let packet = read(V3_0 | asked, &[("user", "a")]).unwrap();
+            let packet = read(VERSION_3 | asked, &[("user", "a")]).unwrap();
             assert_eq!((packet.startup.minor, packet.is_negotiated()), (spoken, negotiated), "3.{asked}");
         }
     }
 
     #[test]
     fn unknown_options_of_the_protocol_are_told_and_no_settings() {
-        let packet = read(V3_0, &[("_pq_.new", "1"), ("user", "a"), ("_pq_.other", "")]).unwrap();
+        let packet = read(VERSION_3, &[("_pq_.new", "1"), ("user", "a"), ("_pq_.other", "")]).unwrap();
         assert_eq!(packet.unknown, ["_pq_.new", "_pq_.other"]);
         assert!(packet.is_negotiated() && packet.startup.parameters.is_empty());
     }
@@ -250,7 +240,7 @@ mod tests {
             let (sqlstate, message) = refused(version, &[("user", "a")]);
             assert_eq!(
                 (sqlstate, message.as_str()),
-                ("0A000", &*format!("unsupported frontend protocol {text}"))
+                ("0A000".to_owned(), &*format!("unsupported frontend protocol {text}"))
             );
         }
     }
@@ -258,37 +248,37 @@ mod tests {
     #[test]
     fn replication_is_refused_unless_it_is_off() {
         for on in ["database", "true", "on", "1", "yes", "", "o", "nonsense"] {
-            assert_eq!(refused(V3_0, &[("user", "a"), ("replication", on)]).0, "0A000", "{on:?}");
+            assert_eq!(refused(VERSION_3, &[("user", "a"), ("replication", on)]).0, "0A000", "{on:?}");
         }
         for off in ["false", "F", "off", "0", "no", "n"] {
-            let packet = read(V3_0, &[("user", "a"), ("replication", off)]).unwrap();
+            let packet = read(VERSION_3, &[("user", "a"), ("replication", off)]).unwrap();
             assert!(packet.startup.parameters.is_empty(), "{off:?}");
         }
     }
 
     #[test]
     fn requests_without_a_user_are_known_by_their_code() {
-        assert_eq!(decode(&80_877_103_u32.to_be_bytes()), Ok(Packet::SslRequest));
-        assert_eq!(decode(&80_877_104_u32.to_be_bytes()), Ok(Packet::GssEncRequest));
+        assert_eq!(decode(&SSL_REQUEST.to_be_bytes()), Ok(Packet::SslRequest));
+        assert_eq!(decode(&GSS_ENC_REQUEST.to_be_bytes()), Ok(Packet::GssEncRequest));
     }
 
     #[test]
     fn a_request_for_tls_with_something_behind_it_is_none() {
-        assert!(decode(&[&80_877_103_u32.to_be_bytes()[..], b"x"].concat()).is_err());
+        assert!(decode(&[&SSL_REQUEST.to_be_bytes()[..], b"x"].concat()).is_err());
     }
 
     #[test]
     fn a_cancel_request_has_a_key_of_4_to_256_bytes() {
         for length in [4, 32, 256] {
-            let body = [&80_877_102_u32.to_be_bytes()[..], &7_i32.to_be_bytes(), &vec![3; length]].concat();
+            let body = [&CANCEL_REQUEST.to_be_bytes()[..], &7_i32.to_be_bytes(), &vec![3; length]].concat();
             let key = CancelKey { process_id: 7, secret: vec![3; length] };
             assert_eq!(decode(&body), Ok(Packet::Cancel(key)));
         }
         for length in [0, 3, 257] {
-            let body = [&80_877_102_u32.to_be_bytes()[..], &[0; 4], &vec![3; length]].concat();
+            let body = [&CANCEL_REQUEST.to_be_bytes()[..], &[0; 4], &vec![3; length]].concat();
             assert_eq!(decode(&body).unwrap_err().sqlstate, "08P01");
         }
-        assert!(decode(&80_877_102_u32.to_be_bytes()).is_err());
+        assert!(decode(&CANCEL_REQUEST.to_be_bytes()).is_err());
     }
 
     #[test]
@@ -303,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_packet_cut_anywhere_is_refused() {
-        let whole = packet(V3_0, &[("user", "app"), ("database", "orders")]);
+        let whole = packet(VERSION_3, &[("user", "app"), ("database", "orders")]);
         for cut in 0..whole.len() {
             assert_eq!(decode(&whole[..cut]).unwrap_err().sqlstate, "08P01", "cut at {cut}");
         }
@@ -314,7 +304,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             let _ = decode(&bytes);
-            let _ = decode(&[&V3_0.to_be_bytes()[..], &bytes].concat());
+            let _ = decode(&[&VERSION_3.to_be_bytes()[..], &bytes].concat());
         }
 
         #[test]
@@ -325,7 +315,7 @@ mod tests {
         ) {
             let mut pairs = vec![("database", database.as_str()), ("user", user.as_str())];
             pairs.extend(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-            let startup = read(V3_0, &pairs).unwrap().startup;
+            let startup = read(VERSION_3, &pairs).unwrap().startup;
             prop_assert_eq!((startup.user, startup.database, startup.parameters), (user, database, settings));
         }
     }

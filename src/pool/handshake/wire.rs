@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::tls::{is_end, why};
 use crate::connection::Stream;
-use crate::pool::message::Words;
+use crate::protocol::ErrorFields;
 
 /// The longest answer to a password request: PostgreSQL's own limit for SASL.
 const MAX_ANSWER: usize = 1024;
@@ -27,11 +27,11 @@ pub enum Stop {
     /// It is gone, and this is why.
     Broken(String),
     /// It has to be told.
-    Rejected(Box<Words<'static>>),
+    Rejected(Box<ErrorFields<'static>>),
 }
 
-impl From<Words<'static>> for Stop {
-    fn from(words: Words<'static>) -> Self {
+impl From<ErrorFields<'static>> for Stop {
+    fn from(words: ErrorFields<'static>) -> Self {
         Stop::Rejected(Box::new(words))
     }
 }
@@ -65,11 +65,11 @@ pub async fn answer(stream: &mut Stream) -> Result<Vec<u8>, Stop> {
     let [tag, length @ ..] = exactly::<5>(stream).await?;
     if tag != b'p' {
         let message = format!("expected SASL response, got message type \"{}\"", tag.escape_ascii());
-        return Err(Words::fatal("08P01", message).into());
+        return Err(ErrorFields::fatal("08P01", message).into());
     }
     match usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX).checked_sub(4) {
         Some(length @ ..=MAX_ANSWER) => Ok(body(stream, length).await?),
-        _ => Err(Words::fatal("08P01", "invalid length of SASL response").into()),
+        _ => Err(ErrorFields::fatal("08P01", "invalid length of SASL response").into()),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::edit::{Cut, Edited};
 use super::expect::Answer;
 use super::{Copy, Desk, LONGEST_READ, Link};
-use crate::pool::wire::{Frame, Violation, field, text};
+use crate::protocol::{Frame, Violation, error_field, text};
 
 impl Link {
     /// Bytes from the server, on their way to the client. `setting` is told each ParameterStatus, and whether the session
@@ -138,18 +138,18 @@ fn reads_whole(frame: Frame) -> bool {
 
 /// Whether an ErrorResponse ends the session.
 fn is_fatal(body: &[u8]) -> bool {
-    matches!(field(body, b'V'), Some(b"FATAL" | b"PANIC"))
+    matches!(error_field(body, b'V'), Some(b"FATAL" | b"PANIC"))
 }
 
 /// Whether an ErrorResponse says that a prepared statement has another result since a table was altered. It fails on
 /// every session that has it, until it is prepared anew.
 fn is_outdated(body: &[u8]) -> bool {
-    field(body, b'C') == Some(b"0A000") && field(body, b'R') == Some(b"RevalidateCachedQuery")
+    error_field(body, b'C') == Some(b"0A000") && error_field(body, b'R') == Some(b"RevalidateCachedQuery")
 }
 
 /// Whether an ErrorResponse says that a statement of the catalog is there and should not be, or should be and is not: SQL
 /// that nobody reads has made or dropped it.
 fn is_surprised(body: &[u8]) -> bool {
     let ours = |message: &[u8]| message.windows(9).any(|part| part == b"pgtether_");
-    matches!(field(body, b'C'), Some(b"42P05" | b"26000")) && field(body, b'M').is_some_and(ours)
+    matches!(error_field(body, b'C'), Some(b"42P05" | b"26000")) && error_field(body, b'M').is_some_and(ours)
 }

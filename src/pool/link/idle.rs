@@ -2,9 +2,9 @@
 //!
 //! Pure: bytes in, bytes out.
 
-use crate::pool::message;
 use crate::pool::statements::ClientStatements;
-use crate::pool::wire::{Frame, Violation, put, text};
+use crate::protocol::backend;
+use crate::protocol::{Frame, Violation, put, text};
 
 /// So much of a message is waited for before there is a session for it.
 const ENOUGH: usize = 1 << 14;
@@ -46,7 +46,7 @@ impl Idle {
                 // Data of a COPY that has failed was still on its way.
                 b'd' | b'c' | b'f' => {}
                 b'H' if frame.len == Frame::HEADER => {}
-                b'S' if frame.len == Frame::HEADER => message::ready_for_query(out, b'I'),
+                b'S' if frame.len == Frame::HEADER => backend::ready_for_query(out, b'I'),
                 _ if !frame.is_clients() => return Err(Violation::unknown(frame)),
                 // Whoever stops in the middle of a message holds no session.
                 _ if bytes.len() < frame.len.min(ENOUGH) => return Ok(Next::More),

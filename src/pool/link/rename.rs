@@ -7,7 +7,7 @@ use super::expect::{Answer, Expect, Undo};
 use super::housekeeping::Housekeeping;
 use super::{Desk, LONGEST_READ, Link};
 use crate::pool::statements::{Statement, server_name};
-use crate::pool::wire::{Frame, Violation, text};
+use crate::protocol::{Frame, Violation, text};
 
 /// A statement's text is kept for the sessions to come; longer ones can be prepared without a name.
 const LONGEST_STATEMENT: usize = 1 << 20;

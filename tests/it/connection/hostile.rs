@@ -12,6 +12,7 @@ use crate::scripted::Step::{
     Accept, AwaitEnd, Close, Flood, Read, ReadSslRequest, ReadStartup, ReadUntil, Reset, Send, SendSlowly,
 };
 use crate::scripted::{Scripted, Step, say};
+use crate::wire::message;
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -102,7 +103,7 @@ async fn what_is_not_the_protocol_is_called_so() {
     let garbage: [(&[u8], &str); 5] = [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "announces"),
         (b"220 mail.example.org ESMTP\r\n", "announces"),
-        (b"R\0\0\0\x02", "length of 2"),
+        (b"R\0\0\0\x02", "announces 2 bytes"),
         (b"Z\0\0\0\x05I", "unexpected message"),
         (b"R\x7f\xff\xff\xff", "2147483647 bytes"),
     ];
@@ -204,7 +205,7 @@ async fn the_name_that_is_sent_in_the_handshake_can_be_left_out() {
 
 #[tokio::test]
 async fn a_pings_error_is_the_pings_own_and_the_session_lives_on() {
-    let failed = [say::error("ERROR", "53200", "out of memory"), say::ready()].concat();
+    let failed = [say::error("53200", "out of memory"), say::ready()].concat();
     let ask = || Read(b'Q', "SELECT 1");
     let script = vec![ask(), Send(failed.clone()), ask(), Send(say::pong()), ask(), Send(failed), Close];
     let server = Scripted::start(logged_in(script)).await;
@@ -246,7 +247,7 @@ async fn a_fatal_error_to_a_ping_ends_the_session_with_it() {
 
 #[tokio::test]
 async fn a_farewell_beats_the_reset_that_follows_it() {
-    let farewell = say::notice("57P02", "terminating connection because of crash of another server process");
+    let farewell = say::warning("57P02", "terminating connection because of crash of another server process");
     let server = Scripted::start(logged_in(vec![Send(farewell), Close])).await;
     let mut held = session(&server.url()).await;
     assert_eq!(sqlstate(&lost(&mut held).await), "57P02");
@@ -256,9 +257,9 @@ async fn a_farewell_beats_the_reset_that_follows_it() {
 #[tokio::test]
 async fn chatter_of_the_server_is_no_event() {
     let chatter = [
-        say::notice("01000", "for your information"),
+        say::warning("01000", "for your information"),
         say::parameter("TimeZone", "UTC"),
-        say::message(b'A', b"\0\0\0\x01channel\0payload\0"),
+        message(b'A', b"\0\0\0\x01channel\0payload\0"),
     ];
     let script = vec![Send(chatter.concat()), Read(b'Q', "SELECT 1"), Send(say::pong()), Close];
     let server = Scripted::start(logged_in(script)).await;

@@ -8,9 +8,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pgtether::connection::{Detached, Session, SessionEvent};
 use pgtether::demo::postgres::{Setup, Shutdown};
+use pgtether::protocol::frontend::query;
 use pgtether::reason::{Cause, Phase};
 use pgtether::target::Role;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
 use super::{LIMIT, SERVICE, event, lost, open, pong, session, sqlstate};
@@ -18,19 +19,15 @@ use crate::certs::{Authority, with_tls};
 use crate::scripted::Step::{Accept, AwaitEnd, Read, ReadStartup, Send};
 use crate::scripted::{Scripted, say};
 use crate::servers::{Admin, Version, postgres, postgres15};
+use crate::wire::read_message;
 
 /// Asks one value by the bare protocol.
 pub async fn ask(mut detached: Detached, sql: &str) -> String {
-    let length = (sql.len() + 5) as u32;
-    let query = [b"Q", &length.to_be_bytes()[..], sql.as_bytes(), b"\0"].concat();
-    detached.stream.write_all(&query).await.unwrap();
+    detached.stream.write_all(&query(sql)).await.unwrap();
     detached.stream.flush().await.unwrap();
     let mut value = None;
     loop {
-        let tag = detached.stream.read_u8().await.unwrap();
-        let length = detached.stream.read_u32().await.unwrap();
-        let mut body = vec![0; length as usize - 4];
-        detached.stream.read_exact(&mut body).await.unwrap();
+        let (tag, body) = read_message(&mut detached.stream).await.unwrap();
         match tag {
             b'T' | b'C' => {}
             // One column: its count, its length, its text.

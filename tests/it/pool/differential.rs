@@ -2,11 +2,13 @@
 //! by message, as PostgreSQL itself answers it, whatever the others do on the same sessions in between.
 
 use pgtether::demo::postgres::Setup;
+use pgtether::protocol::frontend::query;
 
-use super::wire::{Raw, error_field, kinds, message, query, text};
+use super::wire::Raw;
 use super::{await_listening, one_door};
 use crate::process::Daemon;
 use crate::servers::{Version, postgres};
+use crate::wire::{error_field, kinds, message, text};
 
 const CLIENTS: usize = 3;
 const ROUNDS: u64 = 25;

@@ -5,14 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use pgtether::demo::postgres::{Cluster, Setup};
+use pgtether::protocol::frontend::{
+    CANCEL_REQUEST, GSS_ENC_REQUEST, SSL_REQUEST, VERSION_3, packet, query, terminate,
+};
 use tokio::task::JoinHandle;
 
 use super::rust::connect;
-use super::wire::{Raw, error_field, framed, kinds, message, opening, query, startup, text};
+use super::wire::{Raw, framed};
 use super::{SOON, await_listening, one_door, through};
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, Version, postgres};
 use crate::supervise::DB;
+use crate::wire::{error_field, kinds, message, startup, text};
 
 /// A pool of two sessions that asks for no password, so that a test can log in by hand.
 async fn open_door(keys: &[&str]) -> (Cluster, Daemon, u16) {
@@ -84,8 +88,8 @@ async fn await_nobody(cluster: &Cluster, daemon: &Daemon) {
 /// The first bytes of a connection, which lead nowhere.
 fn openings() -> Vec<(&'static str, Vec<u8>)> {
     let random: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(5000).collect();
-    let ssl = opening(80_877_103, b"");
-    let mut cancel = opening(80_877_102, &[0, 0, 48, 57, 1, 2, 3, 4]);
+    let ssl = packet(SSL_REQUEST, b"");
+    let mut cancel = packet(CANCEL_REQUEST, &[0, 0, 48, 57, 1, 2, 3, 4]);
     cancel.extend(b"and more");
     vec![
         ("random bytes", random),
@@ -94,21 +98,21 @@ fn openings() -> Vec<(&'static str, Vec<u8>)> {
         ("a length of zero", vec![0; 64]),
         ("a length of seven", [7_u32.to_be_bytes().as_slice(), &[0, 3, 0]].concat()),
         ("half a startup", startup("postgres", "postgres")[..20].to_vec()),
-        ("a startup of 9 kB that never ends", opening(0x0003_0000, &[b'x'; 9000])),
+        ("a startup of 9 kB that never ends", packet(VERSION_3, &[b'x'; 9000])),
         (
             "a startup without a user",
-            opening(0x0003_0000, &[&text(&["database", "postgres"])[..], b"\0"].concat()),
+            packet(VERSION_3, &[&text(&["database", "postgres"])[..], b"\0"].concat()),
         ),
-        ("protocol 2", opening(0x0002_0000, b"\0")),
-        ("protocol 9", opening(0x0009_0000, b"\0")),
+        ("protocol 2", packet(0x0002_0000, b"\0")),
+        ("protocol 9", packet(0x0009_0000, b"\0")),
         ("the web's protocol", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
         ("a cancel request with nobody's key", cancel),
-        ("a cancel request with no key", opening(80_877_102, b"")),
+        ("a cancel request with no key", packet(CANCEL_REQUEST, b"")),
         ("SSLRequest and then a plain startup", [ssl.clone(), startup("postgres", "postgres")].concat()),
         ("SSLRequest for ever", ssl.repeat(200)),
-        ("GSSENCRequest for ever", opening(80_877_104, b"").repeat(200)),
+        ("GSSENCRequest for ever", packet(GSS_ENC_REQUEST, b"").repeat(200)),
         ("the begin of TLS", [&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3], [7; 40].as_slice()].concat()),
-        ("Terminate before anything", message(b'X', b"")),
+        ("Terminate before anything", terminate()),
         ("a query before anything", query("SELECT 1")),
     ]
 }
@@ -130,10 +134,10 @@ fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
         ("a query of one byte that is no zero", message(b'Q', b"x")),
         ("a query with nothing, not even a zero", message(b'Q', b"")),
         ("half a query in a transaction", [query("BEGIN"), query("SELECT 1")[..8].to_vec()].concat()),
-        ("Terminate in a transaction", [query("BEGIN"), message(b'X', b"")].concat()),
+        ("Terminate in a transaction", [query("BEGIN"), terminate()].concat()),
         ("Terminate with a body, and more", [message(b'X', b"bye"), query("SELECT 1")].concat()),
-        ("Terminate behind a running query", [query("SELECT pg_sleep(0.2)"), message(b'X', b"")].concat()),
-        ("Terminate instead of COPY's data", [query("COPY t FROM STDIN"), message(b'X', b"")].concat()),
+        ("Terminate behind a running query", [query("SELECT pg_sleep(0.2)"), terminate()].concat()),
+        ("Terminate instead of COPY's data", [query("COPY t FROM STDIN"), terminate()].concat()),
         ("COPY's data without COPY", message(b'd', b"1\n").repeat(500)),
         ("COPY's end without COPY", [message(b'c', b""), message(b'f', b"no\0")].concat()),
         ("half a line of COPY", [query("COPY t FROM STDIN"), framed(b'd', 1000, b"1\n")].concat()),
@@ -164,7 +168,7 @@ fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
         ("a function call", message(b'F', &[0, 0, 4, 210, 0, 0, 0, 0, 0, 0])),
         ("a function call cut short", message(b'F', b"")),
         ("a startup in the middle", startup("postgres", "postgres")),
-        ("an SSLRequest in the middle", opening(80_877_103, b"")),
+        ("an SSLRequest in the middle", packet(SSL_REQUEST, b"")),
     ]
 }
 
@@ -279,7 +283,7 @@ async fn bytes_come_one_by_one_and_all_at_once() {
             seen.push_str(&kinds(&raw.until_ready().await));
         }
         assert_eq!(seen, wanted);
-        raw.send(&message(b'X', b"")).await;
+        raw.send(&terminate()).await;
         assert!(raw.until_closed().await.is_empty());
     }
 }

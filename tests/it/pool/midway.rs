@@ -1,11 +1,13 @@
 //! Clients in the middle of something that looks like its end: nobody else may have their session yet.
 
 use pgtether::demo::postgres::{Cluster, Setup};
+use pgtether::protocol::frontend::query;
 
-use super::wire::{Raw, kinds, message, query, text};
+use super::wire::Raw;
 use super::{await_listening, one_door};
 use crate::process::Daemon;
 use crate::servers::{Version, postgres};
+use crate::wire::{kinds, message, text};
 
 /// A pool of one session: who gets one while another is at it gets that one.
 async fn one_session() -> (Cluster, Daemon, u16) {

@@ -2,11 +2,13 @@
 
 use nix::sys::signal::Signal;
 use pgtether::demo::postgres::Setup;
+use pgtether::protocol::frontend::{CANCEL_REQUEST, packet, query, terminate};
 
-use super::wire::{Raw, message, opening, query, startup};
+use super::wire::Raw;
 use super::{await_listening, one_door};
 use crate::process::Daemon;
 use crate::servers::{Version, postgres};
+use crate::wire::{message, startup};
 
 /// libpq takes a connection that breaks off for an attack: since 17, it tells of a cancel request that way.
 #[tokio::test]
@@ -28,13 +30,13 @@ async fn tls_ends_by_its_own_message_however_a_client_comes_to_its_end() {
     let wrong = [&key[..4], &[0; 4]].concat();
     for (what, key) in [("of nobody", wrong), ("of a query", key.clone()), ("of an idle client", key)] {
         let mut cancel = Raw::tls(port).await;
-        cancel.send(&opening(80_877_102, &key)).await;
+        cancel.send(&packet(CANCEL_REQUEST, &key)).await;
         assert_eq!(cancel.closed_properly().await, b"", "a cancel request {what}");
         if what == "of a query" {
             asleep.until_ready().await;
         }
     }
-    asleep.send(&message(b'X', b"")).await;
+    asleep.send(&terminate()).await;
     assert_eq!(asleep.closed_properly().await, b"", "Terminate");
 
     let mut mallory = Raw::tls(port).await;

@@ -4,40 +4,18 @@ use std::time::Duration;
 
 use native_tls::TlsConnector;
 use pgtether::connection::Stream;
+use pgtether::protocol::Frame;
+use pgtether::protocol::frontend::{SSL_REQUEST, packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::SOON;
-
-/// A message of a client: its type, its length, its body.
-pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
-    framed(kind, 4 + body.len() as i32, body)
-}
+use crate::wire::{Message, kinds, startup};
 
 /// A message whose length says what we like.
-pub fn framed(kind: u8, length: i32, body: &[u8]) -> Vec<u8> {
-    [&[kind], length.to_be_bytes().as_slice(), body].concat()
-}
-
-pub fn query(sql: &str) -> Vec<u8> {
-    message(b'Q', &text(&[sql]))
-}
-
-/// Strings, each with its final zero.
-pub fn text(strings: &[&str]) -> Vec<u8> {
-    strings.iter().flat_map(|s| [s.as_bytes(), b"\0"].concat()).collect()
-}
-
-/// A message without a type: the first of a connection.
-pub fn opening(code: u32, body: &[u8]) -> Vec<u8> {
-    let length = 8 + body.len() as u32;
-    [length.to_be_bytes().as_slice(), &code.to_be_bytes(), body].concat()
-}
-
-pub fn startup(user: &str, database: &str) -> Vec<u8> {
-    let parameters = text(&["user", user, "database", database]);
-    opening(0x0003_0000, &[&parameters, b"\0".as_slice()].concat())
+pub fn framed(tag: u8, length: i32, body: &[u8]) -> Vec<u8> {
+    [&[tag], length.to_be_bytes().as_slice(), body].concat()
 }
 
 /// A connection on which bytes go out as they are.
@@ -57,7 +35,7 @@ impl Raw {
     /// A connection under TLS, whoever is at the other end.
     pub async fn tls(port: u16) -> Raw {
         let mut plain = Raw::connect(port).await;
-        plain.send(&opening(80_877_103, b"")).await;
+        plain.send(&packet(SSL_REQUEST, b"")).await;
         assert_eq!(plain.stream.read_u8().await.unwrap(), b'S', "no TLS");
         let trusting = TlsConnector::builder().danger_accept_invalid_certs(true).build().unwrap();
         let connector = tokio_native_tls::TlsConnector::from(trusting);
@@ -79,12 +57,12 @@ impl Raw {
     }
 
     /// The next message, or `None` at the end of the connection.
-    pub async fn message(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub async fn message(&mut self) -> Option<Message> {
         timeout(SOON, self.next()).await.expect("no answer")
     }
 
     /// All messages up to ReadyForQuery; the transaction's state of that is the last one's body.
-    pub async fn until_ready(&mut self) -> Vec<(u8, Vec<u8>)> {
+    pub async fn until_ready(&mut self) -> Vec<Message> {
         let mut seen = Vec::new();
         loop {
             let next = self.message().await;
@@ -97,7 +75,7 @@ impl Raw {
     }
 
     /// All that comes until the other side closes, which it has to.
-    pub async fn until_closed(&mut self) -> Vec<(u8, Vec<u8>)> {
+    pub async fn until_closed(&mut self) -> Vec<Message> {
         let mut seen = Vec::new();
         while let Some(message) = self.message().await {
             seen.push(message);
@@ -134,17 +112,13 @@ impl Raw {
         timeout(Duration::from_millis(100), self.next()).await.is_err()
     }
 
-    async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+    async fn next(&mut self) -> Option<Message> {
         loop {
-            if let Some((&kind, rest)) = self.read.split_first()
-                && let Some((length, rest)) = rest.split_first_chunk::<4>()
+            if let Some(frame) = Frame::read(&self.read).expect("a length that none has")
+                && self.read.len() >= frame.len
             {
-                let body = u32::from_be_bytes(*length) as usize - 4;
-                if rest.len() >= body {
-                    let message = (kind, rest[..body].to_vec());
-                    self.read.drain(..5 + body);
-                    return Some(message);
-                }
+                let message: Vec<u8> = self.read.drain(..frame.len).collect();
+                return Some((frame.tag, message[Frame::HEADER..].to_vec()));
             }
             match self.stream.read_buf(&mut self.read).await {
                 Ok(0) | Err(_) => return None,
@@ -152,16 +126,4 @@ impl Raw {
             }
         }
     }
-}
-
-/// The types of messages, to compare and to print.
-pub fn kinds(messages: &[(u8, Vec<u8>)]) -> String {
-    messages.iter().map(|(kind, _)| char::from(*kind)).collect()
-}
-
-/// A field of the last ErrorResponse, such as `C` for its SQLSTATE.
-pub fn error_field(messages: &[(u8, Vec<u8>)], field: u8) -> Option<String> {
-    let (_, body) = messages.iter().rev().find(|(kind, _)| *kind == b'E')?;
-    let wanted = body.split(|byte| *byte == 0).find(|part| part.first() == Some(&field))?;
-    Some(String::from_utf8_lossy(&wanted[1..]).into_owned())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pgtether::demo::postgres::{Cluster, Shutdown};
+use pgtether::protocol::frontend::cancel_request;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
@@ -15,7 +16,8 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::client::Shared;
 use super::ledger::Outcome;
-use super::wire::{Wire, message, parse};
+use super::wire::Wire;
+use crate::wire::{message, parse};
 
 /// How long the server may take until it answers its superuser again.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -215,8 +217,7 @@ impl Faults {
     async fn cancel_invented(&mut self) {
         let door = self.dice.choice(&self.doors).unwrap();
         let Some(to) = door.split(['@', '/']).nth(3) else { return };
-        let mut request = [0, 0, 0, 16, 4, 210, 22, 46].to_vec();
-        request.extend(self.dice.u64(..).to_be_bytes());
+        let request = cancel_request(self.dice.i32(..), &self.dice.i32(..).to_be_bytes());
         if let Ok(mut stream) = TcpStream::connect(to).await {
             // Half of one, now and then.
             let end = if self.dice.bool() { 16 } else { self.dice.usize(1..16) };

@@ -9,7 +9,8 @@ use tokio::time::sleep;
 
 use super::client::{Shared, Tally};
 use super::ledger::Breach;
-use super::wire::{Message, Wire, execute, parse};
+use super::wire::Wire;
+use crate::wire::{Message, execute, parse};
 
 const STATEMENT: &str = "shared";
 

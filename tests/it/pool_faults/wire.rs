@@ -5,21 +5,19 @@ use std::net::TcpStream as Blocking;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Config, NoTls};
 
 use super::session::LIMIT;
+use crate::wire::{Message, read_message};
 
 /// See the module. Dropping it closes the socket without a word.
 pub struct Wire {
     stream: TcpStream,
 }
-
-/// One message of the server: its type and what it carries.
-pub type Message = (u8, Vec<u8>);
 
 impl Wire {
     /// Logs in and runs these statements.
@@ -57,12 +55,10 @@ impl Wire {
         let mut messages = Vec::new();
         let reading = async {
             loop {
-                let kind = self.stream.read_u8().await?;
-                let length = self.stream.read_u32().await?.saturating_sub(4);
-                let mut body = vec![0; length as usize];
-                self.stream.read_exact(&mut body).await?;
-                messages.push((kind, body));
-                if kind == b'Z' {
+                let message = read_message(&mut self.stream).await?;
+                let is_last = message.0 == b'Z';
+                messages.push(message);
+                if is_last {
                     return Ok::<_, std::io::Error>(());
                 }
             }
@@ -95,24 +91,4 @@ impl Wire {
 struct Socket {
     login: TcpStream,
     own: TcpStream,
-}
-
-/// A message as clients send it.
-pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len() + 4).unwrap();
-    [&[kind], &length.to_be_bytes()[..], body].concat()
-}
-
-/// Parse, under this name, of a statement with one parameter that is text.
-pub fn parse(name: &str, sql: &str) -> Vec<u8> {
-    const TEXT: u32 = 25;
-    let body = [name.as_bytes(), &[0], sql.as_bytes(), &[0], &[0, 1], &TEXT.to_be_bytes()].concat();
-    message(b'P', &body)
-}
-
-/// Bind of that statement to one value, Execute, and Sync.
-pub fn execute(name: &str, value: &str) -> Vec<u8> {
-    let length = u32::try_from(value.len()).unwrap().to_be_bytes();
-    let bind = [&[0], name.as_bytes(), &[0, 0, 0, 0, 1], &length, value.as_bytes(), &[0, 0]].concat();
-    [message(b'B', &bind), message(b'E', &[0, 0, 0, 0, 0]), message(b'S', &[])].concat()
 }

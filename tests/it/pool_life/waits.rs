@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use pgtether::protocol::frontend::{query, terminate};
 use pgtether::status::pool::{ClientState, ServerState};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_postgres::NoTls;
@@ -11,6 +12,7 @@ use tokio_postgres::NoTls;
 use super::{Door, Guest, Told, USER};
 use crate::process::wait_until;
 use crate::supervise::{DB, SOON, value};
+use crate::wire::startup;
 
 #[tokio::test]
 async fn silent_sessions_do_not_make_a_client_wait_longer_than_wait_timeout() {
@@ -69,9 +71,9 @@ async fn a_query_that_is_cancelled_while_its_session_is_made_ready_never_runs() 
 async fn a_query_that_comes_with_the_first_clients_login_is_answered() {
     let door = Door::open("auth: trust, min_idle: 0", &[]).await;
     assert_eq!(door.pids().await.len(), 1, "the pool has no session yet, and knows no parameters");
-    let query = message(b'Q', "SELECT 'an early ' || 'bird'\0");
+    let asked = query("SELECT 'an early ' || 'bird'");
     let mut client = tokio::net::TcpStream::connect(("127.0.0.1", door.port)).await.unwrap();
-    client.write_all(&[startup(), query].concat()).await.unwrap();
+    client.write_all(&[startup(USER, "postgres"), asked].concat()).await.unwrap();
     let mut heard = Vec::new();
     while !String::from_utf8_lossy(&heard).contains("an early bird") {
         let more = tokio::time::timeout(Duration::from_secs(10), client.read_buf(&mut heard)).await;
@@ -83,9 +85,9 @@ async fn a_query_that_comes_with_the_first_clients_login_is_answered() {
 #[tokio::test]
 async fn what_was_asked_before_a_goodbye_is_done() {
     let door = Door::open("auth: trust, size: 1", &[]).await;
-    let query = message(b'Q', "INSERT INTO kept SELECT 1 FROM pg_sleep(1)\0");
+    let asked = query("INSERT INTO kept SELECT 1 FROM pg_sleep(1)");
     let mut client = tokio::net::TcpStream::connect(("127.0.0.1", door.port)).await.unwrap();
-    client.write_all(&[startup(), query, message(b'X', "")].concat()).await.unwrap();
+    client.write_all(&[startup(USER, "postgres"), asked, terminate()].concat()).await.unwrap();
     client.read_to_end(&mut Vec::new()).await.unwrap();
     wait_until(SOON, "the row", async || match door.admin.query("SELECT count(*) FROM kept").await {
         count if count == ["1"] => Ok(()),
@@ -93,16 +95,4 @@ async fn what_was_asked_before_a_goodbye_is_done() {
     })
     .await;
     assert_eq!(door.guest().await.ask("SELECT 'next'").await, "next");
-}
-
-/// The first packet of a client of protocol 3.0.
-fn startup() -> Vec<u8> {
-    let parameters = format!("user\0{USER}\0database\0postgres\0\0");
-    let length = u32::try_from(8 + parameters.len()).unwrap();
-    [&length.to_be_bytes()[..], &196_608_u32.to_be_bytes(), parameters.as_bytes()].concat()
-}
-
-fn message(tag: u8, body: &str) -> Vec<u8> {
-    let length = u32::try_from(4 + body.len()).unwrap();
-    [&[tag][..], &length.to_be_bytes(), body.as_bytes()].concat()
 }

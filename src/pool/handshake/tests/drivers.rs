@@ -18,10 +18,10 @@ async fn serve(server: DuplexStream, policy: AuthPolicy<'static>) -> Result<Star
     match timeout(LIMIT, authenticate(Box::new(server), policy)).await.expect("the handshake hangs")? {
         Outcome::Client(client) => {
             let Authenticated { mut stream, startup, pending: mut out } = *client;
-            message::authentication_ok(&mut out);
-            message::parameter_status(&mut out, "server_version", "15.0");
-            message::backend_key_data(&mut out, 1, &[0; 4]);
-            message::ready_for_query(&mut out, b'I');
+            backend::authentication_ok(&mut out);
+            backend::parameter_status(&mut out, "server_version", "15.0");
+            backend::backend_key_data(&mut out, 1, &[0; 4]);
+            backend::ready_for_query(&mut out, b'I');
             send(&mut stream, &out).await.unwrap();
             // Until the client is done with it.
             let _ = stream.read_u8().await;
@@ -190,7 +190,7 @@ async fn without_a_password_to_check_by_nobody_is_let_in() {
 
 #[tokio::test]
 async fn a_rejected_client_can_read_why_with_and_without_tls() {
-    let words = Words::fatal("53300", "too many clients").hint("Come back later.");
+    let words = ErrorFields::fatal("53300", "too many clients").hint("Come back later.");
     for mode in [SslMode::Disable, SslMode::Require] {
         let (client, server) = duplex(1 << 14);
         let said = words.clone();

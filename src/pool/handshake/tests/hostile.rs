@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::*;
+use crate::protocol::put;
 
 /// A conversation that gets as far as bytes can get that are known beforehand: with a first message, and an answer
 /// that proves nothing.
@@ -12,9 +13,7 @@ fn conversation() -> Vec<u8> {
     let last = b"c=biws,r=abc,p=AAAA";
     let mut out = [gss_request(), startup_message()].concat();
     for body in [&first[..], last] {
-        out.push(b'p');
-        out.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
-        out.extend(body);
+        put(&mut out, b'p', &[body]);
     }
     out
 }
@@ -79,7 +78,7 @@ async fn the_reason_arrives_though_the_client_has_said_more_than_was_read() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();
-    client.write_all(&startup(V3_0, &[("database", "orders")])).await.unwrap();
+    client.write_all(&startup(VERSION_3, &[("database", "orders")])).await.unwrap();
     client.write_all(&[b'Q'; 30_000]).await.unwrap();
     let handshake = tokio::spawn(async move { authenticate(Box::new(server), plain()).await.unwrap_err() });
     // Late enough for a reset to have come.
@@ -101,7 +100,7 @@ fn random_bytes_never_get_in_and_never_hang() {
         ssl_request(),
         gss_request(),
         startup_message(),
-        V3_0.to_be_bytes().to_vec(),
+        VERSION_3.to_be_bytes().to_vec(),
     ];
     let whole = conversation();
     let strategy = (

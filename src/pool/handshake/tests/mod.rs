@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::protocol::frontend::{self, GSS_ENC_REQUEST, SSL_REQUEST, VERSION_3, packet, startup};
 use crate::target::Secret;
 
 /// Nothing here takes that long.
@@ -91,35 +92,21 @@ async fn hear(policy: AuthPolicy<'static>, bytes: &[u8]) -> (Vec<u8>, Came) {
     (heard, came)
 }
 
-/// A packet without a tag: its length, its code, and what follows.
-fn packet(code: u32, rest: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(rest.len() + 8).unwrap();
-    [&length.to_be_bytes()[..], &code.to_be_bytes(), rest].concat()
-}
-
 fn ssl_request() -> Vec<u8> {
-    packet(80_877_103, b"")
+    packet(SSL_REQUEST, b"")
 }
 
 fn gss_request() -> Vec<u8> {
-    packet(80_877_104, b"")
+    packet(GSS_ENC_REQUEST, b"")
 }
 
 fn cancel_request(key: &CancelKey) -> Vec<u8> {
-    packet(80_877_102, &[&key.process_id.to_be_bytes()[..], &key.secret].concat())
-}
-
-fn startup(version: u32, pairs: &[(&str, &str)]) -> Vec<u8> {
-    let texts: Vec<u8> =
-        pairs.iter().flat_map(|(name, value)| format!("{name}\0{value}\0").into_bytes()).collect();
-    packet(version, &[&texts[..], b"\0"].concat())
+    frontend::cancel_request(key.process_id, &key.secret)
 }
 
 fn startup_message() -> Vec<u8> {
-    startup(V3_0, &[("user", "app"), ("database", "orders")])
+    startup(VERSION_3, &[("user", "app"), ("database", "orders")])
 }
-
-const V3_0: u32 = 0x0003_0000;
 
 /// Bytes that end in an ErrorResponse with this SQLSTATE.
 fn ends_in(heard: &[u8], sqlstate: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The conversation, byte by byte.
 
 use super::*;
+use crate::protocol::message;
 
 fn key(length: usize) -> CancelKey {
     CancelKey { process_id: 4711, secret: vec![5; length] }
@@ -70,7 +71,7 @@ async fn a_cancel_request_may_come_under_tls_and_is_kept_waiting_until_it_is_don
 async fn a_cancel_request_is_heard_where_clients_are_rejected() {
     let (mut client, server) = duplex(1 << 14);
     client.write_all(&cancel_request(&key(4))).await.unwrap();
-    let (cancel, _) = reject(Box::new(server), None, &Words::fatal("53300", "full")).await.unwrap();
+    let (cancel, _) = reject(Box::new(server), None, &ErrorFields::fatal("53300", "full")).await.unwrap();
     assert_eq!(cancel, key(4));
 }
 
@@ -95,11 +96,11 @@ async fn a_newer_protocol_is_talked_down_before_anything_else_is_said() {
     let pairs = [("user", "app"), ("database", "orders"), ("_pq_.new", "on")];
     let negotiation = |minor| {
         let mut out = Vec::new();
-        message::negotiate_protocol_version(&mut out, minor, &["_pq_.new".to_owned()]);
+        backend::negotiate_protocol_version(&mut out, minor, &["_pq_.new".to_owned()]);
         out
     };
     for (asked, spoken) in [(0, 0), (2, 2), (9999, 2)] {
-        let bytes = startup(V3_0 | asked, &pairs);
+        let bytes = startup(VERSION_3 | asked, &pairs);
         let (_, came) = hear(trusting(), &bytes).await;
         let Came::In { startup, pending } = came else { panic!("{came:?}") };
         assert_eq!((u32::from(startup.minor), pending), (spoken, negotiation(spoken)));
@@ -144,8 +145,8 @@ async fn strangers_cannot_be_told_from_friends_by_what_they_are_asked() {
     for user in ["app", "eve", "app"] {
         let first = b"n,,n=,r=abc";
         let body = [b"SCRAM-SHA-256\0\0\0\0\x0b", &first[..]].concat();
-        let answer = [&b"p"[..], &u32::try_from(body.len() + 4).unwrap().to_be_bytes(), &body].concat();
-        let bytes = [startup(V3_0, &[("user", user), ("database", "orders")]), answer].concat();
+        let answer = message(b'p', &[&body]);
+        let bytes = [startup(VERSION_3, &[("user", user), ("database", "orders")]), answer].concat();
         let (heard, came) = hear(plain(), &bytes).await;
         assert_eq!(came, Came::Rejected(Rejected::Gone));
         let heard = String::from_utf8(heard).unwrap();

@@ -1,99 +1,35 @@
-//! What a server says, as bytes appended to a buffer: the few messages that do not come from the database itself.
-//!
-//! Pure: knows no socket, and nothing of why something is said.
+//! What a server sends, appended to a buffer: the few messages that do not come from the database itself.
 
-use std::borrow::Cow;
-
-use super::wire::text;
+use super::fields::{ErrorFields, Severity, fields};
+use super::frame::{length, put_with, text_and_nul};
+use super::frontend::VERSION_3;
 
 /// `AuthenticationRequest`'s kinds.
 const OK: i32 = 0;
 const SASL: i32 = 10;
 const SASL_CONTINUE: i32 = 11;
 const SASL_FINAL: i32 = 12;
-/// The major version of the protocol, as it stands in front of the minor one.
-const MAJOR: u32 = 3 << 16;
-
-/// What an error does to the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// The session goes on.
-    Error,
-    /// It is over.
-    Fatal,
-}
-
-/// An error, in words for people and a code for programs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words<'a> {
-    pub severity: Severity,
-    pub sqlstate: &'static str,
-    pub message: Cow<'a, str>,
-    pub detail: Option<Cow<'a, str>>,
-    pub hint: Option<Cow<'a, str>>,
-}
-
-impl<'a> Words<'a> {
-    /// An error that ends the session.
-    pub fn fatal(sqlstate: &'static str, message: impl Into<Cow<'a, str>>) -> Self {
-        Words { severity: Severity::Fatal, sqlstate, message: message.into(), detail: None, hint: None }
-    }
-
-    pub fn detail(self, detail: impl Into<Cow<'a, str>>) -> Self {
-        Words { detail: Some(detail.into()), ..self }
-    }
-
-    pub fn hint(self, hint: impl Into<Cow<'a, str>>) -> Self {
-        Words { hint: Some(hint.into()), ..self }
-    }
-}
-
-impl Severity {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Severity::Error => "ERROR",
-            Severity::Fatal => "FATAL",
-        }
-    }
-}
 
 /// ErrorResponse.
-pub fn error(out: &mut Vec<u8>, words: &Words<'_>) {
-    let severity = words.severity.as_str();
-    let fields = [
-        (b'S', Some(severity)),
-        (b'V', Some(severity)),
-        (b'C', Some(words.sqlstate)),
-        (b'M', Some(words.message.as_ref())),
-        (b'D', words.detail.as_deref()),
-        (b'H', words.hint.as_deref()),
-    ];
-    frame(out, b'E', |out| {
-        for (field, text) in fields {
-            if let Some(text) = text {
-                out.push(field);
-                text_and_nul(out, text);
-            }
-        }
-        out.push(0);
-    });
+pub fn error(out: &mut Vec<u8>, fields: &ErrorFields<'_>) {
+    put_with(out, b'E', |out| fields.write(out));
+}
+
+/// NoticeResponse.
+pub fn notice(out: &mut Vec<u8>, fields: &ErrorFields<'_>) {
+    put_with(out, b'N', |out| fields.write(out));
 }
 
 /// A server's ErrorResponse, whose body this is, with another severity.
-pub fn error_again(out: &mut Vec<u8>, mut body: &[u8], severity: Severity) {
-    frame(out, b'E', |out| {
-        while let Some((field, rest)) = body.split_first()
-            && let Some((value, next)) = text(rest)
-        {
-            out.push(*field);
-            match field {
-                b'S' | b'V' => text_and_nul(out, severity.as_str()),
-                _ => {
-                    out.extend_from_slice(value);
-                    out.push(0);
-                }
+pub fn error_again(out: &mut Vec<u8>, body: &[u8], severity: Severity) {
+    put_with(out, b'E', |out| {
+        for (kind, value) in fields(body) {
+            out.push(kind);
+            match kind {
+                b'S' | b'V' => out.extend_from_slice(severity.as_str().as_bytes()),
+                _ => out.extend_from_slice(value),
             }
-            body = next;
+            out.push(0);
         }
         out.push(0);
     });
@@ -126,7 +62,7 @@ pub fn authentication_sasl_final(out: &mut Vec<u8>, outcome: &str) {
 
 /// ParameterStatus.
 pub fn parameter_status(out: &mut Vec<u8>, name: &str, value: &str) {
-    frame(out, b'S', |out| {
+    put_with(out, b'S', |out| {
         text_and_nul(out, name);
         text_and_nul(out, value);
     });
@@ -134,7 +70,7 @@ pub fn parameter_status(out: &mut Vec<u8>, name: &str, value: &str) {
 
 /// BackendKeyData: what a cancel request has to name.
 pub fn backend_key_data(out: &mut Vec<u8>, process_id: i32, key: &[u8]) {
-    frame(out, b'K', |out| {
+    put_with(out, b'K', |out| {
         out.extend(process_id.to_be_bytes());
         out.extend(key);
     });
@@ -142,15 +78,15 @@ pub fn backend_key_data(out: &mut Vec<u8>, process_id: i32, key: &[u8]) {
 
 /// ReadyForQuery, with the state of the transaction: `I`, `T` or `E`.
 pub fn ready_for_query(out: &mut Vec<u8>, status: u8) {
-    frame(out, b'Z', |out| out.push(status));
+    put_with(out, b'Z', |out| out.push(status));
 }
 
 /// NegotiateProtocolVersion: the newest minor version that is spoken here, and which options are unknown.
 pub fn negotiate_protocol_version(out: &mut Vec<u8>, minor: u32, unknown: &[String]) {
-    frame(out, b'v', |out| {
+    put_with(out, b'v', |out| {
         // The whole version, although the protocol's description names the minor one: that is what PostgreSQL sends
         // and libpq reads.
-        out.extend((MAJOR | minor).to_be_bytes());
+        out.extend((VERSION_3 | minor).to_be_bytes());
         out.extend(length(unknown.len()));
         for option in unknown {
             text_and_nul(out, option);
@@ -159,31 +95,10 @@ pub fn negotiate_protocol_version(out: &mut Vec<u8>, minor: u32, unknown: &[Stri
 }
 
 fn authentication(out: &mut Vec<u8>, kind: i32, data: &[u8]) {
-    frame(out, b'R', |out| {
+    put_with(out, b'R', |out| {
         out.extend(kind.to_be_bytes());
         out.extend(data);
     });
-}
-
-/// One message: its tag, its length and what `body` appends.
-fn frame(out: &mut Vec<u8>, tag: u8, body: impl FnOnce(&mut Vec<u8>)) {
-    out.push(tag);
-    let start = out.len();
-    out.extend([0; 4]);
-    body(out);
-    let length = length(out.len() - start);
-    out[start..start + 4].copy_from_slice(&length);
-}
-
-/// Everything here is some kilobytes long.
-fn length(bytes: usize) -> [u8; 4] {
-    u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes()
-}
-
-/// A text ends at its first NUL: what follows would be read as the next field.
-fn text_and_nul(out: &mut Vec<u8>, text: &str) {
-    out.extend(text.bytes().take_while(|&byte| byte != 0));
-    out.push(0);
 }
 
 #[cfg(test)]
@@ -209,11 +124,11 @@ mod tests {
 
     #[test]
     fn an_error_has_the_fields_that_were_given_and_no_others() {
-        let words = Words::fatal("57P03", "down");
-        assert_eq!(written(|out| error(out, &words)), b"E\0\0\0\x20SFATAL\0VFATAL\0C57P03\0Mdown\0\0");
-        let words = Words { severity: Severity::Error, ..words }.detail("why").hint("wait");
+        let fields = ErrorFields::fatal("57P03", "down");
+        assert_eq!(written(|out| error(out, &fields)), b"E\0\0\0\x20SFATAL\0VFATAL\0C57P03\0Mdown\0\0");
+        let fields = fields.severity(Severity::Error).detail("why").hint("wait");
         assert_eq!(
-            written(|out| error(out, &words)),
+            written(|out| error(out, &fields)),
             b"E\0\0\0\x2bSERROR\0VERROR\0C57P03\0Mdown\0Dwhy\0Hwait\0\0"
         );
     }
@@ -229,8 +144,8 @@ mod tests {
 
     #[test]
     fn a_nul_in_a_text_does_not_begin_another_field() {
-        let words = Words::fatal("08P01", "cut\0C00000");
-        let bytes = written(|out| error(out, &words));
+        let fields = ErrorFields::fatal("08P01", "cut\0C00000");
+        let bytes = written(|out| error(out, &fields));
         assert!(bytes.ends_with(b"\0Mcut\0\0"), "{}", bytes.escape_ascii());
     }
 

@@ -44,9 +44,7 @@ impl Frame {
         };
         let len = u32::from_be_bytes([a, b, c, d]) as usize;
         if !(4..=LONGEST).contains(&len) {
-            return Err(Violation::new(format!(
-                "a message of type 0x{tag:02x} says that it has {len} bytes"
-            )));
+            return Err(Violation::new(format!("a message of type 0x{tag:02x} announces {len} bytes")));
         }
         Ok(Some(Frame { tag, len: len + 1 }))
     }
@@ -63,26 +61,42 @@ pub fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..end], &bytes[end + 1..]))
 }
 
-/// A field of an ErrorResponse's or a NoticeResponse's body.
-pub fn field(mut body: &[u8], wanted: u8) -> Option<&[u8]> {
-    while let Some((kind, rest)) = body.split_first() {
-        let (value, next) = text(rest)?;
-        if *kind == wanted {
-            return Some(value);
-        }
-        body = next;
-    }
-    None
+/// One message with that body.
+pub fn message(tag: u8, body: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put(&mut out, tag, body);
+    out
 }
 
 /// Appends a message with that body.
 pub fn put(out: &mut Vec<u8>, tag: u8, body: &[&[u8]]) {
     let len = 4 + body.iter().map(|part| part.len()).sum::<usize>();
     out.push(tag);
-    out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+    out.extend_from_slice(&length(len));
     for part in body {
         out.extend_from_slice(part);
     }
+}
+
+/// Appends a message whose body is what `write` appends.
+pub(super) fn put_with(out: &mut Vec<u8>, tag: u8, write: impl FnOnce(&mut Vec<u8>)) {
+    out.push(tag);
+    let start = out.len();
+    out.extend([0; 4]);
+    write(out);
+    let length = length(out.len() - start);
+    out[start..start + 4].copy_from_slice(&length);
+}
+
+/// A text ends at its first NUL: what follows would be read as the next field.
+pub(super) fn text_and_nul(out: &mut Vec<u8>, text: &str) {
+    out.extend(text.bytes().take_while(|&byte| byte != 0));
+    out.push(0);
+}
+
+/// What is written is far below the limit of a length.
+pub(super) fn length(bytes: usize) -> [u8; 4] {
+    u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -100,18 +114,8 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_found_wherever_it_stands_and_not_in_a_body_that_is_cut_off() {
-        let body = b"SFATAL\0C57P01\0Mending\0\0";
-        assert_eq!(field(body, b'S'), Some(&b"FATAL"[..]));
-        assert_eq!(field(body, b'M'), Some(&b"ending"[..]));
-        assert_eq!(field(body, b'F'), None, "a value's letter is no field");
-        assert_eq!(field(&body[..10], b'C'), None);
-    }
-
-    #[test]
     fn a_message_that_was_put_is_the_frame_that_is_read() {
-        let mut out = Vec::new();
-        put(&mut out, b'P', &[b"name\0", b"select 1\0", &[0, 0]]);
+        let out = message(b'P', &[b"name\0", b"select 1\0", &[0, 0]]);
         assert_eq!(Frame::read(&out), Ok(Some(Frame { tag: b'P', len: out.len() })));
         assert_eq!(text(&out[5..]), Some((&b"name"[..], &b"select 1\0\0\0"[..])));
     }
