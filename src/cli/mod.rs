@@ -1,6 +1,6 @@
-//! The command line: flags, their environment twins, and usage errors with the right exit code.
+//! The command line: flags, their environment variables, and usage errors with the right exit code.
 //!
-//! Knows what may be said, and nothing of what is then done.
+//! Knows which arguments there are, and nothing of what is then done.
 
 mod listen;
 mod usage;
@@ -17,13 +17,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::duration;
 use crate::target::Secret;
 pub use listen::{ListenAddress, TelemetryPath};
-pub use usage::{EX_USAGE, Usage};
+pub use usage::{EX_USAGE, UsageText};
 
-/// Keeps a live, proven line to every PostgreSQL database you name, and tells the truth about it.
+/// Keeps a tested connection to each of your PostgreSQL databases and reports its state.
 #[derive(Debug, Clone, Parser, PartialEq, Eq)]
 #[command(name = "pgtether", version, disable_help_subcommand = true, args_conflicts_with_subcommands = true)]
 #[command(
-    after_help = "Without a command it runs. With no configuration file, DATABASE_URL names the one database."
+    after_help = "Without a command, pgtether runs. Without a configuration file, it uses the database in DATABASE_URL."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -32,17 +32,17 @@ struct Cli {
     run: RunArgs,
 }
 
-/// What was asked for.
+/// The command.
 #[derive(Debug, Clone, Subcommand, PartialEq, Eq)]
 pub enum Command {
-    /// Supervise the databases and serve /metrics and /health (the default).
+    /// Monitor the databases and serve /metrics and /health (the default).
     Run(RunArgs),
-    /// Examine targets once, phase by phase, with a remedy for what fails; exits as Nagios plugins do.
+    /// Test each phase of connecting to the targets once, and print a remedy for what fails. Has Nagios exit codes.
     Check(CheckArgs),
-    /// Show the effective configuration, or the schema of the file.
+    /// Print the effective configuration, or the JSON Schema of the configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Supervise a throw-away PostgreSQL, started from the binaries installed here.
+    /// Start a temporary PostgreSQL from the installed binaries, and monitor it.
     Demo(DemoArgs),
 }
 
@@ -63,25 +63,25 @@ pub struct RunArgs {
 /// What `check` takes.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct CheckArgs {
-    /// Names of configured targets, or connection strings; all configured targets if none is given.
+    /// Names of configured targets, or connection strings [default: all configured targets].
     #[arg(value_name = "TARGET | URL", value_parser = subject)]
     pub subjects: Vec<Subject>,
     #[command(flatten)]
     pub config: ConfigFile,
-    /// How to print the result.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
-    /// Hold the session idle for that long, such as 10m, and tell whether it survived.
+    /// Keep the session idle for this long, for example 10m, and report whether it survived.
     #[arg(long, value_name = "DURATION", value_parser = watch)]
     pub watch: Option<Duration>,
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-/// What `config` is asked to print.
+/// What `config` prints.
 #[derive(Debug, Clone, Subcommand, PartialEq, Eq)]
 pub enum ConfigCommand {
-    /// Print the effective configuration, every default filled in and every secret left out.
+    /// Print the effective configuration with all defaults and without secrets.
     Show(ConfigFile),
     /// Print the JSON Schema of the configuration file.
     Schema,
@@ -90,7 +90,7 @@ pub enum ConfigCommand {
 /// What `demo` takes.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct DemoArgs {
-    /// Kill sessions, restart and hang the server on a schedule.
+    /// Kill sessions, and restart and hang the server, on a schedule.
     #[arg(long)]
     pub chaos: bool,
     #[command(flatten)]
@@ -100,7 +100,7 @@ pub struct DemoArgs {
 /// Which file to read.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct ConfigFile {
-    /// Configuration file [default: config.yaml, if it is here].
+    /// Configuration file [default: config.yaml, if it exists].
     #[arg(id = "config.file", long = "config.file", value_name = "FILE", env = "PGTETHER_CONFIG_FILE")]
     pub file: Option<PathBuf>,
 }
@@ -108,7 +108,7 @@ pub struct ConfigFile {
 /// Where to serve, and how.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct WebArgs {
-    /// Address to serve on; `:PORT` is all addresses, IPv6 too. May be repeated, or hold several with commas between.
+    /// Listen address; `:PORT` means all addresses, including IPv6. Repeat it, or separate addresses by commas.
     #[arg(
         id = "web.listen-address",
         long = "web.listen-address",
@@ -118,7 +118,7 @@ pub struct WebArgs {
         default_value = ":10432"
     )]
     pub listen_addresses: Vec<ListenAddress>,
-    /// Path of the metrics.
+    /// Path under which metrics are served.
     #[arg(
         id = "web.telemetry-path",
         long = "web.telemetry-path",
@@ -127,11 +127,11 @@ pub struct WebArgs {
         default_value = "/metrics"
     )]
     pub telemetry_path: TelemetryPath,
-    /// Let POST /-/reload reload the configuration.
+    /// Allow POST /-/reload to reload the configuration.
     #[arg(long = "web.enable-lifecycle", env = "PGTETHER_WEB_ENABLE_LIFECYCLE")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub enable_lifecycle: bool,
-    /// TLS, users, response headers and a rate limit, in the format of Prometheus' exporters.
+    /// File with TLS, users, response headers and a rate limit, in the format of the Prometheus exporter toolkit.
     #[arg(
         id = "web.config.file",
         long = "web.config.file",
@@ -139,8 +139,8 @@ pub struct WebArgs {
         env = "PGTETHER_WEB_CONFIG_FILE"
     )]
     pub config_file: Option<PathBuf>,
-    /// Address that serves /livez, /readyz and /health alone, without TLS: for probes, where client certificates are
-    /// demanded.
+    /// Listen address for /livez, /readyz and /health only, without TLS: for probes, if client certificates are
+    /// required.
     #[arg(
         id = "web.health-listen-address",
         long = "web.health-listen-address",
@@ -153,11 +153,11 @@ pub struct WebArgs {
 /// What to log, and how.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct LogArgs {
-    /// Log events of this level and above.
+    /// Lowest level that is logged.
     #[arg(id = "log.level", long = "log.level", value_name = "LEVEL", env = "PGTETHER_LOG_LEVEL")]
     #[arg(value_enum, default_value_t)]
     pub level: LogLevel,
-    /// How to write log events.
+    /// Format of the log.
     #[arg(id = "log.format", long = "log.format", value_name = "FORMAT", env = "PGTETHER_LOG_FORMAT")]
     #[arg(value_enum, default_value_t)]
     pub format: LogFormat,
@@ -199,7 +199,7 @@ pub enum Subject {
 }
 
 /// Reads the process's arguments, the program's name first. `Err` is also the way of `--help` and `--version`.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageText> {
     let args: Vec<OsString> = args.into_iter().collect();
     match Cli::try_parse_from(&args) {
         Ok(Cli { command: Some(command), .. }) => Ok(command),

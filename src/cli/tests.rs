@@ -1,6 +1,6 @@
 use super::*;
 
-fn words(words: &str) -> Result<Command, Usage> {
+fn words(words: &str) -> Result<Command, UsageText> {
     parse(std::iter::once("pgtether").chain(words.split_whitespace()).map(OsString::from))
 }
 

@@ -13,25 +13,25 @@ pub const EX_USAGE: u8 = 64;
 
 /// A text, whether it was asked for, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Usage {
+pub struct UsageText {
     pub text: String,
     /// 0 for `--help` and `--version`, whose text belongs on standard output.
     pub code: u8,
 }
 
-impl fmt::Display for Usage {
+impl fmt::Display for UsageText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> Usage {
+pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> UsageText {
     match error.kind() {
-        ErrorKind::DisplayHelp => Usage { text: error.to_string(), code: 0 },
-        ErrorKind::DisplayVersion => Usage { text: version(), code: 0 },
-        // `check` speaks as Nagios's plugins do.
-        _ if is_check(args) => Usage { text: without_secrets(error), code: Verdict::Unknown.exit_code() },
-        _ => Usage { text: without_secrets(error), code: EX_USAGE },
+        ErrorKind::DisplayHelp => UsageText { text: error.to_string(), code: 0 },
+        ErrorKind::DisplayVersion => UsageText { text: version(), code: 0 },
+        // `check` has Nagios's exit codes.
+        _ if is_check(args) => UsageText { text: without_secrets(error), code: Verdict::Unknown.exit_code() },
+        _ => UsageText { text: without_secrets(error), code: EX_USAGE },
     }
 }
 

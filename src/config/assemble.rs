@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::expand::Env;
-use super::file::{Document, Keys, PoolKeys, TargetKeys};
+use super::file::{Keys, PoolKeys, RootKeys, TargetKeys};
 use super::mapping::Sets;
 use super::names::{Name, Service, Url};
 use super::problems::{Problem, Problems};
@@ -22,7 +22,7 @@ pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Resul
         reader.wrong_yaml(wrong);
     }
     let document = match &root {
-        Some(node) if !node.is_null() => Document::read(&At::root(node), &mut reader),
+        Some(node) if !node.is_null() => RootKeys::read(&At::root(node), &mut reader),
         _ if reader.problems.is_empty() => {
             return Err(Problems::whole(origin, "is empty: name at least one target under `targets`"));
         }
@@ -31,16 +31,16 @@ pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Resul
     let Some(document) = document else {
         return Err(Problems::new(reader.problems));
     };
-    let mut assembly = Assembly::new(reader, &document);
+    let mut assembler = Assembler::new(reader, &document);
     let items = document.targets.iter().flat_map(|items| items.0.iter().enumerate());
     for (i, keys) in items.filter_map(|(i, item)| Some((i, item.as_ref()?))) {
-        assembly.target(&format!("targets[{i}]"), keys);
+        assembler.target(&format!("targets[{i}]"), keys);
     }
-    let spoken_of = assembly.reader.problems.iter().any(|p| p.path.starts_with("targets"));
-    if assembly.targets.is_empty() && !spoken_of {
-        assembly.error("targets", "names no target: write at least one, `- name: …` with its `url: …`");
+    let spoken_of = assembler.reader.problems.iter().any(|p| p.path.starts_with("targets"));
+    if assembler.targets.is_empty() && !spoken_of {
+        assembler.error("targets", "names no target: write at least one, `- name: …` with its `url: …`");
     }
-    assembly.finish(&document)
+    assembler.finish(&document)
 }
 
 pub fn from_url(origin: &str, name: &str, url: &str) -> Result<Config, Problems> {
@@ -49,14 +49,14 @@ pub fn from_url(origin: &str, name: &str, url: &str) -> Result<Config, Problems>
         url: Some(Url::Whole(Secret::new(url.trim()))),
         ..TargetKeys::default()
     };
-    let document = Document::default();
+    let document = RootKeys::default();
     let reader = Reader::new(origin, &|_| None);
-    let mut assembly = Assembly::new(reader, &document);
-    assembly.target("", &keys);
-    assembly.finish(&document)
+    let mut assembler = Assembler::new(reader, &document);
+    assembler.target("", &keys);
+    assembler.finish(&document)
 }
 
-struct Assembly<'a> {
+struct Assembler<'a> {
     reader: Reader<'a>,
     service: String,
     defaults: Keys,
@@ -70,13 +70,13 @@ struct Assembly<'a> {
     warnings: Vec<Problem>,
 }
 
-impl<'a> Assembly<'a> {
-    fn new(reader: Reader<'a>, document: &Document) -> Self {
+impl<'a> Assembler<'a> {
+    fn new(reader: Reader<'a>, document: &RootKeys) -> Self {
         let service = document.service.as_ref().map_or(Service::DEFAULT, |s| &s.0);
         let defaults = document.defaults.clone().unwrap_or_default();
         let mut tuning = Tuning::default();
         defaults.tuning.set(&mut tuning);
-        let mut assembly = Assembly {
+        let mut assembler = Assembler {
             reader,
             service: service.to_owned(),
             defaults,
@@ -86,13 +86,13 @@ impl<'a> Assembly<'a> {
             targets: Vec::new(),
             warnings: Vec::new(),
         };
-        for (key, message) in rules::contradictions(&assembly.defaults.tuning, &assembly.tuning) {
-            assembly.error(&tree::join("defaults", key), message);
+        for (key, message) in rules::contradictions(&assembler.defaults.tuning, &assembler.tuning) {
+            assembler.error(&tree::join("defaults", key), message);
         }
-        assembly
+        assembler
     }
 
-    fn finish(self, document: &Document) -> Result<Config, Problems> {
+    fn finish(self, document: &RootKeys) -> Result<Config, Problems> {
         if !self.reader.problems.is_empty() {
             return Err(Problems::new(self.reader.problems));
         }

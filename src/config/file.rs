@@ -19,7 +19,7 @@ const fn secs(seconds: u64) -> Duration {
 
 mapping! {
     /// Configuration of pgtether: which PostgreSQL databases to hold a line to, and how.
-    pub struct Document {
+    pub struct RootKeys {
         /// Name of the service that depends on these databases: `service` in /health, and the application_name of the sessions unless the connection string names one.
         service: Service,
         /// The storm guard: limits over all targets of this process.

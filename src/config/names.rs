@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-use super::text::Text;
+use super::scalar::Scalar;
 use super::values::{VARIABLE, Value, value};
 use crate::target::pool::Listen;
 use crate::target::{REDACTED, Secret, TargetName};
@@ -20,7 +20,7 @@ value!(Name);
 impl Value for Name {
     const EXPECTED: &'static str = "a name";
 
-    fn parse(text: &Text) -> Result<Self, String> {
+    fn parse(text: &Scalar) -> Result<Self, String> {
         TargetName::new(text.trimmed()).map(Name).ok_or_else(|| {
             format!(
                 "{} is not a name: take 1 to 63 letters, digits, `.`, `_` and `-`, a letter or digit first",
@@ -55,7 +55,7 @@ impl Service {
 impl Value for Service {
     const EXPECTED: &'static str = "a name";
 
-    fn parse(text: &Text) -> Result<Self, String> {
+    fn parse(text: &Scalar) -> Result<Self, String> {
         let name = text.trimmed();
         if name.len() <= Self::MAX && name.bytes().all(|b| (b' '..=b'~').contains(&b)) {
             return Ok(Service(name.to_owned()));
@@ -86,7 +86,7 @@ value!(Url);
 impl Value for Url {
     const EXPECTED: &'static str = "a connection string such as postgresql://user@host/database";
 
-    fn parse(text: &Text) -> Result<Self, String> {
+    fn parse(text: &Scalar) -> Result<Self, String> {
         Ok(Url::Whole(Secret::new(text.trimmed())))
     }
 
@@ -113,7 +113,7 @@ value!(File);
 impl Value for File {
     const EXPECTED: &'static str = "the path of a file";
 
-    fn parse(text: &Text) -> Result<Self, String> {
+    fn parse(text: &Scalar) -> Result<Self, String> {
         let path = text.trimmed();
         if path.contains('\0') {
             return Err("a path cannot hold a NUL character".to_owned());
@@ -190,7 +190,7 @@ impl PoolAddress {
 impl Value for PoolAddress {
     const EXPECTED: &'static str = "an IP address and a port such as 127.0.0.1:6432, localhost:6432, or unix:/run/pgtether/.s.PGSQL.6432";
 
-    fn parse(text: &Text) -> Result<Self, String> {
+    fn parse(text: &Scalar) -> Result<Self, String> {
         let listen = match text.trimmed().strip_prefix(Self::UNIX) {
             Some(path) => Self::unix(path),
             None => Self::tcp(text.trimmed()),

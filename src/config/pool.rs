@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::file::{ClientTlsKeys, PoolKeys};
 use super::mapping::Sets;
 use super::names::File;
-use super::rules::Finding;
+use super::rules::KeyMessage;
 use super::values::Switch;
 use crate::target::pool::{Auth, ClientTls, Listen, Pool};
 use crate::target::{IdlePolicy, Source};
@@ -39,7 +39,7 @@ impl Sets<ClientTls> for Switch<ClientTlsKeys> {
 }
 
 /// What cannot be meant, whoever the target is.
-pub fn contradictions(keys: &PoolKeys, pool: &Pool) -> Vec<Finding> {
+pub fn contradictions(keys: &PoolKeys, pool: &Pool) -> Vec<KeyMessage> {
     let mut found = Vec::new();
     let (min_idle, size) = (pool.min_idle, pool.size);
     if keys.min_idle.is_some() && min_idle > size {
@@ -58,7 +58,7 @@ pub fn contradictions(keys: &PoolKeys, pool: &Pool) -> Vec<Finding> {
 }
 
 /// Whoever is let in has the database: beyond this machine that takes a password and a certificate.
-pub fn exposure(pool: &Pool) -> Vec<Finding> {
+pub fn exposure(pool: &Pool) -> Vec<KeyMessage> {
     if pool.listen.is_local() {
         return Vec::new();
     }
@@ -86,7 +86,7 @@ pub fn exposure(pool: &Pool) -> Vec<Finding> {
 }
 
 /// `scram` checks clients against the target's own password: is there going to be one?
-pub fn unproven(pool: &Pool, source: &Source, has_password_file: bool) -> Option<Finding> {
+pub fn unproven(pool: &Pool, source: &Source, has_password_file: bool) -> Option<KeyMessage> {
     let known = match source {
         Source::Inline(endpoint) => endpoint.password.is_some() || has_password_file,
         // What it will say is not known yet.
@@ -111,7 +111,7 @@ pub fn collide(a: &Listen, b: &Listen) -> bool {
 }
 
 /// What works, but hardly as meant.
-pub fn advice(pool: &Pool, policy: IdlePolicy) -> Vec<Finding> {
+pub fn advice(pool: &Pool, policy: IdlePolicy) -> Vec<KeyMessage> {
     let mut found = Vec::new();
     if policy == IdlePolicy::LetSleep && pool.min_idle > 0 {
         let message = "under idle_policy: let_sleep a session that is kept open wakes the database as soon as it sleeps: \

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::expand::{self, Env, Expanded};
 use super::problems::{Mark, Problem};
+use super::scalar::Scalar;
 use super::suggest::{self, Known};
-use super::text::Text;
-use super::tree::{self, Kind, Node};
+use super::tree::{self, Node, NodeKind};
 
 /// A value that can be read from a node.
 pub trait Read: Sized {
@@ -51,7 +51,7 @@ impl<T: Read> Read for Items<T> {
     const NULL_IS_ABSENT: bool = true;
 
     fn read(at: &At<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let Kind::List(nodes) = &at.node.kind else {
+        let NodeKind::List(nodes) = &at.node.kind else {
             reader.expected(at, "a list (lines that begin with `- `)");
             return None;
         };
@@ -144,15 +144,15 @@ impl<'a> Reader<'a> {
         &mut self,
         at: &At<'_>,
         expected: &str,
-        parse: impl FnOnce(&Text) -> Result<T, String>,
+        parse: impl FnOnce(&Scalar) -> Result<T, String>,
     ) -> Option<T> {
         let text = self.text(at, expected)?;
         parse(&text).map_err(|message| self.wrong(at, message)).ok()
     }
 
     /// The expanded text of a single value that is not empty.
-    pub fn text(&mut self, at: &At<'_>, expected: &str) -> Option<Text> {
-        let Kind::Scalar { text, plain } = &at.node.kind else {
+    pub fn text(&mut self, at: &At<'_>, expected: &str) -> Option<Scalar> {
+        let NodeKind::Scalar { text, plain } = &at.node.kind else {
             self.expected(at, expected);
             return None;
         };
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
                 self.wrong(at, format!("is empty{because}: expected {expected}"));
                 None
             }
-            Ok(Expanded { text, names }) => Some(Text { plain: *plain || !names.is_empty(), text, names }),
+            Ok(Expanded { text, names }) => Some(Scalar { plain: *plain || !names.is_empty(), text, names }),
             Err(messages) => {
                 for message in messages {
                     self.wrong(at, message);
@@ -187,7 +187,7 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn of(at: &'a At<'a>, known: &[Known], reader: &mut Reader<'_>) -> Option<Self> {
-        let Kind::Map(entries) = &at.node.kind else {
+        let NodeKind::Map(entries) = &at.node.kind else {
             reader.expected(at, "a mapping (lines of `key: value`)");
             return None;
         };
@@ -195,7 +195,7 @@ impl<'a> Fields<'a> {
             let path = tree::join_foreign(&at.path, &entry.key);
             if known.iter().any(|(key, _)| *key == entry.key) {
                 // A value on its own line would be found less easily than its key.
-                let single = matches!(entry.value.kind, Kind::Scalar { .. });
+                let single = matches!(entry.value.kind, NodeKind::Scalar { .. });
                 let mark = if single { entry.value.at } else { entry.at };
                 reader.marks.insert(path, mark);
             } else {
@@ -206,7 +206,7 @@ impl<'a> Fields<'a> {
     }
 
     pub fn take<T: Read>(&self, key: &str, reader: &mut Reader<'_>) -> Option<T> {
-        let Kind::Map(entries) = &self.at.node.kind else {
+        let NodeKind::Map(entries) = &self.at.node.kind else {
             return None;
         };
         let node = &entries.iter().find(|e| e.key == key)?.value;

@@ -6,10 +6,10 @@ use super::file::TuningKeys;
 use super::values::Switch;
 use crate::target::{IdlePolicy, KEPT_AWAKE_COST, SocketTuning, Source, Target, Tuning};
 
-pub type Finding = (&'static str, String);
+pub type KeyMessage = (&'static str, String);
 
 /// What cannot be meant. Only where `keys` has a part in it: else it is the mistake of `defaults`, and told there.
-pub fn contradictions(keys: &TuningKeys, tuning: &Tuning) -> Vec<Finding> {
+pub fn contradictions(keys: &TuningKeys, tuning: &Tuning) -> Vec<KeyMessage> {
     let mut found = Vec::new();
     let (initial, max) = (tuning.backoff.initial, tuning.backoff.max);
     if keys.backoff.is_some() && initial > max {
@@ -25,7 +25,7 @@ pub fn contradictions(keys: &TuningKeys, tuning: &Tuning) -> Vec<Finding> {
 }
 
 /// What works, but hardly as meant.
-pub fn advice(keys: &TuningKeys, target: &Target) -> Vec<Finding> {
+pub fn advice(keys: &TuningKeys, target: &Target) -> Vec<KeyMessage> {
     let mut found = Vec::new();
     let (endpoint, sockets) = match &target.source {
         Source::Inline(endpoint) => (Some(endpoint), target.socket_tuning(endpoint)),
@@ -49,7 +49,7 @@ pub fn advice(keys: &TuningKeys, target: &Target) -> Vec<Finding> {
 }
 
 /// The kernel gives up at `tcp_user_timeout`, however many probes are left.
-fn probes_cut_short(sockets: &SocketTuning) -> Option<Finding> {
+fn probes_cut_short(sockets: &SocketTuning) -> Option<KeyMessage> {
     let keepalives = sockets.keepalives?;
     let user_timeout = sockets.tcp_user_timeout?;
     let last_probe = keepalives.idle + keepalives.interval * keepalives.count.saturating_sub(1);
@@ -64,7 +64,7 @@ fn probes_cut_short(sockets: &SocketTuning) -> Option<Finding> {
 }
 
 /// Keys of the target itself that its `idle_policy` makes meaningless; in `defaults` they may be for other targets.
-fn without_effect(keys: &TuningKeys, policy: IdlePolicy) -> Vec<Finding> {
+fn without_effect(keys: &TuningKeys, policy: IdlePolicy) -> Vec<KeyMessage> {
     fn on<T>(key: Option<&Switch<T>>) -> bool {
         matches!(key, Some(Switch::On(_)))
     }

@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use super::file::{Document, Keys, PoolKeys, TargetKeys};
+use super::file::{Keys, PoolKeys, RootKeys, TargetKeys};
 use super::mapping::Sets;
 use super::names::Service;
 use super::read::Items;
@@ -14,7 +14,7 @@ use crate::target::pool::Pool;
 /// As `config schema` prints it.
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<Document>().to_value();
+    let mut schema = settings.into_generator().into_root_schema_for::<RootKeys>().to_value();
     schema["title"] = "pgtether configuration".into();
     demand_values(&mut schema);
     fill(&mut schema, &defaults());
@@ -57,7 +57,7 @@ fn defaults() -> Value {
     // Where it listens is nobody's default.
     let pool = pool.map(|keys| PoolKeys { listen: None, ..keys });
     let keys = Keys { password_file: None, tuning: Sets::of(&tuning).unwrap_or_default() };
-    let document = Document {
+    let document = RootKeys {
         service: Some(Service(Service::DEFAULT.to_owned())),
         fleet: Sets::of(&Fleet::default()),
         defaults: Some(keys.clone()),

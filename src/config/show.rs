@@ -1,6 +1,6 @@
 //! The effective configuration as text: every default filled in, every secret left out.
 
-use super::file::{Document, Keys, TargetKeys};
+use super::file::{Keys, RootKeys, TargetKeys};
 use super::mapping::Sets;
 use super::names::{File, Name, Service, Url};
 use super::read::Items;
@@ -12,7 +12,7 @@ use crate::target::{Source, Target, Tuning};
 
 /// YAML, as `config show` prints it.
 pub fn show(config: &Config) -> Result<String, Problems> {
-    let document = Document {
+    let document = RootKeys {
         service: Some(Service(config.service.clone())),
         fleet: Sets::of(&config.fleet),
         defaults: None,

@@ -1,6 +1,6 @@
 //! Unknown keys, and what was probably meant.
 
-use super::text::quoted;
+use super::scalar::quoted;
 
 /// A key, and the keys inside of it if it is a mapping.
 pub type Known = (&'static str, Vec<&'static str>);

@@ -15,21 +15,21 @@ const MAX_KEYS: usize = 200;
 /// A value; it may be a secret, so there is no Debug.
 pub struct Node {
     pub at: Mark,
-    pub kind: Kind,
+    pub kind: NodeKind,
 }
 
-pub enum Kind {
+pub enum NodeKind {
     Scalar {
         text: String,
         /// Without quotes: only these are numbers, booleans and nulls.
         plain: bool,
     },
     List(Vec<Rc<Node>>),
-    Map(Vec<Entry>),
+    Map(Vec<Pair>),
 }
 
 /// One `key: value`; no key occurs twice.
-pub struct Entry {
+pub struct Pair {
     pub key: String,
     pub at: Mark,
     /// Shared where an alias repeats it, so that aliases of aliases cost nothing.
@@ -49,10 +49,10 @@ impl Node {
     /// Nothing, `~` or `null`.
     pub fn is_null(&self) -> bool {
         match &self.kind {
-            Kind::Scalar { text, plain: true } => {
+            NodeKind::Scalar { text, plain: true } => {
                 matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
             }
-            Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => false,
+            NodeKind::Scalar { .. } | NodeKind::List(_) | NodeKind::Map(_) => false,
         }
     }
 
@@ -60,9 +60,9 @@ impl Node {
     pub fn describe(&self) -> &'static str {
         match &self.kind {
             _ if self.is_null() => "nothing",
-            Kind::Scalar { .. } => "a single value",
-            Kind::List(_) => "a list",
-            Kind::Map(_) => "a mapping",
+            NodeKind::Scalar { .. } => "a single value",
+            NodeKind::List(_) => "a list",
+            NodeKind::Map(_) => "a mapping",
         }
     }
 }
@@ -127,7 +127,7 @@ fn explain(text: &str, error: &saphyr_parser::ScanError) -> String {
 struct Open {
     at: Mark,
     anchor: usize,
-    kind: Kind,
+    kind: NodeKind,
     /// The key that waits for its value.
     key: Option<(String, Mark)>,
 }
@@ -158,16 +158,16 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && !self.is_text(tag.as_deref(), at);
                 let text = text.into_owned();
-                let kind = Kind::Scalar { text, plain };
+                let kind = NodeKind::Scalar { text, plain };
                 self.add(Rc::new(Node { at, kind }), at, anchor)?;
             }
             Event::SequenceStart(anchor, tag) => {
                 self.is_text(tag.as_deref(), at);
-                self.begin(at, anchor, Kind::List(Vec::new()))?;
+                self.begin(at, anchor, NodeKind::List(Vec::new()))?;
             }
             Event::MappingStart(anchor, tag) => {
                 self.is_text(tag.as_deref(), at);
-                self.begin(at, anchor, Kind::Map(Vec::new()))?;
+                self.begin(at, anchor, NodeKind::Map(Vec::new()))?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(Open { at, anchor, kind, .. }) = self.open.pop() {
@@ -178,7 +178,7 @@ impl Builder {
         Ok(())
     }
 
-    fn begin(&mut self, at: Mark, anchor: usize, kind: Kind) -> Result<(), Wrong> {
+    fn begin(&mut self, at: Mark, anchor: usize, kind: NodeKind) -> Result<(), Wrong> {
         if self.open.len() >= MAX_DEPTH {
             return fail(at, "nested too deeply");
         }
@@ -197,12 +197,12 @@ impl Builder {
             return Ok(());
         };
         match (&mut parent.kind, parent.key.take()) {
-            (Kind::List(items), _) => items.push(node),
-            (Kind::Map(_), None) => match &node.kind {
-                Kind::Scalar { text, .. } => parent.key = Some((text.clone(), at)),
-                Kind::List(_) | Kind::Map(_) => return fail(at, "a key must be a single word"),
+            (NodeKind::List(items), _) => items.push(node),
+            (NodeKind::Map(_), None) => match &node.kind {
+                NodeKind::Scalar { text, .. } => parent.key = Some((text.clone(), at)),
+                NodeKind::List(_) | NodeKind::Map(_) => return fail(at, "a key must be a single word"),
             },
-            (Kind::Map(entries), Some((key, at))) => {
+            (NodeKind::Map(entries), Some((key, at))) => {
                 if let Some(first) = entries.iter().find(|e| e.key == key) {
                     let message =
                         format!("this key is here twice: it already stands on line {}", first.at.line);
@@ -212,10 +212,10 @@ impl Builder {
                     return fail(at, "too many keys in one mapping");
                 } else {
                     let value = placed(node, at);
-                    entries.push(Entry { key, at, value });
+                    entries.push(Pair { key, at, value });
                 }
             }
-            (Kind::Scalar { .. }, _) => {}
+            (NodeKind::Scalar { .. }, _) => {}
         }
         Ok(())
     }
@@ -225,7 +225,7 @@ impl Builder {
         let mut path = String::new();
         for open in &self.open {
             match (&open.kind, &open.key) {
-                (Kind::List(items), _) => path += &format!("[{}]", items.len()),
+                (NodeKind::List(items), _) => path += &format!("[{}]", items.len()),
                 (_, Some((key, _))) => path = join_foreign(&path, key),
                 (_, None) => {}
             }
@@ -266,10 +266,10 @@ pub fn join_foreign(path: &str, key: &str) -> String {
 /// A value that is missing stands where the parser noticed it, often on the next line: blame its key.
 fn placed(node: Rc<Node>, key: Mark) -> Rc<Node> {
     match &node.kind {
-        Kind::Scalar { text, plain: true } if text.is_empty() => {
-            Rc::new(Node { at: key, kind: Kind::Scalar { text: String::new(), plain: true } })
+        NodeKind::Scalar { text, plain: true } if text.is_empty() => {
+            Rc::new(Node { at: key, kind: NodeKind::Scalar { text: String::new(), plain: true } })
         }
-        Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => node,
+        NodeKind::Scalar { .. } | NodeKind::List(_) | NodeKind::Map(_) => node,
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::duration::{self, Bad};
 use super::read::{At, Read, Reader};
-use super::text::Text;
-use super::tree::Kind;
+use super::scalar::Scalar;
+use super::tree::NodeKind;
 use crate::target::pool::{Auth, Mode};
 use crate::target::{IdlePolicy, Role};
 
@@ -27,7 +27,7 @@ pub trait Value: Sized {
     /// What the file should hold, as in "expected …".
     const EXPECTED: &'static str;
     /// The value of a text that is not empty, or what is wrong with it.
-    fn parse(text: &Text) -> Result<Self, String>;
+    fn parse(text: &Scalar) -> Result<Self, String>;
     /// The value in a file of that folder, where relative paths start.
     fn within(self, _folder: &Path) -> Self {
         self
@@ -96,7 +96,7 @@ impl<const MIN: u64, const MAX: u64, const STEP: u64> Span<MIN, MAX, STEP> {
 impl<const MIN: u64, const MAX: u64, const STEP: u64> Value for Span<MIN, MAX, STEP> {
     const EXPECTED: &'static str = "a duration such as 30s";
 
-    fn parse(text: &Text) -> Result<Self, String> {
+    fn parse(text: &Scalar) -> Result<Self, String> {
         match duration::parse(text.trimmed()) {
             Ok(span) => {
                 let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
@@ -146,7 +146,7 @@ impl<T: Read> Read for Switch<T> {
 
     fn read(at: &At<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let before = reader.problems.len();
-        if let Kind::Scalar { .. } = &at.node.kind {
+        if let NodeKind::Scalar { .. } = &at.node.kind {
             let text = reader.text(at, "a value or off")?;
             if is_off(text.trimmed()) {
                 return Some(Switch::Off);
@@ -197,7 +197,7 @@ value!(Whole<MIN, MAX> => u32, const MIN: u32, const MAX: u32);
 impl<const MIN: u32, const MAX: u32> Value for Whole<MIN, MAX> {
     const EXPECTED: &'static str = "a whole number";
 
-    fn parse(text: &Text) -> Result<Self, String> {
+    fn parse(text: &Scalar) -> Result<Self, String> {
         let number: i128 = text
             .trimmed()
             .parse()
@@ -223,7 +223,7 @@ value!(Share => f64);
 impl Value for Share {
     const EXPECTED: &'static str = "a number from 0 to 1";
 
-    fn parse(text: &Text) -> Result<Self, String> {
+    fn parse(text: &Scalar) -> Result<Self, String> {
         let decimal = text.trimmed().bytes().all(|b| b.is_ascii_digit() || b == b'.');
         match text.trimmed().parse::<f64>() {
             Ok(share) if decimal && (0.0..=1.0).contains(&share) => text.unquoted().map(|()| Share(share)),
@@ -245,7 +245,7 @@ value!(Flag => bool);
 impl Value for Flag {
     const EXPECTED: &'static str = "true or false";
 
-    fn parse(text: &Text) -> Result<Self, String> {
+    fn parse(text: &Scalar) -> Result<Self, String> {
         let value = match text.trimmed() {
             "true" | "True" | "TRUE" => true,
             "false" | "False" | "FALSE" => false,
@@ -271,7 +271,7 @@ macro_rules! words {
         impl Value for $name {
             const EXPECTED: &'static str = $expected;
 
-            fn parse(text: &Text) -> Result<Self, String> {
+            fn parse(text: &Scalar) -> Result<Self, String> {
                 let found = [$($type::$variant),*].into_iter().find(|v| v.as_str() == text.trimmed());
                 found.map($name).ok_or_else(|| format!("{} is not known: take {}", text.shown(), $expected))
             }

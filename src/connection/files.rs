@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::facts::config;
 use crate::reason::Cause;
-use crate::target::conninfo::{self, Problem};
+use crate::target::conninfo::{self, Mistake};
 use crate::target::{Endpoint, RootCerts, Secret, Source, SslMode, Target, Tls};
 
 /// A connection string or a password.
@@ -97,7 +97,7 @@ fn parse(path: &Path, content: &Content) -> Result<Endpoint, Cause> {
     if text.is_empty() {
         return Err(config(format!("url_file {file} is empty")));
     }
-    let listed = |problems: Vec<Problem>| {
+    let listed = |problems: Vec<Mistake>| {
         let each: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
         config(format!("url_file {file}: {}", each.join("; ")))
     };

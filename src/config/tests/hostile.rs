@@ -5,7 +5,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::tree::{self, Kind};
+use crate::config::tree::{self, NodeKind};
 
 #[test]
 fn files_that_are_no_configuration_say_what_they_are() {
@@ -98,12 +98,12 @@ fn yaml_value() -> impl Strategy<Value = serde_yaml::Value> {
 
 fn same(node: &tree::Node, value: &serde_yaml::Value) -> bool {
     match (&node.kind, value) {
-        (Kind::Scalar { text, .. }, serde_yaml::Value::String(expected)) => text == expected,
-        (Kind::List(nodes), serde_yaml::Value::Sequence(values)) => {
+        (NodeKind::Scalar { text, .. }, serde_yaml::Value::String(expected)) => text == expected,
+        (NodeKind::List(nodes), serde_yaml::Value::Sequence(values)) => {
             nodes.len() == values.len() && nodes.iter().zip(values).all(|(node, value)| same(node, value))
         }
-        (Kind::Map(entries), serde_yaml::Value::Mapping(values)) => {
-            let all = |e: &tree::Entry| values.get(&e.key).is_some_and(|value| same(&e.value, value));
+        (NodeKind::Map(entries), serde_yaml::Value::Mapping(values)) => {
+            let all = |e: &tree::Pair| values.get(&e.key).is_some_and(|value| same(&e.value, value));
             entries.len() == values.len() && entries.iter().all(all)
         }
         _ => false,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::*;
-use crate::config::tree::{self, Kind};
+use crate::config::tree::{self, NodeKind};
 use crate::target::pool::{ClientTls, Pool};
 
 const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config.yaml");
@@ -107,10 +107,10 @@ fn range(schema: &Value) -> Option<String> {
 
 /// Checks the comments above each key of a mapping, or above the mapping itself, for the key's range.
 fn ranges_are_told(node: &tree::Node, schema: &Value, lines: &[&str], above: &str, told: &mut usize) {
-    if let Kind::List(items) = &node.kind {
+    if let NodeKind::List(items) = &node.kind {
         return items.iter().for_each(|item| ranges_are_told(item, &schema["items"], lines, above, told));
     }
-    let Kind::Map(entries) = &node.kind else { return };
+    let NodeKind::Map(entries) = &node.kind else { return };
     let own = |schema: &Value| schema.get("properties").cloned();
     let alternatives =
         schema["anyOf"].as_array().into_iter().flatten().flat_map(|any| {

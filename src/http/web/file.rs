@@ -8,7 +8,7 @@ use super::words::{Cipher, ClientAuth, Curve, Version};
 use crate::config::duration;
 use crate::config::read::{At, Fields, Items, Mapping, Read, Reader, keys};
 use crate::config::suggest::Known;
-use crate::config::tree::{Kind, join_foreign};
+use crate::config::tree::{NodeKind, join_foreign};
 use crate::config::values::{Flag, Whole};
 use crate::target::Secret;
 
@@ -155,10 +155,10 @@ struct MaybeBlank(Option<String>);
 impl Read for MaybeBlank {
     fn read(at: &At<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         match &at.node.kind {
-            Kind::Scalar { text, .. } if text.trim().is_empty() || at.node.is_null() => {
+            NodeKind::Scalar { text, .. } if text.trim().is_empty() || at.node.is_null() => {
                 Some(MaybeBlank(None))
             }
-            Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => {
+            NodeKind::Scalar { .. } | NodeKind::List(_) | NodeKind::Map(_) => {
                 Line::read(at, reader).map(|line| MaybeBlank(Some(line.0)))
             }
         }
@@ -173,7 +173,7 @@ impl Read for Users {
     const NULL_IS_ABSENT: bool = true;
 
     fn read(at: &At<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let Kind::Map(entries) = &at.node.kind else {
+        let NodeKind::Map(entries) = &at.node.kind else {
             reader.wrong(at, format!("expected lines of `name: hash`, found {}", at.node.describe()));
             return None;
         };

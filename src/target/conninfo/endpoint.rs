@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Report;
+use super::Findings;
 use super::hosts::hosts;
-use super::table::Key;
+use super::table::Keyword;
 use super::tls::tls;
 use super::values::Values;
 use super::words::{BALANCES, BINDINGS, SESSION_ATTRS, number, word};
@@ -16,31 +16,31 @@ const LONGEST_TIMEOUT: i32 = 86_400;
 const LONGEST_KEEPALIVE: i32 = 32_767;
 const MOST_KEEPALIVES: i32 = 127;
 
-/// `None` only where there was nothing to read or no user; every other problem is in the report.
-pub(super) fn build(values: Values, report: &mut Report) -> Option<Endpoint> {
+/// `None` only where there was nothing to read or no user; every other problem is in the findings.
+pub(super) fn build(values: Values, findings: &mut Findings) -> Option<Endpoint> {
     if !values.readable {
         return None;
     }
     let text = |key| values.filled(key).map(str::to_owned);
-    let hosts = hosts(&values, report);
-    let tls = tls(&hosts, &values, report);
-    let user = user(&values, report);
-    let channel_binding = word(Key::ChannelBinding, BINDINGS, &values, report).unwrap_or_default();
+    let hosts = hosts(&values, findings);
+    let tls = tls(&hosts, &values, findings);
+    let user = user(&values, findings);
+    let channel_binding = word(Keyword::ChannelBinding, BINDINGS, &values, findings).unwrap_or_default();
     let without_tls = tls.mode == SslMode::Disable || hosts.iter().all(|h| matches!(h, Host::Unix { .. }));
     if channel_binding == ChannelBinding::Require && without_tls && !hosts.is_empty() {
         let message =
             "`channel_binding` require needs TLS: with sslmode=disable and on Unix sockets there is none";
-        report.problem(Some("channel_binding"), message);
+        findings.problem(Some("channel_binding"), message);
     }
     let user = user?;
     Some(Endpoint {
-        load_balance: word(Key::LoadBalanceHosts, BALANCES, &values, report).unwrap_or_default(),
-        password: text(Key::Password).map(Secret::new),
-        database: text(Key::DbName).unwrap_or_else(|| user.clone()),
-        application_name: text(Key::ApplicationName).or_else(|| text(Key::FallbackApplicationName)),
-        options: text(Key::Options),
-        session: word(Key::TargetSessionAttrs, SESSION_ATTRS, &values, report).unwrap_or_default(),
-        timings: timings(&values, report),
+        load_balance: word(Keyword::LoadBalanceHosts, BALANCES, &values, findings).unwrap_or_default(),
+        password: text(Keyword::Password).map(Secret::new),
+        database: text(Keyword::DbName).unwrap_or_else(|| user.clone()),
+        application_name: text(Keyword::ApplicationName).or_else(|| text(Keyword::FallbackApplicationName)),
+        options: text(Keyword::Options),
+        session: word(Keyword::TargetSessionAttrs, SESSION_ATTRS, &values, findings).unwrap_or_default(),
+        timings: timings(&values, findings),
         hosts,
         user,
         tls,
@@ -49,10 +49,10 @@ pub(super) fn build(values: Values, report: &mut Report) -> Option<Endpoint> {
 }
 
 /// An empty user is a mistake, mostly a variable that was not set; a missing one is the system's, as in libpq.
-fn user(values: &Values, report: &mut Report) -> Option<String> {
-    match values.get(Key::User) {
+fn user(values: &Values, findings: &mut Findings) -> Option<String> {
+    match values.get(Keyword::User) {
         Some("") => {
-            report.problem(
+            findings.problem(
                 Some("user"),
                 "`user` is empty: name the user, or leave the keyword out for the system's",
             );
@@ -62,7 +62,7 @@ fn user(values: &Values, report: &mut Report) -> Option<String> {
         None => match whoami::username() {
             Ok(user) => Some(user),
             Err(_) => {
-                report.problem(
+                findings.problem(
                     Some("user"),
                     "`user` is missing and the system does not tell its own: write `user`",
                 );
@@ -72,35 +72,35 @@ fn user(values: &Values, report: &mut Report) -> Option<String> {
     }
 }
 
-fn timings(values: &Values, report: &mut Report) -> UrlTimings {
-    let mut seconds = |key| positive(key, "seconds", LONGEST_KEEPALIVE, values, report).map(secs);
-    let keepalives_idle = seconds(Key::KeepalivesIdle);
-    let keepalives_interval = seconds(Key::KeepalivesInterval);
-    let count = positive(Key::KeepalivesCount, "probes", MOST_KEEPALIVES, values, report);
+fn timings(values: &Values, findings: &mut Findings) -> UrlTimings {
+    let mut seconds = |key| positive(key, "seconds", LONGEST_KEEPALIVE, values, findings).map(secs);
+    let keepalives_idle = seconds(Keyword::KeepalivesIdle);
+    let keepalives_interval = seconds(Keyword::KeepalivesInterval);
+    let count = positive(Keyword::KeepalivesCount, "probes", MOST_KEEPALIVES, values, findings);
     UrlTimings {
-        connect_timeout: connect_timeout(values, report),
-        keepalives: whole(Key::Keepalives, i32::MAX, values, report).map(|n| n != 0),
+        connect_timeout: connect_timeout(values, findings),
+        keepalives: whole(Keyword::Keepalives, i32::MAX, values, findings).map(|n| n != 0),
         keepalives_idle,
         keepalives_interval,
         keepalives_count: count.map(i32::unsigned_abs),
         // 0 is kept: it means the system's default, and so turns pgtether's own off.
-        tcp_user_timeout: whole(Key::TcpUserTimeout, i32::MAX, values, report)
+        tcp_user_timeout: whole(Keyword::TcpUserTimeout, i32::MAX, values, findings)
             .map(|ms| Duration::from_millis(u64::from(ms.max(0).unsigned_abs()))),
     }
 }
 
-fn connect_timeout(values: &Values, report: &mut Report) -> Option<Duration> {
-    let keyword = Key::ConnectTimeout.keyword();
-    match whole(Key::ConnectTimeout, LONGEST_TIMEOUT, values, report)? {
+fn connect_timeout(values: &Values, findings: &mut Findings) -> Option<Duration> {
+    let keyword = Keyword::ConnectTimeout.keyword();
+    match whole(Keyword::ConnectTimeout, LONGEST_TIMEOUT, values, findings)? {
         ..=0 => {
-            report.note(
+            findings.note(
                 keyword,
                 "`connect_timeout` of 0 means no limit in libpq; here the target's own limit holds",
             );
             None
         }
         1 => {
-            report.note(keyword, "`connect_timeout` of 1 means 2 seconds, as in libpq");
+            findings.note(keyword, "`connect_timeout` of 1 means 2 seconds, as in libpq");
             Some(secs(2))
         }
         n => Some(secs(n)),
@@ -108,11 +108,11 @@ fn connect_timeout(values: &Values, report: &mut Report) -> Option<Duration> {
 }
 
 /// 0 and less mean the default, which here is pgtether's own.
-fn positive(key: Key, unit: &str, most: i32, values: &Values, report: &mut Report) -> Option<i32> {
-    let n = whole(key, most, values, report)?;
+fn positive(key: Keyword, unit: &str, most: i32, values: &Values, findings: &mut Findings) -> Option<i32> {
+    let n = whole(key, most, values, findings)?;
     if n <= 0 {
         let keyword = key.keyword();
-        report.note(
+        findings.note(
             keyword,
             format!("`{keyword}` of 0 {unit} means the default: the target's own setting holds"),
         );
@@ -120,11 +120,11 @@ fn positive(key: Key, unit: &str, most: i32, values: &Values, report: &mut Repor
     (n > 0).then_some(n)
 }
 
-fn whole(key: Key, most: i32, values: &Values, report: &mut Report) -> Option<i32> {
+fn whole(key: Keyword, most: i32, values: &Values, findings: &mut Findings) -> Option<i32> {
     let n = number(values.get(key)?).filter(|n| *n <= most);
     if n.is_none() {
         let keyword = key.keyword();
-        report.problem(Some(keyword), format!("`{keyword}` must be a whole number, {most} at the most"));
+        findings.problem(Some(keyword), format!("`{keyword}` must be a whole number, {most} at the most"));
     }
     n
 }

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use super::Report;
-use super::table::Key;
+use super::Findings;
+use super::table::Keyword;
 use super::values::Values;
 use super::words::number;
 use crate::target::Host;
@@ -18,28 +18,28 @@ const LONGEST_NAME: usize = 255;
 const LONGEST_SOCKET: usize = 107;
 
 /// The hosts in the order of the string; with a problem reported there may be fewer.
-pub(super) fn hosts(values: &Values, report: &mut Report) -> Vec<Host> {
-    let names = list(values, Key::Host);
-    let addresses = list(values, Key::HostAddr);
-    let ports = list(values, Key::Port);
+pub(super) fn hosts(values: &Values, findings: &mut Findings) -> Vec<Host> {
+    let names = list(values, Keyword::Host);
+    let addresses = list(values, Keyword::HostAddr);
+    let ports = list(values, Keyword::Port);
     let count = addresses.as_ref().or(names.as_ref()).map_or(1, Vec::len);
     if count > MOST_HOSTS {
-        report.problem(Some("host"), format!("more than {MOST_HOSTS} hosts are listed"));
+        findings.problem(Some("host"), format!("more than {MOST_HOSTS} hosts are listed"));
         return Vec::new();
     }
-    let mut fits = |key: Key, len: usize, one_is_enough: bool| {
+    let mut fits = |key: Keyword, len: usize, one_is_enough: bool| {
         let fine = len == count || (one_is_enough && len == 1);
         if !fine {
-            let (keyword, other) = (key.keyword(), if key == Key::Host { "hostaddr" } else { "host" });
-            report.problem(
+            let (keyword, other) = (key.keyword(), if key == Keyword::Host { "hostaddr" } else { "host" });
+            findings.problem(
                 Some(keyword),
                 format!("`{keyword}` lists {len} and `{other}` {count}: the lists must be of one length"),
             );
         }
         fine
     };
-    let names_fit = names.as_ref().is_none_or(|l| fits(Key::Host, l.len(), false));
-    let ports_fit = ports.as_ref().is_none_or(|l| fits(Key::Port, l.len(), true));
+    let names_fit = names.as_ref().is_none_or(|l| fits(Keyword::Host, l.len(), false));
+    let ports_fit = ports.as_ref().is_none_or(|l| fits(Keyword::Port, l.len(), true));
     if !(names_fit && ports_fit) {
         return Vec::new();
     }
@@ -48,8 +48,8 @@ pub(super) fn hosts(values: &Values, report: &mut Report) -> Vec<Host> {
     };
     (0..count)
         .filter_map(|i| {
-            let port = port(&at(&ports, i), report);
-            one(&at(&names, i), &at(&addresses, i), port?, report)
+            let port = port(&at(&ports, i), findings);
+            one(&at(&names, i), &at(&addresses, i), port?, findings)
         })
         .collect()
 }
@@ -68,17 +68,17 @@ pub(super) fn is_remote(host: &Host) -> bool {
 }
 
 /// A comma list; one that is empty counts as missing, as in libpq.
-fn list(values: &Values, key: Key) -> Option<Vec<&str>> {
+fn list(values: &Values, key: Keyword) -> Option<Vec<&str>> {
     values.filled(key).map(|text| text.split(',').collect())
 }
 
-fn port(text: &str, report: &mut Report) -> Option<u16> {
+fn port(text: &str, findings: &mut Findings) -> Option<u16> {
     if text.is_empty() {
         return Some(DEFAULT_PORT);
     }
     let port = number(text).and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
     if port.is_none() {
-        report.problem(
+        findings.problem(
             Some("port"),
             "`port` must be a number from 1 to 65535, or such numbers separated by commas",
         );
@@ -86,10 +86,10 @@ fn port(text: &str, report: &mut Report) -> Option<u16> {
     port
 }
 
-fn one(name: &str, address: &str, port: u16, report: &mut Report) -> Option<Host> {
+fn one(name: &str, address: &str, port: u16, findings: &mut Findings) -> Option<Host> {
     if !address.is_empty() {
         let Ok(hostaddr) = address.parse::<IpAddr>() else {
-            report.problem(
+            findings.problem(
                 Some("hostaddr"),
                 "`hostaddr` must be an IPv4 or IPv6 address; names go into `host`",
             );
@@ -97,7 +97,7 @@ fn one(name: &str, address: &str, port: u16, report: &mut Report) -> Option<Host
         };
         // A folder beside an address names nothing that TLS could verify.
         let named = !name.is_empty() && !is_socket(name);
-        let name = if named { checked(name, report)? } else { hostaddr.to_string() };
+        let name = if named { checked(name, findings)? } else { hostaddr.to_string() };
         return Some(Host::Tcp { name, hostaddr: Some(hostaddr), port });
     }
     if name.is_empty() {
@@ -105,14 +105,14 @@ fn one(name: &str, address: &str, port: u16, report: &mut Report) -> Option<Host
     }
     if is_socket(name) {
         if name.len() + format!("/.s.PGSQL.{port}").len() > LONGEST_SOCKET {
-            report.problem(
+            findings.problem(
                 Some("host"),
                 format!("the path of a Unix socket is longer than {LONGEST_SOCKET} bytes: use a folder with a short name"),
             );
         }
         return Some(Host::Unix { dir: PathBuf::from(name), port });
     }
-    Some(Host::Tcp { name: checked(name, report)?, hostaddr: None, port })
+    Some(Host::Tcp { name: checked(name, findings)?, hostaddr: None, port })
 }
 
 /// libpq's rule: a folder begins with `/`, an abstract socket with `@`.
@@ -126,7 +126,7 @@ fn default_socket_folder() -> PathBuf {
     if packaged.is_dir() { packaged.to_owned() } else { PathBuf::from("/tmp") }
 }
 
-fn checked(name: &str, report: &mut Report) -> Option<String> {
+fn checked(name: &str, findings: &mut Findings) -> Option<String> {
     let fault = if name.contains('@') {
         "`host` holds an `@`: where it belongs to a password, write it as `%40`"
     } else if name.contains('/') {
@@ -146,7 +146,7 @@ fn checked(name: &str, report: &mut Report) -> Option<String> {
     } else {
         return Some(name.to_owned());
     };
-    report.problem(Some("host"), fault);
+    findings.problem(Some("host"), fault);
     None
 }
 

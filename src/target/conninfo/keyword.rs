@@ -8,11 +8,13 @@ use std::str::Chars;
 
 use zeroize::Zeroizing;
 
-use super::{Report, Setting, Split, table};
+use super::{Findings, Setting, Split, table};
 
-pub(super) fn split(text: &str, report: &mut Report) -> Split {
-    let mut reader =
-        Reader { rest: text.chars().peekable(), scratch: Zeroizing::new(String::with_capacity(text.len())) };
+pub(super) fn split(text: &str, findings: &mut Findings) -> Split {
+    let mut reader = KeywordReader {
+        rest: text.chars().peekable(),
+        scratch: Zeroizing::new(String::with_capacity(text.len())),
+    };
     let mut settings = Vec::new();
     let mut before = None;
     loop {
@@ -23,10 +25,12 @@ pub(super) fn split(text: &str, report: &mut Report) -> Split {
         let name = reader.name();
         if reader.rest.next_if_eq(&'=').is_none() {
             // The word is not shown: it may be the second half of a password with a blank in it.
-            let place = before.map_or("a word".to_owned(), |k| format!("after the value of `{k}` a word"));
-            report.problem(
+            let position = before.map_or("a word".to_owned(), |k| format!("after the value of `{k}` a word"));
+            findings.problem(
                 before,
-                format!("{place} stands without `=`: write keyword=value, and a value with blanks as 'a b'"),
+                format!(
+                    "{position} stands without `=`: write keyword=value, and a value with blanks as 'a b'"
+                ),
             );
             continue;
         }
@@ -34,13 +38,13 @@ pub(super) fn split(text: &str, report: &mut Report) -> Split {
         let blanks = reader.skip_blanks();
         let quoted = reader.rest.peek() == Some(&'\'');
         match reader.value() {
-            Some(value) if blanks && !quoted && is_setting(&value) => report.problem(
+            Some(value) if blanks && !quoted && is_setting(&value) => findings.problem(
                 before,
                 "a `=` is followed by a blank and the next setting, which libpq takes for the value: write '' if \
                  there is none",
             ),
             Some(value) => settings.push(Setting { name, value }),
-            None => report.problem(
+            None => findings.problem(
                 before,
                 "a value that begins with ' has no ' at its end; inside of the quotes write ' as \\' and \\ as \\\\",
             ),
@@ -53,13 +57,13 @@ fn is_setting(value: &str) -> bool {
     value.split_once('=').is_some_and(|(name, _)| table::find(name).is_some())
 }
 
-struct Reader<'t> {
+struct KeywordReader<'t> {
     rest: Peekable<Chars<'t>>,
     /// Long enough for every word, so that a password never leaves copies behind where a buffer grew.
     scratch: Zeroizing<String>,
 }
 
-impl Reader<'_> {
+impl KeywordReader<'_> {
     /// Whether there were any.
     fn skip_blanks(&mut self) -> bool {
         let mut any = false;

@@ -28,21 +28,21 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::Endpoint;
-pub use table::{Key, Row, Verdict, rows};
+pub use table::{Handling, Keyword, Row, rows};
 
 /// Longer strings are refused unread.
 pub const MAX_LEN: usize = 16 * 1024;
 
 /// What is wrong with a connection string, without any of its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct Mistake {
     /// The keyword it is about, where there is one.
     pub keyword: Option<String>,
     /// What is wrong and what to do about it; a sentence that stands alone.
     pub message: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
@@ -53,42 +53,42 @@ impl fmt::Display for Problem {
 pub struct Parsed {
     pub endpoint: Endpoint,
     /// Accepted, but a person should know: what does nothing here, and why; what means something else than it seems.
-    pub notes: Vec<Problem>,
+    pub notes: Vec<Mistake>,
 }
 
 /// Reads a URI (`postgresql://`, `postgres://`) or a keyword string; every problem at once.
 ///
 /// White space around the string is cut off: it comes from files that end in a newline.
-pub fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
-    let mut report = Report::default();
-    let split = split(text, &mut report);
+pub fn parse(text: &str) -> Result<Parsed, Vec<Mistake>> {
+    let mut findings = Findings::default();
+    let split = split(text, &mut findings);
     let stray_at = split.stray_at;
-    let values = values::sort(split, &mut report);
-    let endpoint = endpoint::build(values, &mut report);
+    let values = values::sort(split, &mut findings);
+    let endpoint = endpoint::build(values, &mut findings);
     match endpoint {
-        Some(endpoint) if report.problems.is_empty() => Ok(Parsed { endpoint, notes: report.notes }),
+        Some(endpoint) if findings.problems.is_empty() => Ok(Parsed { endpoint, notes: findings.notes }),
         _ if stray_at => Err(vec![uri::stray_at()]),
-        _ => Err(report.problems),
+        _ => Err(findings.problems),
     }
 }
 
-fn split(text: &str, report: &mut Report) -> Split {
+fn split(text: &str, findings: &mut Findings) -> Split {
     let trimmed = text.trim_ascii();
     if trimmed.is_empty() {
-        report.problem(
+        findings.problem(
             None,
             "the connection string is empty: write one such as postgresql://user@host/database",
         );
     } else if text.len() > MAX_LEN {
-        report.problem(None, format!("the connection string is longer than {MAX_LEN} bytes"));
+        findings.problem(None, format!("the connection string is longer than {MAX_LEN} bytes"));
     } else if text.contains('\0') {
-        report.problem(None, "the connection string holds a NUL byte");
+        findings.problem(None, "the connection string holds a NUL byte");
     } else if let Some(rest) = uri::after_scheme(trimmed) {
-        return uri::split(rest, report);
+        return uri::split(rest, findings);
     } else if let Some(remedy) = uri::foreign(trimmed) {
-        report.problem(None, remedy);
+        findings.problem(None, remedy);
     } else {
-        return keyword::split(text, report);
+        return keyword::split(text, findings);
     }
     Split::unreadable()
 }
@@ -123,12 +123,12 @@ struct Setting {
 
 /// Collects what a person is told.
 #[derive(Default)]
-struct Report {
-    problems: Vec<Problem>,
-    notes: Vec<Problem>,
+struct Findings {
+    problems: Vec<Mistake>,
+    notes: Vec<Mistake>,
 }
 
-impl Report {
+impl Findings {
     fn problem(&mut self, keyword: Option<&str>, message: impl Into<String>) {
         push(&mut self.problems, keyword, message.into());
     }
@@ -139,8 +139,8 @@ impl Report {
 }
 
 /// The same mistake made twice is said once.
-fn push(list: &mut Vec<Problem>, keyword: Option<&str>, message: String) {
-    let problem = Problem { keyword: keyword.map(str::to_owned), message };
+fn push(list: &mut Vec<Mistake>, keyword: Option<&str>, message: String) {
+    let problem = Mistake { keyword: keyword.map(str::to_owned), message };
     if !list.contains(&problem) {
         list.push(problem);
     }

@@ -13,14 +13,14 @@ pub struct Row {
     pub keyword: &'static str,
     /// Who reads it: `libpq` or the name of a driver, a pool or a platform.
     pub origin: &'static str,
-    pub verdict: Verdict,
+    pub handling: Handling,
 }
 
 /// What becomes of a keyword. The texts complete a sentence that begins with the keyword.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Handling {
     /// It does what libpq says; the text sums that up.
-    Used(Key, &'static str),
+    Used(Keyword, &'static str),
     /// It is accepted and does nothing; the text says why that is right.
     Harmless(&'static str),
     /// It is accepted with the values that ask for what happens anyway, and refused with any other.
@@ -31,7 +31,7 @@ pub enum Verdict {
 
 /// The keywords that are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
+pub enum Keyword {
     Host,
     HostAddr,
     Port,
@@ -63,10 +63,10 @@ pub enum Key {
     LoadBalanceHosts,
 }
 
-impl Key {
+impl Keyword {
     /// The keyword, as the table spells it.
     pub fn keyword(self) -> &'static str {
-        let is_it = |row: &&Row| matches!(row.verdict, Verdict::Used(key, _) if key == self);
+        let is_it = |row: &&Row| matches!(row.handling, Handling::Used(key, _) if key == self);
         rows().find(is_it).map_or("", |row| row.keyword)
     }
 }
@@ -115,6 +115,6 @@ fn plain(keyword: &str) -> String {
 }
 
 /// The rows are written as one line each.
-const fn used(keyword: &'static str, key: Key, what: &'static str) -> Row {
-    Row { keyword, origin: "libpq", verdict: Verdict::Used(key, what) }
+const fn used(keyword: &'static str, key: Keyword, what: &'static str) -> Row {
+    Row { keyword, origin: "libpq", handling: Handling::Used(key, what) }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::table::Key;
+use super::table::Keyword;
 use super::*;
 use crate::target::{
     ChannelBinding, Host, Identity, LoadBalance, Provider, RootCerts, SessionAttrs, SslMode, SslNegotiation,
@@ -243,7 +243,11 @@ fn without_sslmode_only_this_machine_is_reached_without_tls() {
 
 #[test]
 fn every_word_of_a_closed_set_is_understood() {
-    fn check<T: PartialEq + std::fmt::Debug>(keyword: &str, words: &words::Words<T>, of: fn(Endpoint) -> T) {
+    fn check<T: PartialEq + std::fmt::Debug>(
+        keyword: &str,
+        words: &words::Choices<T>,
+        of: fn(Endpoint) -> T,
+    ) {
         for (word, meaning) in words {
             let text = format!("host=h user=u ssl_min_protocol_version=TLSv1 {keyword}={word}");
             assert_eq!(of(endpoint(&text)), *meaning, "{text}");
@@ -402,25 +406,25 @@ fn each_row_of_the_table_does_what_it_says() {
     for row in rows() {
         let keyword = row.keyword;
         let with = |value: &str| parse(&format!("host=h user=u {keyword}='{value}'"));
-        let noted = |result: Result<Parsed, Vec<Problem>>, why: &str| {
+        let noted = |result: Result<Parsed, Vec<Mistake>>, why: &str| {
             let notes = result.unwrap().notes;
             assert!(notes.iter().any(|n| n.message.contains(why)), "{keyword}: {notes:?}");
         };
-        let refused = |result: Result<Parsed, Vec<Problem>>, remedy: &str| {
+        let refused = |result: Result<Parsed, Vec<Mistake>>, remedy: &str| {
             let problems = result.unwrap_err();
             assert_eq!(problems.len(), 1, "{keyword}: {problems:?}");
             assert_eq!(problems[0].keyword.as_deref(), Some(keyword));
             assert!(problems[0].message.ends_with(remedy), "{keyword}: {problems:?}");
         };
-        match row.verdict {
-            Verdict::Used(key, what) => {
+        match row.handling {
+            Handling::Used(key, what) => {
                 assert!(!what.is_empty(), "{keyword}");
                 assert_eq!(key.keyword(), keyword);
                 used_is_not_ignored(key);
             }
-            Verdict::Harmless(why) => noted(with("7"), why),
-            Verdict::Refused(remedy) => refused(with("7"), remedy),
-            Verdict::Either { harmless, why, remedy } => {
+            Handling::Harmless(why) => noted(with("7"), why),
+            Handling::Refused(remedy) => refused(with("7"), remedy),
+            Handling::Either { harmless, why, remedy } => {
                 harmless.iter().for_each(|value| noted(with(value), why));
                 refused(with("7"), remedy);
             }
@@ -429,31 +433,38 @@ fn each_row_of_the_table_does_what_it_says() {
 }
 
 /// Whoever adds a key says here which setting shows that it is read: the result differs from that without it.
-fn used_is_not_ignored(key: Key) {
+fn used_is_not_ignored(key: Keyword) {
     let value = match key {
-        Key::Host => "other",
-        Key::HostAddr => "10.0.0.1",
-        Key::Port => "1",
-        Key::DbName | Key::User | Key::Password | Key::ApplicationName | Key::FallbackApplicationName => "x",
-        Key::Options => "-c a=b",
-        Key::ConnectTimeout | Key::KeepalivesIdle | Key::KeepalivesInterval | Key::KeepalivesCount => "9",
-        Key::TcpUserTimeout => "9",
-        Key::Keepalives | Key::SslSni => "0",
-        Key::SslMode => "verify-full",
-        Key::RequireSsl => "0",
-        Key::Ssl => "true",
-        Key::SslNegotiation => "direct",
-        Key::SslRootCert => "system",
-        Key::SslCertFile | Key::SslKeyFile => "/other.pem",
-        Key::SslCertMode => "disable",
-        Key::SslMinVersion => "TLSv1.3",
-        Key::SslMaxVersion => "TLSv1.2",
-        Key::ChannelBinding => "require",
-        Key::TargetSessionAttrs => "primary",
-        Key::LoadBalanceHosts => "random",
+        Keyword::Host => "other",
+        Keyword::HostAddr => "10.0.0.1",
+        Keyword::Port => "1",
+        Keyword::DbName
+        | Keyword::User
+        | Keyword::Password
+        | Keyword::ApplicationName
+        | Keyword::FallbackApplicationName => "x",
+        Keyword::Options => "-c a=b",
+        Keyword::ConnectTimeout
+        | Keyword::KeepalivesIdle
+        | Keyword::KeepalivesInterval
+        | Keyword::KeepalivesCount => "9",
+        Keyword::TcpUserTimeout => "9",
+        Keyword::Keepalives | Keyword::SslSni => "0",
+        Keyword::SslMode => "verify-full",
+        Keyword::RequireSsl => "0",
+        Keyword::Ssl => "true",
+        Keyword::SslNegotiation => "direct",
+        Keyword::SslRootCert => "system",
+        Keyword::SslCertFile | Keyword::SslKeyFile => "/other.pem",
+        Keyword::SslCertMode => "disable",
+        Keyword::SslMinVersion => "TLSv1.3",
+        Keyword::SslMaxVersion => "TLSv1.2",
+        Keyword::ChannelBinding => "require",
+        Keyword::TargetSessionAttrs => "primary",
+        Keyword::LoadBalanceHosts => "random",
     };
     // `ssl=true` shows only where the default is something else.
-    let host = if key == Key::Ssl { "localhost" } else { "h" };
+    let host = if key == Keyword::Ssl { "localhost" } else { "h" };
     let base = format!("host={host} user=u sslcert=/c.pem sslkey=/k.pem");
     let with = endpoint(&format!("{base} {}='{value}'", key.keyword()));
     assert_ne!(with, endpoint(&base), "{key:?} changes nothing");

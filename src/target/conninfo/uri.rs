@@ -6,7 +6,7 @@
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use super::{Problem, Report, Setting, Split, table};
+use super::{Findings, Mistake, Setting, Split, table};
 
 /// What follows the scheme, if the text is a URI.
 pub(super) fn after_scheme(text: &str) -> Option<&str> {
@@ -47,8 +47,8 @@ pub(super) fn foreign(text: &str) -> Option<&'static str> {
 }
 
 /// Said in place of everything else when the string is probably mis-split.
-pub(super) fn stray_at() -> Problem {
-    Problem {
+pub(super) fn stray_at() -> Mistake {
+    Mistake {
         keyword: None,
         message: "an `@` is not percent-encoded: where it belongs to the user name or the password, write `@` as \
                   `%40`, `/` as `%2F` and `?` as `%3F`; what else may be wrong is not shown, because it may be a \
@@ -58,7 +58,7 @@ pub(super) fn stray_at() -> Problem {
 }
 
 /// Splits what follows the scheme.
-pub(super) fn split(rest: &str, report: &mut Report) -> Split {
+pub(super) fn split(rest: &str, findings: &mut Findings) -> Split {
     let (userinfo, rest) = userinfo(rest);
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
@@ -66,7 +66,7 @@ pub(super) fn split(rest: &str, report: &mut Report) -> Split {
         Some((path, query)) => (path, Some(query)),
         None => (rest, None),
     };
-    let mut reader = Reader { settings: Vec::new(), report };
+    let mut reader = UriReader { settings: Vec::new(), findings };
     if let Some(userinfo) = userinfo {
         reader.userinfo(userinfo);
     }
@@ -76,8 +76,8 @@ pub(super) fn split(rest: &str, report: &mut Report) -> Split {
         reader.query(query);
     }
     if authority.contains('@') || path.contains('@') || userinfo.is_some_and(holds_query) {
-        let Problem { keyword, message } = stray_at();
-        reader.report.problem(keyword.as_deref(), message);
+        let Mistake { keyword, message } = stray_at();
+        reader.findings.problem(keyword.as_deref(), message);
     }
     let stray_at = rest.contains('@') || authority.contains('@') || userinfo.is_some_and(holds_query);
     Split { stray_at, ..Split::new(reader.settings) }
@@ -101,12 +101,12 @@ fn holds_query(userinfo: &str) -> bool {
     user.contains('?') || query.split('&').any(known)
 }
 
-struct Reader<'r> {
+struct UriReader<'r> {
     settings: Vec<Setting>,
-    report: &'r mut Report,
+    findings: &'r mut Findings,
 }
 
-impl Reader<'_> {
+impl UriReader<'_> {
     fn userinfo(&mut self, userinfo: &str) {
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         self.store("user", user);
@@ -130,14 +130,14 @@ impl Reader<'_> {
 
     fn bracketed<'t>(&mut self, text: &'t str) -> (&'t str, &'t str) {
         let Some((host, rest)) = text.split_once(']') else {
-            self.report.problem(Some("host"), "a `[` of an IPv6 address has no `]`");
+            self.findings.problem(Some("host"), "a `[` of an IPv6 address has no `]`");
             return ("", "");
         };
         if host.is_empty() {
-            self.report.problem(Some("host"), "the IPv6 address between `[` and `]` is empty");
+            self.findings.problem(Some("host"), "the IPv6 address between `[` and `]` is empty");
         }
         if !rest.is_empty() && !rest.starts_with(':') {
-            self.report.problem(Some("host"), "after the `]` of an IPv6 address only `:port` may follow");
+            self.findings.problem(Some("host"), "after the `]` of an IPv6 address only `:port` may follow");
         }
         (host, rest.strip_prefix(':').unwrap_or_default())
     }
@@ -147,7 +147,7 @@ impl Reader<'_> {
         let query = query.strip_suffix('&').filter(|q| !q.is_empty()).unwrap_or(query);
         for pair in query.split('&').filter(|_| !query.is_empty()) {
             let Some((name, value)) = pair.split_once('=') else {
-                self.report.problem(
+                self.findings.problem(
                     None,
                     "a parameter after the `?` has no `=`: write keyword=value, and an `&` inside of a value as `%26`",
                 );
@@ -159,7 +159,7 @@ impl Reader<'_> {
             let known = table::find(&name).map(|row| row.keyword);
             let what = known.map_or("a parameter's value".to_owned(), |k| format!("`{k}`"));
             if value.contains('=') {
-                self.report.problem(known, format!("{what} holds a second `=`: write it as `%3D`"));
+                self.findings.problem(known, format!("{what} holds a second `=`: write it as `%3D`"));
                 continue;
             }
             if let Some(value) = self.decode(&what, known, value) {
@@ -183,7 +183,7 @@ impl Reader<'_> {
             Ok(value) => return Some(value),
             Err(fault) => fault,
         };
-        self.report.problem(keyword, format!("{what} {fault}"));
+        self.findings.problem(keyword, format!("{what} {fault}"));
         None
     }
 }

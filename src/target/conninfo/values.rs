@@ -4,36 +4,36 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
-use super::table::{Key, Row, Verdict, find, similar};
-use super::{Report, Setting, Split};
+use super::table::{Handling, Keyword, Row, find, similar};
+use super::{Findings, Setting, Split};
 
 /// The values of the keywords that are used; as in libpq, the last one of a name.
 pub(super) struct Values {
-    by_key: BTreeMap<Key, Zeroizing<String>>,
+    by_key: BTreeMap<Keyword, Zeroizing<String>>,
     /// Whether there was a string to read; where not, defaults are not worth a look.
     pub(super) readable: bool,
 }
 
 impl Values {
-    pub(super) fn get(&self, key: Key) -> Option<&str> {
+    pub(super) fn get(&self, key: Keyword) -> Option<&str> {
         self.by_key.get(&key).map(|value| value.as_str())
     }
 
     /// For keywords where libpq takes an empty value as none.
-    pub(super) fn filled(&self, key: Key) -> Option<&str> {
+    pub(super) fn filled(&self, key: Keyword) -> Option<&str> {
         self.get(key).filter(|value| !value.is_empty())
     }
 
-    fn store(&mut self, key: Key, value: Zeroizing<String>, report: &mut Report) {
+    fn store(&mut self, key: Keyword, value: Zeroizing<String>, findings: &mut Findings) {
         let keyword = key.keyword();
-        if key != Key::Password && value.chars().any(char::is_control) {
-            report.problem(
+        if key != Keyword::Password && value.chars().any(char::is_control) {
+            findings.problem(
                 Some(keyword),
                 format!("`{keyword}` holds a line break or another control character"),
             );
         }
         if self.by_key.insert(key, value).is_some() {
-            report.note(keyword, format!("`{keyword}` is set more than once: the last one counts"));
+            findings.note(keyword, format!("`{keyword}` is set more than once: the last one counts"));
         }
     }
 }
@@ -41,23 +41,23 @@ impl Values {
 /// More settings than anybody writes, and few enough to look each one up and tell of it.
 const MOST_SETTINGS: usize = 256;
 
-pub(super) fn sort(mut split: Split, report: &mut Report) -> Values {
+pub(super) fn sort(mut split: Split, findings: &mut Findings) -> Values {
     let mut values = Values { by_key: BTreeMap::new(), readable: split.readable };
     // Where the syntax is broken, or could be by a quotation mark too many, any name may be a piece of a password; so
     // may those behind a password that holds a blank or an `&`.
-    let torn = split.quoted || !report.problems.is_empty();
-    let mut place = Place { after: None, hidden: torn };
+    let torn = split.quoted || !findings.problems.is_empty();
+    let mut position = Position { after: None, hidden: torn };
     if split.settings.len() > MOST_SETTINGS {
-        report.problem(None, format!("the connection string holds more than {MOST_SETTINGS} settings"));
+        findings.problem(None, format!("the connection string holds more than {MOST_SETTINGS} settings"));
         split.settings.truncate(MOST_SETTINGS);
     }
     for setting in split.settings {
         match find(&setting.name) {
             Some(row) => {
-                place = Place { after: Some(row.keyword), hidden: torn || row.is_secret() };
-                known(row, setting, &mut values, report);
+                position = Position { after: Some(row.keyword), hidden: torn || row.is_secret() };
+                known(row, setting, &mut values, findings);
             }
-            None => place.hidden |= unknown(&setting.name, place, report),
+            None => position.hidden |= unknown(&setting.name, position, findings),
         }
     }
     values
@@ -65,37 +65,37 @@ pub(super) fn sort(mut split: Split, report: &mut Report) -> Values {
 
 /// Where an unknown keyword stands.
 #[derive(Clone, Copy)]
-struct Place {
+struct Position {
     /// The known one before it.
     after: Option<&'static str>,
     /// Whether it may be a piece of a password.
     hidden: bool,
 }
 
-fn known(row: &Row, setting: Setting, values: &mut Values, report: &mut Report) {
+fn known(row: &Row, setting: Setting, values: &mut Values, findings: &mut Findings) {
     let keyword = row.keyword;
-    match row.verdict {
-        Verdict::Used(Key::Ssl, _) => {
+    match row.handling {
+        Handling::Used(Keyword::Ssl, _) => {
             if setting.value.as_str() == "true" {
-                values.store(Key::SslMode, Zeroizing::new("require".to_owned()), report);
+                values.store(Keyword::SslMode, Zeroizing::new("require".to_owned()), findings);
             } else {
                 let message =
                     "`ssl` means something only as ssl=true, which is sslmode=require: write `sslmode`";
-                report.problem(Some(keyword), message);
+                findings.problem(Some(keyword), message);
             }
         }
-        Verdict::Used(Key::RequireSsl, _) => {
+        Handling::Used(Keyword::RequireSsl, _) => {
             let mode = if setting.value.starts_with('1') { "require" } else { "prefer" };
-            report.note(keyword, format!("`requiressl` is an old word: write sslmode={mode}"));
-            values.store(Key::SslMode, Zeroizing::new(mode.to_owned()), report);
+            findings.note(keyword, format!("`requiressl` is an old word: write sslmode={mode}"));
+            values.store(Keyword::SslMode, Zeroizing::new(mode.to_owned()), findings);
         }
-        Verdict::Used(key, _) => values.store(key, setting.value, report),
-        Verdict::Harmless(why) => report.note(keyword, does_nothing(keyword, why)),
-        Verdict::Either { harmless, why, .. } if harmless.contains(&setting.value.as_str()) => {
-            report.note(keyword, does_nothing(keyword, why));
+        Handling::Used(key, _) => values.store(key, setting.value, findings),
+        Handling::Harmless(why) => findings.note(keyword, does_nothing(keyword, why)),
+        Handling::Either { harmless, why, .. } if harmless.contains(&setting.value.as_str()) => {
+            findings.note(keyword, does_nothing(keyword, why));
         }
-        Verdict::Either { remedy, .. } | Verdict::Refused(remedy) => {
-            report.problem(Some(keyword), format!("`{keyword}` is not supported: {remedy}"));
+        Handling::Either { remedy, .. } | Handling::Refused(remedy) => {
+            findings.problem(Some(keyword), format!("`{keyword}` is not supported: {remedy}"));
         }
     }
 }
@@ -106,19 +106,19 @@ fn does_nothing(keyword: &str, why: &str) -> String {
 
 /// Refuses an unknown keyword, by name only where the name cannot be a piece of a secret. Tells whether what follows
 /// may be one.
-fn unknown(name: &str, place: Place, report: &mut Report) -> bool {
+fn unknown(name: &str, position: Position, findings: &mut Findings) -> bool {
     let meant = similar(name);
-    let hint = match meant.map(|row| (row.keyword, row.verdict)) {
-        Some((keyword, Verdict::Refused(remedy))) => {
+    let hint = match meant.map(|row| (row.keyword, row.handling)) {
+        Some((keyword, Handling::Refused(remedy))) => {
             format!("like `{keyword}` it is not supported: {remedy}")
         }
         Some((keyword, _)) => format!("did you mean `{keyword}`?"),
         None => "libpq does not know it either: leave it out".to_owned(),
     };
-    let hidden = place.hidden || !looks_like_keyword(name);
+    let hidden = position.hidden || !looks_like_keyword(name);
     if hidden {
-        let position = place.after.map_or("at the beginning".to_owned(), |k| format!("after `{k}`"));
-        report.problem(
+        let position = position.after.map_or("at the beginning".to_owned(), |k| format!("after `{k}`"));
+        findings.problem(
             None,
             format!(
                 "unknown keyword {position}, not shown because it may be a piece of a password: {hint}; if it belongs to \
@@ -126,7 +126,7 @@ fn unknown(name: &str, place: Place, report: &mut Report) -> bool {
             ),
         );
     } else {
-        report.problem(Some(name), format!("unknown keyword `{name}`: {hint}"));
+        findings.problem(Some(name), format!("unknown keyword `{name}`: {hint}"));
     }
     hidden || meant.is_some_and(Row::is_secret)
 }

@@ -1,14 +1,14 @@
 //! The words and numbers that keywords take as values. Messages name what is allowed, never what was written.
 
-use super::Report;
-use super::table::Key;
+use super::Findings;
+use super::table::Keyword;
 use super::values::Values;
 use crate::target::{ChannelBinding, LoadBalance, SessionAttrs, SslMode, SslNegotiation, TlsVersion};
 
-/// A closed set of words.
-pub(super) type Words<T> = [(&'static str, T)];
+/// The words that a keyword takes, and what they mean.
+pub(super) type Choices<T> = [(&'static str, T)];
 
-pub(super) const SSL_MODES: &Words<SslMode> = &[
+pub(super) const SSL_MODES: &Choices<SslMode> = &[
     ("disable", SslMode::Disable),
     ("allow", SslMode::Allow),
     ("prefer", SslMode::Prefer),
@@ -17,23 +17,23 @@ pub(super) const SSL_MODES: &Words<SslMode> = &[
     ("verify-full", SslMode::VerifyFull),
 ];
 
-pub(super) const NEGOTIATIONS: &Words<SslNegotiation> =
+pub(super) const NEGOTIATIONS: &Choices<SslNegotiation> =
     &[("postgres", SslNegotiation::Postgres), ("direct", SslNegotiation::Direct)];
 
-pub(super) const TLS_VERSIONS: &Words<TlsVersion> = &[
+pub(super) const TLS_VERSIONS: &Choices<TlsVersion> = &[
     ("TLSv1", TlsVersion::V1_0),
     ("TLSv1.1", TlsVersion::V1_1),
     ("TLSv1.2", TlsVersion::V1_2),
     ("TLSv1.3", TlsVersion::V1_3),
 ];
 
-pub(super) const BINDINGS: &Words<ChannelBinding> = &[
+pub(super) const BINDINGS: &Choices<ChannelBinding> = &[
     ("disable", ChannelBinding::Disable),
     ("prefer", ChannelBinding::Prefer),
     ("require", ChannelBinding::Require),
 ];
 
-pub(super) const SESSION_ATTRS: &Words<SessionAttrs> = &[
+pub(super) const SESSION_ATTRS: &Choices<SessionAttrs> = &[
     ("any", SessionAttrs::Any),
     ("read-write", SessionAttrs::ReadWrite),
     ("read-only", SessionAttrs::ReadOnly),
@@ -42,19 +42,24 @@ pub(super) const SESSION_ATTRS: &Words<SessionAttrs> = &[
     ("prefer-standby", SessionAttrs::PreferStandby),
 ];
 
-pub(super) const BALANCES: &Words<LoadBalance> =
+pub(super) const BALANCES: &Choices<LoadBalance> =
     &[("disable", LoadBalance::Disable), ("random", LoadBalance::Random)];
 
-pub(super) const SWITCH: &Words<bool> = &[("0", false), ("1", true)];
+pub(super) const SWITCH: &Choices<bool> = &[("0", false), ("1", true)];
 
-/// The meaning of a keyword's word; `None` where it is missing or, said in the report, none of the set.
-pub(super) fn word<T: Copy>(key: Key, set: &Words<T>, values: &Values, report: &mut Report) -> Option<T> {
+/// The meaning of a keyword's word; `None` where it is missing or, said in the findings, none of the set.
+pub(super) fn word<T: Copy>(
+    key: Keyword,
+    set: &Choices<T>,
+    values: &Values,
+    findings: &mut Findings,
+) -> Option<T> {
     let written = values.get(key)?;
     let found = set.iter().find(|(word, _)| *word == written);
     if found.is_none() {
         let keyword = key.keyword();
         let known: Vec<_> = set.iter().map(|(word, _)| *word).collect();
-        report.problem(Some(keyword), format!("`{keyword}` must be one of: {}", known.join(", ")));
+        findings.problem(Some(keyword), format!("`{keyword}` must be one of: {}", known.join(", ")));
     }
     found.map(|(_, meaning)| *meaning)
 }

@@ -3,14 +3,14 @@
 //! Harmless is what only steers the driver's own queries, pools and caches. What touches security, the choice of the
 //! server or the session itself is refused, with libpq's word for it: guessing there would break a promise.
 
-use super::{Key, Row, Verdict};
+use super::{Handling, Keyword, Row};
 
 const fn harmless(origin: &'static str, keyword: &'static str, why: &'static str) -> Row {
-    Row { keyword, origin, verdict: Verdict::Harmless(why) }
+    Row { keyword, origin, handling: Handling::Harmless(why) }
 }
 
 const fn refused(origin: &'static str, keyword: &'static str, remedy: &'static str) -> Row {
-    Row { keyword, origin, verdict: Verdict::Refused(remedy) }
+    Row { keyword, origin, handling: Handling::Refused(remedy) }
 }
 
 const POOL: &str = "pgtether keeps one session per target, and a second one during a refresh";
@@ -28,12 +28,12 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         keyword: "ssl",
         origin: "JDBC, node-postgres",
-        verdict: Verdict::Used(Key::Ssl, "true means sslmode=require, as in libpq's URIs"),
+        handling: Handling::Used(Keyword::Ssl, "true means sslmode=require, as in libpq's URIs"),
     },
     Row {
         keyword: "sslaccept",
         origin: "Prisma",
-        verdict: Verdict::Either {
+        handling: Handling::Either {
             harmless: &["accept_invalid_certs"],
             why: "sslmode=require does not verify the certificate either",
             remedy: "write sslmode=verify-full",
@@ -55,7 +55,7 @@ pub(super) const ROWS: &[Row] = &[
     refused("JDBC", "sslfactory", MODE),
     refused("dj-database-url", "ssl_require", "write sslmode=require"),
     harmless("node-postgres", "uselibpqcompat", "pgtether always reads sslmode as libpq does"),
-    // Words for what libpq calls differently.
+    // Choices for what libpq calls differently.
     refused("a common slip", "username", "write `user`"),
     refused("a common slip", "database", "write `dbname`"),
     refused("a common slip", "db", "write `dbname`"),

@@ -10,7 +10,7 @@ fn any_password() -> impl Strategy<Value = String> {
     ".{1,40}|[ -~]{1,40}|[\\\\' @:/?#%&=+\n\t]{1,20}".prop_map(|s| s.replace('\0', "0"))
 }
 
-/// Words that no message contains, glued by what strings are split at.
+/// Choices that no message contains, glued by what strings are split at.
 fn pieces() -> impl Strategy<Value = (Vec<String>, String)> {
     let word = "Zq[0-9]{3}xK";
     let glue = prop::sample::select(vec![
@@ -43,13 +43,13 @@ fn forms(password: &str) -> [String; 4] {
 }
 
 /// Everything that a person could see of a result.
-fn shown(result: &Result<Parsed, Vec<Problem>>) -> String {
+fn shown(result: &Result<Parsed, Vec<Mistake>>) -> String {
     let described = result.as_ref().map(|p| p.endpoint.describe()).unwrap_or_default();
     format!("{result:?} {result:#?} {described}")
 }
 
 /// Problems and notes alone: a mangled string may put anything into its host or database.
-fn said(result: &Result<Parsed, Vec<Problem>>) -> String {
+fn said(result: &Result<Parsed, Vec<Mistake>>) -> String {
     match result {
         Ok(parsed) => format!("{:?}", parsed.notes),
         Err(problems) => format!("{problems:?}"),
@@ -111,13 +111,13 @@ proptest! {
     fn a_string_with_a_slip_of_the_pen_keeps_its_password(
         (words, password) in pieces(),
         form in 0..4usize,
-        place in any::<prop::sample::Index>(),
+        position in any::<prop::sample::Index>(),
         slip in "[@/:?&=%# '\\\\x]{0,2}",
         lost in 0..3usize,
     ) {
         let text = &forms(&password)[form];
         let chars: Vec<char> = text.chars().collect();
-        let at = place.index(chars.len());
+        let at = position.index(chars.len());
         let rest = chars.iter().skip(at + lost);
         let mangled: String = chars[..at].iter().copied().chain(slip.chars()).chain(rest.copied()).collect();
         let said = said(&parse(&mangled));

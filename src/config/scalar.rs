@@ -1,7 +1,7 @@
 //! A single value of the file as text, and what of a text may be shown.
 
 /// A single value after expansion. It may be a secret: there is no Debug.
-pub struct Text {
+pub struct Scalar {
     pub(super) text: String,
     /// Not quoted, or it came from the environment, where there are no quotes: may be a number or boolean.
     pub(super) plain: bool,
@@ -9,7 +9,7 @@ pub struct Text {
     pub(super) names: Vec<String>,
 }
 
-impl Text {
+impl Scalar {
     /// Without the blanks and line ends around it, which variables and block texts often bring along.
     pub fn trimmed(&self) -> &str {
         self.text.trim()
