@@ -1,7 +1,7 @@
-"""Tries the recipes of docs/recipes.md against a real pgtether, with its database up and then down.
+"""Tests the recipes of the documentation against a real pgtether, with its database up and then down.
 
-Usage: recipes.py extract FOLDER    writes the files that recipes and README hold
-       recipes.py try FOLDER        tries the recipes' files; $PGTETHER is the program
+Usage: recipes.py extract FOLDER    writes the files that the documents contain
+       recipes.py try FOLDER        tests these files; $PGTETHER is the program
 
 Each block of a document that follows a line `<!-- file: NAME -->` is a file.
 """
@@ -32,10 +32,10 @@ QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 def extract(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for document in (ROOT / "docs/recipes.md", ROOT / "README.md"):
+    for document in (ROOT / "docs" / name for name in ("recipes.md", "one-container.md", "deployment.md")):
         found = re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", document.read_text(), re.M | re.S)
         if not found:
-            sys.exit(f"recipes: {document.name} holds no file")
+            sys.exit(f"recipes: {document.name} contains no file")
         for name, text in found:
             (folder / name).write_text(text)
 

@@ -62,22 +62,22 @@ conforms_without_go() { # Kubernetes version, file...
   python3 -m kubernetes_validate --strict --no-warn --quiet --kubernetes-version "$1" "${@:2}"
 }
 
-# Whoever does what README says has something to scrape and something to see.
-readme_leads_to_a_dashboard() {
-  helm template line "$chart" --namespace databases --values "$out/recipes/values.yaml" \
-    --api-versions monitoring.coreos.com/v1 >"$out/readme.yaml"
-  conforms "$newest" "$out/readme.yaml"
-  operator "$out/readme.yaml"
-  python3 tests/chart/manifests.py config "$out/readme.yaml"
-  rules_are_sound "$out/readme.yaml"
-  grep -q '^kind: ServiceMonitor$' "$out/readme.yaml"
-  [ "$(grep -c '^    grafana_dashboard: "1"$' "$out/readme.yaml")" = 2 ]
+# The walkthrough from `helm install` to a dashboard leads to something to scrape and something to see.
+walkthrough_leads_to_a_dashboard() {
+  helm template pgtether "$chart" --namespace databases --values "$out/recipes/values.yaml" \
+    --api-versions monitoring.coreos.com/v1 >"$out/walkthrough.yaml"
+  conforms "$newest" "$out/walkthrough.yaml"
+  operator "$out/walkthrough.yaml"
+  python3 tests/chart/manifests.py config "$out/walkthrough.yaml"
+  rules_are_sound "$out/walkthrough.yaml"
+  grep -q '^kind: ServiceMonitor$' "$out/walkthrough.yaml"
+  [ "$(grep -c '^    grafana_dashboard: "1"$' "$out/walkthrough.yaml")" = 2 ]
   local name uid
-  for name in $(grep -oE 'service/line-[a-z-]+' README.md); do
-    grep -q "^  name: ${name#service/}$" "$out/readme.yaml"
+  for name in $(grep -oE 'service/pgtether[a-z-]*' docs/deployment.md); do
+    grep -q "^  name: ${name#service/}$" "$out/walkthrough.yaml"
   done
-  for uid in $(grep -oE ':3000/d/[a-z-]+' README.md); do
-    grep -q "\"uid\": \"${uid#:3000/d/}\"" "$out/readme.yaml"
+  for uid in $(grep -oE ':3000/d/[a-z-]+' docs/deployment.md); do
+    grep -q "\"uid\": \"${uid#:3000/d/}\"" "$out/walkthrough.yaml"
   done
 }
 
@@ -112,7 +112,7 @@ check_with_helm() {
   check "valid for the Prometheus operator" operator "$out/$newest"/*.yaml
   check "pgtether takes its configuration" python3 tests/chart/manifests.py config "$out/$newest"/*.yaml
   check "rules, thresholds changed" rules_are_sound "$out/$newest/production.yaml"
-  check "README leads to a dashboard" readme_leads_to_a_dashboard
+  check "the walkthrough leads to a dashboard" walkthrough_leads_to_a_dashboard
   check "kube-score, no exception" score "$out/$newest/production.yaml"
   # By default: no NetworkPolicy, because only users know their databases' ports; one pod, because each holds sessions
   # of its own; no pull at every start, because the registry may be away when the database is too.

@@ -1,48 +1,58 @@
-//! What README says, against what the program does.
+//! What the documentation says, against what the program does.
+
+mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::process::{Daemon, run};
+use crate::process::{Daemon, run, wait_until};
+use crate::supervise::SOON;
 use crate::web::in_every_state;
 
-const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-
-/// What README says of a metric, or what a scrape shows of one.
+/// What the documentation says of a metric, or what a scrape shows of one.
 #[derive(Debug, PartialEq, Eq)]
 struct Family {
     kind: String,
     labels: BTreeSet<String>,
 }
 
+/// A path of the repository.
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
 fn readme() -> String {
-    fs::read_to_string(README).unwrap()
+    fs::read_to_string(repository("README.md")).unwrap()
 }
 
+/// A document below docs/.
 fn document(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
-    fs::read_to_string(path).unwrap()
+    fs::read_to_string(repository("docs").join(name)).unwrap()
 }
 
-/// From a heading to the next one of its level.
+/// README and everything below docs/, by path.
+fn documents() -> BTreeMap<PathBuf, String> {
+    let mut paths = vec![repository("README.md")];
+    for folder in ["docs", "docs/runbooks"] {
+        let entries = fs::read_dir(repository(folder)).unwrap().map(|entry| entry.unwrap().path());
+        paths.extend(entries.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    assert!(paths.len() > 25, "only {} documents", paths.len());
+    paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// From a heading of README to the next one of its level.
 fn section(heading: &str) -> String {
     let text = readme();
     let (_, after) = text.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
     after.split("\n## ").next().unwrap().to_owned()
 }
 
-/// The insides of README's fenced blocks of one language.
-fn blocks(language: &str) -> Vec<String> {
-    blocks_of(&readme(), language)
-}
-
-fn blocks_of(text: &str, language: &str) -> Vec<String> {
+/// The insides of a document's fenced blocks of one language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
-    let blocks: Vec<_> =
-        text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect();
-    assert!(!blocks.is_empty(), "there is no {language}");
-    blocks
+    text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
 }
 
 /// The cells of a table's rows, without its head.
@@ -59,7 +69,7 @@ fn quoted(text: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn the_metrics_table_names_what_a_scrape_has_and_nothing_else() {
-    let documented: BTreeMap<_, _> = rows(&section("Metrics"))
+    let documented: BTreeMap<_, _> = rows(&document("metrics.md"))
         .into_iter()
         .map(|row| {
             let family = Family { kind: row[1].clone(), labels: quoted(&row[2]).into_iter().collect() };
@@ -74,7 +84,7 @@ async fn the_metrics_table_names_what_a_scrape_has_and_nothing_else() {
     let invented: Vec<_> = said.difference(&seen).collect();
     assert!(
         missing.is_empty() && invented.is_empty(),
-        "not in README: {missing:?}; only there: {invented:?}"
+        "not in docs/metrics.md: {missing:?}; only there: {invented:?}"
     );
     for (name, family) in exported {
         assert_eq!(documented[&name], family, "{name}");
@@ -103,49 +113,65 @@ async fn exported(daemon: &Daemon) -> BTreeMap<String, Family> {
 }
 
 #[test]
-fn the_configurations_in_readme_and_about_the_pool_are_good() {
+fn every_configuration_in_the_documentation_is_good() {
     let folder = tempfile::tempdir().unwrap();
     let env = [("DATABASE_URL", "postgresql://app:sesame@db.example.com/app")];
+    assert!(blocks(&document("pool.md"), "yaml").iter().all(|block| block.contains("    pool:")));
     // The chart's values are checked with the chart.
-    let own = blocks("yaml").into_iter().filter(|block| block.contains("\ntargets:")).collect::<Vec<_>>();
-    assert!(!own.is_empty());
-    let recipes = document("recipes.md");
-    let (_, pool_recipe) = recipes.split_once("\n### Sessions for the application").unwrap();
-    let pool_recipe = pool_recipe.split("\n## ").next().unwrap();
-    let of_pools = [blocks_of(&document("pool.md"), "yaml"), blocks_of(pool_recipe, "yaml")].concat();
-    assert!(of_pools.iter().all(|block| block.contains("    pool:")), "{of_pools:?}");
-    for (i, block) in [own, of_pools].concat().into_iter().enumerate() {
-        let file = folder.path().join(format!("{i}.yaml"));
+    let is_whole = |block: &String| block.lines().any(|line| line == "targets:");
+    let all = documents().into_values().flat_map(|text| blocks(&text, "yaml"));
+    let mut checked = 0;
+    for block in all.filter(is_whole) {
+        let file = folder.path().join(format!("{checked}.yaml"));
         fs::write(&file, &block).unwrap();
         let output = run(&["--config.check", &format!("--config.file={}", file.display())], &env);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{said}\n{block}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{errors}\n{block}");
+        checked += 1;
     }
+    assert!(checked >= 4, "README has one, the pool two, the sidecar one: {checked}");
 }
 
+/// What each endpoint of README answers where one target is in each state and nothing enables the lifecycle.
+const ANSWERS: &[(&str, u16)] = &[
+    ("/", 200),
+    ("/metrics", 200),
+    ("/health", 503),
+    ("/health/NAME", 200),
+    ("/livez", 200),
+    ("/readyz", 200),
+    ("/probe?target=NAME", 200),
+    ("/api/v1/targets", 200),
+    ("/-/healthy", 200),
+    ("/-/ready", 200),
+    ("POST /-/reload", 403),
+];
+
 #[tokio::test]
-async fn the_endpoints_in_readme_answer() {
+async fn the_endpoints_in_readme_answer_as_they_should() {
     let (_cluster, daemon) = in_every_state().await;
-    let mut asked = 0;
-    for row in rows(&section("Endpoints")) {
-        for endpoint in quoted(&row[0]) {
-            let page = endpoint.replace("NAME", "up");
-            let answer = match page.strip_prefix("POST ") {
-                Some(page) => daemon.post(page).await,
-                None => daemon.get(&page).await,
-            };
-            assert_ne!(answer.status, 404, "{endpoint}");
-            asked += 1;
-        }
+    wait_until(SOON, "readiness", async || match daemon.get("/readyz").await {
+        answer if answer.status == 200 => Ok(()),
+        answer => Err(answer.text()),
+    })
+    .await;
+    let named: Vec<_> = rows(&section("Endpoints")).iter().flat_map(|row| quoted(&row[0])).collect();
+    assert_eq!(named, ANSWERS.iter().map(|(endpoint, _)| *endpoint).collect::<Vec<_>>());
+    for (endpoint, status) in ANSWERS {
+        let page = endpoint.replace("NAME", "up");
+        let answer = match page.strip_prefix("POST ") {
+            Some(page) => daemon.post(page).await,
+            None => daemon.get(&page).await,
+        };
+        assert_eq!(answer.status, *status, "{endpoint}: {}", answer.text());
     }
-    assert!(asked >= 10, "only {asked} endpoints");
 }
 
 #[tokio::test]
 async fn the_health_document_in_readme_has_the_keys_of_a_live_one() {
     let (_cluster, daemon) = in_every_state().await;
     let live = daemon.get("/health").await.json();
-    let shown: serde_json::Value = serde_json::from_str(&blocks("json")[0]).unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&blocks(&readme(), "json")[0]).unwrap();
     let keys =
         |value: &serde_json::Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
     assert_eq!(keys(&shown), keys(&live));
@@ -161,48 +187,64 @@ fn help() -> String {
     outputs.map(|output| String::from_utf8(output).unwrap()).concat()
 }
 
-#[test]
-fn the_flags_and_variables_in_readme_exist() {
-    let (readme, help) = (readme(), help());
+/// The flags in a text: what follows dashes that stand at a word's beginning.
+fn flags(text: &str) -> BTreeSet<&str> {
     let flag = |c: char| c.is_ascii_lowercase() || c == '.' || c == '-';
-    let flags: BTreeSet<&str> = readme
-        .match_indices(" --")
-        .chain(readme.match_indices("`--"))
-        .map(|(at, _)| readme[at + 1..].split(|c| !flag(c)).next().unwrap().trim_end_matches('.'))
-        .map(|flag| flag.trim_end_matches('-'))
-        // What follows the dashes of a table is no flag; these are docker's and kubectl's.
-        .filter(|flag| flag.len() > 3 && !["--init", "--from-literal"].contains(flag))
-        .collect();
-    assert!(flags.len() > 5, "{flags:?}");
-    for flag in flags {
-        let known = help.split(|c: char| c.is_whitespace() || "=,[]".contains(c)).any(|word| word == flag);
-        assert!(known, "README names {flag}, --help does not");
+    [" --", "`--", "[--", "\"--"]
+        .iter()
+        .flat_map(|before| text.match_indices(before))
+        .map(|(at, _)| text[at + 1..].split(|c| !flag(c)).next().unwrap().trim_end_matches(['.', '-']))
+        // What follows the dashes of a table is no flag.
+        .filter(|flag| flag.len() > 3)
+        .collect()
+}
+
+#[test]
+fn the_flags_and_variables_in_the_documentation_exist() {
+    let help = help();
+    let in_help: BTreeSet<_> = help.split(|c: char| c.is_whitespace() || "=,[]".contains(c)).collect();
+    let readme = readme();
+    let of_readme = flags(&readme);
+    assert!(of_readme.len() > 5, "{of_readme:?}");
+    // cargo's.
+    for flag in of_readme.iter().filter(|flag| !["--path", "--locked"].contains(flag)) {
+        assert!(in_help.contains(flag), "README names {flag}, --help does not");
     }
-    for (at, _) in readme.match_indices("PGTETHER_") {
-        let variable = readme[at..].split(|c: char| !c.is_ascii_uppercase() && c != '_').next().unwrap();
-        let known = help.contains(variable) || variable == "PGTETHER_POSTGRES_BIN";
-        assert!(known, "README names {variable}, --help does not");
+    for (path, text) in documents() {
+        // The other documents name flags of many programs. Those with dots are ours, or Prometheus'.
+        for flag in flags(&text).iter().filter(|flag| flag.contains('.')) {
+            assert!(in_help.contains(flag), "{} names {flag}, --help does not", path.display());
+        }
+        for (at, _) in text.match_indices("PGTETHER_") {
+            let variable = text[at..].split(|c: char| !c.is_ascii_uppercase() && c != '_').next().unwrap();
+            assert!(help.contains(variable), "{} names {variable}, --help does not", path.display());
+        }
     }
 }
 
 #[test]
-fn the_commands_in_readme_are_understood() {
+fn the_commands_in_the_documentation_are_understood() {
     let mut tried = 0;
-    for block in blocks("console") {
-        for line in block.lines() {
-            let line = line.split("  #").next().unwrap();
-            let Some((_, args)) = line.split_once(" pgtether").filter(|_| line.starts_with("$ ")) else {
-                continue;
-            };
-            // Flags that are wrong are told of before the help is.
-            let args: Vec<&str> = args.split_whitespace().chain(["--help"]).collect();
-            let output = run(&args, &[]);
-            assert_eq!(output.status.code(), Some(0), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
-            tried += 1;
-        }
+    for line in
+        documents().into_values().flat_map(|text| blocks(&text, "console")).collect::<String>().lines()
+    {
+        let line = line.split("  #").next().unwrap();
+        let command = line.strip_prefix("$ ").and_then(|line| line.strip_prefix("pgtether"));
+        let Some(args) = command.filter(|args| args.is_empty() || args.starts_with(' ')) else {
+            continue;
+        };
+        // Wrong flags are errors even where help is requested.
+        let args: Vec<&str> = args.split_whitespace().chain(["--help"]).collect();
+        let output = run(&args, &[]);
+        assert_eq!(output.status.code(), Some(0), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+        tried += 1;
     }
     assert!(tried >= 5, "only {tried} commands");
-    assert_eq!(run(&["check", "--wach=10m", "--help"], &[]).status.code(), Some(3), "it would have told");
+    assert_eq!(
+        run(&["check", "--wach=10m", "--help"], &[]).status.code(),
+        Some(3),
+        "a wrong flag is an error"
+    );
 }
 
 #[test]

@@ -130,13 +130,13 @@ async fn every_exported_family_is_shown_or_documented() {
     let text = daemon.get("/metrics").await.text();
     let shown: BTreeSet<_> =
         all().into_iter().flat_map(|(_, names)| names.reads).map(|read| read.metric).collect();
-    let readme = fs::read_to_string(repository("README.md")).unwrap();
+    let documented = fs::read_to_string(repository("docs/metrics.md")).unwrap();
     let mut families = 0;
     for family in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let family = family.split(' ').next().unwrap();
         // The process's own are the same in every exporter.
         let known = shown.iter().any(|metric| metric.strip_suffix("_bucket").unwrap_or(metric) == family)
-            || readme.contains(&format!("`{family}`"))
+            || documented.contains(&format!("`{family}`"))
             || family.starts_with("process_");
         assert!(known, "{family} is neither shown nor documented");
         families += 1;
