@@ -183,3 +183,38 @@ fn the_words_for_states_are_the_programs_and_in_the_order_of_their_codes() {
     }
     assert!(seen >= 16, "only {seen} words");
 }
+
+/// The names of a panel's series and columns; `None` where a label's value is a name.
+fn series_names(panel: &Panel) -> Vec<Option<String>> {
+    let legends = panel.json["targets"].as_array().into_iter().flatten().map(|query| &query["legendFormat"]);
+    let transformations = panel.json["transformations"].as_array().into_iter().flatten();
+    let columns = transformations
+        .filter_map(|it| it["options"]["renameByName"].as_object())
+        .flat_map(|columns| columns.values());
+    let name = |name: &Value| name.as_str().filter(|name| !name.contains("{{")).map(str::to_owned);
+    legends.chain(columns).map(name).collect()
+}
+
+#[test]
+fn what_is_set_for_a_series_or_column_names_one_that_the_panel_has() {
+    let mut checked = 0;
+    for dashboard in grafana::all() {
+        for panel in &dashboard.panels {
+            let names = series_names(panel);
+            for rule in panel.json["fieldConfig"]["overrides"].as_array().into_iter().flatten() {
+                let options = rule["matcher"]["options"].as_str().unwrap();
+                let own = match rule["matcher"]["id"].as_str().unwrap() {
+                    "byName" => vec![options],
+                    "byRegexp" => options.split('|').collect(),
+                    other => panic!("{}: {other}", panel.title),
+                };
+                for name in own {
+                    let known = names.iter().any(|it| it.as_deref().is_none_or(|it| it == name));
+                    assert!(known, "{}: {}: {name:?} of {names:?}", dashboard.uid, panel.title);
+                    checked += 1;
+                }
+            }
+        }
+    }
+    assert!(checked > 50, "only {checked}");
+}

@@ -95,7 +95,7 @@ fn expected(uid: &str, panel: &Panel, answers: &[(&Query, Vec<Series>)]) -> Resu
         ("pgtether-fleet", "Down") => shown == 2.0,
         ("pgtether-fleet", "Degraded" | "Asleep") => shown == 1.0,
         ("pgtether-fleet", "Availability") => (0.5..1.0).contains(&shown),
-        ("pgtether-fleet", "Every target") => series.len() == 11,
+        ("pgtether-fleet", "All targets") => series.len() == 11,
         ("pgtether-fleet", "Fullest pools") => most(series, "busy") == 1.0 && most(series, "short") == 1.0,
         ("pgtether-fleet", "Clients that wait for a session") => most(series, "busy") > 20.0,
         ("pgtether-fleet", "Firing alerts") => {
