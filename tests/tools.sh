@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what building, testing and the demo need and this machine lacks, and says so before it does.
+# Installs the tools that building, testing and the demo need and this machine lacks. It says what it installs.
 # Usage: tests/tools.sh PART...   Parts: build lint postgres test drivers chart image figures pictures
-# With nothing to install it takes a moment and prints nothing.
+# If nothing is missing, it takes a moment and prints nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,17 +38,17 @@ want() { # package, why
 
 part_build() {
   have cargo || die "cargo is missing; install Rust as https://rustup.rs says, then run this again"
-  have cc || want gcc "links the program"
-  have pkg-config || want pkg-config "finds OpenSSL"
+  have cc || want gcc "to link the program"
+  have pkg-config || want pkg-config "to find OpenSSL"
   # Without pkg-config the answer is no as well.
-  pkg-config --exists openssl 2>/dev/null || want libssl-dev "OpenSSL's headers"
+  pkg-config --exists openssl 2>/dev/null || want libssl-dev "headers of OpenSSL"
 }
 
 part_lint() {
   local component
   for component in clippy rustfmt; do
     "cargo-${component/rustfmt/fmt}" --version >/dev/null 2>&1 && continue
-    have rustup || die "cargo ${component/rustfmt/fmt} is missing; install it beside your cargo"
+    have rustup || die "cargo ${component/rustfmt/fmt} is missing; install it"
     say "installing from rustup: $component"
     rustup component add "$component"
   done
@@ -59,55 +59,55 @@ part_postgres() {
   [ -n "${PGTETHER_POSTGRES_BIN:-}" ] && return
   have postgres && return
   compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null && return
-  want postgresql "a server for the demo"
+  want postgresql "the server of the demo"
 }
 
 part_test() {
-  have pgbouncer || [ -x /usr/sbin/pgbouncer ] || want pgbouncer "a pooler to test against"
-  have promtool || want prometheus "promtool, which checks the metrics and the rules; and a server that scrapes"
-  have prometheus-alertmanager || want prometheus-alertmanager "what the alerts are sent to"
-  have npm || want npm "brings PostgreSQL 18 and what drives Chromium"
-  have chromium || have google-chrome || want chromium "a browser to look at the status page with"
+  have pgbouncer || [ -x /usr/sbin/pgbouncer ] || want pgbouncer "a pooler, for tests"
+  have promtool || want prometheus "promtool, and a server that scrapes, for tests"
+  have prometheus-alertmanager || want prometheus-alertmanager "receives alerts, for tests"
+  have npm || want npm "to install PostgreSQL 18 and playwright-core"
+  have chromium || have google-chrome || want chromium "a browser, to test the status page"
   postgres_15_from_debian || true
 }
 
-# What the tests of the pool connect with.
+# The drivers that the tests of the pool use.
 part_drivers() {
-  # Debian's are wrappers that may find nothing to run.
-  psql --version >/dev/null 2>&1 || want postgresql-client "psql, which connects through the pool"
-  pgbench --version >/dev/null 2>&1 || want postgresql "pgbench, which connects through the pool"
-  have python3 || want python3 "runs the drivers psycopg, asyncpg and SQLAlchemy"
-  python3 -m pip --version >/dev/null 2>&1 || want python3-pip "brings these drivers"
-  have npm || want npm "brings node-postgres, and Node to run it"
+  # Debian's are wrappers; there may be no program behind them.
+  psql --version >/dev/null 2>&1 || want postgresql-client "psql, to test the pool"
+  pgbench --version >/dev/null 2>&1 || want postgresql "pgbench, to test the pool"
+  have python3 || want python3 "to test psycopg, asyncpg and SQLAlchemy"
+  python3 -m pip --version >/dev/null 2>&1 || want python3-pip "to install these drivers"
+  have npm || want npm "to install node-postgres, and Node"
 }
 
 part_chart() {
-  have python3 || want python3 "runs the checks of the chart"
-  python3 -m pip --version >/dev/null 2>&1 || want python3-pip "brings Kubernetes' schemas"
-  have promtool || want prometheus "promtool, which checks the rules"
-  have prometheus-blackbox-exporter || want prometheus-blackbox-exporter "a recipe to try"
-  have systemd-analyze || want systemd "systemd-analyze, which checks the service"
-  have openssl || want openssl "a certificate to check with"
-  have npm || want npm "brings JSONata, in which Uptime Kuma asks"
+  have python3 || want python3 "to run the chart's tests"
+  python3 -m pip --version >/dev/null 2>&1 || want python3-pip "to install Kubernetes' schemas"
+  have promtool || want prometheus "promtool, to check the rules"
+  have prometheus-blackbox-exporter || want prometheus-blackbox-exporter "to test a recipe"
+  have systemd-analyze || want systemd "systemd-analyze, to check the unit"
+  have openssl || want openssl "to make a certificate for tests"
+  have npm || want npm "to install JSONata, the query language of Uptime Kuma"
   part_postgres
 }
 
-# Only where the image is built without a registry.
+# Only for building the image without a registry.
 part_image() {
-  have buildah || want buildah "puts the image together"
-  have musl-gcc || want musl-tools "links a static program"
-  have make || want make "builds OpenSSL"
-  have perl || want perl "configures OpenSSL"
-  have curl || want curl "asks the image"
-  [ -e /etc/ssl/certs/ca-certificates.crt ] || want ca-certificates "go into the image"
+  have buildah || want buildah "to build the image"
+  have musl-gcc || want musl-tools "to link a static program"
+  have make || want make "to build OpenSSL"
+  have perl || want perl "to build OpenSSL"
+  have curl || want curl "to test the image"
+  [ -e /etc/ssl/certs/ca-certificates.crt ] || want ca-certificates "part of the image"
 }
 
 part_figures() {
-  have prometheus-postgres-exporter || want prometheus-postgres-exporter "what a scrape is compared with"
+  have prometheus-postgres-exporter || want prometheus-postgres-exporter "for comparison"
 }
 
 part_pictures() {
-  have chromium || want chromium "draws the dashboards"
+  have chromium || want chromium "to draw the dashboards"
 }
 
 # Whether PostgreSQL 15 is there, or will be, as a Debian package.
@@ -117,7 +117,7 @@ postgres_15_from_debian() {
   have apt-cache || return 1
   refresh_package_lists
   apt-cache show postgresql-15 >/dev/null 2>&1 || return 1
-  want postgresql-15 "a server to test against"
+  want postgresql-15 "a server, for tests"
 }
 
 as_root() {
@@ -131,8 +131,8 @@ may_install() {
 refreshed=no
 refresh_package_lists() {
   [ "$refreshed" = no ] && may_install || return 0
-  say "refreshing the lists of Debian's packages"
-  as_root apt-get -qq -o DPkg::Lock::Timeout=300 update || say "not all lists could be had; going on with those at hand"
+  say "updating the package lists (apt-get update)"
+  as_root apt-get -qq -o DPkg::Lock::Timeout=300 update || say "some package lists could not be updated; continuing with the present ones"
   refreshed=yes
 }
 
@@ -141,10 +141,10 @@ refresh_package_lists() {
 install_debian_packages() {
   [ "${#debian_packages[@]}" -gt 0 ] || return 0
   local command="apt-get install --no-install-recommends ${debian_packages[*]}"
-  have apt-get || die "missing: ${debian_reasons[*]}; there is no apt-get here, install them by your system's means"
+  have apt-get || die "missing: ${debian_reasons[*]}; there is no apt-get here, install them with your system's package manager"
   may_install || die "missing: ${debian_reasons[*]}; as root, run: $command"
   refresh_package_lists
-  say "installing from Debian's packages: ${debian_reasons[*]}"
+  say "installing with apt-get: ${debian_reasons[*]}"
   as_root env DEBIAN_FRONTEND=noninteractive bash -s -- "${debian_packages[@]}" <<'ROOT'
 set -euo pipefail
 policy=/usr/sbin/policy-rc.d
@@ -217,7 +217,7 @@ install_chart_tools() {
     echo "$npm_jsonata" >"$tools/jsonata/.version"
   fi
   if ! go_is_new_enough; then
-    say "there is no Go $go_at_least here: helm and the linters, which come from its module proxy, stay away"
+    say "there is no Go $go_at_least here: helm and the linters are not installed, and the chart is not fully tested"
     return
   fi
   local tool

@@ -1,8 +1,8 @@
 //! The pool under random faults, with clients that check every answer and a ledger that is audited at the end:
 //! nothing lost, nothing twice, nothing mixed up between clients, no session leaked, memory flat.
 //!
-//! A few hundred faults are a test like the others; `make torment` deals ten thousand. `TORMENT_FAULTS` says how many,
-//! `TORMENT_SEED` under which seed: what is dealt, to whom and when repeats itself under the same seed, what the
+//! A few hundred faults are a test like the others; `make chaos-test` injects ten thousand. `CHAOS_FAULTS` says how many,
+//! `CHAOS_SEED` under which seed: faults, victims and times are the same for the same seed, what the
 //! machine makes of it does not.
 
 mod client;
@@ -35,7 +35,7 @@ use session::{LIMIT, Style};
 const CLIENTS: usize = 3;
 /// Server sessions of each pool: fewer than clients.
 const SIZE: usize = 6;
-/// How many faults `make test` deals.
+/// How many faults `make test` injects.
 const FAULTS: usize = 300;
 const SEED: u64 = 1;
 /// The users that the doors log in as, so that their sessions at the server can be told apart.
@@ -43,8 +43,8 @@ const USERS: [&str; 2] = ["door_transaction", "door_session"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_doubled_or_mixed_up_whatever_dies_around_the_pool() {
-    let faults = variable("TORMENT_FAULTS").map_or(FAULTS, |count| count as usize);
-    let seed = variable("TORMENT_SEED").unwrap_or(SEED);
+    let faults = variable("CHAOS_FAULTS").map_or(FAULTS, |count| count as usize);
+    let seed = variable("CHAOS_SEED").unwrap_or(SEED);
     let cluster = bank().await;
     let ports = [free_port().unwrap(), free_port().unwrap()];
     let daemon = Daemon::start(&config(&cluster, ports));
@@ -53,7 +53,7 @@ async fn nothing_is_lost_doubled_or_mixed_up_whatever_dies_around_the_pool() {
     }
     let doors = [0, 1].map(|n| door(USERS[n], ports[n]));
     let mut memory = Vec::new();
-    let end = torment(cluster, &doors, seed, faults, |share| {
+    let end = chaos(cluster, &doors, seed, faults, |share| {
         while memory.len() < (share * 10.0) as usize {
             memory.push(resident(daemon.pid()));
             println!("{} %: {:.1} MiB resident", memory.len() * 10, memory[memory.len() - 1]);
@@ -71,20 +71,20 @@ async fn nothing_is_lost_doubled_or_mixed_up_whatever_dies_around_the_pool() {
 async fn the_judge_finds_nothing_wrong_with_postgresql_itself() {
     let cluster = bank().await;
     let doors = USERS.map(|user| door(user, cluster.port()));
-    let end = torment(cluster, &doors, SEED, 40, |_| ()).await;
+    let end = chaos(cluster, &doors, SEED, 40, |_| ()).await;
     println!("{}", end.report);
     assert_eq!(end.breaches, Vec::<String>::new(), "\n{}", end.report);
 }
 
-/// What a torment has come to.
+/// The result of a run.
 struct End {
     breaches: Vec<String>,
     report: String,
     cluster: Cluster,
 }
 
-/// Deals the faults while the clients work, and judges; `progress` is told the share that is done.
-async fn torment(
+/// Injects the faults while the clients work, and checks; `progress` gets the share that is done.
+async fn chaos(
     cluster: Cluster,
     doors: &[String; 2],
     seed: u64,
@@ -195,7 +195,7 @@ fn door(user: &str, port: u16) -> String {
 /// Both modes, each with a pool of its own. The waits are short: what is under test is not the patience with a server
 /// that dies twice a second.
 fn config(cluster: &Cluster, ports: [u16; 2]) -> String {
-    let mut text = "service: torment\n\
+    let mut text = "service: chaos\n\
         fleet: {connects_per_second: 1000, connects_per_host_per_second: 1000, logins_in_flight: 100}\n\
         targets:\n"
         .to_owned();

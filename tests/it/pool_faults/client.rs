@@ -1,4 +1,4 @@
-//! One client of the torment, from its first session to its last: it transfers, it asks for echoes that only it can
+//! One client of the chaos test, from its first session to its last: it transfers, it asks for echoes that only it can
 //! have asked for, it makes mistakes, it leaves and comes back.
 
 use std::collections::BTreeMap;
@@ -97,7 +97,7 @@ impl Client {
         let mut mark = String::new();
         if self.marks && self.dice.bool() {
             mark.clone_from(&self.name);
-            if let Err(problem) = session.run(&format!("SET torment.mark = '{mark}'"), &[]).await {
+            if let Err(problem) = session.run(&format!("SET chaos.mark = '{mark}'"), &[]).await {
                 self.note_seated(tally, &seat, "marking its session", &problem);
                 deeds = 0;
             }
@@ -177,7 +177,7 @@ impl Client {
         let token = format!("{:016x}", self.dice.u64(..));
         let sql = format!(
             "SELECT '{}, ' || $1 || ', ' || (pg_current_xact_id_if_assigned() IS NULL)::text || ', ' \
-             || coalesce(current_setting('torment.mark', true), '')",
+             || coalesce(current_setting('chaos.mark', true), '')",
             self.name
         );
         let rows = session.run(&sql, &[&token]).await?;

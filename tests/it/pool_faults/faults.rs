@@ -46,7 +46,7 @@ pub enum Kind {
     CancelInvented,
 }
 
-/// Who is tormented, and the dice that say how.
+/// What the faults are injected into, and the randomness that selects them.
 pub struct Faults {
     pub cluster: Arc<Mutex<Cluster>>,
     /// The doors of clients.

@@ -1,4 +1,4 @@
-//! What the clients of a torment were told, what the database has in the end, and the judge between the two.
+//! What the clients of a chaos test received, what the database has in the end, and the judge between the two.
 //!
 //! Accounts lend to each other: every transfer moves an amount and leaves one row with an id of its own, in the same
 //! transaction. Nothing here knows of pools, faults or connections.
