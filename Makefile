@@ -29,7 +29,7 @@ chaos-test: ## Tests the pool with ten thousand random faults, in a quarter of a
 fuzz: ## Fuzzes all parsers with random input; CASES=1000000 for the number of cases of each test.
 	@tests/tools.sh build
 	PROPTEST_CASES=$(or $(CASES),100000) $(CARGO) test --locked --lib -- \
-	  pool::link pool::greet config::tests::hostile target::conninfo connection::scanner reason::
+	  pool::link pool::handshake config::tests::hostile target::conninfo connection::scanner reason::
 
 # Module docs are for readers of the code: they may link to private items.
 lint: ## Checks format, clippy and rustdoc; warnings are errors.
