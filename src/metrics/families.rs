@@ -307,6 +307,16 @@ pub const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "pgtether_pool_resets_total",
+        help: "Times that the pool removed what a client had left on a session: a lock, LISTEN, a temporary table, and the like.",
+        kind: Kind::Counter,
+        read: |view, out| {
+            if let Some(pool) = pool(view) {
+                out.whole(&[], pool.resets());
+            }
+        },
+    },
+    Family {
         name: "pgtether_pool_wait_duration_seconds",
         help: "Time that clients waited for the sessions they got.",
         kind: Kind::Histogram,

@@ -2,6 +2,7 @@
 
 mod obtain;
 mod session;
+mod settings;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use super::refusal::Refusal;
 use super::registry::{Order, Registered};
 use super::reject::{Progress, Reject};
 use super::relay::{poll_first, poll_out};
-use super::settings::Settings;
+use super::settings::ClientSettings;
 use super::shared::{Shared, Terms};
 use super::statements::ClientStatements;
 use crate::connection::Stream;
@@ -41,9 +42,9 @@ struct Client {
     /// What the client has not read yet.
     to_client: Vec<u8>,
     statements: ClientStatements,
-    settings: Settings,
-    /// As it came with them.
-    asked_for: Settings,
+    settings: ClientSettings,
+    /// It has been told what it cannot keep.
+    is_warned: bool,
     /// What it sends while it has no session.
     idle: Idle,
 }
@@ -144,8 +145,8 @@ async fn admit(shared: Arc<Shared>, seat: Seat, client: Authenticated, peer: &st
         stream,
         to_client: pending,
         statements: ClientStatements::default(),
-        settings: Settings::default(),
-        asked_for: Settings::default(),
+        settings: ClientSettings::default(),
+        is_warned: false,
         idle: Idle::default(),
     };
     debug!(target = %client.shared.name, peer, user = startup.user, "a client is let in");
@@ -170,18 +171,11 @@ impl Client {
             }
             return Err(Farewell::Told(refusal));
         }
-        if self.shared.parameters().is_none() {
-            // The first session brings them.
-            let server = self.obtain_any(&mut first).await?;
-            self.shared.give_back(server);
-        }
-        let parameters = self.shared.parameters().unwrap_or_default();
-        self.settings = Settings::tracked(&parameters).with(asked);
-        self.asked_for = self.settings.clone();
+        self.learn_settings(asked, &mut first).await?;
         let out = &mut self.to_client;
         backend::authentication_ok(out);
-        for (name, value) in parameters.iter() {
-            backend::parameter_status(out, name, self.settings.get(name).unwrap_or(value));
+        for (name, value) in self.settings.told().iter() {
+            backend::parameter_status(out, name, value);
         }
         let entry = &self.registered.entry;
         backend::backend_key_data(out, entry.process_id, entry.secret());

@@ -26,7 +26,7 @@ pub async fn dial(
         let message = "the server went on talking after its first answer".to_owned();
         Facts::new(Phase::Startup, Cause::Protocol { message })
     })?;
-    shared.set_parameters(detached.parameters.clone());
+    shared.with_spellings(|spellings| spellings.report(detached.parameters.iter()));
     Ok(Server::new(detached, Arc::clone(&terms.target), endpoint, due(&terms), place))
 }
 

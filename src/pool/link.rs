@@ -23,6 +23,7 @@ pub use self::edit::Edited;
 use self::edit::{Cut, Flow};
 use self::expect::{Expect, Expected};
 pub use self::idle::{Idle, Next};
+use super::leftovers::Hints;
 use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
 use crate::protocol::{Frame, Violation, put};
 
@@ -52,9 +53,9 @@ pub struct Link {
     named_here: Option<u64>,
     /// All statements are about to be given up.
     wiping: bool,
-    /// The session takes settings back to what they were when it was opened.
-    resetting: bool,
-    /// It has lost settings that no server reports.
+    /// What the client may have left on the session.
+    hints: Hints,
+    /// In a transaction, the session has taken settings back to what they were when it was opened.
     was_reset: bool,
     copy: Copy,
     /// What the session has is not what is known of it.
@@ -118,7 +119,7 @@ impl Link {
             told: Vec::new(),
             named_here: None,
             wiping: false,
-            resetting: false,
+            hints: Hints::default(),
             was_reset: false,
             copy: Copy::No,
             stale: false,
@@ -145,9 +146,19 @@ impl Link {
         self.stale
     }
 
-    /// Whether the session has lost settings since this was asked last.
-    pub fn was_reset(&mut self) -> bool {
-        std::mem::take(&mut self.was_reset)
+    /// What the client may have left on the session since this was asked last.
+    pub fn take_hints(&mut self) -> Hints {
+        std::mem::take(&mut self.hints)
+    }
+
+    /// The client waits in a transaction in which the session has lost settings that it asked for.
+    pub fn has_reset(&self) -> bool {
+        self.was_reset && self.status == b'T' && !self.awaits_answer() && self.between_messages()
+    }
+
+    /// The session has them again.
+    pub fn is_restored(&mut self) {
+        self.was_reset = false;
     }
 
     /// The server has told why it ends the session; the client has it.
@@ -220,6 +231,10 @@ impl Link {
                 if self.renames && frame.tag == b'Q' && self.housekeeping(frame, rest, cut, desk)? {
                     self.batch_ends();
                     return Ok(());
+                }
+                if self.renames && frame.tag == b'Q' {
+                    let sql = &rest[Frame::HEADER..rest.len().min(frame.len)];
+                    self.hints.add(&Hints::of_text(sql, rest.len() >= frame.len));
                 }
                 self.expected.push(Expect::Ready { sync: false })?;
                 self.batch_ends();

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::link::{Asked, Desk, Edited, Link};
 use super::registry::{Order, Registered};
 use super::server::Server;
-use super::settings::Settings;
+use super::settings::ClientSettings;
 use super::shared::Shared;
 use super::statements::ClientStatements;
 use crate::connection::Stream;
@@ -34,7 +34,7 @@ pub enum Ended {
     ClientGone(Option<Violation>),
     /// The server hung up, or sent what no server may send.
     ServerGone(Option<Violation>),
-    /// The session has gone back to its own settings; it stays the client's.
+    /// In a transaction, the session has lost settings that the client asked for; it stays the client's.
     Reset,
     /// The server hangs and was given up.
     Cut,
@@ -49,9 +49,7 @@ pub struct Relay<'a> {
     pub link: &'a mut Link,
     pub statements: &'a mut ClientStatements,
     /// The client's settings, as the server reports them.
-    pub settings: &'a mut Settings,
-    /// As the client came with them.
-    pub asked_for: &'a Settings,
+    pub settings: &'a mut ClientSettings,
     /// The session is the client's until it leaves.
     pub for_good: bool,
     /// What the client has sent already.
@@ -62,8 +60,6 @@ pub struct Relay<'a> {
     pub asked: Option<Instant>,
     /// The server has ended.
     pub over: bool,
-    /// The session has lost the client's settings.
-    pub reset: bool,
 }
 
 struct Scratch {
@@ -139,7 +135,10 @@ impl Relay<'_> {
             }
             // A client that reads slowly keeps its answers waiting, not the session.
             if self.is_free() {
-                return Poll::Ready(if self.for_good { Ended::Reset } else { Ended::Free });
+                return Poll::Ready(Ended::Free);
+            }
+            if self.has_reset() {
+                return Poll::Ready(Ended::Reset);
             }
             if self.to_server.is_empty()
                 && !self.over
@@ -162,8 +161,15 @@ impl Relay<'_> {
     }
 
     fn is_free(&self) -> bool {
-        let done = !self.for_good || self.reset;
-        done && self.link.is_free() && self.to_server.is_empty()
+        !self.for_good && self.link.is_free() && self.to_server.is_empty()
+    }
+
+    fn has_reset(&mut self) -> bool {
+        if !self.link.has_reset() || !self.to_server.is_empty() {
+            return false;
+        }
+        self.link.is_restored();
+        self.settings.ask_for_something()
     }
 
     fn client_said(&mut self, cx: &mut Context<'_>, chunk: &[u8], edited: &mut Vec<u8>) -> Option<Ended> {
@@ -196,26 +202,21 @@ impl Relay<'_> {
     fn server_said(&mut self, cx: &mut Context<'_>, chunk: &[u8], edited: &mut Vec<u8>) -> Option<Ended> {
         edited.clear();
         let settings = self.settings.meaning();
-        let (own, asked, on_server) = (&mut *self.settings, self.asked_for, &mut self.server.settings);
+        let (on_server, mut reported) = (&mut self.server.settings, false);
         let passed = self.shared.with_catalog(|catalog| {
             let desk =
                 &mut Desk { catalog, client: self.statements, server: &mut self.server.statements, settings };
-            self.link.server_said(chunk, edited, desk, |name, value, resetting| {
-                let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
-                on_server.report(&name, &value);
-                // A client's own defaults are those that it came with.
-                let told = asked.get(&name).filter(|told| resetting && *told != value);
-                own.report(&name, told.unwrap_or(&value));
-                told.map(|told| told.as_bytes().to_vec())
+            self.link.server_said(chunk, edited, desk, |name, value| {
+                on_server.report(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
+                reported = true;
             })
         });
         let how = match passed {
             Ok(how) => how,
             Err(violation) => return Some(Ended::ServerGone(Some(violation))),
         };
-        if self.link.was_reset() {
-            self.server.was_reset();
-            self.reset = true;
+        if reported {
+            self.settings.are_told(&self.server.settings);
         }
         if self.link.is_stale() {
             self.server.backend.retire();

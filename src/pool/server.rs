@@ -1,6 +1,5 @@
 //! A server session of the pool: its stream, what it has been told, and the few things that the pool itself asks of it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -13,8 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use super::leftovers::Hints;
 use super::place::Place;
-use super::settings::Settings;
+use super::settings::SessionSettings;
 use super::statements::ServerStatements;
 use crate::connection::{Detached, Route, Stream};
 use crate::protocol::{Frame, error_field, frontend, text};
@@ -22,21 +22,19 @@ use crate::target::{Endpoint, Target};
 
 /// A goodbye is a courtesy: no server may keep us longer with it.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// An error that is longer is not kept.
+/// An error that is longer is not kept, nor a row.
 const LONGEST_ERROR: usize = 1 << 14;
-
-/// All that a server reported when the session was opened, as a client is told it.
-pub type Parameters = BTreeMap<String, String>;
+/// So many bytes of rows are kept of an answer.
+const ROWS: usize = 1 << 16;
 
 /// A server session.
 pub struct Server {
     pub stream: Stream,
     pub backend: Arc<Backend>,
     pub statements: ServerStatements,
-    /// As they are on it now.
-    pub settings: Settings,
-    /// As they were when it was opened.
-    base: Settings,
+    pub settings: SessionSettings,
+    /// What the client that has it, or had it last, may have left on it.
+    pub hints: Box<Hints>,
     /// When the server last said something.
     pub heard: Instant,
     /// When a client last had it.
@@ -71,7 +69,13 @@ pub struct Said {
     pub error: Option<Vec<u8>>,
     /// Of the last ReadyForQuery.
     pub status: u8,
+    /// Of all its statements; an answer that has more than is kept of one has `too_long` set.
+    pub rows: Vec<Row>,
+    pub too_long: bool,
 }
+
+/// A row's values as texts.
+pub type Row = Vec<Option<String>>;
 
 impl Server {
     /// Takes over a session that has just logged in.
@@ -84,7 +88,6 @@ impl Server {
     ) -> Self {
         let Detached { stream, process_id, secret_key, parameters, route } = detached;
         let now = Instant::now();
-        let base = Settings::tracked(&parameters);
         Server {
             stream,
             backend: Arc::new(Backend {
@@ -99,8 +102,8 @@ impl Server {
                 cancelled: Notify::new(),
             }),
             statements: ServerStatements::default(),
-            settings: base.clone(),
-            base,
+            settings: SessionSettings::new(parameters),
+            hints: Box::default(),
             heard: now,
             used: now,
             place,
@@ -116,7 +119,7 @@ impl Server {
 
     /// Whether it still answers.
     pub async fn ping(&mut self) -> bool {
-        matches!(self.run("SELECT 1").await, Ok(Said { error: None, status: b'I' }))
+        matches!(self.run("SELECT 1").await, Ok(Said { error: None, status: b'I', .. }))
     }
 
     /// Ends a client's messages that no Sync has followed.
@@ -125,17 +128,13 @@ impl Server {
         self.stream.flush().await
     }
 
-    /// A client has taken the session back to its own settings.
-    pub fn was_reset(&mut self) {
-        self.settings.doubt_all_but(&self.base);
-    }
-
     /// Back to how it was opened.
     pub async fn discard_all(&mut self) -> io::Result<Said> {
         let said = self.run("DISCARD ALL").await?;
         if said.error.is_none() {
             self.statements.clear();
-            self.settings.keep_only(&self.base);
+            self.settings.were_reset();
+            *self.hints = Hints::default();
         }
         Ok(said)
     }
@@ -144,7 +143,7 @@ impl Server {
     pub async fn until_ready(&mut self, mut ready: usize) -> io::Result<Said> {
         let mut said = Said::default();
         let mut bytes: Vec<u8> = Vec::new();
-        let mut skip = 0;
+        let (mut skip, mut kept) = (0, 0);
         while ready > 0 {
             if self.stream.read_buf(&mut bytes).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -158,6 +157,7 @@ impl Server {
                     break;
                 };
                 if !matters(frame) {
+                    said.too_long |= frame.tag == b'D';
                     skip = frame.len;
                     continue;
                 }
@@ -172,6 +172,13 @@ impl Server {
                     }
                     b'E' if said.error.is_none() => said.error = Some(body.to_vec()),
                     b'S' => self.report(body),
+                    b'D' => {
+                        kept += body.len();
+                        match self.row(body) {
+                            Some(row) if kept <= ROWS => said.rows.push(row),
+                            _ => said.too_long = true,
+                        }
+                    }
                     // It waits for data, in which no cancel request reaches it.
                     b'G' => return Err(io::ErrorKind::WouldBlock.into()),
                     _ => {}
@@ -183,6 +190,28 @@ impl Server {
         self.heard = Instant::now();
         // Nothing may be left over: the next client's answers begin at a message's start.
         if bytes.is_empty() && skip == 0 { Ok(said) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+
+    /// A DataRow's body. What is not ASCII, where clients do not speak UTF-8, is not read.
+    fn row(&self, body: &[u8]) -> Option<Row> {
+        let is_utf8 = self.settings.reported().get("client_encoding").is_some_and(|name| name == "UTF8");
+        let (count, mut rest) = body.split_first_chunk::<2>()?;
+        let mut row = Vec::new();
+        for _ in 0..u16::from_be_bytes(*count) {
+            let (length, values) = rest.split_first_chunk::<4>()?;
+            rest = values;
+            let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+                row.push(None);
+                continue;
+            };
+            let (value, values) = rest.split_at_checked(length)?;
+            rest = values;
+            row.push(Some(match is_utf8 || value.is_ascii() {
+                true => String::from_utf8_lossy(value).into_owned(),
+                false => char::REPLACEMENT_CHARACTER.to_string(),
+            }));
+        }
+        Some(row)
     }
 
     fn report(&mut self, body: &[u8]) {
@@ -245,7 +274,7 @@ impl Server {
 fn matters(frame: Frame) -> bool {
     match frame.tag {
         b'Z' | b'G' => true,
-        b'E' | b'S' => frame.len <= LONGEST_ERROR,
+        b'E' | b'S' | b'D' => frame.len <= LONGEST_ERROR,
         _ => false,
     }
 }

@@ -1,55 +1,102 @@
 //! The settings that follow a client from session to session.
 //!
-//! What a server reports (`client_encoding`, `DateStyle`, `TimeZone`, …) is tracked; what a client asks for when it
-//! connects is set on each session that it gets. What it sets later and no server reports stays on the session where it
-//! was set: use SET LOCAL, or the startup parameter `options`.
+//! A session has settings of its server's, and some that were made for it (`SET`, `set_config`): all of those follow the
+//! client that made them, as do those that it asked for when it connected. Which they are, and how the server spells
+//! them, is what the server says. Pure.
+
+mod spellings;
+mod sql;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// Reported by servers, and a client's own. The others that are reported belong to the session or to the server.
-const TRACKED: [&str; 7] = [
-    "application_name",
-    "client_encoding",
-    "DateStyle",
-    "IntervalStyle",
-    "search_path",
-    "standard_conforming_strings",
-    "TimeZone",
-];
-
-/// No server has such a value: what a session has is not known.
-const UNKNOWN: &str = "\0";
+pub use self::spellings::{Spelled, Spellings};
+pub use self::sql::literal;
 
 /// Names and values; cheap to compare where they are the same ones.
+pub type Values = Arc<BTreeMap<String, String>>;
+
+/// What a session has.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// Made for it, by their names in lower case.
+    made: Values,
+    /// All that the server reports, by the server's names.
+    reported: Values,
+    /// What it reported when its client got the session.
+    given: Values,
+}
+
+/// What a client has on each session that it gets.
 #[derive(Debug, Clone, Default)]
-pub struct Settings {
-    all: Arc<BTreeMap<String, String>>,
-    /// See [`Settings::meaning`].
+pub struct ClientSettings {
+    /// As it came with them: what it resets is that again.
+    asked: Values,
+    /// Those, and what it has made since.
+    own: Values,
+    /// What it was told that the server reports.
+    told: Values,
     meaning: u64,
 }
 
-impl Settings {
-    /// Those of what a server has reported that follow a client.
-    pub fn tracked(reported: &BTreeMap<String, String>) -> Self {
-        let tracked = reported.iter().filter(|(name, _)| spelled(name).is_some());
-        Self::of(tracked.map(|(name, value)| (name.clone(), value.clone())).collect())
+impl SessionSettings {
+    /// Of a session that has just been opened.
+    pub fn new(reported: BTreeMap<String, String>) -> Self {
+        let reported = Arc::new(reported);
+        SessionSettings { made: Values::default(), given: Arc::clone(&reported), reported }
     }
 
-    /// These, with what a client asks for.
-    pub fn with(&self, asked: &BTreeMap<String, String>) -> Self {
-        let mut all = BTreeMap::clone(&self.all);
-        for (name, value) in asked {
-            let name = spelled(name).map_or_else(|| name.to_ascii_lowercase(), str::to_owned);
-            all.insert(name, value.clone());
+    /// The server reports a value.
+    pub fn report(&mut self, name: &str, value: &str) {
+        if self.reported.get(name).map(String::as_str) != Some(value) {
+            Arc::make_mut(&mut self.reported).insert(name.to_owned(), value.to_owned());
         }
-        Self::of(all)
     }
 
-    fn of(all: BTreeMap<String, String>) -> Self {
-        let meaning = meaning(&all);
-        Settings { all: Arc::new(all), meaning }
+    /// The names of what was made for it.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.made.keys().map(String::as_str)
+    }
+
+    pub fn reported(&self) -> &Values {
+        &self.reported
+    }
+
+    /// Whether the server reports something else than when its client got the session.
+    pub fn have_changed(&mut self) -> bool {
+        if Arc::ptr_eq(&self.given, &self.reported) {
+            return false;
+        }
+        let changed = self.given != self.reported;
+        if !changed {
+            self.reported = Arc::clone(&self.given);
+        }
+        changed
+    }
+
+    /// All are the server's again.
+    pub fn were_reset(&mut self) {
+        self.made = Values::default();
+    }
+
+    /// These were made for it, and no others.
+    pub fn are_made(&mut self, made: Values) {
+        self.made = made;
+    }
+
+    /// What the server reports of itself: not made for this session.
+    pub fn of_server(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.reported.iter().filter(|(name, _)| !self.made.contains_key(&name.to_lowercase()))
+    }
+}
+
+impl ClientSettings {
+    /// Of a client that asks for these, as the server spells them, and is told that.
+    pub fn new(Spelled { asked, told }: Spelled) -> Self {
+        let mut settings = ClientSettings { own: Arc::clone(&asked), asked, told, meaning: 0 };
+        settings.meaning = settings.meant(&settings.told);
+        settings
     }
 
     /// Tells apart what a server would understand a query's text differently under: time zones, styles of dates, paths.
@@ -57,171 +104,104 @@ impl Settings {
         self.meaning
     }
 
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.all.get(name).map(String::as_str)
+    pub fn ask_for_something(&self) -> bool {
+        !self.asked.is_empty()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.all.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    /// Whether the session is known to have them, without looking at them.
+    pub fn fit(&self, session: &SessionSettings) -> bool {
+        Arc::ptr_eq(&self.own, &session.made) && Arc::ptr_eq(&self.told, &session.reported)
     }
 
-    /// A server reports a value. True where it is one to follow, and new.
-    pub fn report(&mut self, name: &str, value: &str) -> bool {
-        let Some(name) = spelled(name).filter(|name| self.get(name) != Some(value)) else {
-            return false;
-        };
-        Arc::make_mut(&mut self.all).insert(name.to_owned(), value.to_owned());
-        self.meaning = meaning(&self.all);
-        true
-    }
-
-    /// The session has gone back to its own settings: of those that it reports it tells so, of the others, which `base`
-    /// has not, nothing is known.
-    pub fn doubt_all_but(&mut self, base: &Settings) {
-        if self.all.keys().any(|name| !base.all.contains_key(name)) {
-            let value = |name: &String, value: &String| match base.all.contains_key(name) {
-                true => value.clone(),
-                false => UNKNOWN.to_owned(),
-            };
-            *self = Self::of(self.all.iter().map(|(n, v)| (n.clone(), value(n, v))).collect());
+    /// What gives them to the session; `None` where nothing is to be done. Statements of a simple query: all of them
+    /// are made, or none.
+    pub fn change(&self, session: &SessionSettings) -> Option<String> {
+        match Arc::ptr_eq(&self.own, &session.made) {
+            true => None,
+            false => sql::change(&session.made, &self.own),
         }
     }
 
-    /// Only those that `base` has: the others are gone.
-    pub fn keep_only(&mut self, base: &Settings) {
-        let kept = self.all.iter().filter(|(name, _)| base.all.contains_key(*name));
-        *self = Self::of(kept.map(|(name, value)| (name.clone(), value.clone())).collect());
+    /// The session has them now. Returns what the server reports otherwise than the client was told.
+    pub fn were_given(&mut self, session: &mut SessionSettings) -> Vec<(String, String)> {
+        session.made = Arc::clone(&self.own);
+        if self.told == session.reported {
+            session.reported = Arc::clone(&self.told);
+        }
+        let news = self.news(session);
+        session.given = Arc::clone(&session.reported);
+        news
     }
 
-    /// The same ones, without looking at them.
-    pub fn is_same(&self, other: &Settings) -> bool {
-        Arc::ptr_eq(&self.all, &other.all)
+    /// What the server reports has changed while the client has the session: it has passed on to the client.
+    pub fn are_told(&mut self, session: &SessionSettings) {
+        self.told = Arc::clone(&session.reported);
+        self.meaning = self.meant(&session.reported);
     }
 
-    /// What turns a session that has these into one that has `wanted`; `None` where nothing does. Statements of a
-    /// simple query: all of them are made, or none.
-    pub fn change_to(&self, wanted: &Settings) -> Option<String> {
-        if self.is_same(wanted) {
-            return None;
+    /// The client gives the session back, on which the server has found these. What it asked for and has reset is set
+    /// again on the next one. `resets` where it may have reset one that it had made.
+    pub fn follow(
+        &mut self,
+        session: &mut SessionSettings,
+        mut found: BTreeMap<String, String>,
+        resets: bool,
+    ) {
+        let asked = &self.asked;
+        found.retain(|name, value| !(resets && asked.contains_key(name) && is_reset(name, value)));
+        let mut own = found.clone();
+        for (name, value) in self.asked.iter() {
+            own.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        let missing = wanted.all.iter().filter(|(name, value)| self.all.get(*name) != Some(*value));
-        let calls: Vec<_> = missing
-            .map(|(name, value)| {
-                format!("pg_catalog.set_config({}, {}, false)", literal(name), literal(value))
-            })
-            .collect();
-        let mut sql = String::new();
-        for name in self.all.keys().filter(|name| !wanted.all.contains_key(*name)) {
-            sql.push_str(&format!("RESET {};", identifier(name)));
+        if own != *self.own {
+            self.own = if own == *self.asked { Arc::clone(&self.asked) } else { Arc::new(own) };
         }
-        if !calls.is_empty() {
-            sql.push_str("SELECT ");
-            sql.push_str(&calls.join(", "));
+        session.made = if found == *self.own { Arc::clone(&self.own) } else { Arc::new(found) };
+        session.given = Arc::clone(&session.reported);
+        self.are_told(session);
+    }
+
+    /// The names of what it asked for.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.asked.keys().map(String::as_str)
+    }
+
+    /// What the client is told that the server reports.
+    pub fn told(&self) -> &Values {
+        &self.told
+    }
+
+    /// What the server reports otherwise than the client was told; it is told that now.
+    pub fn news(&mut self, session: &SessionSettings) -> Vec<(String, String)> {
+        if Arc::ptr_eq(&self.told, &session.reported) {
+            return Vec::new();
         }
-        (!sql.is_empty()).then_some(sql)
+        let is_new = |(name, value): &(&String, &String)| self.told.get(*name) != Some(*value);
+        let news = session.reported.iter().filter(is_new).map(|(n, v)| (n.clone(), v.clone())).collect();
+        self.are_told(session);
+        news
+    }
+
+    /// What of that which the client asked for is not among these settings of its session.
+    pub fn missing(&self, found: &BTreeMap<String, String>) -> Option<String> {
+        let is_missing = |name: &str| found.get(name).is_none_or(|value| is_reset(name, value));
+        sql::set(self.asked.iter().filter(|(name, _)| is_missing(name)))
+    }
+
+    fn meant(&self, reported: &BTreeMap<String, String>) -> u64 {
+        const NAME: &str = "application_name";
+        let mut hasher = DefaultHasher::new();
+        reported.iter().filter(|(name, _)| *name != NAME).for_each(|pair| pair.hash(&mut hasher));
+        let is_reported = |name: &str| reported.keys().any(|reported| reported.eq_ignore_ascii_case(name));
+        self.own.iter().filter(|(name, _)| !is_reported(name)).for_each(|pair| pair.hash(&mut hasher));
+        hasher.finish()
     }
 }
 
-/// A tracked name as servers spell it.
-fn spelled(name: &str) -> Option<&'static str> {
-    TRACKED.into_iter().find(|tracked| tracked.eq_ignore_ascii_case(name))
-}
-
-fn meaning(all: &BTreeMap<String, String>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    all.iter().filter(|(name, _)| *name != "application_name").for_each(|pair| pair.hash(&mut hasher));
-    hasher.finish()
-}
-
-/// A text as a literal that neither `standard_conforming_strings` nor `client_encoding` touches.
-fn literal(text: &str) -> String {
-    if text.bytes().all(|byte| byte.is_ascii() && byte != b'\\') {
-        return format!("'{}'", text.replace('\'', "''"));
-    }
-    let mut literal = String::from("E'");
-    for c in text.chars() {
-        match c {
-            '\'' => literal.push_str("''"),
-            '\\' => literal.push_str("\\\\"),
-            c if c.is_ascii() => literal.push(c),
-            c => literal.push_str(&format!("\\U{:08X}", u32::from(c))),
-        }
-    }
-    literal.push('\'');
-    literal
-}
-
-/// A setting's name; the dot of an extension's stays one.
-fn identifier(name: &str) -> String {
-    let quoted = name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
-    quoted.collect::<Vec<_>>().join(".")
+/// A setting of the application's own is empty when it was reset; no server lists it.
+fn is_reset(name: &str, value: &str) -> bool {
+    name.contains('.') && value.is_empty()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
-    }
-
-    #[test]
-    fn what_follows_a_client_is_what_servers_report_and_what_it_asked_for() {
-        let server = Settings::tracked(&settings(&[
-            ("TimeZone", "UTC"),
-            ("server_version", "15.1"),
-            ("DateStyle", "ISO, MDY"),
-        ]));
-        assert_eq!(server.iter().collect::<Vec<_>>(), [("DateStyle", "ISO, MDY"), ("TimeZone", "UTC")]);
-        let client = server.with(&settings(&[("timezone", "Europe/Berlin"), ("Statement_Timeout", "5s")]));
-        assert_eq!(client.get("TimeZone"), Some("Europe/Berlin"));
-        assert_eq!(client.get("statement_timeout"), Some("5s"));
-    }
-
-    #[test]
-    fn only_differences_are_set_and_what_the_client_never_asked_for_is_reset() {
-        let base = Settings::tracked(&settings(&[("TimeZone", "UTC"), ("application_name", "a")]));
-        let wanted = base.with(&settings(&[("application_name", "it's \\ me"), ("search_path", "a, b")]));
-        assert_eq!(base.change_to(&base.clone()), None);
-        assert_eq!(
-            base.change_to(&wanted).unwrap(),
-            r"SELECT pg_catalog.set_config('application_name', E'it''s \\ me', false), pg_catalog.set_config('search_path', 'a, b', false)"
-        );
-        let sql = wanted.change_to(&base).unwrap();
-        assert_eq!(sql, "RESET \"search_path\";SELECT pg_catalog.set_config('application_name', 'a', false)");
-    }
-
-    #[test]
-    fn a_report_is_followed_once_and_only_of_what_is_tracked() {
-        let mut server = Settings::tracked(&settings(&[("TimeZone", "UTC")]));
-        assert!(!server.report("TimeZone", "UTC"));
-        assert!(server.report("TimeZone", "GMT") && server.get("TimeZone") == Some("GMT"));
-        assert!(!server.report("in_hot_standby", "on"));
-    }
-
-    #[test]
-    fn what_is_not_ascii_is_written_so_that_no_encoding_touches_it() {
-        assert_eq!(literal("caf\u{e9} \\ it's"), r"E'caf\U000000E9 \\ it''s'");
-    }
-
-    #[test]
-    fn what_a_reset_has_taken_is_set_again_for_who_asked_and_reset_for_who_did_not() {
-        let base = Settings::tracked(&settings(&[("TimeZone", "UTC")]));
-        let asked = base.with(&settings(&[("search_path", "tenant")]));
-        let mut server = asked.clone();
-        server.doubt_all_but(&base);
-        let again = "SELECT pg_catalog.set_config('search_path', 'tenant', false)";
-        assert_eq!(server.change_to(&asked).as_deref(), Some(again));
-        assert_eq!(server.change_to(&base).as_deref(), Some("RESET \"search_path\";"));
-        server.keep_only(&base);
-        assert_eq!(server.change_to(&base), None);
-    }
-
-    #[test]
-    fn another_time_zone_gives_a_text_another_meaning_and_another_application_name_does_not() {
-        let here = Settings::tracked(&settings(&[("TimeZone", "UTC"), ("application_name", "a")]));
-        let there = here.with(&settings(&[("TimeZone", "Europe/Berlin")]));
-        assert_ne!(here.meaning(), there.meaning());
-        assert_eq!(here.meaning(), here.with(&settings(&[("application_name", "b")])).meaning());
-    }
-}
+mod tests;

@@ -13,7 +13,8 @@ use super::keeper::{Chore, Prospect};
 use super::place::Places;
 use super::refusal::Refusal;
 use super::registry::Registry;
-use super::server::{Backend, Parameters, Server};
+use super::server::{Backend, Server};
+use super::settings::Spellings;
 use super::statements::Catalog;
 use super::stock::Stock;
 use crate::connection::{Connector, Postgres, Prepared};
@@ -44,8 +45,7 @@ pub struct Shared {
     pub nudge: Arc<Notify>,
     terms: watch::Receiver<Arc<Terms>>,
     catalog: Mutex<Catalog>,
-    /// What the last session that was opened reported.
-    parameters: Mutex<Option<Arc<Parameters>>>,
+    spellings: Mutex<Spellings>,
     identity: Mutex<Option<(Instant, Arc<Identity>)>>,
     /// When the line was last in trouble: what was not heard of since is in doubt.
     trouble: Mutex<Instant>,
@@ -99,7 +99,7 @@ impl Shared {
             nudge,
             terms,
             catalog: Mutex::default(),
-            parameters: Mutex::default(),
+            spellings: Mutex::default(),
             identity: Mutex::default(),
             trouble: Mutex::new(Instant::now()),
             slot: Mutex::default(),
@@ -121,12 +121,8 @@ impl Shared {
         f(&mut held(&self.catalog))
     }
 
-    pub fn parameters(&self) -> Option<Arc<Parameters>> {
-        held(&self.parameters).clone()
-    }
-
-    pub fn set_parameters(&self, parameters: Parameters) {
-        *held(&self.parameters) = Some(Arc::new(parameters));
+    pub fn with_spellings<T>(&self, f: impl FnOnce(&mut Spellings) -> T) -> T {
+        f(&mut held(&self.spellings))
     }
 
     /// Something that is not a client's business any more. Nobody does it once the keeper has ended; then sessions are

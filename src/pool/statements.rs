@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use super::leftovers::Hints;
 use crate::protocol::Violation;
 
 /// So many statements one session keeps; the longest unused goes first. PgBouncer's default as well.
@@ -26,6 +27,8 @@ const UNUSED_BYTES: usize = 16 << 20;
 pub struct Statement {
     pub id: u64,
     key: Box<[u8]>,
+    /// What it may leave on a session.
+    pub hints: Hints,
 }
 
 /// All statements of a pool, each once.
@@ -100,7 +103,8 @@ impl Catalog {
         }
         self.last_id += 1;
         self.bytes += key.len();
-        let statement = Arc::new(Statement { id: self.last_id, key: key.into() });
+        let statement =
+            Arc::new(Statement { id: self.last_id, key: key.into(), hints: Hints::of_text(body, true) });
         self.known.insert(ByKey(Arc::clone(&statement)));
         statement
     }

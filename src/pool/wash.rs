@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::cancel::cancel;
+use super::inspect::inspect;
 use super::link::Left;
 use super::registry::Cancelling;
 use super::server::{Said, Server};
@@ -74,6 +75,19 @@ async fn finish(
     }
     if cancelled && !server.ping().await && !server.ping().await {
         return Ok(false);
+    }
+    if !server.hints.is_empty() && !reset {
+        let Some(found) = inspect(server).await? else {
+            return Ok(false);
+        };
+        if found.cleaned {
+            shared.status.was_reset();
+        }
+        match found.settings {
+            Some(settings) if !found.were_reset => server.settings.are_made(Arc::new(settings)),
+            Some(_) => server.settings.were_reset(),
+            None => {}
+        }
     }
     if reset {
         let said = server.discard_all().await?;

@@ -63,6 +63,7 @@ pub struct PoolStatus {
     servers: [AtomicU64; ServerState::ALL.len()],
     checkouts: AtomicU64,
     failures: [AtomicU64; CheckoutFailure::ALL.len()],
+    resets: AtomicU64,
     waits: Durations<{ WAIT.len() }>,
     queries: Durations<{ QUERY.len() }>,
     size: AtomicU64,
@@ -135,6 +136,7 @@ impl PoolStatus {
             servers: Default::default(),
             checkouts: AtomicU64::default(),
             failures: Default::default(),
+            resets: AtomicU64::default(),
             waits: Durations::default(),
             queries: Durations::default(),
             size: AtomicU64::new(pool.size.into()),
@@ -179,6 +181,11 @@ impl PoolStatus {
         self.failures[why as usize].fetch_add(1, Relaxed);
     }
 
+    /// What a client had left on its session was removed.
+    pub fn was_reset(&self) {
+        self.resets.fetch_add(1, Relaxed);
+    }
+
     /// A server has answered a query after that long.
     pub fn answered(&self, took: Duration) {
         self.queries.observe(&QUERY, took);
@@ -202,6 +209,11 @@ impl PoolStatus {
     /// Clients that got none.
     pub fn checkout_failures(&self, why: CheckoutFailure) -> u64 {
         self.failures[why as usize].load(Relaxed)
+    }
+
+    /// Sessions that were cleaned of what a client had left on them.
+    pub fn resets(&self) -> u64 {
+        self.resets.load(Relaxed)
     }
 
     /// How long clients waited for the sessions they got.

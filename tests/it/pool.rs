@@ -7,6 +7,7 @@ mod cancel;
 mod differential;
 mod drivers;
 mod hostile;
+mod leftovers;
 mod midway;
 mod rust;
 mod terminal;

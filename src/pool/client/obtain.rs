@@ -17,7 +17,6 @@ use crate::pool::relay::poll_first;
 use crate::pool::server::Server;
 use crate::pool::shared::Shared;
 use crate::pool::stock::Grant;
-use crate::protocol::backend;
 use crate::status::pool::{ClientState, ServerState};
 
 /// What a client sends while it waits is taken up to here.
@@ -55,6 +54,13 @@ impl Client {
         obtained
     }
 
+    /// The same for what is no business of a client's own, and not counted.
+    pub(super) async fn obtain_for_login(&mut self, first: &mut Vec<u8>) -> Result<Server, Farewell> {
+        let wait = self.begin_to_wait();
+        let found = self.shared.stock.take();
+        self.make_ready(found, first, wait).await
+    }
+
     /// Any session, as it is.
     pub(super) async fn obtain_any(&mut self, first: &mut Vec<u8>) -> Result<Server, Farewell> {
         let wait = self.begin_to_wait();
@@ -79,7 +85,7 @@ impl Client {
     }
 
     fn suits(&self, server: &Server) -> bool {
-        server.settings.is_same(&self.settings)
+        self.settings.fit(&server.settings)
             && !self.shared.is_doubtful(server)
             && !self.shared.is_stranger(&server.backend)
     }
@@ -100,9 +106,9 @@ impl Client {
                 continue;
             };
             server.place.is_now(ServerState::Active);
-            if !server.settings.is_same(&self.settings) {
-                match self.dress(server, wait.until.min(self.patience())).await? {
-                    Some(dressed) => server = dressed,
+            if !self.settings.fit(&server.settings) {
+                match self.sync_settings(server, wait.until.min(self.patience())).await? {
+                    Some(synced) => server = synced,
                     None => {
                         self.still_waits(wait)?;
                         continue;
@@ -151,39 +157,6 @@ impl Client {
     /// Until when a session may take to answer something small.
     pub(super) fn patience(&self) -> Instant {
         Instant::now() + self.shared.terms().target.tuning.ping.timeout
-    }
-
-    /// Gives the session the client's settings; `None` where it has ended meanwhile.
-    pub(super) async fn dress(
-        &mut self,
-        mut server: Server,
-        until: Instant,
-    ) -> Result<Option<Server>, Farewell> {
-        let before = std::mem::replace(&mut server.settings, self.settings.clone());
-        let Some(sql) = before.change_to(&self.settings) else {
-            return Ok(Some(server));
-        };
-        self.seat.is_now(ClientState::Waiting);
-        let said = match timeout_at(until, server.run(&sql)).await {
-            Ok(Ok(said)) => said,
-            Ok(Err(_)) | Err(_) => {
-                self.shared.chore(Chore::Close(server));
-                return Ok(None);
-            }
-        };
-        if let Some(error) = said.error {
-            server.settings = before;
-            self.shared.give_back(server);
-            return Err(Farewell::Refused(error));
-        }
-        // The server spells some values its own way: the client is told how.
-        for (name, value) in
-            server.settings.iter().filter(|(name, value)| self.settings.get(name) != Some(value))
-        {
-            backend::parameter_status(&mut self.to_client, name, value);
-        }
-        self.settings = server.settings.clone();
-        Ok(Some(server))
     }
 
     /// Waits in the queue.

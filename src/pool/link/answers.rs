@@ -3,17 +3,17 @@
 use super::edit::{Cut, Edited};
 use super::expect::Answer;
 use super::{Copy, Desk, LONGEST_READ, Link};
+use crate::pool::leftovers::tag;
 use crate::protocol::{Frame, Violation, error_field, text};
 
 impl Link {
-    /// Bytes from the server, on their way to the client. `setting` is told each ParameterStatus, and whether the session
-    /// goes back to its own settings; the client is told the value that it returns, if any.
+    /// Bytes from the server, on their way to the client. `setting` is told each ParameterStatus.
     pub fn server_said(
         &mut self,
         chunk: &[u8],
         out: &mut Vec<u8>,
         desk: &mut Desk<'_>,
-        mut setting: impl FnMut(&[u8], &[u8], bool) -> Option<Vec<u8>>,
+        mut setting: impl FnMut(&[u8], &[u8]),
     ) -> Result<Edited, Violation> {
         let held = match self.from_server.take_held(chunk) {
             Some(held) => held,
@@ -41,16 +41,14 @@ impl Link {
                 b'1' | b'3' if self.renames => self.expected.answered(frame.tag, desk),
                 // Who listened has another session now.
                 b'A' if self.renames => Answer::Swallow,
-                b'S' => match text(body).and_then(|(name, rest)| Some((name, text(rest)?.0))) {
-                    Some((name, value)) => match setting(name, value, self.resetting) {
-                        Some(value) => {
-                            cut.message(b'S', &[name, b"\0", &value, b"\0"]);
-                            Answer::Swallow
-                        }
-                        None => Answer::Pass,
-                    },
-                    None => Answer::Pass,
-                },
+                b'S' => {
+                    if let Some((name, value)) =
+                        text(body).and_then(|(name, rest)| Some((name, text(rest)?.0)))
+                    {
+                        setting(name, value);
+                    }
+                    Answer::Pass
+                }
                 // The session dies right behind its last answer: that is for nobody who has that answer already.
                 b'E' if self.renames && self.is_free() && is_fatal(body) => {
                     self.fatal = true;
@@ -79,7 +77,6 @@ impl Link {
                 if self.copy == Copy::In {
                     self.copy = Copy::No;
                 }
-                self.resetting = false;
                 self.status = body.first().copied().unwrap_or(b'I');
                 self.expected.ready_for_query(desk);
                 if !self.awaits_answer() {
@@ -117,21 +114,18 @@ impl Link {
             desk.client.clear_before(self.expected.first_naming().unwrap_or(u64::MAX));
             desk.server.clear();
         }
-        if let b"DISCARD ALL\0" | b"RESET\0" = tag {
-            self.resetting = true;
-            self.was_reset = true;
+        if self.renames {
+            self.hints.answered(tag.strip_suffix(b"\0").unwrap_or(tag));
+            self.was_reset |= self.hints.may_have_reset(tag);
         }
     }
 }
 
 /// Messages from a server that are looked into; an error that is longer than any is not.
 fn reads_whole(frame: Frame) -> bool {
-    const DISCARD_ALL: usize = Frame::HEADER + 12;
-    const DEALLOCATE_ALL: usize = Frame::HEADER + 15;
-    const RESET: usize = Frame::HEADER + 6;
     match frame.tag {
         b'Z' | b'1' | b'3' | b'S' | b'E' | b'A' => frame.len <= LONGEST_READ,
-        b'C' => matches!(frame.len, DISCARD_ALL | DEALLOCATE_ALL | RESET),
+        b'C' => frame.len <= Frame::HEADER + tag::LONGEST,
         _ => false,
     }
 }

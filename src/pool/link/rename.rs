@@ -6,6 +6,7 @@ use super::edit::Cut;
 use super::expect::{Answer, Expect, Undo};
 use super::housekeeping::Housekeeping;
 use super::{Desk, LONGEST_READ, Link};
+use crate::pool::leftovers::Hints;
 use crate::pool::statements::{Statement, server_name};
 use crate::protocol::{Frame, Violation, text};
 
@@ -29,6 +30,7 @@ impl Link {
             b'P' => match text(have) {
                 Some((b"", body)) if is_whole || frame.len > LONGEST_READ => {
                     self.wipe_if(wipes(body));
+                    self.hints.add(&Hints::of_text(body, is_whole));
                     desk.client.set_unnamed(if frame.len <= LONGEST_READ { body } else { b"" });
                     self.has_unnamed = true;
                     self.expected.push(Expect::Parse { answer: Answer::Pass, id: None, undo: None })?;
@@ -110,6 +112,7 @@ impl Link {
         let Some(body) = desk.client.unnamed() else {
             return Ok(Some(server_name(NOBODY)));
         };
+        self.hints.add(&Hints::of_text(body, true));
         cut.message(b'P', &[b"\0", body]);
         self.expected.push(Expect::Parse { answer: Answer::Swallow, id: None, undo: None })?;
         self.has_unnamed = true;
@@ -188,6 +191,7 @@ impl Link {
         if !self.bound.iter().any(|bound| bound.id == statement.id) {
             self.bound.push(Arc::clone(statement));
         }
+        self.hints.add(&statement.hints);
         match self.knows(statement.id, desk) {
             Knows::Yes => Ok(()),
             knows => self.tell(statement, knows, Answer::Swallow, None, cut, desk),

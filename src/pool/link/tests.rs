@@ -50,7 +50,7 @@ impl Pair {
             server: &mut self.server,
             settings: 0,
         };
-        match self.link.server_said(bytes, &mut out, &mut desk, |_, _, _| None).unwrap() {
+        match self.link.server_said(bytes, &mut out, &mut desk, |_, _| {}).unwrap() {
             Edited::Unchanged => bytes.to_vec(),
             Edited::Changed => out,
         }

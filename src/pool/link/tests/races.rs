@@ -122,22 +122,45 @@ fn notifications_go_to_nobody_for_who_listened_may_have_another_session() {
 }
 
 #[test]
-fn a_reset_is_noticed_with_what_the_server_reports_of_it() {
+fn a_reset_in_a_transaction_is_told_once_when_the_client_waits() {
     let mut pair = Pair::new();
     pair.asks(&query("reset all"));
-    let mut desk =
-        Desk { catalog: &mut pair.catalog, client: &mut pair.client, server: &mut pair.server, settings: 0 };
-    let report = message(b'S', b"TimeZone\0UTC\0");
-    let bytes = [complete("RESET"), report, ready(b'I')].concat();
-    let mut out = Vec::new();
-    let told = |name: &[u8], value: &[u8], resetting| {
-        assert_eq!((name, value, resetting), (&b"TimeZone"[..], &b"UTC"[..], true));
-        Some(b"Europe/Berlin".to_vec())
-    };
-    assert_eq!(pair.link.server_said(&bytes, &mut out, &mut desk, told).unwrap(), Edited::Changed);
-    let report = message(b'S', b"TimeZone\0Europe/Berlin\0");
-    assert_eq!(out, [complete("RESET"), report, ready(b'I')].concat());
-    assert!(pair.link.was_reset() && !pair.link.was_reset());
+    pair.answers(&complete("RESET"));
+    assert!(!pair.link.has_reset(), "the server has more to say");
+    pair.answers(&ready(b'T'));
+    assert!(pair.link.has_reset());
+    pair.link.is_restored();
+    assert!(!pair.link.has_reset());
+    pair.asks(&query("set a to default"));
+    pair.answers(&[complete("SET"), ready(b'T')].concat());
+    assert!(pair.link.has_reset());
+    pair.asks(&query("commit"));
+    pair.answers(&[complete("COMMIT"), ready(b'I')].concat());
+    assert!(!pair.link.has_reset() && !pair.link.take_hints().is_empty());
+    assert!(pair.link.take_hints().is_empty());
+}
+
+#[test]
+fn what_a_statement_may_leave_is_known_whenever_it_is_executed() {
+    let mut pair = Pair::new();
+    let set = parse("s", "select set_config('app.tenant', $1, false)");
+    pair.asks(&[set, sync()].concat());
+    pair.answers(&[message(b'1', b""), ready(b'I')].concat());
+    let mut pair = pair.moved();
+    pair.asks(&[bind("s"), sync()].concat());
+    assert_eq!(*pair.link.take_hints().names, ["app.tenant".into()]);
+    // One without a name, too, in the round trip after that which prepared it.
+    pair.asks(&[parse("", "select pg_advisory_lock(1)"), sync()].concat());
+    pair.answers(&[message(b'1', b""), ready(b'I')].concat());
+    let mut pair = pair.moved();
+    pair.asks(&[bind(""), sync()].concat());
+    assert!(!pair.link.take_hints().is_empty());
+    pair.asks(&query("listen jobs"));
+    pair.answers(&[complete("LISTEN"), ready(b'I')].concat());
+    assert!(!pair.link.take_hints().is_empty());
+    pair.asks(&query("select 1"));
+    pair.answers(&[complete("SELECT 1"), ready(b'I')].concat());
+    assert!(pair.link.take_hints().is_empty());
 }
 
 #[test]

@@ -68,7 +68,7 @@ proptest! {
                 let mut out = Vec::new();
                 let refused = match client {
                     true => pair.link.client_said(chunk, &mut out, &mut desk).is_err(),
-                    false => pair.link.server_said(chunk, &mut out, &mut desk, |_, _, _| None).is_err(),
+                    false => pair.link.server_said(chunk, &mut out, &mut desk, |_, _| {}).is_err(),
                 };
                 // A peer that breaks the protocol is not listened to any more.
                 if refused {

@@ -1,0 +1,200 @@
+//! The settings of one client: as it asks for them when it connects, on each session that it gets, and when it gives one
+//! back with what it has left there.
+
+use std::collections::BTreeMap;
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Client, Farewell};
+use crate::pool::inspect::{Inspected, inspect, is_too_late};
+use crate::pool::keeper::Chore;
+use crate::pool::leftovers::question::{Found, question};
+use crate::pool::leftovers::{Hints, Kinds};
+use crate::pool::server::{Said, Server};
+use crate::pool::settings::{ClientSettings, Spelled, Spellings};
+use crate::protocol::{ErrorFields, Severity, backend};
+use crate::status::pool::{ClientState, ServerState};
+
+/// So many sessions are asked how they spell a client's settings.
+const SESSIONS: usize = 3;
+/// A session may have a `statement_timeout` that anything exceeds, until it is reset.
+const TRIES: usize = 5;
+
+const LOST: &str = "the server closed the connection unexpectedly";
+
+impl Client {
+    /// Learns how the server spells what the client asks for; it refuses what it does not take.
+    pub(super) async fn learn_settings(
+        &mut self,
+        asked: &BTreeMap<String, String>,
+        first: &mut Vec<u8>,
+    ) -> Result<(), Farewell> {
+        // What comes before AuthenticationOk is not to be mixed with what a session tells of itself.
+        let pending = std::mem::take(&mut self.to_client);
+        let spelled = self.spelled(asked, first).await;
+        self.to_client = pending;
+        self.settings = ClientSettings::new(spelled?);
+        Ok(())
+    }
+
+    async fn spelled(
+        &mut self,
+        asked: &BTreeMap<String, String>,
+        first: &mut Vec<u8>,
+    ) -> Result<Spelled, Farewell> {
+        let since = Instant::now();
+        if !self.shared.with_spellings(|spellings| spellings.are_begun()) {
+            // The first session brings them.
+            let server = self.obtain_any(first).await?;
+            self.shared.give_back(server);
+        }
+        for _ in 0..SESSIONS {
+            if let Some(spelled) = self.shared.with_spellings(|spellings| spellings.get(asked)) {
+                return Ok(spelled);
+            }
+            // On a session that has nothing but its server's settings.
+            self.settings =
+                ClientSettings::new(self.shared.with_spellings(|spellings| spellings.of_nothing()));
+            let server = self.obtain_for_login(first).await?;
+            if let Some(spelled) = self.ask_for_spelling(server, asked).await? {
+                return Ok(spelled);
+            }
+        }
+        Err(Farewell::Told(self.shared.too_late(since.elapsed())))
+    }
+
+    /// `None` where the session has ended.
+    async fn ask_for_spelling(
+        &mut self,
+        mut server: Server,
+        asked: &BTreeMap<String, String>,
+    ) -> Result<Option<Spelled>, Farewell> {
+        let question = Spellings::question(asked).unwrap_or_default();
+        match timeout_at(self.patience(), server.run(&question)).await {
+            Ok(Ok(Said { error: Some(error), .. })) => {
+                self.shared.give_back(server);
+                Err(Farewell::Refused(error))
+            }
+            Ok(Ok(Said { mut rows, .. })) => {
+                let row = rows.pop().unwrap_or_default();
+                let spelled = self
+                    .shared
+                    .with_spellings(|spellings| spellings.learn_from(asked, row, &mut server.settings));
+                match spelled {
+                    Some(_) => self.shared.give_back(server),
+                    None => self.shared.chore(Chore::Close(server)),
+                }
+                Ok(spelled)
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.shared.chore(Chore::Close(server));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Gives the session the client's settings; `None` where it has ended meanwhile.
+    pub(super) async fn sync_settings(
+        &mut self,
+        mut server: Server,
+        until: Instant,
+    ) -> Result<Option<Server>, Farewell> {
+        if let Some(sql) = self.settings.change(&server.settings) {
+            self.seat.is_now(ClientState::Waiting);
+            let mut said = Ok(Ok(Said::default()));
+            for _ in 0..TRIES {
+                said = timeout_at(until, server.run(&sql)).await;
+                if !matches!(&said, Ok(Ok(said)) if is_too_late(said)) {
+                    break;
+                }
+            }
+            match said {
+                Ok(Ok(Said { error: None, .. })) => {}
+                Ok(Ok(said)) if !is_too_late(&said) => {
+                    self.shared.give_back(server);
+                    return Err(Farewell::Refused(said.error.unwrap_or_default()));
+                }
+                _ => {
+                    self.shared.chore(Chore::Close(server));
+                    return Ok(None);
+                }
+            }
+        }
+        for (name, value) in self.settings.were_given(&mut server.settings) {
+            backend::parameter_status(&mut self.to_client, &name, &value);
+        }
+        Ok(Some(server))
+    }
+
+    /// In a transaction: what the client has reset is what it asked for, not what the server has.
+    pub(super) async fn restore_settings(&mut self, mut server: Server) -> Result<Server, Farewell> {
+        let until = self.patience();
+        let mut hints = Hints { kinds: Kinds::SETTINGS, names: Vec::new() };
+        hints.names = self.settings.names().filter(|name| name.contains('.')).map(Box::from).collect();
+        let asked = question(&hints, std::iter::empty());
+        let found = match timeout_at(until, server.run(&asked)).await {
+            Ok(Ok(Said { error: None, too_long: false, rows, .. })) => Found::read(&hints, rows),
+            _ => None,
+        };
+        let Some(found) = found else {
+            self.shared.chore(Chore::Close(server));
+            return Err(Farewell::Lost(LOST));
+        };
+        if let Some(sql) = self.settings.missing(&found.settings)
+            && !matches!(timeout_at(until, server.run(&sql)).await, Ok(Ok(Said { error: None, .. })))
+        {
+            self.shared.chore(Chore::Close(server));
+            return Err(Farewell::Lost(LOST));
+        }
+        for (name, value) in self.settings.news(&server.settings) {
+            backend::parameter_status(&mut self.to_client, &name, &value);
+        }
+        Ok(server)
+    }
+
+    /// Gives the session back. What the client has set on it follows the client; what else it has left is removed, and
+    /// the client told of it, once.
+    pub(super) async fn settle(&mut self, mut server: Server) -> Result<(), Farewell> {
+        if server.hints.is_empty() {
+            *server.hints = Hints::default();
+            self.shared.give_back(server);
+            return Ok(());
+        }
+        server.place.is_now(ServerState::Testing);
+        let follows = server.hints.kinds.contains(Kinds::SETTINGS);
+        let patience = self.shared.terms().target.tuning.ping.timeout;
+        let Ok(Ok(Some(inspected))) = timeout(patience, inspect(&mut server)).await else {
+            self.shared.chore(Chore::Close(server));
+            // What it has set is lost with its session: its next query must not be done without.
+            return if follows { Err(Farewell::Lost(LOST)) } else { Ok(()) };
+        };
+        let Inspected { settings, resets, were_reset, cleaned, lost } = inspected;
+        if let Some(settings) = settings {
+            self.settings.follow(&mut server.settings, settings, resets);
+        }
+        if were_reset {
+            server.settings.were_reset();
+        }
+        if cleaned {
+            self.shared.status.was_reset();
+        }
+        self.shared.with_spellings(|spellings| spellings.report(server.settings.of_server()));
+        self.shared.give_back(server);
+        if let Some(lost) = lost {
+            self.warn(&lost);
+        }
+        Ok(())
+    }
+
+    fn warn(&mut self, lost: &str) {
+        if std::mem::replace(&mut self.is_warned, true) {
+            return;
+        }
+        let message = format!("in transaction mode this pool ends with each transaction: {lost}");
+        let fields = ErrorFields::fatal("01000", message)
+            .severity(Severity::Warning)
+            .hint("Use a pool in session mode for it; further cases on this connection are not reported.");
+        backend::notice(&mut self.to_client, &fields);
+        tracing::debug!(target = %self.shared.name, lost, "a client loses what it had left on its session");
+    }
+}
