@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use pgtether::check::{self, Report, Verdict};
+use pgtether::check::{self, CheckReport, Verdict};
 use pgtether::cli::{
     self, CheckArgs, Command, ConfigCommand, ConfigFile, DemoArgs, EX_USAGE, Output, RunArgs, Subject,
     WebArgs,
@@ -126,7 +126,7 @@ fn doctor(args: CheckArgs) -> Done {
     let unknown = |text: String| Exit { code: Verdict::Unknown.exit_code(), text };
     logging::start(&args.log).map_err(|error| unknown(error.to_string()))?;
     let targets = subjects(&args).map_err(unknown)?;
-    let reports: Result<Vec<Report>, Exit> = block_on(async {
+    let reports: Result<Vec<CheckReport>, Exit> = block_on(async {
         let connector = Postgres::default();
         let examined = targets.into_iter().map(|target| check::examine(&connector, target, args.watch));
         futures_util::future::join_all(examined).await

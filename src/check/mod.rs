@@ -18,7 +18,7 @@ use crate::config::overrides;
 use crate::connection::{ConnectTimes, Connector, Login, Prepared, Session, SessionEvent};
 use crate::reason::{Cause, Facts, Phase, Reason, table};
 use crate::target::{Endpoint, IdlePolicy, KEPT_AWAKE_COST, Role, Source, Target};
-pub use report::{Finding, Report, Step, Verdict, json, text};
+pub use report::{CheckFinding, CheckReport, CheckStep, Verdict, json, text};
 
 /// Pings on the session that is held: enough for a median, few enough to disturb nobody.
 const PINGS: usize = 5;
@@ -26,8 +26,12 @@ const PINGS: usize = 5;
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// Examines one target; `watch` holds the session idle for that long and asks whether it survived.
-pub async fn examine<C: Connector>(connector: &C, target: Arc<Target>, watch: Option<Duration>) -> Report {
-    let mut report = Report::new(&target);
+pub async fn examine<C: Connector>(
+    connector: &C,
+    target: Arc<Target>,
+    watch: Option<Duration>,
+) -> CheckReport {
+    let mut report = CheckReport::new(&target);
     if let Some(pool) = &target.pool {
         pool::examine(pool, &mut report);
     }
@@ -51,7 +55,7 @@ pub async fn examine<C: Connector>(connector: &C, target: Arc<Target>, watch: Op
 async fn first_login<C: Connector>(
     connector: &C,
     target: &Arc<Target>,
-    report: &mut Report,
+    report: &mut CheckReport,
 ) -> Option<(C::Session, Prepared)> {
     let begun = Instant::now();
     let prepared = match connector.prepare(target.clone()).await {
@@ -85,13 +89,13 @@ fn patience(target: &Target, prepared: &Prepared) -> Duration {
     }
 }
 
-fn tcp_connected(times: &ConnectTimes, report: &mut Report) {
+fn tcp_connected(times: &ConnectTimes, report: &mut CheckReport) {
     report.ok("resolve", times.resolve, String::new());
     let peer = times.peer.map_or_else(|| "Unix socket".to_owned(), |peer| peer.to_string());
     report.ok("connect", times.connect, peer);
 }
 
-fn logged_in(login: &Login, target: &Target, report: &mut Report) {
+fn logged_in(login: &Login, target: &Target, report: &mut CheckReport) {
     let facts = &login.facts;
     if let Some(took) = login.tls {
         let version = facts.tls_version.as_deref().unwrap_or("TLS");
@@ -100,7 +104,7 @@ fn logged_in(login: &Login, target: &Target, report: &mut Report) {
         report.ok("tls", took, format!("{version}{}", expiry.unwrap_or_default()));
     }
     let server = match facts.server_version.as_str() {
-        "" => "server version not told".to_owned(),
+        "" => "server version not reported".to_owned(),
         version => format!("PostgreSQL {version}"),
     };
     report.ok("startup", login.startup, server);
@@ -123,7 +127,7 @@ fn logged_in(login: &Login, target: &Target, report: &mut Report) {
 }
 
 /// What the configuration means for this database, before anything goes wrong.
-fn advise(target: &Target, prepared: &Prepared, report: &mut Report) {
+fn advise(target: &Target, prepared: &Prepared, report: &mut CheckReport) {
     // As it was written: what is prepared has the password that was read from a file.
     let written = match &target.source {
         Source::Inline(endpoint) => endpoint.clone(),
@@ -142,7 +146,7 @@ fn advise(target: &Target, prepared: &Prepared, report: &mut Report) {
     }
 }
 
-async fn ping_again<S: Session>(session: &mut S, target: &Target, report: &mut Report) {
+async fn ping_again<S: Session>(session: &mut S, target: &Target, report: &mut CheckReport) {
     let begun = Instant::now();
     let mut took = Vec::with_capacity(PINGS);
     for _ in 0..PINGS {
@@ -171,7 +175,7 @@ async fn ping<S: Session>(session: &mut S, target: &Target) -> Result<Duration, 
 }
 
 /// A long-lived session hides a login that no longer works: prove another beside it.
-async fn second_login<C: Connector>(connector: &C, target: &Arc<Target>, report: &mut Report) {
+async fn second_login<C: Connector>(connector: &C, target: &Arc<Target>, report: &mut CheckReport) {
     if report.lost {
         return;
     }
@@ -182,7 +186,7 @@ async fn second_login<C: Connector>(connector: &C, target: &Arc<Target>, report:
             session.close().await;
         }
         Err(facts) => {
-            let reason = table::judge(&facts).reason;
+            let reason = table::diagnose(&facts).reason;
             report.failed::<()>("second login", begun.elapsed(), &facts);
             if reason == Reason::Capacity {
                 report.note("with CONNECTION LIMIT 1, set refresh.overlap to false".to_owned());
@@ -205,7 +209,7 @@ async fn hold_idle<S: Session>(
     target: &Target,
     quiet_since: Instant,
     watch: Duration,
-    report: &mut Report,
+    report: &mut CheckReport,
 ) {
     if report.lost {
         return;
@@ -226,16 +230,18 @@ async fn hold_idle<S: Session>(
             Err(facts) => {
                 report.failed::<()>("idle", quiet_since.elapsed(), &facts);
                 let within = report::span(silent);
-                report.note(format!("something on the way cut the session without a word within {within}"));
+                report.note(format!(
+                    "something on the way closed the session without a message within {within}"
+                ));
             }
         },
     }
 }
 
 /// The other side ended the session, and said so.
-fn ended_while_idle(facts: &Facts, target: &Target, silent: Duration, report: &mut Report) {
+fn ended_while_idle(facts: &Facts, target: &Target, silent: Duration, report: &mut CheckReport) {
     let after = report::span(silent);
-    let asleep = table::judge(facts).reason == Reason::IdleTimeout;
+    let asleep = table::diagnose(facts).reason == Reason::IdleTimeout;
     if asleep && target.tuning.idle_policy == IdlePolicy::LetSleep {
         report.lost = true;
         return report.ok("idle", silent, format!("put to sleep after {after}, as idle_policy allows"));

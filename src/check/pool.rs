@@ -8,11 +8,11 @@ use std::path::Path;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Report;
+use super::CheckReport;
 use crate::target::pool::{ClientTls, Listen, Pool};
 
 /// Asks this machine only, and leaves it as it was.
-pub(super) fn examine(pool: &Pool, report: &mut Report) {
+pub(super) fn examine(pool: &Pool, report: &mut CheckReport) {
     match &pool.listen {
         Listen::Tcp(address) => match bind(*address) {
             Ok(()) => {}
@@ -48,7 +48,7 @@ fn bind(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-fn socket(path: &Path, report: &mut Report) {
+fn socket(path: &Path, report: &mut CheckReport) {
     let folder = path.parent().unwrap_or(path);
     if !folder.is_dir() {
         let folder = folder.display();
@@ -70,22 +70,22 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
-    use crate::check::{Finding, Verdict};
+    use crate::check::{CheckFinding, Verdict};
     use crate::config::Config;
     use crate::status::sample;
 
     /// What is found of a pool, beside the number of its sessions.
     fn found(pool: &Pool) -> (Verdict, Vec<String>) {
         let config = Config::from_database_url("postgresql://app@localhost/shop").unwrap();
-        let mut report = Report::new(&config.targets[0]);
+        let mut report = CheckReport::new(&config.targets[0]);
         examine(pool, &mut report);
-        let Some(Finding::Note(last)) = report.findings.pop() else { panic!("{report:?}") };
+        let Some(CheckFinding::Note(last)) = report.findings.pop() else { panic!("{report:?}") };
         assert_eq!(
             last,
             "pool: its size is 10: the server must allow that many sessions beside pgtether's own"
         );
         let text = |finding| match finding {
-            Finding::Note(text) | Finding::Warning(text) => text,
+            CheckFinding::Note(text) | CheckFinding::Warning(text) => text,
         };
         (report.verdict, report.findings.into_iter().map(text).collect())
     }

@@ -40,7 +40,7 @@ impl Verdict {
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Step {
+pub struct CheckStep {
     pub name: &'static str,
     pub ok: bool,
     /// How long it took, to its failure where it failed.
@@ -55,14 +55,14 @@ pub struct Step {
 /// Something to know.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "level", content = "text")]
-pub enum Finding {
+pub enum CheckFinding {
     Note(String),
     Warning(String),
 }
 
 /// Everything found about one target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub struct CheckReport {
     pub target: String,
     pub verdict: Verdict,
     /// Where and as whom, without secrets; empty where that could not be read.
@@ -76,16 +76,16 @@ pub struct Report {
     pub certificate_expiry: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pooler: Option<&'static str>,
-    pub steps: Vec<Step>,
-    pub findings: Vec<Finding>,
+    pub steps: Vec<CheckStep>,
+    pub findings: Vec<CheckFinding>,
     /// The session that was held is gone.
     #[serde(skip)]
     pub(super) lost: bool,
 }
 
-impl Report {
+impl CheckReport {
     pub(super) fn new(target: &Target) -> Self {
-        Report {
+        CheckReport {
             target: target.name.to_string(),
             verdict: Verdict::Ok,
             endpoint: String::new(),
@@ -114,15 +114,15 @@ impl Report {
 
     pub(super) fn ok(&mut self, name: &'static str, took: Duration, detail: String) {
         let seconds = took.as_secs_f64();
-        self.steps.push(Step { name, ok: true, seconds, detail, reason: None, remedy: None });
+        self.steps.push(CheckStep { name, ok: true, seconds, detail, reason: None, remedy: None });
     }
 
     /// A step that failed ends the examination of what hangs on it: returns `None` for the caller to hand on.
     pub(super) fn failed<T>(&mut self, name: &'static str, after: Duration, facts: &Facts) -> Option<T> {
-        let reason: Reason = table::judge(facts).reason;
+        let reason: Reason = table::diagnose(facts).reason;
         self.verdict = Verdict::Critical;
         self.lost |= name != "second login";
-        self.steps.push(Step {
+        self.steps.push(CheckStep {
             name,
             ok: false,
             seconds: after.as_secs_f64(),
@@ -134,17 +134,17 @@ impl Report {
     }
 
     pub(super) fn note(&mut self, text: String) {
-        self.findings.push(Finding::Note(text));
+        self.findings.push(CheckFinding::Note(text));
     }
 
     pub(super) fn warn(&mut self, text: String) {
         self.verdict = self.verdict.max(Verdict::Warning);
-        self.findings.push(Finding::Warning(text));
+        self.findings.push(CheckFinding::Warning(text));
     }
 }
 
 /// For people: one block a target, problems with their remedy; behind several a line that sums up.
-pub fn text(reports: &[Report]) -> String {
+pub fn text(reports: &[CheckReport]) -> String {
     let mut blocks: Vec<String> = reports.iter().map(block).collect();
     if let [_, _, ..] = reports {
         blocks.push(sum(reports));
@@ -153,7 +153,7 @@ pub fn text(reports: &[Report]) -> String {
 }
 
 /// The verdict first, as Nagios shows it; then what was tried, in columns.
-fn block(report: &Report) -> String {
+fn block(report: &CheckReport) -> String {
     let mut out = format!("{:<10}{}", report.verdict.word().to_uppercase(), report.target);
     if !report.endpoint.is_empty() {
         out.push_str(&format!("  {}", report.endpoint));
@@ -178,15 +178,15 @@ fn block(report: &Report) -> String {
     }
     for finding in &report.findings {
         out.push_str(&match finding {
-            Finding::Note(text) => format!("  note  {text}\n"),
-            Finding::Warning(text) => format!("  WARN  {text}\n"),
+            CheckFinding::Note(text) => format!("  note  {text}\n"),
+            CheckFinding::Warning(text) => format!("  WARN  {text}\n"),
         });
     }
     out
 }
 
 /// Such as `3 targets: 2 ok, 1 critical`.
-fn sum(reports: &[Report]) -> String {
+fn sum(reports: &[CheckReport]) -> String {
     let verdicts = [Verdict::Ok, Verdict::Warning, Verdict::Critical, Verdict::Unknown];
     let count = |verdict| reports.iter().filter(|report| report.verdict == verdict).count();
     let counts = verdicts.iter().map(|verdict| (count(*verdict), verdict.word())).filter(|(n, _)| *n > 0);
@@ -195,11 +195,11 @@ fn sum(reports: &[Report]) -> String {
 }
 
 /// For machines: all reports and the worst verdict.
-pub fn json(reports: &[Report]) -> serde_json::Result<String> {
+pub fn json(reports: &[CheckReport]) -> serde_json::Result<String> {
     #[derive(Serialize)]
     struct All<'a> {
         verdict: Verdict,
-        targets: &'a [Report],
+        targets: &'a [CheckReport],
     }
     let verdict = reports.iter().map(|report| report.verdict).max().unwrap_or(Verdict::Unknown);
     serde_json::to_string_pretty(&All { verdict, targets: reports })

@@ -22,12 +22,12 @@ enum Scene {
 }
 
 /// How a login ends; its session then plays the scenes.
-type Outcome = Result<(Login, Vec<Scene>), Facts>;
+type ScriptedLogin = Result<(Login, Vec<Scene>), Facts>;
 
 /// Plays prepared logins, one after the other.
 #[derive(Debug, Clone, Default)]
 struct Script {
-    logins: Arc<Mutex<VecDeque<Outcome>>>,
+    logins: Arc<Mutex<VecDeque<ScriptedLogin>>>,
     tcp_connect: Option<Facts>,
     /// How many sessions said goodbye.
     closed: Arc<Mutex<usize>>,
@@ -48,7 +48,7 @@ impl Script {
         Script::of([Ok((login(), scenes)), Ok((login(), Vec::new()))])
     }
 
-    fn of(logins: impl IntoIterator<Item = Outcome>) -> Script {
+    fn of(logins: impl IntoIterator<Item = ScriptedLogin>) -> Script {
         Script { logins: Arc::new(Mutex::new(logins.into_iter().collect())), ..Script::default() }
     }
 }
@@ -157,12 +157,12 @@ fn target(url: &str, tuning: Tuning) -> Arc<Target> {
     })
 }
 
-async fn examined(script: &Script, watch: Option<Duration>) -> Report {
+async fn examined(script: &Script, watch: Option<Duration>) -> CheckReport {
     examine(script, target("postgresql://app:sesame@db.example.com/app", Tuning::default()), watch).await
 }
 
 /// Each step's name and reason, the latter empty where it went well.
-fn steps(report: &Report) -> Vec<(&str, &str)> {
+fn steps(report: &CheckReport) -> Vec<(&str, &str)> {
     report.steps.iter().map(|step| (step.name, step.reason.unwrap_or_default())).collect()
 }
 
@@ -233,13 +233,13 @@ async fn a_second_login_that_fails_is_critical_and_the_first_session_is_still_wa
     assert_eq!(report.verdict, Verdict::Critical);
     assert_eq!(steps(&report)[5..], [("second login", "capacity"), ("idle", "")]);
     assert_eq!(report.steps[6].seconds, 60.0);
-    let Some(Finding::Note(note)) = report.findings.first() else { panic!("{:?}", report.findings) };
+    let Some(CheckFinding::Note(note)) = report.findings.first() else { panic!("{:?}", report.findings) };
     assert!(note.contains("refresh.overlap"), "{note}");
 }
 
 fn idle_end() -> Scene {
-    let told = server(Phase::Idle, "57P05", "terminating connection due to idle-session timeout");
-    Scene::EndsIdle(Duration::from_secs(300), told)
+    let ended = server(Phase::Idle, "57P05", "terminating connection due to idle-session timeout");
+    Scene::EndsIdle(Duration::from_secs(300), ended)
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,7 +249,7 @@ async fn silence_that_ends_the_session_is_measured() {
     assert_eq!((last.name, last.reason, report.verdict), ("idle", Some("idle_timeout"), Verdict::Critical));
     // The second login was made meanwhile.
     assert!((301.4..=301.6).contains(&last.seconds), "{last:?}");
-    let Some(Finding::Note(note)) = report.findings.first() else { panic!("{:?}", report.findings) };
+    let Some(CheckFinding::Note(note)) = report.findings.first() else { panic!("{:?}", report.findings) };
     assert!(note.contains("5 min 1 s"), "{note}");
 }
 
@@ -271,7 +271,7 @@ async fn a_session_that_was_cut_silently_fails_the_ping_after_the_silence() {
     let script = Script::holding([answers, vec![Scene::Hangs]].concat());
     let report = examined(&script, Some(Duration::from_secs(600))).await;
     assert_eq!(steps(&report)[6], ("idle", "timeout"));
-    let Some(Finding::Note(note)) = report.findings.first() else { panic!("{:?}", report.findings) };
+    let Some(CheckFinding::Note(note)) = report.findings.first() else { panic!("{:?}", report.findings) };
     assert!(note.contains("10 min 0 s"), "{note}");
 }
 
@@ -321,7 +321,7 @@ async fn a_pool_is_looked_at_even_when_the_login_fails_and_wants_no_pooler_behin
         Script::of([Ok((first, Vec::new())), Ok((login(), Vec::new()))])
     };
     let report = examine(&behind_another(), pooled, None).await;
-    let Some(Finding::Warning(last)) = report.findings.last() else { panic!("{:?}", report.findings) };
+    let Some(CheckFinding::Warning(last)) = report.findings.last() else { panic!("{:?}", report.findings) };
     assert!(last.starts_with("pool: its sessions would go through the other pooler"), "{last}");
     let report = examine(&behind_another(), plain, None).await;
     assert_eq!(report.findings, [], "pgtether itself works through one");
@@ -340,7 +340,7 @@ async fn a_certificate_warns_from_two_weeks_before_its_end() {
     let mut first = login();
     first.facts.certificate_expiry = Some(SystemTime::now() - Duration::from_secs(DAY));
     let report = examined(&Script::of([Ok((first, Vec::new())), Ok((login(), Vec::new()))]), None).await;
-    assert_eq!(report.findings, [Finding::Warning("the server's certificate has expired".to_owned())]);
+    assert_eq!(report.findings, [CheckFinding::Warning("the server's certificate has expired".to_owned())]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -350,10 +350,10 @@ async fn several_reports_are_summed_up_and_the_worst_decides() {
     let all = [well.clone(), ill, well];
     assert!(text(&all).ends_with("\n\n3 targets: 2 ok, 1 critical\n"), "{}", text(&all));
     assert!(!text(&all[..1]).contains("targets:"));
-    let told: serde_json::Value = serde_json::from_str(&json(&all).unwrap()).unwrap();
-    assert_eq!(told["verdict"], "critical");
-    assert_eq!(told["targets"][1]["steps"][2]["reason"], "closed");
-    assert_eq!(told["targets"][0]["endpoint"], "app@db.example.com:5432/app sslmode=require");
+    let document: serde_json::Value = serde_json::from_str(&json(&all).unwrap()).unwrap();
+    assert_eq!(document["verdict"], "critical");
+    assert_eq!(document["targets"][1]["steps"][2]["reason"], "closed");
+    assert_eq!(document["targets"][0]["endpoint"], "app@db.example.com:5432/app sslmode=require");
     assert!(!json(&all).unwrap().contains("sesame"));
     let none: serde_json::Value = serde_json::from_str(&json(&[]).unwrap()).unwrap();
     assert_eq!(none["verdict"], "unknown");

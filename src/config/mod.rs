@@ -40,7 +40,7 @@ pub use schema::schema;
 pub use show::show;
 
 /// `fleet`: the storm guard's limits over all targets of the process.
-pub use crate::policy::guard::Limits as Fleet;
+pub use crate::policy::guard::GuardLimits as Fleet;
 use crate::target::Target;
 
 /// The file that is read where no other is named.

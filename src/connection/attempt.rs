@@ -11,8 +11,8 @@ use tokio_postgres::config::{
 
 use super::facts::{cause, io_cause};
 use super::login::Context;
-use super::ping::Question;
-use super::session::{PgSession, PingOutcome, Route};
+use super::ping::PingQuery;
+use super::session::{PgSession, PingOutcome, SessionRoute};
 use super::tap::{AlreadyNegotiated, Stream, Tap};
 use super::tcp::Address;
 use super::{Login, Session, SessionFacts, tls};
@@ -56,7 +56,7 @@ impl SocketLogin<'_> {
         let mut session = self.startup(&secured).await?;
         let startup = began.elapsed();
         let answer = timeout_at(self.until, async {
-            session.ask(Question::for_role(self.context.role, self.attrs));
+            session.ask(PingQuery::for_role(self.context.role, self.attrs));
             session.outcome().await
         });
         let (ping, role) = match answer.await {
@@ -138,7 +138,8 @@ impl SocketLogin<'_> {
             joined.map_err(|error| cause(tap, &error, password))
         };
         let (client, connection) = within(self.until, Phase::Startup, join).await?;
-        let route = Route { host: self.host, address: self.address.clone(), secured: secured.took.is_some() };
+        let route =
+            SessionRoute { host: self.host, address: self.address.clone(), secured: secured.took.is_some() };
         Ok(PgSession::new(client, connection, tap.clone(), self.attrs, password.cloned(), route))
     }
 

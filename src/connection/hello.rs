@@ -17,18 +17,18 @@ const SUPPORTED_VERSIONS: u16 = 43;
 /// A stream that keeps the first bytes that came, until they are asked for.
 pub struct Sniffer {
     stream: Stream,
-    heard: Option<Vec<u8>>,
+    received: Option<Vec<u8>>,
 }
 
 impl Sniffer {
     pub fn new(stream: Stream) -> Self {
-        Sniffer { stream, heard: Some(Vec::new()) }
+        Sniffer { stream, received: Some(Vec::new()) }
     }
 
     /// The version that the server chose; stops listening.
     pub fn version(&mut self) -> Option<String> {
-        let heard = self.heard.take()?;
-        let name = match version_of(&heard)? {
+        let received = self.received.take()?;
+        let name = match version_of(&received)? {
             0x0301 => "TLSv1.0",
             0x0302 => "TLSv1.1",
             0x0303 => "TLSv1.2",
@@ -99,8 +99,8 @@ impl AsyncRead for Sniffer {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if let Some(heard) = self.heard.as_mut().filter(|heard| heard.len() < ENOUGH) {
-            heard.extend_from_slice(&buf.filled()[before..]);
+        if let Some(received) = self.received.as_mut().filter(|received| received.len() < ENOUGH) {
+            received.extend_from_slice(&buf.filled()[before..]);
         }
         Poll::Ready(Ok(()))
     }

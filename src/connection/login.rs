@@ -7,7 +7,7 @@ use super::Login;
 use super::attempt::{Ask, SocketLogin};
 use super::blocking::Blocking;
 use super::facts::more_telling;
-use super::session::{PgSession, Route};
+use super::session::{PgSession, SessionRoute};
 use super::tcp::{Address, Candidates, Connected, Resolver, connect};
 use super::tls::Connectors;
 use crate::reason::{Cause, Facts, Phase};
@@ -48,7 +48,7 @@ impl Context<'_> {
     }
 
     /// Sends a cancel request the way that its session went.
-    pub async fn cancel(self, route: &Route, key: (i32, i32)) -> Result<(), Facts> {
+    pub async fn cancel(self, route: &SessionRoute, key: (i32, i32)) -> Result<(), Facts> {
         let socket = connect(&route.address, self.sockets, self.deadline).await?;
         let attempt = SocketLogin {
             context: &self,

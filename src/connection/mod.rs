@@ -36,7 +36,7 @@ use tokio::time::Instant;
 
 pub use login::OpenSocket;
 pub use postgres::Postgres;
-pub use session::{Detached, PgSession, Route};
+pub use session::{Detached, PgSession, SessionRoute};
 pub use tap::{Duplex, Stream};
 
 use crate::reason::Facts;

@@ -6,7 +6,7 @@ use crate::target::{Role, SessionAttrs};
 
 /// What a ping asks. Simple queries both, so that they pass through poolers in every mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
+pub enum PingQuery {
     /// Do you answer?
     Alive,
     /// Are you a standby, are you read-only?
@@ -15,30 +15,30 @@ pub enum Question {
 
 /// What the server answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum PingAnswer {
     Alive,
     Role { standby: bool, read_only: bool },
 }
 
-impl Question {
+impl PingQuery {
     pub fn for_role(role: Role, attrs: SessionAttrs) -> Self {
         match (role, attrs) {
-            (Role::Any, SessionAttrs::Any) => Question::Alive,
-            _ => Question::Role,
+            (Role::Any, SessionAttrs::Any) => PingQuery::Alive,
+            _ => PingQuery::Role,
         }
     }
 
     pub const fn sql(self) -> &'static str {
         match self {
-            Question::Alive => "SELECT 1",
-            Question::Role => {
+            PingQuery::Alive => "SELECT 1",
+            PingQuery::Role => {
                 "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')"
             }
         }
     }
 
-    /// `None` where the rows are not the answer to this question.
-    pub fn read(self, messages: &[SimpleQueryMessage]) -> Option<Answer> {
+    /// `None` where the rows are not the answer to this query.
+    pub fn read(self, messages: &[SimpleQueryMessage]) -> Option<PingAnswer> {
         let mut rows = messages.iter().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -47,35 +47,35 @@ impl Question {
             return None;
         };
         match (self, row.len()) {
-            (Question::Alive, 1) => (row.get(0) == Some("1")).then_some(Answer::Alive),
-            (Question::Role, 2) => {
-                Some(Answer::Role { standby: truth(row.get(0)?)?, read_only: truth(row.get(1)?)? })
+            (PingQuery::Alive, 1) => (row.get(0) == Some("1")).then_some(PingAnswer::Alive),
+            (PingQuery::Role, 2) => {
+                Some(PingAnswer::Role { standby: truth(row.get(0)?)?, read_only: truth(row.get(1)?)? })
             }
             _ => None,
         }
     }
 }
 
-impl Answer {
+impl PingAnswer {
     /// The role that it tells; `Role::Any` where it was not asked for.
     pub const fn role(self) -> Role {
         match self {
-            Answer::Alive => Role::Any,
-            Answer::Role { standby: true, .. } => Role::Standby,
-            Answer::Role { standby: false, .. } => Role::Primary,
+            PingAnswer::Alive => Role::Any,
+            PingAnswer::Role { standby: true, .. } => Role::Standby,
+            PingAnswer::Role { standby: false, .. } => Role::Primary,
         }
     }
 }
 
 /// Whether a server that answers so is what `target_session_attrs` wants.
-pub fn fits(attrs: SessionAttrs, answer: Answer) -> bool {
+pub fn fits(attrs: SessionAttrs, answer: PingAnswer) -> bool {
     match (attrs, answer) {
         (SessionAttrs::Any, _) => true,
-        (_, Answer::Alive) => false,
-        (SessionAttrs::ReadWrite, Answer::Role { standby, read_only }) => !standby && !read_only,
-        (SessionAttrs::ReadOnly, Answer::Role { standby, read_only }) => standby || read_only,
-        (SessionAttrs::Primary, Answer::Role { standby, .. }) => !standby,
-        (SessionAttrs::Standby | SessionAttrs::PreferStandby, Answer::Role { standby, .. }) => standby,
+        (_, PingAnswer::Alive) => false,
+        (SessionAttrs::ReadWrite, PingAnswer::Role { standby, read_only }) => !standby && !read_only,
+        (SessionAttrs::ReadOnly, PingAnswer::Role { standby, read_only }) => standby || read_only,
+        (SessionAttrs::Primary, PingAnswer::Role { standby, .. }) => !standby,
+        (SessionAttrs::Standby | SessionAttrs::PreferStandby, PingAnswer::Role { standby, .. }) => standby,
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn each_wish_is_met_by_the_servers_that_libpq_takes_for_it() {
-        let server = |standby, read_only| Answer::Role { standby, read_only };
+        let server = |standby, read_only| PingAnswer::Role { standby, read_only };
         let writable = server(false, false);
         let read_only_primary = server(false, true);
         let standby = server(true, true);
@@ -123,9 +123,9 @@ mod tests {
 
     #[test]
     fn more_is_asked_only_where_somebody_wants_to_know() {
-        assert_eq!(Question::for_role(Role::Any, SessionAttrs::Any), Question::Alive);
-        assert_eq!(Question::for_role(Role::Standby, SessionAttrs::Any), Question::Role);
-        assert_eq!(Question::for_role(Role::Any, SessionAttrs::ReadWrite), Question::Role);
+        assert_eq!(PingQuery::for_role(Role::Any, SessionAttrs::Any), PingQuery::Alive);
+        assert_eq!(PingQuery::for_role(Role::Standby, SessionAttrs::Any), PingQuery::Role);
+        assert_eq!(PingQuery::for_role(Role::Any, SessionAttrs::ReadWrite), PingQuery::Role);
     }
 
     #[test]

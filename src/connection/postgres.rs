@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::blocking::Blocking;
 use super::files::{Certificates, Contents};
 use super::login::{Context, OpenSocket};
-use super::session::{PgSession, Route};
+use super::session::{PgSession, SessionRoute};
 use super::tcp::{Candidates, Resolver};
 use super::tls::Connectors;
 use super::{ConnectTimes, Connector, Fingerprint, Login, Prepared};
@@ -25,9 +25,9 @@ const READING: Duration = Duration::from_secs(5);
 
 /// Opens sessions with real servers. Clones share everything.
 #[derive(Clone, Default)]
-pub struct Postgres(Arc<Shared>);
+pub struct Postgres(Arc<PostgresShared>);
 
-struct Shared {
+struct PostgresShared {
     connectors: Connectors,
     resolver: Resolver,
     /// For files and for building connectors.
@@ -47,7 +47,7 @@ impl Postgres {
         &self,
         target: &Target,
         prepared: &Prepared,
-        route: &Route,
+        route: &SessionRoute,
         key: (i32, i32),
         deadline: Instant,
     ) -> Result<(), Facts> {
@@ -55,9 +55,9 @@ impl Postgres {
     }
 }
 
-impl Default for Shared {
+impl Default for PostgresShared {
     fn default() -> Self {
-        Shared {
+        PostgresShared {
             connectors: Connectors::default(),
             resolver: Resolver::default(),
             calls: Blocking::new(CALLS_AT_ONCE),
@@ -66,7 +66,7 @@ impl Default for Shared {
     }
 }
 
-impl Shared {
+impl PostgresShared {
     fn context<'a>(&'a self, target: &'a Target, prepared: &'a Prepared, deadline: Instant) -> Context<'a> {
         Context {
             endpoint: &prepared.endpoint,

@@ -32,19 +32,19 @@ pub struct Observed {
 }
 
 #[derive(Debug)]
-enum At {
+enum ReadState {
     Header { bytes: [u8; Frame::HEADER], have: usize },
     Body { tag: u8, left: usize, kept: Vec<u8> },
 }
 
-impl At {
-    const START: At = At::Header { bytes: [0; Frame::HEADER], have: 0 };
+impl ReadState {
+    const START: ReadState = ReadState::Header { bytes: [0; Frame::HEADER], have: 0 };
 }
 
 /// Follows one connection's messages.
 #[derive(Debug)]
 pub struct Scanner {
-    at: At,
+    state: ReadState,
     spent: usize,
     messages: u64,
     observed: Observed,
@@ -52,7 +52,7 @@ pub struct Scanner {
 
 impl Scanner {
     pub fn new() -> Self {
-        Scanner { at: At::START, spent: 0, messages: 0, observed: Observed::default() }
+        Scanner { state: ReadState::START, spent: 0, messages: 0, observed: Observed::default() }
     }
 
     pub fn observed(&self) -> &Observed {
@@ -72,13 +72,13 @@ impl Scanner {
 
     /// Nothing of a message is outstanding: the next byte starts a new one.
     pub fn between_messages(&self) -> bool {
-        matches!(self.at, At::Header { have: 0, .. })
+        matches!(self.state, ReadState::Header { have: 0, .. })
     }
 
     pub fn feed(&mut self, mut input: &[u8]) -> Result<(), Violation> {
         while !input.is_empty() {
-            match &mut self.at {
-                At::Header { bytes, have } => {
+            match &mut self.state {
+                ReadState::Header { bytes, have } => {
                     let taken = input.len().min(Frame::HEADER - *have);
                     bytes[*have..*have + taken].copy_from_slice(&input[..taken]);
                     *have += taken;
@@ -88,7 +88,7 @@ impl Scanner {
                         self.open(header, input)?;
                     }
                 }
-                At::Body { tag, left, kept } => {
+                ReadState::Body { tag, left, kept } => {
                     let taken = input.len().min(*left);
                     if is_kept(*tag) {
                         kept.extend_from_slice(&input[..taken]);
@@ -120,7 +120,7 @@ impl Scanner {
             )));
         }
         self.spent += frame.len;
-        self.at = At::Body { tag: frame.tag, left: frame.len - Frame::HEADER, kept: Vec::new() };
+        self.state = ReadState::Body { tag: frame.tag, left: frame.len - Frame::HEADER, kept: Vec::new() };
         if frame.len == Frame::HEADER {
             self.close(frame.tag, &[])?;
         }
@@ -146,7 +146,7 @@ impl Scanner {
     }
 
     fn close(&mut self, tag: u8, body: &[u8]) -> Result<(), Violation> {
-        self.at = At::START;
+        self.state = ReadState::START;
         match tag {
             b'R' => self.observed.authentication = word(body, 0),
             b'K' => {

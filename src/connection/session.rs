@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, Connection, SimpleQueryMessage};
 
-use super::ping::{Answer, Question, fits, wanted};
+use super::ping::{PingAnswer, PingQuery, fits, wanted};
 use super::tap::{Stream, Tap};
 use super::tcp::Address;
 use super::{Session, SessionEvent, facts};
@@ -32,13 +32,13 @@ pub struct PgSession {
     connection: Connection<Tap, Tap>,
     tap: Tap,
     ping: Option<PendingPing>,
-    /// The connection has ended, and nobody has been told yet.
+    /// The connection has ended, and this was not reported yet.
     ended: Option<Result<(), tokio_postgres::Error>>,
     /// Checked by each ping where it asks for something.
     attrs: SessionAttrs,
     /// Only to scrub it from what the server says.
     password: Option<Secret>,
-    route: Route,
+    route: SessionRoute,
 }
 
 /// What is left of a session whose stream was taken back: enough to speak the protocol on it.
@@ -49,12 +49,12 @@ pub struct Detached {
     pub secret_key: i32,
     /// What the server reported of its settings, the last value of each.
     pub parameters: BTreeMap<String, String>,
-    pub route: Route,
+    pub route: SessionRoute,
 }
 
 /// How a session was reached: a cancel request must go to the same server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub struct SessionRoute {
     /// The host's position in the connection string.
     pub(super) host: usize,
     pub(super) address: Address,
@@ -65,14 +65,14 @@ pub struct Route {
 /// What a ping ended with.
 #[derive(Debug)]
 pub enum PingOutcome {
-    Answered { took: Duration, answer: Answer },
+    Answered { took: Duration, answer: PingAnswer },
     Failed(Facts),
     Lost(Facts),
 }
 
 struct PendingPing {
     asked: Instant,
-    question: Question,
+    query: PingQuery,
     answer: BoxFuture<'static, Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>>,
 }
 
@@ -83,7 +83,7 @@ impl PgSession {
         tap: Tap,
         attrs: SessionAttrs,
         password: Option<Secret>,
-        route: Route,
+        route: SessionRoute,
     ) -> Self {
         PgSession {
             client: Arc::new(client),
@@ -122,13 +122,13 @@ impl PgSession {
     }
 
     /// Starts a ping; its end comes as a [`PingOutcome`].
-    pub fn ask(&mut self, question: Question) {
+    pub fn ask(&mut self, query: PingQuery) {
         self.tap.ask();
         let client = Arc::clone(&self.client);
         self.ping = Some(PendingPing {
             asked: Instant::now(),
-            question,
-            answer: Box::pin(async move { client.simple_query(question.sql()).await }),
+            query,
+            answer: Box::pin(async move { client.simple_query(query.sql()).await }),
         });
     }
 
@@ -138,12 +138,12 @@ impl PgSession {
     }
 
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<PingOutcome> {
-        // Sends the question, if it is still to be sent.
+        // Sends the query, if it is still to be sent.
         if let Poll::Ready(outcome) = self.poll_ping(cx) {
             return Poll::Ready(outcome);
         }
         let ended = self.ended.is_some() || self.poll_connection(cx).is_ready();
-        // What was just read may hold the answer: told now, not when the caller's clock has had a look. One that came
+        // What was just read may hold the answer: reported now, before the caller looks at its clock. One that came
         // before the end is still an answer.
         if let Poll::Ready(outcome) = self.poll_ping(cx) {
             return Poll::Ready(outcome);
@@ -160,8 +160,8 @@ impl PgSession {
             return Poll::Pending;
         };
         let answer = ready!(ping.answer.as_mut().poll(cx));
-        let (took, question) = (ping.asked.elapsed(), ping.question);
-        Poll::Ready(self.answered(took, question, answer))
+        let (took, query) = (ping.asked.elapsed(), ping.query);
+        Poll::Ready(self.answered(took, query, answer))
     }
 
     /// Ready once the connection has ended.
@@ -180,7 +180,7 @@ impl PgSession {
     fn answered(
         &mut self,
         took: Duration,
-        question: Question,
+        query: PingQuery,
         answer: Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>,
     ) -> PingOutcome {
         let rows = match answer {
@@ -188,7 +188,7 @@ impl PgSession {
             Err(error) => return self.refused(error),
         };
         self.ping = None;
-        match question.read(&rows) {
+        match query.read(&rows) {
             Some(answer) if fits(self.attrs, answer) => PingOutcome::Answered { took, answer },
             Some(_) => PingOutcome::Failed(Facts::new(
                 Phase::Ping,
@@ -197,7 +197,7 @@ impl PgSession {
             None => PingOutcome::Failed(Facts::new(
                 Phase::Ping,
                 Cause::Protocol {
-                    message: format!("the answer to \"{}\" is not the one it has", question.sql()),
+                    message: format!("the answer to \"{}\" is not the one it has", query.sql()),
                 },
             )),
         }
@@ -214,7 +214,7 @@ impl PgSession {
             return self.lost(end);
         };
         self.ping = None;
-        // Told now: an end that follows has a reason of its own.
+        // Reported now: an end that follows has a reason of its own.
         self.tap.forget_error();
         PingOutcome::Failed(Facts::new(Phase::Ping, facts::server(error, self.password.as_ref())))
     }
@@ -234,7 +234,7 @@ impl PgSession {
 
 impl Session for PgSession {
     fn ping(&mut self, role: Role) {
-        self.ask(Question::for_role(role, self.attrs));
+        self.ask(PingQuery::for_role(role, self.attrs));
     }
 
     async fn event(&mut self) -> SessionEvent {

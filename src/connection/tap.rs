@@ -1,7 +1,7 @@
-//! The stream that tokio-postgres holds: a thin handle on a slot that holds the real one.
+//! The stream that tokio-postgres holds: a thin handle on a state that holds the real one.
 //!
 //! So the real stream can be taken back after a login, what passes is scanned and bounded, and how the stream ended
-//! is known first-hand. Knows nothing of TLS: the slot's stream is already plain to read.
+//! is known first-hand. Knows nothing of TLS: the state's stream is already plain to read.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -26,11 +26,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 /// A [`Duplex`] whose kind does not matter any more.
 pub type Stream = Box<dyn Duplex>;
 
-/// The handle; its clones share the slot.
+/// The handle; its clones share the state.
 #[derive(Clone)]
-pub struct Tap(Arc<Mutex<Slot>>);
+pub struct Tap(Arc<Mutex<TapState>>);
 
-struct Slot {
+struct TapState {
     /// `None` once it was taken back.
     stream: Option<Stream>,
     scanner: Scanner,
@@ -44,7 +44,7 @@ struct Slot {
 
 impl Tap {
     pub fn new(stream: Stream, end_point: Option<Vec<u8>>) -> Self {
-        Tap(Arc::new(Mutex::new(Slot {
+        Tap(Arc::new(Mutex::new(TapState {
             stream: Some(stream),
             scanner: Scanner::new(),
             end_point,
@@ -55,45 +55,45 @@ impl Tap {
 
     /// A question is about to be asked.
     pub fn ask(&self) {
-        self.slot().scanner.ask();
+        self.state().scanner.ask();
     }
 
     /// The server's last error is dealt with.
     pub fn forget_error(&self) {
-        self.slot().scanner.forget_error();
+        self.state().scanner.forget_error();
     }
 
     /// What the server has said so far.
     pub fn observed<T>(&self, look: impl FnOnce(&Observed) -> T) -> T {
-        look(self.slot().scanner.observed())
+        look(self.state().scanner.observed())
     }
 
     /// How the stream ended, once it has.
     pub fn ended(&self) -> Option<Cause> {
-        self.slot().ended.clone()
+        self.state().ended.clone()
     }
 
     /// Nothing is outstanding: the server waits for a query, and no part of a message has been read.
     pub fn at_rest(&self) -> bool {
-        let slot = self.slot();
-        slot.ended.is_none()
-            && slot.scanner.observed().error.is_none()
-            && slot.scanner.observed().ready
-            && slot.scanner.between_messages()
+        let state = self.state();
+        state.ended.is_none()
+            && state.scanner.observed().error.is_none()
+            && state.scanner.observed().ready
+            && state.scanner.between_messages()
     }
 
     /// Takes the real stream; the handle is an empty shell from then on.
     pub fn take_stream(&self) -> Option<Stream> {
-        self.slot().stream.take()
+        self.state().stream.take()
     }
 
     /// Nobody panics while holding the lock, and a scanner's state is whole between calls.
-    fn slot(&self) -> MutexGuard<'_, Slot> {
+    fn state(&self) -> MutexGuard<'_, TapState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Slot {
+impl TapState {
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
         match &mut self.stream {
             Some(stream) => Ok(Pin::new(stream)),
@@ -120,7 +120,7 @@ impl Slot {
 
     /// A write fails as soon as the peer is gone, and what it said before it went may still lie unread: the error, or
     /// TLS's alert, that tells why. Ready at the end of that.
-    fn poll_hear_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; 4096];
         while let Some(stream) = &mut self.stream {
             let mut buf = ReadBuf::new(&mut bytes);
@@ -145,42 +145,42 @@ impl Slot {
 
 impl AsyncRead for Tap {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut slot = self.slot();
+        let mut state = self.state();
         let before = buf.filled().len();
-        let result = ready!(slot.stream()?.poll_read(cx, buf));
-        slot.noted(result)?;
-        Poll::Ready(slot.received(&buf.filled()[before..]))
+        let result = ready!(state.stream()?.poll_read(cx, buf));
+        state.noted(result)?;
+        Poll::Ready(state.received(&buf.filled()[before..]))
     }
 }
 
 impl AsyncWrite for Tap {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let mut slot = self.slot();
-        if slot.broken.is_none() {
-            match ready!(slot.stream()?.poll_write(cx, buf)) {
+        let mut state = self.state();
+        if state.broken.is_none() {
+            match ready!(state.stream()?.poll_write(cx, buf)) {
                 Ok(written) => return Poll::Ready(Ok(written)),
-                Err(error) => slot.broken = Some(error),
+                Err(error) => state.broken = Some(error),
             }
         }
-        ready!(slot.poll_hear_out(cx));
-        let error = slot.broken.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
-        Poll::Ready(slot.noted(Err(error)))
+        ready!(state.poll_drain(cx));
+        let error = state.broken.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+        Poll::Ready(state.noted(Err(error)))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut slot = self.slot();
-        let result = ready!(slot.stream()?.poll_flush(cx));
-        Poll::Ready(slot.noted(result))
+        let mut state = self.state();
+        let result = ready!(state.stream()?.poll_flush(cx));
+        Poll::Ready(state.noted(result))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.slot().stream()?.poll_shutdown(cx)
+        self.state().stream()?.poll_shutdown(cx)
     }
 }
 
 impl TlsStream for Tap {
     fn channel_binding(&self) -> ChannelBinding {
-        match &self.slot().end_point {
+        match &self.state().end_point {
             Some(hash) => ChannelBinding::tls_server_end_point(hash.clone()),
             None => ChannelBinding::none(),
         }

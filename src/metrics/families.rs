@@ -207,7 +207,7 @@ pub const FAMILIES: &[Family] = &[
         kind: Kind::Gauge,
         read: |view, out| {
             let current = view.status.breaker.state();
-            for state in breaker::State::ALL {
+            for state in breaker::BreakerState::ALL {
                 out.whole(&[("state", state.as_str())], (state == current).into());
             }
         },
@@ -217,7 +217,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Changes of the circuit breaker, by the state it went to.",
         kind: Kind::Counter,
         read: |view, out| {
-            for state in breaker::State::ALL {
+            for state in breaker::BreakerState::ALL {
                 let count = counters(view).breaker_transitions[state as usize];
                 out.whole(&[("state", state.as_str())], count);
             }

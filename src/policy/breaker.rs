@@ -6,7 +6,7 @@ use super::later;
 
 /// When it opens and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct BreakerLimits {
     pub consecutive_failures: u32,
     pub open_for: Duration,
     pub max_open_for: Duration,
@@ -14,22 +14,22 @@ pub struct Limits {
 
 /// `breaker_state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum BreakerState {
     Closed,
     Open,
     HalfOpen,
 }
 
-impl State {
+impl BreakerState {
     /// In the order of the series that show them.
-    pub const ALL: [State; 3] = [State::Closed, State::Open, State::HalfOpen];
+    pub const ALL: [BreakerState; 3] = [BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen];
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
-            State::Closed => "closed",
-            State::Open => "open",
-            State::HalfOpen => "half_open",
+            BreakerState::Closed => "closed",
+            BreakerState::Open => "open",
+            BreakerState::HalfOpen => "half_open",
         }
     }
 }
@@ -59,11 +59,11 @@ impl Default for Breaker {
 
 impl Breaker {
     /// The state without what it carries.
-    pub const fn state(&self) -> State {
+    pub const fn state(&self) -> BreakerState {
         match self {
-            Breaker::Closed { .. } => State::Closed,
-            Breaker::Open { .. } => State::Open,
-            Breaker::HalfOpen { .. } => State::HalfOpen,
+            Breaker::Closed { .. } => BreakerState::Closed,
+            Breaker::Open { .. } => BreakerState::Open,
+            Breaker::HalfOpen { .. } => BreakerState::HalfOpen,
         }
     }
 
@@ -88,7 +88,7 @@ impl Breaker {
     }
 
     /// The attempt failed: one more in a row, or open again for twice as long.
-    pub fn failed(&mut self, now: Instant, limits: &Limits) {
+    pub fn failed(&mut self, now: Instant, limits: &BreakerLimits) {
         *self = match *self {
             Breaker::Closed { failures } if failures + 1 < limits.consecutive_failures => {
                 Breaker::Closed { failures: failures + 1 }
@@ -115,7 +115,7 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: BreakerLimits = BreakerLimits {
         consecutive_failures: 3,
         open_for: Duration::from_secs(10),
         max_open_for: Duration::from_secs(30),
@@ -127,13 +127,13 @@ mod tests {
         let mut breaker = Breaker::default();
         for _ in 0..2 {
             breaker.failed(now, &LIMITS);
-            assert_eq!(breaker.state(), State::Closed);
+            assert_eq!(breaker.state(), BreakerState::Closed);
         }
         for seconds in [10, 20, 30, 30] {
             breaker.failed(now, &LIMITS);
             assert_eq!(breaker.opens_at(), Some(now + Duration::from_secs(seconds)));
             breaker.admit();
-            assert_eq!(breaker.state(), State::HalfOpen);
+            assert_eq!(breaker.state(), BreakerState::HalfOpen);
         }
         breaker.succeeded();
         assert_eq!(breaker, Breaker::Closed { failures: 0 });
@@ -148,7 +148,7 @@ mod tests {
             breaker.failed(now, &LIMITS);
             breaker.succeeded();
         }
-        assert_eq!(breaker.state(), State::Closed);
+        assert_eq!(breaker.state(), BreakerState::Closed);
     }
 
     #[test]

@@ -15,14 +15,14 @@ const WINDOW: Duration = Duration::from_millis(1100);
 
 /// `fleet:` of the configuration, where its defaults are declared. A limit of 0 counts as 1: a guard that lets nobody pass is a deadlock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct GuardLimits {
     /// Dials and logins under way at the same time; one address gets a quarter of it.
     pub logins_in_flight: u32,
     pub connects_per_second: u32,
     pub connects_per_host_per_second: u32,
 }
 
-impl Limits {
+impl GuardLimits {
     fn in_flight(&self) -> usize {
         self.logins_in_flight.max(1) as usize
     }
@@ -83,8 +83,8 @@ pub struct Turn {
 /// The guard. Its memory is bounded by what waits, what is in flight, and the connects of the last second.
 #[derive(Debug)]
 pub struct Guard {
-    limits: Limits,
-    hosts: HashMap<Arc<str>, Host>,
+    limits: GuardLimits,
+    hosts: HashMap<Arc<str>, HostTraffic>,
     all: Traffic,
     unreachable: Traffic,
     next_number: u64,
@@ -92,7 +92,7 @@ pub struct Guard {
 
 impl Guard {
     /// With nobody in flight.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: GuardLimits) -> Self {
         Guard {
             limits,
             hosts: HashMap::new(),
@@ -103,7 +103,7 @@ impl Guard {
     }
 
     /// New limits hold from the next turn on; what was admitted before stays admitted.
-    pub fn set_limits(&mut self, limits: Limits) {
+    pub fn set_limits(&mut self, limits: GuardLimits) {
         self.limits = limits;
     }
 
@@ -144,7 +144,7 @@ impl Guard {
         let tickets = host.waiting().map(|(lane, number)| Ticket { lane, number, key: key.clone() });
         let tickets = tickets.collect();
         let key = key.clone();
-        self.hosts.entry(key).and_modify(Host::clear);
+        self.hosts.entry(key).and_modify(HostTraffic::clear);
         tickets
     }
 
@@ -179,7 +179,7 @@ impl Guard {
 
     /// The first ticket in the queue that may go now, or when one may.
     fn next(&self, now: Instant) -> Next {
-        let Limits { connects_per_second, connects_per_host_per_second, .. } = self.limits;
+        let GuardLimits { connects_per_second, connects_per_host_per_second, .. } = self.limits;
         let process = self.all.free_at(self.limits.in_flight(), connects_per_second, now);
         let unreachable_limits = (self.limits.in_flight_unreachable(), self.limits.per_second_unreachable());
         let unreachable = self.unreachable.free_at(unreachable_limits.0, unreachable_limits.1, now);
@@ -221,13 +221,13 @@ enum Next {
 
 /// One address.
 #[derive(Debug, Default)]
-struct Host {
+struct HostTraffic {
     /// The numbers of the tickets in each lane; they grow, so each queue is sorted by itself.
     queues: [VecDeque<u64>; Lane::ALL.len()],
     traffic: Traffic,
 }
 
-impl Host {
+impl HostTraffic {
     fn waiting_in(&mut self, lane: Lane) -> &mut VecDeque<u64> {
         &mut self.queues[lane as usize]
     }

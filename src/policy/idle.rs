@@ -19,7 +19,7 @@ pub enum Learner {
     #[default]
     Nothing,
     /// One close, which may be chance.
-    Heard {
+    Observed {
         idle: Duration,
         at: Instant,
     },
@@ -31,12 +31,12 @@ pub enum Learner {
 
 impl Learner {
     /// The server said that it closed for idleness (57P05): that teaches at once.
-    pub fn told(&mut self, idle: Duration, now: Instant) {
+    pub fn reported(&mut self, idle: Duration, now: Instant) {
         *self = Learner::Known { limit: idle, at: now };
     }
 
     /// Something closed a session that was idle for that long.
-    pub fn seen(&mut self, idle: Duration, now: Instant) {
+    pub fn observed(&mut self, idle: Duration, now: Instant) {
         if idle < SHORTEST {
             return;
         }
@@ -45,7 +45,7 @@ impl Learner {
             (a - b).abs() <= AGREEMENT * a.max(b)
         };
         *self = match *self {
-            Learner::Heard { idle: before, .. } if agrees(before) => {
+            Learner::Observed { idle: before, .. } if agrees(before) => {
                 Learner::Known { limit: idle.min(before), at: now }
             }
             Learner::Known { limit, .. } if agrees(limit) => {
@@ -53,7 +53,7 @@ impl Learner {
             }
             // A close well before the known limit contradicts it; one well after it confirms nothing.
             Learner::Known { limit, at } if idle > limit => Learner::Known { limit, at },
-            _ => Learner::Heard { idle, at: now },
+            _ => Learner::Observed { idle, at: now },
         };
     }
 
@@ -83,11 +83,11 @@ mod tests {
     fn the_servers_own_word_teaches_at_once() {
         let now = Instant::now();
         let mut learner = Learner::default();
-        learner.told(s(3), now);
+        learner.reported(s(3), now);
         assert_eq!(learner.limit(now), Some(s(3)));
         assert_eq!(learner.keep_below(s(30), now), Duration::from_millis(2400));
         assert_eq!(learner.keep_below(s(1), now), s(1));
-        learner.told(Duration::from_millis(10), now);
+        learner.reported(Duration::from_millis(10), now);
         assert_eq!(learner.keep_below(s(30), now), s(1), "a tiny limit makes no storm");
     }
 
@@ -95,11 +95,11 @@ mod tests {
     fn silent_closes_teach_after_two_that_agree() {
         let now = Instant::now();
         let mut learner = Learner::default();
-        learner.seen(s(300), now);
+        learner.observed(s(300), now);
         assert_eq!(learner.limit(now), None);
-        learner.seen(s(350), now);
+        learner.observed(s(350), now);
         assert_eq!(learner.limit(now), None, "350 is not within a tenth of 300");
-        learner.seen(s(349), now);
+        learner.observed(s(349), now);
         assert_eq!(learner.limit(now), Some(s(349)));
     }
 
@@ -107,8 +107,8 @@ mod tests {
     fn short_closes_teach_nothing() {
         let now = Instant::now();
         let mut learner = Learner::default();
-        learner.seen(s(29), now);
-        learner.seen(s(29), now);
+        learner.observed(s(29), now);
+        learner.observed(s(29), now);
         assert_eq!(learner, Learner::Nothing);
     }
 
@@ -116,7 +116,7 @@ mod tests {
     fn a_limit_is_forgotten_after_a_day_without_a_close() {
         let now = Instant::now();
         let mut learner = Learner::default();
-        learner.told(s(300), now);
+        learner.reported(s(300), now);
         assert_eq!(learner.limit(now + MEMORY - s(1)), Some(s(300)));
         assert_eq!(learner.limit(now + MEMORY), None);
     }

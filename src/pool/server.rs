@@ -16,7 +16,7 @@ use super::leftovers::Hints;
 use super::place::Place;
 use super::settings::SessionSettings;
 use super::statements::ServerStatements;
-use crate::connection::{Detached, Route, Stream};
+use crate::connection::{Detached, SessionRoute, Stream};
 use crate::protocol::{Frame, error_field, frontend, text};
 use crate::target::{Endpoint, Target};
 
@@ -48,7 +48,7 @@ pub struct Backend {
     pub process_id: i32,
     pub secret_key: i32,
     /// How it was reached: a cancel request takes the same route.
-    pub route: Route,
+    pub route: SessionRoute,
     /// As it was configured when it was opened.
     pub target: Arc<Target>,
     /// As the target's files had it then.

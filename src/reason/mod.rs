@@ -1,4 +1,4 @@
-//! Why something failed: what was seen ([`Facts`]), and what it means ([`Verdict`]).
+//! Why something failed: what was observed ([`Facts`]), and what it means ([`Diagnosis`]).
 //!
 //! The connection reports facts and never judges; [`table`] judges and never waits; how long to wait is the
 //! supervisor's. Nothing here knows of sockets, clocks or configuration.
@@ -24,7 +24,7 @@ pub enum Phase {
     Startup,
     /// A ping, the first of a login or a later one.
     Ping,
-    /// Nothing was asked: the line was quiet.
+    /// Nothing was asked: the session was idle.
     Idle,
 }
 
@@ -43,7 +43,7 @@ impl Phase {
     }
 }
 
-/// What was seen, before anybody says what it means.
+/// What was observed, before anybody decides what it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     pub phase: Phase,
@@ -60,7 +60,7 @@ pub enum Cause {
     Dns { message: String },
     /// The operating system's error on a socket.
     Io { kind: io::ErrorKind, os: Option<i32> },
-    /// The peer closed the socket without a word.
+    /// The peer closed the socket without a message.
     Closed,
     /// Our own deadline passed.
     Timeout,
@@ -148,7 +148,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    Dns "dns" "Check the host name and the resolver; the name is asked for again every second."
+    Dns "dns" "Check the host name and the resolver; the name is resolved again every second."
     Refused "refused" "Nothing listens there: check that the server runs, and host, port or socket path."
     Unreachable "unreachable" "No route to the host: check network, security group and firewall."
     Timeout "timeout" "No answer in time: the server hangs, or something on the way drops packets silently."
@@ -158,8 +158,8 @@ reasons! {
     Auth "auth" "Check user, password or token, and pg_hba.conf; a changed password_file is tried at once."
     Blocked "blocked" "The other side refuses this client: check the IP allow list and the project's or database's settings."
     DatabaseMissing "database_missing" "Check the database name, or the tenant in the user name; create it if it is gone."
-    Capacity "capacity" "All connection slots are taken: close idle clients or raise the limit; pgtether asks rarely."
-    StartingUp "starting_up" "The server is starting or recovering: wait; it is asked again every second."
+    Capacity "capacity" "All connection slots are taken: close idle clients or raise the limit; pgtether tries rarely."
+    StartingUp "starting_up" "The server is starting or recovering: wait; it is tried again every second."
     Shutdown "shutdown" "The session was ended by an administrator or a server shutdown; reconnecting."
     Crash "crash" "A server process crashed and all sessions were reset: look at the server's log."
     IdleTimeout "idle_timeout" "The other side closes idle sessions: lower ping.interval, or set idle_policy to let_sleep."
@@ -172,7 +172,7 @@ reasons! {
     Local "local" "This machine lacks descriptors, memory or local ports: raise its limits."
     Internal "internal" "A bug in pgtether: the target's task was restarted; please report the log."
     Stalled "stalled" "The target's loop is overdue: the process is starved of CPU, or a bug; /livez fails too."
-    Other "other" "Not a failure that pgtether knows: the message in the log tells more."
+    Other "other" "Not a failure that pgtether knows: see the message in the log."
 }
 
 impl Reason {
@@ -264,9 +264,9 @@ pub enum Class {
 
 /// What facts mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Diagnosis {
     pub reason: Reason,
     pub class: Class,
-    /// The other side told how long it will not answer; zero where it did not.
+    /// How long the other side will not answer, as it reported; zero where it did not.
     pub at_least: Duration,
 }

@@ -12,32 +12,32 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{Cause, Class, Facts, Phase, Reason, Verdict};
+use super::{Cause, Class, Diagnosis, Facts, Phase, Reason};
 
 /// What these facts mean, taken by themselves.
-pub fn judge(facts: &Facts) -> Verdict {
+pub fn diagnose(facts: &Facts) -> Diagnosis {
     match &facts.cause {
         Cause::Server { sqlstate, message } => server(facts.phase, sqlstate, message),
         Cause::Io { kind, os } => io(facts.phase, *kind, *os),
-        Cause::Dns { .. } => verdict(Reason::Dns, Class::Transient),
-        Cause::Closed => verdict(Reason::Closed, Class::Transient),
-        Cause::Timeout => verdict(Reason::Timeout, Class::Transient),
-        Cause::TlsRefused => verdict(Reason::Tls, Class::Permanent),
+        Cause::Dns { .. } => diagnosis(Reason::Dns, Class::Transient),
+        Cause::Closed => diagnosis(Reason::Closed, Class::Transient),
+        Cause::Timeout => diagnosis(Reason::Timeout, Class::Transient),
+        Cause::TlsRefused => diagnosis(Reason::Tls, Class::Permanent),
         Cause::Tls { message } => tls(message),
-        Cause::Protocol { .. } => verdict(Reason::Protocol, Class::Transient),
-        Cause::WrongRole { .. } => verdict(Reason::WrongRole, Class::Transient),
-        Cause::Config { .. } => verdict(Reason::Config, Class::Permanent),
-        Cause::Local { .. } => verdict(Reason::Local, Class::Local),
-        Cause::Internal => verdict(Reason::Internal, Class::Local),
+        Cause::Protocol { .. } => diagnosis(Reason::Protocol, Class::Transient),
+        Cause::WrongRole { .. } => diagnosis(Reason::WrongRole, Class::Transient),
+        Cause::Config { .. } => diagnosis(Reason::Config, Class::Permanent),
+        Cause::Local { .. } => diagnosis(Reason::Local, Class::Local),
+        Cause::Internal => diagnosis(Reason::Internal, Class::Local),
     }
 }
 
-const fn verdict(reason: Reason, class: Class) -> Verdict {
-    Verdict { reason, class, at_least: Duration::ZERO }
+const fn diagnosis(reason: Reason, class: Class) -> Diagnosis {
+    Diagnosis { reason, class, at_least: Duration::ZERO }
 }
 
 /// An ErrorResponse.
-fn server(phase: Phase, sqlstate: &str, message: &str) -> Verdict {
+fn server(phase: Phase, sqlstate: &str, message: &str) -> Diagnosis {
     let message = message.to_ascii_lowercase();
     if let Some(cached) = texts::failing_login(&message) {
         return failing_login(cached);
@@ -49,58 +49,60 @@ fn server(phase: Phase, sqlstate: &str, message: &str) -> Verdict {
 
 /// PgBouncer does not try its server again before `server_login_retry` (15 s) is over, and tells everybody who asks
 /// the error that it keeps from the last try. Only its words: the SQLSTATE is PgBouncer's own.
-fn failing_login(cached: Option<&str>) -> Verdict {
+fn failing_login(cached: Option<&str>) -> Diagnosis {
     const SERVER_LOGIN_RETRY: Duration = Duration::from_secs(15);
     let found = cached.and_then(|cached| texts::find("", cached));
-    let found = found.unwrap_or(verdict(Reason::Pooler, Class::Transient));
-    Verdict { at_least: found.at_least.max(SERVER_LOGIN_RETRY), ..found }
+    let found = found.unwrap_or(diagnosis(Reason::Pooler, Class::Transient));
+    Diagnosis { at_least: found.at_least.max(SERVER_LOGIN_RETRY), ..found }
 }
 
 /// The operating system's word on a socket, or on a file where the phase is `Prepare`.
-fn io(phase: Phase, kind: io::ErrorKind, os: Option<i32>) -> Verdict {
+fn io(phase: Phase, kind: io::ErrorKind, os: Option<i32>) -> Diagnosis {
     use io::ErrorKind as Kind;
     match os.map(Errno::from_raw) {
-        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS) => return verdict(Reason::Local, Class::Local),
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS) => {
+            return diagnosis(Reason::Local, Class::Local);
+        }
         // A firewall on this machine, whose kind is a missing permission's too.
         Some(Errno::EPERM) if phase == Phase::Connect => {
-            return verdict(Reason::Unreachable, Class::Transient);
+            return diagnosis(Reason::Unreachable, Class::Transient);
         }
         _ => {}
     }
     if phase == Phase::Prepare {
-        return verdict(Reason::Config, Class::Permanent);
+        return diagnosis(Reason::Config, Class::Permanent);
     }
     match kind {
         // A Unix socket's file is missing while its server is down.
-        Kind::ConnectionRefused | Kind::NotFound => verdict(Reason::Refused, Class::Transient),
+        Kind::ConnectionRefused | Kind::NotFound => diagnosis(Reason::Refused, Class::Transient),
         Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => {
-            verdict(Reason::Unreachable, Class::Transient)
+            diagnosis(Reason::Unreachable, Class::Transient)
         }
-        Kind::TimedOut => verdict(Reason::Timeout, Class::Transient),
+        Kind::TimedOut => diagnosis(Reason::Timeout, Class::Transient),
         Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::NotConnected => {
-            verdict(Reason::Reset, Class::Transient)
+            diagnosis(Reason::Reset, Class::Transient)
         }
-        Kind::UnexpectedEof => verdict(Reason::Closed, Class::Transient),
+        Kind::UnexpectedEof => diagnosis(Reason::Closed, Class::Transient),
         // A Unix socket answers so when its server's queue is full.
-        Kind::WouldBlock => verdict(Reason::Capacity, Class::Capacity),
+        Kind::WouldBlock => diagnosis(Reason::Capacity, Class::Capacity),
         // All local ports to that address are in use.
-        Kind::AddrNotAvailable | Kind::OutOfMemory => verdict(Reason::Local, Class::Local),
+        Kind::AddrNotAvailable | Kind::OutOfMemory => diagnosis(Reason::Local, Class::Local),
         // A Unix socket that this user may not open, or no socket at all.
         Kind::PermissionDenied | Kind::InvalidInput | Kind::NotADirectory => {
-            verdict(Reason::Config, Class::Permanent)
+            diagnosis(Reason::Config, Class::Permanent)
         }
-        Kind::InvalidData => verdict(Reason::Protocol, Class::Transient),
-        _ => verdict(Reason::Other, Class::Transient),
+        Kind::InvalidData => diagnosis(Reason::Protocol, Class::Transient),
+        _ => diagnosis(Reason::Other, Class::Transient),
     }
 }
 
 /// A certificate that is not trusted today is not trusted in a second either; a handshake that was cut off may be.
-fn tls(message: &str) -> Verdict {
+fn tls(message: &str) -> Diagnosis {
     const CUT_OFF: &[&str] = &["eof", "reset by peer", "broken pipe", "connection closed", "timed out"];
     let message = message.to_ascii_lowercase();
     let cut_off = CUT_OFF.iter().any(|words| message.contains(words));
     let class = if cut_off { Class::Transient } else { Class::Permanent };
-    verdict(Reason::Tls, class)
+    diagnosis(Reason::Tls, class)
 }
 
 #[cfg(test)]

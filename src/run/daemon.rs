@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::http::{Daemon, LastRead, ProbeOutcome};
 use crate::status::board::Board;
 use crate::supervisor::gate::Gate;
-use crate::supervisor::{Answer, Proof, Requests};
+use crate::supervisor::{ProofReply, ProofResult, Requests};
 
 /// Somebody waits to hear how the reload went.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -64,14 +64,14 @@ impl Daemon for Shared {
             let within = deadline.saturating_duration_since(Instant::now());
             let proof = self.requests.prove(target, within).await?;
             Some(match proof {
-                Proof::Ended(Answer::Proven) => {
+                ProofReply::Ended(ProofResult::Proven) => {
                     let slot = self.board.get(target)?;
                     let phases = slot.borrow().last_phases;
                     ProbeOutcome::Proven(phases.unwrap_or_default())
                 }
-                Proof::Ended(Answer::Failed(reason)) => ProbeOutcome::Failed(reason),
-                Proof::Ended(Answer::Refused(because)) => ProbeOutcome::Held(because),
-                Proof::Late => ProbeOutcome::TimedOut,
+                ProofReply::Ended(ProofResult::Failed(reason)) => ProbeOutcome::Failed(reason),
+                ProofReply::Ended(ProofResult::Refused(because)) => ProbeOutcome::Held(because),
+                ProofReply::Late => ProbeOutcome::TimedOut,
             })
         })
     }

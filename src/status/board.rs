@@ -32,7 +32,7 @@ impl Board {
         self.slots().iter().find(|slot| slot.borrow().name.as_str() == name).cloned()
     }
 
-    /// All targets as they are at `now`, held still while `read` looks at them. It must not dawdle: the writers wait.
+    /// All targets as they are at `now`, held still while `read` looks at them. It must not take long: the writers wait.
     pub fn look<T>(&self, now: Moment, read: impl FnOnce(&[View<'_>]) -> T) -> T {
         let slots = self.slots();
         let held: Vec<_> = slots.iter().map(|slot| slot.borrow()).collect();

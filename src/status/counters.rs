@@ -53,7 +53,7 @@ pub struct Counters {
     pub throttle_wait: Duration,
     pub address_changes: u64,
     pub restarts: u64,
-    pub breaker_transitions: [u64; breaker::State::ALL.len()],
+    pub breaker_transitions: [u64; breaker::BreakerState::ALL.len()],
     pub connect_seconds: Histogram<{ histogram::CONNECT.len() }>,
     pub ping_seconds: Histogram<{ histogram::PING.len() }>,
     pub wake_seconds: Histogram<{ histogram::WAKE.len() }>,

@@ -50,7 +50,7 @@ pub struct Held {
     /// Since when there was always a session: refreshes do not restart it.
     pub unbroken_since: Moment,
     /// When the server last answered.
-    pub heard_at: Moment,
+    pub answered_at: Moment,
     /// The last ping.
     pub ping: Result<(), Reason>,
     /// The last attempt to log in beside it.

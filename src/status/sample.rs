@@ -123,8 +123,8 @@ pub fn tuned(mut status: TargetStatus, change: impl FnOnce(&mut Tuning)) -> Targ
     status
 }
 
-pub fn held(since: Moment, heard_at: Moment) -> Held {
-    Held { since, unbroken_since: since, heard_at, ping: Ok(()), login: Ok(()), role: Ok(()) }
+pub fn held(since: Moment, answered_at: Moment) -> Held {
+    Held { since, unbroken_since: since, answered_at, ping: Ok(()), login: Ok(()), role: Ok(()) }
 }
 
 /// Anything, whether or not it makes sense.

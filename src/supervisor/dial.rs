@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::gate::{Gate, Lane, Passed, Permit, Refused};
+use super::gate::{FailedDial, Gate, Lane, Passed, Permit};
 use crate::connection::{ConnectTimes, Connector, Login, Prepared};
 use crate::policy::FOREVER;
 use crate::reason::{Cause, Facts, Phase};
@@ -33,7 +33,7 @@ pub async fn connect<C: Connector>(
     prepared: Prepared,
     lane: Lane,
     budget: Duration,
-) -> Result<Accepted<C>, Refused> {
+) -> Result<Accepted<C>, FailedDial> {
     let key = prepared.endpoint.address_key();
     let dial = |admitted: Instant| {
         let deadline = admitted + budget.min(FOREVER);

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use self::addresses::{Approach, DialFailure, DialOutcome};
 pub use self::queue::Permit;
 use self::queue::{GateQueue, QueuePosition, Scheduler};
-pub use crate::policy::guard::{Lane, Limits};
+pub use crate::policy::guard::{GuardLimits, Lane};
 use crate::reason::{Cause, Facts, Phase};
 
 /// A dial that was let in.
@@ -33,9 +33,9 @@ pub struct Passed<T> {
 
 /// A dial that failed, one's own or a shared one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct FailedDial {
     pub facts: Facts,
-    /// When the dial itself failed: the next one is due a while after this, not after it was heard of.
+    /// When the dial itself failed: the next one is due a while after this, not after it was reported.
     pub failed_at: Instant,
     /// Somebody else dialled.
     pub shared: bool,
@@ -53,14 +53,14 @@ pub struct Gate {
 
 impl Gate {
     /// Must be called within a runtime: the gate runs one task of its own, which ends with the last clone.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: GuardLimits) -> Self {
         let shared = Arc::new(GateQueue::new(limits));
         let scheduler = Arc::new(Scheduler::spawn(shared.clone()));
         Gate { shared, _scheduler: scheduler }
     }
 
     /// Replaces the limits; those who wait are judged by the new ones at once.
-    pub fn set_limits(&self, limits: Limits) {
+    pub fn set_limits(&self, limits: GuardLimits) {
         self.shared.set_limits(limits);
     }
 
@@ -70,7 +70,7 @@ impl Gate {
     }
 
     /// Waits until the guard lets `dial` go, or until somebody else's dial of the same address has failed. `dial` is
-    /// told when it was admitted: its deadline counts from there, and it must keep one.
+    /// given the moment of its admission: its deadline counts from there, and it must keep one.
     ///
     /// Dropping the future gives back all that it held; those who had joined it choose a new leader.
     pub async fn pass<T, Dial, Pending>(
@@ -78,7 +78,7 @@ impl Gate {
         key: &str,
         lane: Lane,
         dial: Dial,
-    ) -> Result<Passed<T>, Refused>
+    ) -> Result<Passed<T>, FailedDial>
     where
         Dial: FnOnce(Instant) -> Pending,
         Pending: Future<Output = Result<T, Facts>>,
@@ -113,8 +113,8 @@ impl Gate {
 }
 
 impl DialFailure {
-    fn refused(self, shared: bool, waited: Duration) -> Refused {
-        Refused { facts: self.facts, failed_at: self.at, shared, waited }
+    fn refused(self, shared: bool, waited: Duration) -> FailedDial {
+        FailedDial { facts: self.facts, failed_at: self.at, shared, waited }
     }
 }
 

@@ -27,8 +27,8 @@ use crate::target::{Target, TargetName};
 use driver::{Driver, Request};
 use gate::Gate;
 use lifecycle::{crashed, fresh, log_crash, pause, renew};
-pub use machine::Answer;
-pub use requests::{Proof, Requests};
+pub use machine::ProofResult;
+pub use requests::{ProofReply, Requests};
 
 /// Requests that wait for a target's task; whoever has more waits beside the queue.
 const REQUESTS: usize = 16;
@@ -41,12 +41,12 @@ pub struct Supervisor<C: Connector> {
     requests: Requests,
     dice: fastrand::Rng,
     tasks: JoinSet<()>,
-    running: HashMap<TargetName, Running>,
+    running: HashMap<TargetName, RunningTarget>,
     names: HashMap<Id, TargetName>,
 }
 
 /// One target's task, as the supervisor knows it.
-struct Running {
+struct RunningTarget {
     slot: Slot,
     requests: mpsc::Sender<Request>,
     then: Then,
@@ -56,7 +56,7 @@ struct Running {
     crashes: u32,
 }
 
-/// What follows when the task ends. Only the first holds the task's orders: to leave it is to tell the task to stop.
+/// What follows when the task ends. Only the first holds the task's orders: to leave it is the order to stop.
 enum Then {
     /// It should not have ended: it is restarted.
     Restart {
@@ -147,7 +147,7 @@ impl<C: Connector> Supervisor<C> {
 
     /// Stops all tasks and waits for them; names those that did not end in time.
     pub async fn drain(mut self, within: Duration) -> Vec<TargetName> {
-        // To drop a task's orders is to tell it to stop.
+        // Dropping a task's orders stops it.
         self.running.clear();
         self.requests.replace(HashMap::new());
         let ended = async {
@@ -156,7 +156,7 @@ impl<C: Connector> Supervisor<C> {
                 self.names.remove(&id);
             }
         };
-        // In time or not, what is left tells.
+        // In time or not, what is left is named.
         let _ = tokio::time::timeout(within, ended).await;
         let mut stuck: Vec<_> = self.names.into_values().collect();
         stuck.sort();
@@ -165,15 +165,15 @@ impl<C: Connector> Supervisor<C> {
 
     /// Starts the target's task, after a pause where it crashed before.
     fn start(&mut self, target: Arc<Target>, slot: Slot, crashes: u32) {
-        let (orders, told) = watch::channel(target.clone());
-        let (requests, heard) = mpsc::channel(REQUESTS);
+        let (orders, receiver) = watch::channel(target.clone());
+        let (requests, queue) = mpsc::channel(REQUESTS);
         let (connector, gate) = (self.connector.clone(), self.gate.clone());
-        let driver = Driver::new(connector, gate, slot.clone(), told, heard, self.dice.fork());
+        let driver = Driver::new(connector, gate, slot.clone(), receiver, queue, self.dice.fork());
         let task = self.tasks.spawn(driver.run(pause(crashes)));
         self.names.insert(task.id(), target.name.clone());
         let then = Then::Restart { orders };
         let begins = Instant::now() + pause(crashes);
-        let running = Running { slot, requests, then, begins, crashes };
+        let running = RunningTarget { slot, requests, then, begins, crashes };
         self.running.insert(target.name.clone(), running);
     }
 
@@ -186,7 +186,7 @@ impl<C: Connector> Supervisor<C> {
     }
 }
 
-impl Running {
+impl RunningTarget {
     fn change(&mut self, target: &Arc<Target>) {
         if let Then::Restart { orders } = &self.then {
             let same_location = orders.borrow().is_same_location(target);

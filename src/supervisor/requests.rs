@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Answer, Request};
+use super::{ProofResult, Request};
 use crate::target::TargetName;
 
 type Senders = HashMap<TargetName, mpsc::Sender<Request>>;
@@ -17,9 +17,9 @@ pub struct Requests(Arc<RwLock<Senders>>);
 
 /// What came of a request for a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
+pub enum ProofReply {
     /// The attempt ended, or was refused.
-    Ended(Answer),
+    Ended(ProofResult),
     /// No answer within the time given; the attempt goes on.
     Late,
 }
@@ -30,17 +30,17 @@ impl Requests {
     }
 
     /// Asks for a login now and waits for its end. `None` where there is no such target.
-    pub async fn prove(&self, name: &str, within: Duration) -> Option<Proof> {
+    pub async fn prove(&self, name: &str, within: Duration) -> Option<ProofReply> {
         let requests = self.sender(name)?;
-        let (answer, told) = oneshot::channel();
+        let (answer, reply) = oneshot::channel();
         let asked = async move {
             requests.send(Request::Prove(answer)).await.ok()?;
-            told.await.ok()
+            reply.await.ok()
         };
         match tokio::time::timeout(within, asked).await {
-            Ok(Some(answer)) => Some(Proof::Ended(answer)),
+            Ok(Some(answer)) => Some(ProofReply::Ended(answer)),
             // The task ended or crashed meanwhile.
-            Ok(None) | Err(_) => Some(Proof::Late),
+            Ok(None) | Err(_) => Some(ProofReply::Late),
         }
     }
 

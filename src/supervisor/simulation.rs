@@ -3,9 +3,9 @@
 
 mod accidents;
 mod log;
+mod messages;
 mod reload;
 mod storms;
-mod told;
 mod world;
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use self::log::Log;
 use self::world::{Mood, Note, Saw, World};
-use super::gate::{Gate, Limits};
+use super::gate::{Gate, GuardLimits};
 use super::{Supervisor, requests};
 use crate::reason::Reason;
 use crate::status::board::Board;
@@ -64,7 +64,7 @@ impl Sim {
         for (host, mood) in hosts {
             world.set(host, *mood);
         }
-        let (board, gate) = (Board::default(), Gate::new(Limits::default()));
+        let (board, gate) = (Board::default(), Gate::new(GuardLimits::default()));
         let dice = fastrand::Rng::with_seed(7);
         let supervisor = Supervisor::new(world.clone(), gate.clone(), board.clone(), dice);
         Sim { world, board, gate, supervisor, log: Log::start() }

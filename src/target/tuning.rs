@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-pub use crate::policy::breaker::Limits as Breaker;
+pub use crate::policy::breaker::BreakerLimits as Breaker;
 
 /// How a target is treated. Every field applies live: changing one costs no session.
 #[derive(Debug, Clone, PartialEq)]

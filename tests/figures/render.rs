@@ -96,7 +96,7 @@ fn target(number: usize, now: Moment) -> TargetStatus {
     let name = TargetName::new(&format!("target-{number}")).unwrap();
     let mut status = TargetStatus::new(name, Arc::new(Tuning::default()), None, now);
     let held =
-        Held { since: now, unbroken_since: now, heard_at: now, ping: Ok(()), login: Ok(()), role: Ok(()) };
+        Held { since: now, unbroken_since: now, answered_at: now, ping: Ok(()), login: Ok(()), role: Ok(()) };
     status.line = Line::Live(held);
     status.tried = true;
     (status.last_success, status.last_check, status.last_login) = (Some(now), Some(now), Some(now));

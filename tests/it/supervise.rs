@@ -1,8 +1,8 @@
 //! The daemon against real servers: what breaks, what people are told, what comes back and how soon.
 
+mod locations;
 mod logins;
 mod losses;
-mod places;
 mod poolers;
 mod refresh;
 mod sleep;

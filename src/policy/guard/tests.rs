@@ -10,8 +10,8 @@ pub(crate) fn limits(
     logins_in_flight: u32,
     connects_per_second: u32,
     connects_per_host_per_second: u32,
-) -> Limits {
-    Limits { logins_in_flight, connects_per_second, connects_per_host_per_second }
+) -> GuardLimits {
+    GuardLimits { logins_in_flight, connects_per_second, connects_per_host_per_second }
 }
 
 fn keys(turn: &Turn) -> Vec<&str> {
@@ -207,19 +207,19 @@ fn a_turn_again_at_the_named_time_admits_and_a_moment_before_does_not() {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum GuardStep {
     Queue { host: u8, lane: Lane },
     Leave,
     Release,
     Wait { millis: u64 },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = GuardStep> {
     prop_oneof![
-        6 => (0u8..4, 0usize..3).prop_map(|(host, lane)| Step::Queue { host, lane: Lane::ALL[lane] }),
-        1 => Just(Step::Leave),
-        4 => Just(Step::Release),
-        4 => (0u64..400).prop_map(|millis| Step::Wait { millis }),
+        6 => (0u8..4, 0usize..3).prop_map(|(host, lane)| GuardStep::Queue { host, lane: Lane::ALL[lane] }),
+        1 => Just(GuardStep::Leave),
+        4 => Just(GuardStep::Release),
+        4 => (0u64..400).prop_map(|millis| GuardStep::Wait { millis }),
     ]
 }
 
@@ -237,16 +237,16 @@ proptest! {
         let mut admitted: Vec<(Instant, Ticket)> = Vec::new();
         for step in steps {
             match step {
-                Step::Queue { host, lane } => {
+                GuardStep::Queue { host, lane } => {
                     waiting.push(guard.queue(&format!("host{host}:1"), lane));
                 }
-                Step::Leave => if let Some(ticket) = waiting.pop() {
+                GuardStep::Leave => if let Some(ticket) = waiting.pop() {
                     guard.leave(&ticket);
                 },
-                Step::Release => if !holding.is_empty() {
+                GuardStep::Release => if !holding.is_empty() {
                     guard.release(&holding.swap_remove(0));
                 },
-                Step::Wait { millis } => now += Duration::from_millis(millis),
+                GuardStep::Wait { millis } => now += Duration::from_millis(millis),
             }
             for ticket in guard.turn(now).admitted {
                 let place = waiting.iter().position(|w| *w == ticket);

@@ -81,7 +81,7 @@ impl Mind {
             return;
         }
         self.ramp.failed();
-        let verdict = table::judge(facts);
+        let verdict = table::diagnose(facts);
         let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures);
         if self.trouble.as_ref().is_none_or(|trouble| trouble.reason != verdict.reason) {
             let (reason, remedy) = (verdict.reason, verdict.reason.remedy());

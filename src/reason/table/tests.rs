@@ -4,15 +4,15 @@ use super::*;
 use Class::{Local, Permanent, Starting, Transient};
 use Phase::{Connect, Idle, Ping, Prepare, Resolve, Startup};
 
-fn said(phase: Phase, sqlstate: &str, message: &str) -> Verdict {
+fn diagnosed(phase: Phase, sqlstate: &str, message: &str) -> Diagnosis {
     let (sqlstate, message) = (sqlstate.to_owned(), message.to_owned());
-    judge(&Facts::new(phase, Cause::Server { sqlstate, message }))
+    diagnose(&Facts::new(phase, Cause::Server { sqlstate, message }))
 }
 
 /// Asserts each row: phase, SQLSTATE, message, and what they mean.
 fn assert_rows(rows: &[(Phase, &str, &str, Reason, Class)]) {
     for (phase, sqlstate, message, reason, class) in rows {
-        let found = said(*phase, sqlstate, message);
+        let found = diagnosed(*phase, sqlstate, message);
         assert_eq!((found.reason, found.class), (*reason, *class), "{phase:?} {sqlstate} {message}");
     }
 }
@@ -198,12 +198,12 @@ fn pgbouncers_cached_error_is_judged_by_itself_and_asked_again_after_fifteen_sec
         let message = format!("server login has been failing, {error} (server_login_retry)");
         for (phase, sqlstate) in [(Startup, "08P01"), (Ping, "08P01"), (Ping, "08006")] {
             let at_least = Duration::from_secs(15);
-            let expected = Verdict {
+            let expected = Diagnosis {
                 reason,
                 class,
                 at_least,
             };
-            assert_eq!(said(phase, sqlstate, &message), expected, "{message}");
+            assert_eq!(diagnosed(phase, sqlstate, &message), expected, "{message}");
         }
     }
 }
@@ -233,12 +233,12 @@ fn supavisors_bracketed_codes_beat_every_sqlstate() {
     for (message, reason, class, seconds) in rows {
         for sqlstate in ["XX000", "08006", "28P01", "53300"] {
             let at_least = Duration::from_secs(seconds);
-            let expected = Verdict {
+            let expected = Diagnosis {
                 reason,
                 class,
                 at_least,
             };
-            assert_eq!(said(Startup, sqlstate, message), expected, "{sqlstate} {message}");
+            assert_eq!(diagnosed(Startup, sqlstate, message), expected, "{sqlstate} {message}");
         }
     }
     assert_rows(&[
@@ -314,7 +314,7 @@ fn the_operating_systems_errors_mean_what_they_say() {
     for (phase, errno, reason, class) in rows {
         let error = io::Error::from_raw_os_error(errno as i32);
         let os = error.raw_os_error();
-        let found = judge(&Facts::new(
+        let found = diagnose(&Facts::new(
             phase,
             Cause::Io {
                 kind: error.kind(),
@@ -327,7 +327,7 @@ fn the_operating_systems_errors_mean_what_they_say() {
         kind: io::ErrorKind::UnexpectedEof,
         os: None,
     };
-    assert_eq!(judge(&Facts::new(Idle, eof)), verdict(Reason::Closed, Transient));
+    assert_eq!(diagnose(&Facts::new(Idle, eof)), diagnosis(Reason::Closed, Transient));
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn what_we_saw_ourselves_needs_no_table() {
         (Idle, Cause::Internal, Reason::Internal, Local),
     ];
     for (phase, cause, reason, class) in rows {
-        assert_eq!(judge(&Facts::new(phase, cause)), verdict(reason, class));
+        assert_eq!(diagnose(&Facts::new(phase, cause)), diagnosis(reason, class));
     }
 }
 
@@ -362,8 +362,8 @@ fn a_certificate_that_is_not_trusted_is_permanent_and_a_handshake_cut_off_is_not
     ];
     for (message, class) in rows {
         let message = message.to_owned();
-        let found = judge(&Facts::new(Phase::Tls, Cause::Tls { message }));
-        assert_eq!(found, verdict(Reason::Tls, class));
+        let found = diagnose(&Facts::new(Phase::Tls, Cause::Tls { message }));
+        assert_eq!(found, diagnosis(Reason::Tls, class));
     }
 }
 
@@ -377,15 +377,15 @@ fn all_rows() -> Vec<(String, String)> {
 #[test]
 fn each_family_exports_what_its_rows_can_tell() {
     for (sqlstate, message) in all_rows() {
-        let at_login = said(Startup, &sqlstate, &message).reason;
+        let at_login = diagnosed(Startup, &sqlstate, &message).reason;
         // Nothing is idle before it is logged in.
         let known = Reason::CONNECT.contains(&at_login) || at_login == Reason::IdleTimeout;
         assert!(known, "no attempt fails by {at_login}: {sqlstate} {message}");
-        let first_ping = said(Ping, &sqlstate, &message).reason;
+        let first_ping = diagnosed(Ping, &sqlstate, &message).reason;
         let known = Reason::CONNECT.contains(&first_ping) || first_ping == Reason::IdleTimeout;
         assert!(known, "no first ping fails by {first_ping}: {sqlstate} {message}");
         for phase in [Ping, Idle] {
-            let held = said(phase, &sqlstate, &message).reason;
+            let held = diagnosed(phase, &sqlstate, &message).reason;
             // Settings are refused at the login, and a session of the wrong role lives.
             let known =
                 Reason::DISCONNECT.contains(&held) || matches!(held, Reason::Config | Reason::WrongRole);
@@ -402,7 +402,7 @@ fn each_family_exports_what_its_rows_can_tell() {
         ("58000", "checkout timeout"),
         ("08P01", "sync without parse"),
     ] {
-        let reason = said(Ping, sqlstate, message).reason;
+        let reason = diagnosed(Ping, sqlstate, message).reason;
         assert!(Reason::PING.contains(&reason), "no ping fails by {reason}");
     }
 }
@@ -410,7 +410,7 @@ fn each_family_exports_what_its_rows_can_tell() {
 #[test]
 fn a_nested_notice_as_long_as_a_message_may_be_is_judged() {
     let message = "server login has been failing, cached error: ".repeat(20_000);
-    assert_eq!(said(Startup, "08P01", &message).reason, Reason::Pooler);
+    assert_eq!(diagnosed(Startup, "08P01", &message).reason, Reason::Pooler);
 }
 
 fn any_text() -> impl Strategy<Value = String> {
@@ -439,7 +439,7 @@ proptest! {
         cause in any_cause(),
         phase in prop::sample::select(vec![Prepare, Resolve, Connect, Phase::Tls, Startup, Ping, Idle]),
     ) {
-        let found = judge(&Facts::new(phase, cause));
+        let found = diagnose(&Facts::new(phase, cause));
         prop_assert!(found.at_least <= Duration::from_secs(120));
     }
 
@@ -447,6 +447,6 @@ proptest! {
     #[test]
     fn case_decides_nothing(message in any_text()) {
         let upper = message.to_ascii_uppercase();
-        prop_assert_eq!(said(Startup, "XX000", &message), said(Startup, "XX000", &upper));
+        prop_assert_eq!(diagnosed(Startup, "XX000", &message), diagnosed(Startup, "XX000", &upper));
     }
 }

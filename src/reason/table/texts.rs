@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use super::verdict;
+use super::diagnosis;
 use crate::reason::Class::{Capacity, Permanent, Starting, Transient};
 use crate::reason::Reason::{self, *};
-use crate::reason::{Class, Verdict};
+use crate::reason::{Class, Diagnosis};
 
 /// SQLSTATEs that poolers send for nearly everything. PgBouncer keeps no SQLSTATE with the error that it caches.
 const SAYS_NOTHING: &[&str] = &["", "08P01", "XX000", "58000"];
 
 /// A row: all of these words, in lower case, are in the message.
-struct Text {
+struct TextRow {
     words: &'static [&'static str],
     over: Over,
-    means: Verdict,
+    means: Diagnosis,
 }
 
 /// Which SQLSTATEs a row beats.
@@ -25,16 +25,16 @@ enum Over {
 }
 
 /// Beats only the SQLSTATEs that say nothing.
-const fn text(words: &'static [&'static str], reason: Reason, class: Class) -> Text {
-    Text { words, over: Over::SaysNothing, means: verdict(reason, class) }
+const fn text(words: &'static [&'static str], reason: Reason, class: Class) -> TextRow {
+    TextRow { words, over: Over::SaysNothing, means: diagnosis(reason, class) }
 }
 
 /// Beats every SQLSTATE.
-const fn always(words: &'static [&'static str], reason: Reason, class: Class) -> Text {
-    Text { over: Over::Any, ..text(words, reason, class) }
+const fn always(words: &'static [&'static str], reason: Reason, class: Class) -> TextRow {
+    TextRow { over: Over::Any, ..text(words, reason, class) }
 }
 
-impl Text {
+impl TextRow {
     const fn at_least(mut self, seconds: u64) -> Self {
         self.means.at_least = Duration::from_secs(seconds);
         self
@@ -43,7 +43,7 @@ impl Text {
 
 /// Read from above: the first row that fits decides.
 #[rustfmt::skip]
-const TEXTS: &[Text] = &[
+const TEXTS: &[TextRow] = &[
     // PostgreSQL. A rejection by pg_hba.conf is about TLS where the connection had none.
     always(&["pg_hba.conf", "no encryption"], Tls, Permanent),
     always(&["pg_hba.conf", "ssl off"], Tls, Permanent),
@@ -162,9 +162,9 @@ const TEXTS: &[Text] = &[
 ];
 
 /// What the words mean, where they beat the SQLSTATE. `message` is in lower case.
-pub(super) fn find(sqlstate: &str, message: &str) -> Option<Verdict> {
-    let over = |row: &&Text| row.over == Over::Any || SAYS_NOTHING.contains(&sqlstate);
-    let fits = |row: &&Text| row.words.iter().all(|words| message.contains(words));
+pub(super) fn find(sqlstate: &str, message: &str) -> Option<Diagnosis> {
+    let over = |row: &&TextRow| row.over == Over::Any || SAYS_NOTHING.contains(&sqlstate);
+    let fits = |row: &&TextRow| row.words.iter().all(|words| message.contains(words));
     TEXTS.iter().filter(over).find(fits).map(|row| row.means)
 }
 
@@ -207,10 +207,10 @@ mod tests {
 
     #[test]
     fn the_error_that_pgbouncer_keeps_is_found_in_each_of_its_versions_texts() {
-        let told = "server login has been failing, cached error: connect failed (server_login_retry)";
-        assert_eq!(failing_login(told), Some(Some("connect failed")));
-        let not_told = "server login has been failing, try again later (server_login_retry)";
-        assert_eq!(failing_login(not_told), Some(None));
+        let with_error = "server login has been failing, cached error: connect failed (server_login_retry)";
+        assert_eq!(failing_login(with_error), Some(Some("connect failed")));
+        let without = "server login has been failing, try again later (server_login_retry)";
+        assert_eq!(failing_login(without), Some(None));
         assert_eq!(failing_login("server login failed"), None);
     }
 }

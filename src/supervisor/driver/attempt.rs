@@ -19,7 +19,7 @@ use crate::target::Target;
 const FILES: Duration = Duration::from_secs(15);
 
 /// Where the attempt is.
-pub enum Slot<C: Connector> {
+pub enum AttemptSlot<C: Connector> {
     Empty,
     Preparing {
         future: BoxFuture<'static, Started<C>>,
@@ -33,7 +33,7 @@ pub enum Slot<C: Connector> {
         future: BoxFuture<'static, Result<(C::Session, Login), Facts>>,
     },
     /// Logged in, not adopted yet.
-    Landed(C::Session),
+    LoggedIn(C::Session),
 }
 
 /// What the slot reports.
@@ -55,45 +55,47 @@ pub struct Dialled<C: Connector> {
     outcome: Result<Accepted<C>, (Facts, Instant)>,
 }
 
-impl<C: Connector> Slot<C> {
+impl<C: Connector> AttemptSlot<C> {
     /// Reads the files, passes the gate, connects. `wake` is the deadline after sleep, in place of `connect_timeout`.
     pub fn begin(connector: C, gate: Gate, target: Arc<Target>, lane: Lane, wake: Option<Duration>) -> Self {
-        Slot::Preparing { future: Box::pin(prepare(connector, gate, target, lane, wake)) }
+        AttemptSlot::Preparing { future: Box::pin(prepare(connector, gate, target, lane, wake)) }
     }
 
     /// Logs in on the accepted socket.
     pub fn login(&mut self, connector: &C, target: &Arc<Target>) {
-        let Slot::Accepted(accepted) = std::mem::replace(self, Slot::Empty) else {
+        let AttemptSlot::Accepted(accepted) = std::mem::replace(self, AttemptSlot::Empty) else {
             return;
         };
         let (connector, target) = (connector.clone(), target.clone());
-        *self = Slot::LoggingIn { future: Box::pin(async move { accepted.login(&connector, target).await }) };
+        *self = AttemptSlot::LoggingIn {
+            future: Box::pin(async move { accepted.login(&connector, target).await }),
+        };
     }
 
     /// The next thing that the attempt reports; dropping the future loses nothing.
     pub async fn next(&mut self) -> Happened {
         match self {
-            Slot::Preparing { future } => {
+            AttemptSlot::Preparing { future } => {
                 let started = future.await;
-                *self = Slot::Connecting { future: started.dialling };
+                *self = AttemptSlot::Connecting { future: started.dialling };
                 Happened::Used(started.used)
             }
-            Slot::Connecting { future } => {
+            AttemptSlot::Connecting { future } => {
                 let dialled = future.await;
                 Happened::Event(self.dialled(dialled))
             }
-            Slot::LoggingIn { future } => match future.await {
+            AttemptSlot::LoggingIn { future } => match future.await {
                 Ok((session, login)) => {
-                    *self = Slot::Landed(session);
+                    *self = AttemptSlot::LoggedIn(session);
                     Happened::Event(Event::LoggedIn(Box::new(login)))
                 }
                 Err(facts) => {
-                    *self = Slot::Empty;
+                    *self = AttemptSlot::Empty;
                     let at = Instant::now().into_std();
                     Happened::Event(Event::Failed { facts, at, dial: None })
                 }
             },
-            Slot::Empty | Slot::Accepted(_) | Slot::Landed(_) => pending().await,
+            AttemptSlot::Empty | AttemptSlot::Accepted(_) | AttemptSlot::LoggedIn(_) => pending().await,
         }
     }
 
@@ -102,11 +104,11 @@ impl<C: Connector> Slot<C> {
         match outcome {
             Ok(accepted) => {
                 let times = accepted.times.clone();
-                *self = Slot::Accepted(Box::new(accepted));
+                *self = AttemptSlot::Accepted(Box::new(accepted));
                 Event::Connected { dial, times }
             }
             Err((facts, at)) => {
-                *self = Slot::Empty;
+                *self = AttemptSlot::Empty;
                 Event::Failed { facts, at: at.into_std(), dial: Some(dial) }
             }
         }

@@ -1,4 +1,4 @@
-//! What an operator reads of a target: one line when its state changes, attempts at debug.
+//! What an operator reads of a target: one log line when its state changes, attempts at debug.
 
 use std::time::{Duration, Instant};
 
@@ -9,18 +9,18 @@ use crate::status::{Attempt, Because, Line, Moment, Purpose, State, TargetStatus
 use crate::supervisor::machine::Event;
 use crate::target::TargetName;
 
-/// A reason that changes within the same state is told at the earliest after that long, and ever more rarely, unless only
+/// A reason that changes within the same state is logged at the earliest after that long, and ever more rarely, unless only
 /// a person can mend it: a server that fails in turns must not fill the log.
 const REASON_EVERY: Duration = Duration::from_secs(60);
 
-/// What was last told of a target.
+/// What was last logged of a target.
 #[derive(Debug, Default)]
 pub struct Transitions {
-    told: Option<Told>,
+    logged: Option<LoggedState>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct LoggedState {
     state: State,
     reason: Option<Reason>,
     /// Since when the state is what it is.
@@ -28,7 +28,7 @@ struct Told {
     at: Instant,
 }
 
-impl Told {
+impl LoggedState {
     fn is_old(&self, now: Moment) -> bool {
         let wait = self.at.saturating_duration_since(self.since.mono).max(REASON_EVERY);
         now.mono.saturating_duration_since(self.at) >= wait
@@ -58,35 +58,35 @@ impl Transitions {
             Event::Closed => debug!(%target, "old session closed"),
             Event::SecretChanged => info!(%target, "a secret file changed, it is tried at once"),
             Event::Tuned(_) => debug!(%target, "new settings applied"),
-            Event::Wanted => debug!(%target, "somebody needs the session"),
-            Event::Prove => debug!(%target, "asked to prove a login"),
+            Event::Wanted => debug!(%target, "a pool client needs the session"),
+            Event::Prove => debug!(%target, "a proof of login was requested"),
             Event::Stop => debug!(%target, "stopping"),
         }
     }
 
-    /// One line when the state changed, or when the same trouble has another cause.
+    /// One line when the state changed, or when the same state has another reason.
     pub fn after(&mut self, status: &TargetStatus, now: Moment) {
         let view = View::new(status, now);
         let (state, reason) = (status.state(), status.reason());
-        let latest = Told { state, reason, since: now, at: now.mono };
-        // What a task finds at its start has been told, or is nothing to tell.
-        let told = *self.told.get_or_insert(Told { since: status.since, ..latest });
+        let latest = LoggedState { state, reason, since: now, at: now.mono };
+        // What a task finds at its start has been logged, or is nothing to log.
+        let logged = *self.logged.get_or_insert(LoggedState { since: status.since, ..latest });
         if is_passing(status) {
             return;
         }
-        if state != told.state {
-            tell_change(&view, &told);
-            self.told = Some(latest);
-        } else if reason != told.reason && (needs_a_person(status) || told.is_old(now)) {
+        if state != logged.state {
+            log_change(&view, &logged);
+            self.logged = Some(latest);
+        } else if reason != logged.reason && (needs_a_person(status) || logged.is_old(now)) {
             if let Some(reason) = reason {
-                tell_trouble(&view, &told, reason);
+                log_problem(&view, &logged, reason);
             }
-            self.told = Some(Told { since: told.since, ..latest });
+            self.logged = Some(LoggedState { since: logged.since, ..latest });
         }
     }
 }
 
-/// Gaps that we make ourselves, and a close that may turn out to be sleep: what follows is told.
+/// Gaps that we make ourselves, and a close that may turn out to be sleep: what follows is logged.
 fn is_passing(status: &TargetStatus) -> bool {
     let asks_whether_it_sleeps =
         matches!(status.attempt, Attempt::Connecting { purpose: Purpose::Confirm, .. });
@@ -98,18 +98,18 @@ fn needs_a_person(status: &TargetStatus) -> bool {
     matches!(status.attempt, Attempt::Waiting { because: Because::SlowLane, .. })
 }
 
-fn tell_change(view: &View<'_>, told: &Told) {
+fn log_change(view: &View<'_>, logged: &LoggedState) {
     let status = view.status;
     if let Some(reason) = status.reason() {
-        return tell_trouble(view, told, reason);
+        return log_problem(view, logged, reason);
     }
-    let (from, to) = (told.state.as_str(), status.state().as_str());
-    let (target, after) = (&status.name, human(view.now.since(told.since)));
+    let (from, to) = (logged.state.as_str(), status.state().as_str());
+    let (target, after) = (&status.name, human(view.now.since(logged.since)));
     match status.state() {
         State::Up => {
             let fresh = status.last_login.is_some_and(|at| at.mono == view.now.mono);
             let login = status.last_phases.filter(|_| fresh).map(|phases| human(phases.total()));
-            info!(%target, from, to, after, login, "{}", good_news(told.state));
+            info!(%target, from, to, after, login, "{}", recovery_message(logged.state));
         }
         State::Sleeping => info!(%target, from, to, after, "the database went to sleep"),
         State::Starting | State::Degraded | State::Down => {
@@ -118,36 +118,36 @@ fn tell_change(view: &View<'_>, told: &Told) {
     }
 }
 
-/// A database is lost, or something is wrong with the line to it.
-fn tell_trouble(view: &View<'_>, told: &Told, reason: Reason) {
+/// A target is down or degraded.
+fn log_problem(view: &View<'_>, logged: &LoggedState, reason: Reason) {
     let status = view.status;
-    let (target, from, to) = (&status.name, told.state.as_str(), status.state().as_str());
-    let after = human(view.now.since(told.since));
+    let (target, from, to) = (&status.name, logged.state.as_str(), status.state().as_str());
+    let after = human(view.now.since(logged.since));
     let detail = status.last_failure.as_ref().filter(|failure| failure.reason == reason);
     let detail = detail.map(|failure| failure.detail.as_str());
     let retry_in = view.next_attempt().map(|at| human(at.since(view.now)));
-    let words = bad_news(told.state, status.state());
-    warn!(%target, from, to, %reason, after, detail, retry_in, remedy = reason.remedy(), "{words}");
+    let message = failure_message(logged.state, status.state());
+    warn!(%target, from, to, %reason, after, detail, retry_in, remedy = reason.remedy(), "{message}");
 }
 
-const fn good_news(from: State) -> &'static str {
+const fn recovery_message(from: State) -> &'static str {
     match from {
         State::Starting => "the database is connected",
         State::Down => "the database is back",
-        State::Degraded | State::Up => "the line is whole again",
+        State::Degraded | State::Up => "the target is up again",
         State::Sleeping => "the database is awake",
     }
 }
 
-const fn bad_news(from: State, to: State) -> &'static str {
+const fn failure_message(from: State, to: State) -> &'static str {
     match (from, to) {
         (State::Down, State::Down) => "the database is still down, now for another reason",
         (State::Starting, State::Down) => "the database cannot be reached",
         (State::Sleeping, State::Down) => "the sleeping database cannot be reached",
         (_, State::Down) => "the database is lost",
-        (State::Degraded, _) => "the line is still degraded, now for another reason",
-        (State::Down, _) => "the database is back, but something is wrong with the line",
-        _ => "the session holds, but something is wrong with the line",
+        (State::Degraded, _) => "the target is still degraded, now for another reason",
+        (State::Down, _) => "the database is back, but the target is degraded",
+        _ => "the session is alive, but the target is degraded",
     }
 }
 

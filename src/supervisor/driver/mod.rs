@@ -16,9 +16,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use self::attempt::{Happened, Slot as AttemptSlot};
+use self::attempt::{AttemptSlot, Happened};
 use super::gate::{Gate, Lane};
-use super::machine::{Action, Answer, Event, Machine};
+use super::machine::{Action, Event, Machine, ProofResult};
 use crate::connection::{Connector, Fingerprint, Session, SessionEvent};
 use crate::status::board::Slot;
 use crate::status::{Moment, Purpose};
@@ -36,7 +36,7 @@ pub enum Request {
     /// Somebody needs the session: wake it.
     Want,
     /// Prove a login and say how it went.
-    Prove(oneshot::Sender<Answer>),
+    Prove(oneshot::Sender<ProofResult>),
 }
 
 /// One target's task.
@@ -56,7 +56,7 @@ pub struct Driver<C: Connector> {
     /// Ends when a secret file differs from what the last attempt used; set while that is worth knowing.
     watch: Option<BoxFuture<'static, ()>>,
     used: Fingerprint,
-    proving: Vec<oneshot::Sender<Answer>>,
+    proving: Vec<oneshot::Sender<ProofResult>>,
     log: log::Transitions,
     /// Nothing is taken from others any more.
     stopping: bool,
@@ -99,11 +99,11 @@ impl<C: Connector> Driver<C> {
         }
     }
 
-    /// Begins after `pause`, and runs until it is told to stop and has closed everything.
+    /// Begins after `pause`, and runs until it is stopped and has closed everything.
     pub async fn run(mut self, pause: Duration) {
         tokio::select! {
             biased;
-            () = told_to_stop(&mut self.orders) => return,
+            () = stop_ordered(&mut self.orders) => return,
             () = sleep(pause) => {}
         }
         self.target = self.orders.borrow_and_update().clone();
@@ -207,7 +207,8 @@ impl<C: Connector> Driver<C> {
                 }
             }
             Action::Adopt => {
-                if let AttemptSlot::Landed(session) = std::mem::replace(&mut self.attempt, AttemptSlot::Empty)
+                if let AttemptSlot::LoggedIn(session) =
+                    std::mem::replace(&mut self.attempt, AttemptSlot::Empty)
                 {
                     self.close_line();
                     self.line = Some(session);
@@ -255,7 +256,7 @@ impl<C: Connector> Driver<C> {
     }
 }
 
-async fn told_to_stop(orders: &mut watch::Receiver<Arc<Target>>) {
+async fn stop_ordered(orders: &mut watch::Receiver<Arc<Target>>) {
     while orders.changed().await.is_ok() {}
 }
 

@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::addresses::{Addresses, DialOutcome};
-use crate::policy::guard::{Guard, Lane, Limits, Ticket};
+use crate::policy::guard::{Guard, GuardLimits, Lane, Ticket};
 
 /// What all clones of the gate share. The lock is held for moments and never across an await.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ enum Decision {
 }
 
 impl GateQueue {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: GuardLimits) -> Self {
         GateQueue {
             state: Mutex::new(GateState {
                 guard: Guard::new(limits),
@@ -54,7 +54,7 @@ impl GateQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn set_limits(&self, limits: Limits) {
+    pub fn set_limits(&self, limits: GuardLimits) {
         let mut state = self.state();
         state.guard.set_limits(limits);
         self.turn(&mut state);

@@ -25,7 +25,7 @@ fn no_descriptors() -> Facts {
     Facts::new(Phase::Connect, Cause::Local { message })
 }
 
-/// Limits that hold nobody up.
+/// GuardLimits that hold nobody up.
 fn wide_open() -> Gate {
     Gate::new(limits(100_000, 100_000, 100_000))
 }
@@ -37,7 +37,7 @@ async fn dial<T>(took: Duration, outcome: Result<T, Facts>) -> Result<T, Facts> 
 }
 
 /// A dial that is refused at once.
-async fn dial_in_vain(gate: &Gate, key: &str) -> Refused {
+async fn dial_in_vain(gate: &Gate, key: &str) -> FailedDial {
     let dialled = gate.pass(key, Lane::Reconnect, |_| dial(Duration::ZERO, Err::<(), _>(refused())));
     dialled.await.unwrap_err()
 }
@@ -48,7 +48,7 @@ fn start<T: 'static>(
     key: &'static str,
     took: Duration,
     outcome: Result<T, Facts>,
-) -> tokio::task::JoinHandle<Result<Passed<T>, Refused>> {
+) -> tokio::task::JoinHandle<Result<Passed<T>, FailedDial>> {
     let gate = gate.clone();
     tokio::task::spawn_local(async move { gate.pass(key, Lane::Reconnect, |_| dial(took, outcome)).await })
 }
@@ -299,7 +299,7 @@ async fn an_address_that_becomes_unreachable_answers_all_who_wait_for_it_at_once
 async fn addresses_that_swallow_packets_leave_logins_to_the_living() {
     LocalSet::new()
         .run_until(async {
-            let gate = Gate::new(Limits::default());
+            let gate = Gate::new(GuardLimits::default());
             let dead: Vec<String> = (0..40).map(|n| format!("dead{n}:1")).collect();
             let timeout = || Facts::new(Phase::Connect, Cause::Timeout);
             let mut tasks = JoinSet::new();
@@ -330,7 +330,7 @@ async fn addresses_that_swallow_packets_leave_logins_to_the_living() {
 async fn the_limits_hold_in_every_second_and_all_of_a_thousand_clients_pass() {
     LocalSet::new()
         .run_until(async {
-            let gate = Gate::new(Limits::default());
+            let gate = Gate::new(GuardLimits::default());
             let dials: Rc<RefCell<Vec<(Instant, usize)>>> = Rc::default();
             let in_flight: Rc<RefCell<HashMap<usize, usize>>> = Rc::default();
             let mut tasks = JoinSet::new();
@@ -373,7 +373,7 @@ async fn the_limits_hold_in_every_second_and_all_of_a_thousand_clients_pass() {
 async fn five_hundred_clients_of_an_unreachable_address_share_one_tcp_connect_a_second() {
     LocalSet::new()
         .run_until(async {
-            let gate = Gate::new(Limits::default());
+            let gate = Gate::new(GuardLimits::default());
             let connects: Rc<RefCell<Vec<Instant>>> = Rc::default();
             let mut dice = fastrand::Rng::with_seed(7);
             let mut tasks = JoinSet::new();

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use super::{Action, Answer, Dial, Step};
+use super::{Action, Dial, MachineStep, ProofResult};
 use crate::connection::{ConnectTimes, Login};
 use crate::policy::backoff;
 use crate::policy::breaker::Breaker;
 use crate::reason::{Facts, Reason};
 use crate::status::{Attempt, Because, Failure, Held, Line, Moment, Phases, Purpose, histogram};
 
-impl Step<'_> {
+impl MachineStep<'_> {
     /// An attempt that counts.
     pub(super) fn begin(&mut self, purpose: Purpose) {
         if purpose != Purpose::Confirm {
@@ -103,13 +103,13 @@ impl Step<'_> {
         self.status.line = Line::Live(Held {
             since: self.now,
             unbroken_since: unbroken_since.unwrap_or(self.now),
-            heard_at: self.now,
+            answered_at: self.now,
             ping: Ok(()),
             login: Ok(()),
             role,
         });
         self.schedule();
-        self.ended(Answer::Proven);
+        self.ended(ProofResult::Proven);
     }
 
     fn count_login(&mut self, login: &Login, purpose: Purpose) {
@@ -152,25 +152,25 @@ impl Step<'_> {
             self.dialled(dial);
             self.status.counters.tcp_connects += u64::from(!dial.shared && facts.before_the_server());
         }
-        let verdict = self.judge(&facts);
-        self.note(verdict.reason, &facts);
+        let diagnosis = self.diagnose(&facts);
+        self.note(diagnosis.reason, &facts);
         // A TCP connect ahead of its time is followed by others whatever came of it: nobody has taken the socket yet.
         let free = facts.before_the_server() || early.is_some();
         let tcp_connect = free.then(|| self.next_tcp_connect(at));
         if let Some((until, because)) = early {
             self.status.attempt = Attempt::Waiting { until, tcp_connect, purpose, because };
-            return self.answer(Answer::Failed(verdict.reason));
+            return self.answer(ProofResult::Failed(diagnosis.reason));
         }
         if purpose == Purpose::Confirm {
-            self.refuted(verdict.reason);
+            self.refuted(diagnosis.reason);
         } else {
-            self.count_failure(&verdict, purpose);
+            self.count_failure(&diagnosis, purpose);
         }
-        let (until, because) = self.wait(&verdict);
+        let (until, because) = self.wait(&diagnosis);
         let until = tcp_connect.filter(|at| at.mono > until.mono).unwrap_or(until);
         let purpose = self.next_purpose();
         self.status.attempt = Attempt::Waiting { until, tcp_connect, purpose, because };
-        self.ended(Answer::Failed(verdict.reason));
+        self.ended(ProofResult::Failed(diagnosis.reason));
     }
 
     /// Counted from the real TCP connect, so that targets that share it keep its pace.

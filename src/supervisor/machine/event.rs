@@ -1,4 +1,4 @@
-//! The machine's words: what happens, and what is to be done about it.
+//! What the machine takes and gives: what happens, and what is to be done about it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,15 +69,15 @@ pub enum Action {
     Adopt,
     /// Close the line.
     Close,
-    /// Tell whoever asked for a proof.
-    Answer(Answer),
+    /// Answer whoever requested a proof.
+    Answer(ProofResult),
     /// Everything is closed: the task ends.
     Stopped,
 }
 
-/// What `/probe` is told.
+/// The answer to `/probe`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum ProofResult {
     Proven,
     Failed(Reason),
     /// Not tried: the wait that holds it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, CALM, Step};
+use super::{Action, CALM, MachineStep};
 use crate::policy::{FOREVER, backoff, later};
 use crate::reason::{Cause, Facts, Reason, table};
 use crate::status::{Attempt, Failure, Held, Line, Moment, Purpose, histogram};
@@ -15,7 +15,7 @@ const CONFIRM_UP_TO: Duration = Duration::from_secs(32);
 /// How near an idle close comes to the learned limit to be explained by it.
 const NEAR_LIMIT: f64 = 0.8;
 
-impl Step<'_> {
+impl MachineStep<'_> {
     /// Asks whether the session lives.
     pub(super) fn ask(&mut self) {
         self.machine.asked_at = Some(self.now);
@@ -41,7 +41,7 @@ impl Step<'_> {
     }
 
     pub(super) fn ping_failed(&mut self, facts: Facts) {
-        let reason = table::judge(&facts).reason.within(Reason::PING);
+        let reason = table::diagnose(&facts).reason.within(Reason::PING);
         let Some(held) = self.answered() else { return };
         held.ping = Err(reason);
         self.status.counters.ping_failures.add(reason);
@@ -64,7 +64,7 @@ impl Step<'_> {
                 return None;
             }
         };
-        self.status.line = Line::Live(Held { heard_at: self.now, ..held });
+        self.status.line = Line::Live(Held { answered_at: self.now, ..held });
         self.machine.next_ping =
             self.status.ping_every.map(|every| later(asked_at.mono, every).max(self.now.mono));
         self.machine.close_idle_at = self.close_idle_at();
@@ -109,7 +109,7 @@ impl Step<'_> {
         let Some(held) = self.status.held().cloned() else {
             return;
         };
-        let idle_for = self.machine.asked_at.is_none().then(|| self.now.since(held.heard_at));
+        let idle_for = self.machine.asked_at.is_none().then(|| self.now.since(held.answered_at));
         let reason = self.lost_by(&facts, idle_for).within(Reason::DISCONNECT);
         self.note(reason, &facts);
         (self.machine.asked_at, self.machine.next_ping, self.machine.refresh_at) = (None, None, None);
@@ -141,7 +141,7 @@ impl Step<'_> {
 
     /// What a loss means: idle time and what was learned are context that the facts lack. Teaches the learner.
     fn lost_by(&mut self, facts: &Facts, idle_for: Option<Duration>) -> Reason {
-        let reason = table::judge(facts).reason;
+        let reason = table::diagnose(facts).reason;
         let Some(idle) = idle_for else { return reason };
         self.machine.idle_for = idle;
         let now = self.now.mono;
@@ -149,11 +149,11 @@ impl Step<'_> {
         let neon = self.status.location.as_ref().is_some_and(|location| location.provider == Provider::Neon);
         match (facts.sqlstate(), &facts.cause) {
             (Some("57P05"), _) => {
-                self.machine.learner.told(idle, now);
+                self.machine.learner.reported(idle, now);
                 Reason::IdleTimeout
             }
             (Some("57P01"), _) | (None, Cause::Closed | Cause::Io { .. }) => {
-                self.machine.learner.seen(idle, now);
+                self.machine.learner.observed(idle, now);
                 let suspended = neon && idle >= NEON_SUSPENDS_AFTER;
                 if near || suspended { Reason::IdleTimeout } else { reason }
             }
@@ -195,7 +195,7 @@ impl Step<'_> {
     pub(super) fn close_to_sleep(&mut self) {
         let Some(held) = self.status.held().cloned() else { return };
         self.was_calm(&held);
-        let idle_for = self.now.since(held.heard_at);
+        let idle_for = self.now.since(held.answered_at);
         self.close();
         self.status.line = Line::Asleep { since: self.now, idle_for };
         self.schedule();
@@ -232,7 +232,7 @@ impl Step<'_> {
     pub(super) fn schedule(&mut self) {
         self.rhythm();
         let now = self.now.mono;
-        let heard_at = self.status.held().map(|held| held.heard_at.mono);
+        let answered_at = self.status.held().map(|held| held.answered_at.mono);
         let jitter = 1.0 - self.status.tuning.refresh.jitter * (self.dice)();
         let proof_every = match self.status.refresh_every {
             Some(every) => Some(every.min(FOREVER).mul_f64(jitter)),
@@ -250,13 +250,17 @@ impl Step<'_> {
         }
         self.machine.next_ping = match self.machine.asked_at {
             Some(_) => None,
-            None => self.status.ping_every.zip(heard_at).map(|(every, heard)| later(heard, every).max(now)),
+            None => self
+                .status
+                .ping_every
+                .zip(answered_at)
+                .map(|(every, answered)| later(answered, every).max(now)),
         };
         self.machine.close_idle_at = self.close_idle_at();
     }
 
     fn close_idle_at(&self) -> Option<std::time::Instant> {
         let after = self.status.tuning.close_idle_after.filter(|_| self.lets_sleep())?;
-        self.status.held().map(|held| later(held.heard_at.mono, after))
+        self.status.held().map(|held| later(held.answered_at.mono, after))
     }
 }

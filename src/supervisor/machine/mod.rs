@@ -4,10 +4,10 @@
 //! turns what happens into an [`Event`], and carries out the [`Action`]s. [`Machine::on`] is the only way in.
 
 mod attempt;
+mod demand;
 mod event;
 mod line;
 mod patience;
-mod request;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -16,7 +16,7 @@ mod walk;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use self::event::{Action, Answer, Dial, Event};
+pub use self::event::{Action, Dial, Event, ProofResult};
 use crate::connection::ConnectTimes;
 use crate::policy::breaker::Breaker;
 use crate::policy::idle::Learner;
@@ -64,7 +64,7 @@ pub struct Machine {
     /// A session is being closed.
     closing: bool,
     /// How the last attempt ended, for `/probe`.
-    last_end: Option<(Instant, Answer)>,
+    last_end: Option<(Instant, ProofResult)>,
     /// Somebody waits for a proof.
     proving: bool,
     stopping: bool,
@@ -80,7 +80,7 @@ impl Machine {
         status: &mut TargetStatus,
     ) -> Vec<Action> {
         let before = status.state();
-        let mut step = Step { machine: self, status, now, dice, actions: Vec::new() };
+        let mut step = MachineStep { machine: self, status, now, dice, actions: Vec::new() };
         step.take(event);
         step.prove_at_last();
         let actions = step.actions;
@@ -123,7 +123,7 @@ impl Machine {
 }
 
 /// One step under way.
-struct Step<'a> {
+struct MachineStep<'a> {
     machine: &'a mut Machine,
     status: &'a mut TargetStatus,
     now: Moment,
@@ -131,7 +131,7 @@ struct Step<'a> {
     actions: Vec<Action>,
 }
 
-impl Step<'_> {
+impl MachineStep<'_> {
     fn take(&mut self, event: Event) {
         match event {
             Event::Stop => self.stop(),
@@ -214,7 +214,7 @@ impl Step<'_> {
             self.status.attempt = Attempt::None;
             self.actions.push(Action::HangUp);
         }
-        self.answer(Answer::Refused(Because::Asked));
+        self.answer(ProofResult::Refused(Because::Asked));
         if self.status.held().is_some() {
             self.close();
         }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{CALM, Step};
+use super::{CALM, MachineStep};
 use crate::policy::backoff;
-use crate::reason::{Class, Facts, Reason, Verdict, table};
+use crate::reason::{Class, Diagnosis, Facts, Reason, table};
 use crate::status::{Attempt, Because, Line, Moment, Purpose};
 
 /// How long a server may say that it is starting before that counts as a failure.
@@ -12,23 +12,23 @@ const STARTING_FOR: Duration = Duration::from_secs(60);
 /// A full server is never asked again sooner than this.
 const CAPACITY_FLOOR: Duration = Duration::from_secs(5);
 
-impl Step<'_> {
+impl MachineStep<'_> {
     /// What a failed attempt means. A server that has been starting for too long fails like any other.
-    pub(super) fn judge(&mut self, facts: &Facts) -> Verdict {
-        let mut verdict = table::judge(facts);
-        if verdict.class == Class::Starting {
+    pub(super) fn diagnose(&mut self, facts: &Facts) -> Diagnosis {
+        let mut diagnosis = table::diagnose(facts);
+        if diagnosis.class == Class::Starting {
             let since = *self.machine.starting_since.get_or_insert(self.now.mono);
             if self.now.mono.saturating_duration_since(since) >= STARTING_FOR {
-                verdict.class = Class::Transient;
+                diagnosis.class = Class::Transient;
             }
         } else {
             self.machine.starting_since = None;
         }
-        verdict
+        diagnosis
     }
 
-    pub(super) fn count_failure(&mut self, verdict: &Verdict, purpose: Purpose) {
-        let reason = verdict.reason.within(Reason::CONNECT);
+    pub(super) fn count_failure(&mut self, diagnosis: &Diagnosis, purpose: Purpose) {
+        let reason = diagnosis.reason.within(Reason::CONNECT);
         self.status.counters.failures.add(reason);
         self.status.consecutive_failures += 1;
         self.status.recent.push(false);
@@ -51,15 +51,15 @@ impl Step<'_> {
             Line::Lost { .. } => {}
         }
         let (now, limits) = (self.now.mono, self.status.tuning.breaker);
-        let counts = !matches!(verdict.class, Class::Starting | Class::Local)
+        let counts = !matches!(diagnosis.class, Class::Starting | Class::Local)
             && !matches!(purpose, Purpose::Prove | Purpose::Wake);
         self.breaker(|b| if counts { b.failed(now, &limits) } else { b.undecided() });
     }
 
     /// One wait: the latest of our own, the breaker's, and what the other side asked for.
-    pub(super) fn wait(&mut self, verdict: &Verdict) -> (Moment, Because) {
+    pub(super) fn wait(&mut self, diagnosis: &Diagnosis) -> (Moment, Because) {
         let (settings, n, dice) = (self.status.tuning.backoff, self.machine.failures, (self.dice)());
-        let (own, because) = match verdict.class {
+        let (own, because) = match diagnosis.class {
             Class::Starting => (backoff::next_tcp_connect(dice), Because::StartingUp),
             Class::Permanent => {
                 (backoff::slow_lane(self.machine.permanent_failures, dice), Because::SlowLane)
@@ -71,19 +71,19 @@ impl Step<'_> {
                 (backoff::full_jitter(settings.initial, settings.max, n, dice), Because::Backoff)
             }
         };
-        let breaker = match (verdict.class, self.status.breaker.opens_at()) {
+        let breaker = match (diagnosis.class, self.status.breaker.opens_at()) {
             // These have a pace of their own, neither faster nor slower by the breaker.
             (Class::Starting | Class::Permanent, _) | (_, None) => Duration::ZERO,
             (_, Some(at)) => at.saturating_duration_since(self.now.mono),
         };
-        match verdict.class {
+        match diagnosis.class {
             Class::Starting => {}
             Class::Permanent => {
                 self.machine.permanent_failures = self.machine.permanent_failures.saturating_add(1)
             }
             _ => (self.machine.failures, self.machine.permanent_failures) = (n.saturating_add(1), 0),
         }
-        let longest = own.max(breaker).max(verdict.at_least);
+        let longest = own.max(breaker).max(diagnosis.at_least);
         let because = match because {
             // Whatever the pause: only another secret, setting or plan helps.
             Because::SlowLane => Because::SlowLane,
@@ -99,9 +99,9 @@ impl Step<'_> {
         match &mut self.status.attempt {
             Attempt::None if calm => self.begin(Purpose::Reconnect),
             Attempt::None => {
-                let verdict =
-                    Verdict { reason: Reason::Other, class: Class::Transient, at_least: Duration::ZERO };
-                let (until, because) = self.wait(&verdict);
+                let diagnosis =
+                    Diagnosis { reason: Reason::Other, class: Class::Transient, at_least: Duration::ZERO };
+                let (until, because) = self.wait(&diagnosis);
                 self.machine.flaps = self.machine.failures;
                 let purpose = Purpose::Reconnect;
                 self.status.attempt = Attempt::Waiting { until, tcp_connect: None, purpose, because };

@@ -34,7 +34,7 @@ fn io(kind: ErrorKind) -> Cause {
 
 /// What is at the other end.
 #[derive(Debug, Clone)]
-enum Server {
+enum RigServer {
     Up,
     Standby,
     /// Nothing listens there.
@@ -52,14 +52,14 @@ struct Rig {
     started: Moment,
     now: Moment,
     dice: f64,
-    server: Server,
+    server: RigServer,
     /// A session is held, as the driver would.
     line: bool,
     diary: Vec<(Duration, Action)>,
 }
 
 impl Rig {
-    fn new(tuning: Tuning, server: Server) -> Self {
+    fn new(tuning: Tuning, server: RigServer) -> Self {
         let now = Moment { mono: Instant::now() + s(1_000), wall: SystemTime::now() };
         let name = TargetName::new("rig").expect("a good name");
         let mut rig = Rig {
@@ -78,7 +78,7 @@ impl Rig {
 
     /// A target with default settings whose server is well.
     fn up() -> Self {
-        Rig::new(Tuning::default(), Server::Up)
+        Rig::new(Tuning::default(), RigServer::Up)
     }
 
     fn with_dice(mut self, dice: f64) -> Self {
@@ -106,14 +106,14 @@ impl Rig {
                 Some(Event::Closed)
             }
             (Action::Adopt, _) => std::mem::replace(&mut self.line, true).then_some(Event::Closed),
-            (_, Server::Silent) => None,
-            (Action::TcpConnect { .. }, Server::Refuses) => Some(self.refused()),
+            (_, RigServer::Silent) => None,
+            (Action::TcpConnect { .. }, RigServer::Refuses) => Some(self.refused()),
             (Action::TcpConnect { .. }, _) => Some(connected()),
-            (Action::Login, Server::Rejects(cause)) => Some(login_failed(self.now, cause.clone())),
-            (Action::Login, Server::Standby) => Some(logged_in(Role::Standby)),
+            (Action::Login, RigServer::Rejects(cause)) => Some(login_failed(self.now, cause.clone())),
+            (Action::Login, RigServer::Standby) => Some(logged_in(Role::Standby)),
             (Action::Login, _) => Some(logged_in(Role::Primary)),
-            (Action::Ping, Server::Up) => Some(pong(Role::Primary)),
-            (Action::Ping, Server::Standby) => Some(pong(Role::Standby)),
+            (Action::Ping, RigServer::Up) => Some(pong(Role::Primary)),
+            (Action::Ping, RigServer::Standby) => Some(pong(Role::Standby)),
             (Action::Ping, _) => None,
             (Action::HangUp | Action::Answer(_) | Action::Stopped, _) => None,
         }
@@ -176,7 +176,7 @@ impl Rig {
         self.times(|action| *action == Action::Ping)
     }
 
-    fn answers(&self) -> Vec<Answer> {
+    fn answers(&self) -> Vec<ProofResult> {
         let answer = |(_, action): &(_, Action)| match action {
             Action::Answer(answer) => Some(*answer),
             _ => None,

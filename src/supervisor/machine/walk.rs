@@ -15,30 +15,30 @@ use crate::target::{Refresh, Role, TargetName};
 
 /// The driver's slot for an attempt, without what is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Slot {
+enum ModelSlot {
     Empty,
     Connecting,
     Accepted,
     LoggingIn,
-    Landed,
+    LoggedIn,
 }
 
 #[derive(Debug, Clone)]
-struct World {
+struct Model {
     machine: Machine,
     status: TargetStatus,
     now: Moment,
     dice: f64,
     line: bool,
     pinging: bool,
-    attempt: Slot,
+    attempt: ModelSlot,
     closing: bool,
     stopped: bool,
     /// Settings that a reload may bring, in turns with the present ones.
     other: Option<Arc<Tuning>>,
 }
 
-type Key = String;
+type StateKey = String;
 
 /// A goodbye is bounded by a second: no later timer comes before its end.
 const CLOSING_TAKES: Duration = Duration::from_secs(1);
@@ -53,24 +53,24 @@ fn login(role: Role) -> Event {
     Event::LoggedIn(Box::new(Login { tls: None, startup: ms(5), ping: ms(1), facts, role }))
 }
 
-impl World {
+impl Model {
     fn new(tuning: Tuning, dice: f64) -> Self {
         let now = Moment { mono: Instant::now() + Duration::from_secs(100), wall: SystemTime::now() };
         let name = TargetName::new("walk").expect("a good name");
-        let mut world = World {
+        let mut model = Model {
             machine: Machine::default(),
             status: TargetStatus::new(name, Arc::new(tuning), None, now),
             now,
             dice,
             line: false,
             pinging: false,
-            attempt: Slot::Empty,
+            attempt: ModelSlot::Empty,
             closing: false,
             stopped: false,
             other: None,
         };
-        world.happen(Event::Started);
-        world
+        model.happen(Event::Started);
+        model
     }
 
     /// Everything that the driver could deliver now.
@@ -93,7 +93,7 @@ impl World {
         }
         let at = self.now.mono;
         match self.attempt {
-            Slot::Connecting => {
+            ModelSlot::Connecting => {
                 let times = ConnectTimes::default();
                 events.push(Event::Connected { dial: Dial::default(), times });
                 let refused = Cause::Io { kind: std::io::ErrorKind::ConnectionRefused, os: Some(111) };
@@ -107,7 +107,7 @@ impl World {
                     events.push(Event::Failed { facts, at, dial: Some(Dial::default()) });
                 }
             }
-            Slot::LoggingIn => {
+            ModelSlot::LoggingIn => {
                 events.extend([login(Role::Primary), login(Role::Standby)]);
                 for cause in [
                     server("28P01", "password authentication failed for user \"x\""),
@@ -118,7 +118,7 @@ impl World {
                     events.push(Event::Failed { facts: facts(Phase::Startup, cause), at, dial: None });
                 }
             }
-            Slot::Empty | Slot::Accepted | Slot::Landed => {}
+            ModelSlot::Empty | ModelSlot::Accepted | ModelSlot::LoggedIn => {}
         }
         events.extend(self.other.clone().map(Event::Tuned));
         if self.closing {
@@ -142,9 +142,9 @@ impl World {
         match &event {
             Event::Lost(_) => (self.line, self.pinging) = (false, false),
             Event::Pong { .. } | Event::PingFailed(_) => self.pinging = false,
-            Event::Connected { .. } => self.attempt = Slot::Accepted,
-            Event::Failed { .. } => self.attempt = Slot::Empty,
-            Event::LoggedIn(_) => self.attempt = Slot::Landed,
+            Event::Connected { .. } => self.attempt = ModelSlot::Accepted,
+            Event::Failed { .. } => self.attempt = ModelSlot::Empty,
+            Event::LoggedIn(_) => self.attempt = ModelSlot::LoggedIn,
             Event::Closed => self.closing = false,
             Event::Tuned(_) => self.other = Some(self.status.tuning.clone()),
             _ => {}
@@ -162,22 +162,22 @@ impl World {
     fn act(&mut self, action: Action) {
         match action {
             Action::TcpConnect { .. } => {
-                assert_eq!(self.attempt, Slot::Empty, "never two attempts");
-                self.attempt = Slot::Connecting;
+                assert_eq!(self.attempt, ModelSlot::Empty, "never two attempts");
+                self.attempt = ModelSlot::Connecting;
             }
             Action::Login => {
-                assert_eq!(self.attempt, Slot::Accepted, "only an accepted socket is logged in on");
-                self.attempt = Slot::LoggingIn;
+                assert_eq!(self.attempt, ModelSlot::Accepted, "only an accepted socket is logged in on");
+                self.attempt = ModelSlot::LoggingIn;
             }
-            Action::HangUp => self.attempt = Slot::Empty,
+            Action::HangUp => self.attempt = ModelSlot::Empty,
             Action::Ping => {
                 assert!(self.line && !self.pinging, "one ping at a time, on a session");
                 self.pinging = true;
             }
             Action::Adopt => {
-                assert_eq!(self.attempt, Slot::Landed, "only a session that landed is adopted");
+                assert_eq!(self.attempt, ModelSlot::LoggedIn, "only a session that is logged in is adopted");
                 self.closing |= self.line;
-                (self.attempt, self.line, self.pinging) = (Slot::Empty, true, false);
+                (self.attempt, self.line, self.pinging) = (ModelSlot::Empty, true, false);
             }
             Action::Close => {
                 assert!(self.line, "only a line is closed");
@@ -185,7 +185,10 @@ impl World {
             }
             Action::Answer(_) => {}
             Action::Stopped => {
-                assert!(!self.line && !self.closing && self.attempt == Slot::Empty, "nothing is left behind");
+                assert!(
+                    !self.line && !self.closing && self.attempt == ModelSlot::Empty,
+                    "nothing is left behind"
+                );
                 self.stopped = true;
             }
         }
@@ -196,10 +199,13 @@ impl World {
         let status = &self.status;
         assert_eq!(self.line, status.held().is_some(), "the snapshot shows what is held");
         assert_eq!(self.closing, self.machine.closing, "the machine knows what is being closed");
-        assert!(!matches!(self.attempt, Slot::Landed), "what landed is adopted in the same step");
+        assert!(
+            !matches!(self.attempt, ModelSlot::LoggedIn),
+            "what is logged in is adopted in the same step"
+        );
         let waiting = matches!(status.attempt, Attempt::None | Attempt::Waiting { .. });
-        assert_eq!(waiting, self.attempt == Slot::Empty, "the snapshot shows the attempt");
-        let logging_in = self.attempt == Slot::LoggingIn;
+        assert_eq!(waiting, self.attempt == ModelSlot::Empty, "the snapshot shows the attempt");
+        let logging_in = self.attempt == ModelSlot::LoggingIn;
         assert!(!(self.line && logging_in && self.closing), "never three sessions");
         if self.line && logging_in && matches!(status.line, Line::Live(_)) {
             let planned = matches!(
@@ -234,7 +240,7 @@ impl World {
     }
 
     /// Coarse enough to come to an end, fine enough to keep decisions apart.
-    fn key(&self) -> Key {
+    fn key(&self) -> StateKey {
         let (m, s) = (&self.machine, &self.status);
         let calm = |held: &crate::status::Held| self.now.since(held.unbroken_since) >= CALM;
         let line = match &s.line {
@@ -293,10 +299,10 @@ impl World {
             assert!(self.now.mono < until.mono, "no way back in 15 minutes from {}", self.key());
             let event = match self.attempt {
                 _ if self.closing => Event::Closed,
-                Slot::Connecting => {
+                ModelSlot::Connecting => {
                     Event::Connected { dial: Dial::default(), times: ConnectTimes::default() }
                 }
-                Slot::LoggingIn => login(Role::Primary),
+                ModelSlot::LoggingIn => login(Role::Primary),
                 _ if self.pinging => Event::Pong { took: Duration::from_millis(1), role: Role::Primary },
                 _ => Event::Timer,
             };
@@ -315,20 +321,20 @@ impl World {
 }
 
 /// Visits every state within reach, checks each, and finds a way back from each.
-fn walk(tuning: Tuning, dice: f64) -> HashMap<Key, State> {
-    walk_from(World::new(tuning, dice))
+fn walk(tuning: Tuning, dice: f64) -> HashMap<StateKey, State> {
+    walk_from(Model::new(tuning, dice))
 }
 
-fn walk_from(start: World) -> HashMap<Key, State> {
+fn walk_from(start: Model) -> HashMap<StateKey, State> {
     let mut seen = HashMap::from([(start.key(), start.status.state())]);
     let mut queue = VecDeque::from([start]);
-    while let Some(world) = queue.pop_front() {
-        if !world.machine.stopping {
-            world.clone().heal();
-            world.clone().end();
+    while let Some(model) = queue.pop_front() {
+        if !model.machine.stopping {
+            model.clone().heal();
+            model.clone().end();
         }
-        for event in world.possible() {
-            let mut next = world.clone();
+        for event in model.possible() {
+            let mut next = model.clone();
             next.happen(event);
             let key = next.key();
             if !next.stopped && !seen.contains_key(&key) {
@@ -347,12 +353,12 @@ fn small() -> Tuning {
         role: Role::Primary,
         ping: crate::target::Ping { interval: seconds(10), timeout: seconds(2) },
         refresh: Refresh { every: Some(seconds(35)), jitter: 0.1, overlap: true },
-        breaker: breaker::Limits { consecutive_failures: 2, ..Tuning::default().breaker },
+        breaker: breaker::BreakerLimits { consecutive_failures: 2, ..Tuning::default().breaker },
         ..Tuning::default()
     }
 }
 
-fn visits_every_state(seen: &HashMap<Key, State>, expected: &[State]) {
+fn visits_every_state(seen: &HashMap<StateKey, State>, expected: &[State]) {
     for state in expected {
         assert!(
             seen.values().any(|found| found == state),
@@ -393,7 +399,7 @@ fn every_state_of_a_target_whose_settings_change_is_sound_and_has_a_way_back() {
     let idle_policy = IdlePolicy::LetSleep;
     let close_idle_after = Some(Duration::from_secs(40));
     let other = Tuning { idle_policy, role: Role::Any, close_idle_after, ..small() };
-    let mut start = World::new(small(), 0.5);
+    let mut start = Model::new(small(), 0.5);
     start.other = Some(Arc::new(other));
     visits_every_state(&walk_from(start), &State::ALL);
 }

@@ -2,9 +2,9 @@
 
 use futures_util::future::join_all;
 
-use super::requests::Proof;
+use super::requests::ProofReply;
 use super::*;
-use crate::supervisor::Answer;
+use crate::supervisor::ProofResult;
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_panics_is_restarted_after_a_second_and_disturbs_nobody() {
@@ -14,9 +14,9 @@ async fn a_task_that_panics_is_restarted_after_a_second_and_disturbs_nobody() {
     sim.run(ms(500)).await;
     assert_eq!(sim.shows("bad"), (State::Down, Some(Reason::Internal)));
     assert_eq!(sim.state("good"), State::Up);
-    let told = sim.log.take();
-    let errors = told.iter().filter(|line| line.starts_with("ERROR")).count();
-    assert_eq!(errors, 1, "{told:#?}");
+    let logged = sim.log.take();
+    let errors = logged.iter().filter(|line| line.starts_with("ERROR")).count();
+    assert_eq!(errors, 1, "{logged:#?}");
     sim.world.set("bad", Mood::Up);
     sim.run(ms(600)).await;
     assert_eq!(sim.state("bad"), State::Up);
@@ -68,7 +68,7 @@ async fn every_probe_of_a_flood_is_answered_by_the_one_login() {
         answers = &mut probes => answers,
         () = async { loop { sim.supervisor.tend().await } } => unreachable!("tending never ends"),
     };
-    assert_eq!(answers, vec![Some(Proof::Ended(Answer::Proven)); 500]);
+    assert_eq!(answers, vec![Some(ProofReply::Ended(ProofResult::Proven)); 500]);
     assert_eq!(sim.world.times("db", Saw::Login).len(), 1);
 }
 
@@ -78,10 +78,10 @@ async fn a_probe_of_a_hung_server_is_late_and_the_next_one_is_not_confused() {
     sim.run(s(2)).await;
     sim.world.set("db", Mood::Hung);
     let requests = sim.supervisor.requests();
-    assert_eq!(requests.prove("one", s(2)).await, Some(Proof::Late));
+    assert_eq!(requests.prove("one", s(2)).await, Some(ProofReply::Late));
     sim.world.set("db", Mood::Up);
     sim.run(s(2)).await;
-    assert_eq!(requests.prove("one", s(2)).await, Some(Proof::Ended(Answer::Proven)));
+    assert_eq!(requests.prove("one", s(2)).await, Some(ProofReply::Ended(ProofResult::Proven)));
     assert_eq!(requests.prove("nobody", s(2)).await, None);
 }
 
@@ -180,9 +180,9 @@ async fn a_failure_that_only_a_person_can_mend_is_told_at_once() {
     sim.world.set("db", Mood::Rejects);
     sim.world.end_sessions("db");
     sim.run(s(2)).await;
-    let told = sim.log.take();
-    assert!(told[0].contains("reason=shutdown"), "{told:#?}");
-    assert!(told[1].contains("reason=auth"), "{told:#?}");
+    let logged = sim.log.take();
+    assert!(logged[0].contains("reason=shutdown"), "{logged:#?}");
+    assert!(logged[1].contains("reason=auth"), "{logged:#?}");
     sim.run(s(3_600)).await;
     assert_eq!(sim.log.take(), Vec::<String>::new(), "once");
 }
@@ -202,7 +202,7 @@ async fn a_loop_that_was_late_is_not_told_as_stalled_by_itself() {
         tokio::time::advance(s(20)).await;
     };
     tokio::join!(asked, late);
-    let told = sim.log.take();
-    assert!(told.iter().any(|line| line.contains("reason=timeout")), "{told:#?}");
-    assert!(!told.iter().any(|line| line.contains("stalled")), "{told:#?}");
+    let logged = sim.log.take();
+    assert!(logged.iter().any(|line| line.contains("reason=timeout")), "{logged:#?}");
+    assert!(!logged.iter().any(|line| line.contains("stalled")), "{logged:#?}");
 }

@@ -36,15 +36,15 @@ impl<S: Subscriber> Layer<S> for Keep {
         if !ours || *event.metadata().level() > Level::INFO {
             return;
         }
-        let mut line = Line(event.metadata().level().to_string());
+        let mut line = LogLine(event.metadata().level().to_string());
         event.record(&mut line);
         self.0.lock().expect("nobody panics while it writes").push(line.0);
     }
 }
 
-struct Line(String);
+struct LogLine(String);
 
-impl Visit for Line {
+impl Visit for LogLine {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         write!(self.0, " {}={value:?}", field.name()).expect("a string takes everything");
     }

@@ -5,7 +5,7 @@ use crate::policy::guard::tests::most_in_a_second;
 
 /// The limits of the guard, as the servers see them.
 fn assert_within_limits(sim: &Sim) {
-    let limits = Limits::default();
+    let limits = GuardLimits::default();
     let notes = sim.world.notes();
     let all = most_in_a_second(&tcp_connects(&notes));
     assert!(all <= limits.connects_per_second as usize, "{all} connects in a second");
@@ -45,8 +45,8 @@ async fn half_a_fleet_on_a_dead_address_leaves_the_other_half_in_peace() {
     let counted: u64 = sim.board.slots().iter().map(|slot| slot.borrow().counters.tcp_connects).sum();
     let observed = sim.world.notes().iter().filter(|note| note.saw == Saw::TcpConnect).count() as u64;
     assert_eq!(counted, observed, "each TCP connect is counted once, by the target that made it");
-    let told = sim.log.take();
-    assert!(told.len() < 20, "{told:#?}");
+    let logged = sim.log.take();
+    assert!(logged.len() < 20, "{logged:#?}");
     assert_pings_on_time(&sim);
 }
 

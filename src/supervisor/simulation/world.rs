@@ -62,11 +62,11 @@ pub struct Note {
 
 /// All servers. Clones are the same world.
 #[derive(Debug, Clone, Default)]
-pub struct World(Arc<Mutex<Inner>>);
+pub struct World(Arc<Mutex<WorldState>>);
 
 #[derive(Debug, Default)]
-struct Inner {
-    servers: HashMap<String, Server>,
+struct WorldState {
+    servers: HashMap<String, WorldServer>,
     notes: Vec<Note>,
     sessions: HashMap<String, usize>,
     most_sessions: HashMap<String, usize>,
@@ -77,14 +77,14 @@ struct Inner {
 }
 
 #[derive(Debug)]
-struct Server {
+struct WorldServer {
     mood: watch::Sender<Mood>,
     /// Grows when all its sessions are ended.
     life: watch::Sender<u64>,
 }
 
 impl World {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, WorldState> {
         self.0.lock().expect("no test panics while it holds the world")
     }
 
@@ -94,7 +94,7 @@ impl World {
         match inner.servers.get(host) {
             Some(server) => _ = server.mood.send_replace(mood),
             None => {
-                let server = Server { mood: watch::Sender::new(mood), life: watch::Sender::new(0) };
+                let server = WorldServer { mood: watch::Sender::new(mood), life: watch::Sender::new(0) };
                 inner.servers.insert(host.to_owned(), server);
             }
         }
@@ -163,7 +163,7 @@ pub struct Visitor {
 }
 
 /// A session in memory.
-pub struct Scripted {
+pub struct WorldSession {
     world: World,
     visitor: Visitor,
     mood: watch::Receiver<Mood>,
@@ -193,7 +193,7 @@ impl Drop for LoggingIn {
 
 impl Connector for World {
     type Socket = Visitor;
-    type Session = Scripted;
+    type Session = WorldSession;
 
     fn prepare(&self, target: Arc<Target>) -> impl Future<Output = Result<Prepared, Facts>> + Send + 'static {
         let hang = self.inner().files_hang;
@@ -219,7 +219,7 @@ impl Connector for World {
         target: Arc<Target>,
         _: Prepared,
         deadline: Instant,
-    ) -> impl Future<Output = Result<(Scripted, Login), Facts>> + Send + 'static {
+    ) -> impl Future<Output = Result<(WorldSession, Login), Facts>> + Send + 'static {
         self.clone().log_in(visitor, target, deadline)
     }
 }
@@ -263,7 +263,7 @@ impl World {
         visitor: Visitor,
         target: Arc<Target>,
         deadline: Instant,
-    ) -> Result<(Scripted, Login), Facts> {
+    ) -> Result<(WorldSession, Login), Facts> {
         let _under_way = LoggingIn::begin(&self);
         self.note(&visitor, Saw::Login);
         let (mut mood, life) = self.watch(&visitor.host);
@@ -276,7 +276,7 @@ impl World {
             Ok(Ok(Mood::Up | Mood::Clings)) => {
                 self.hold(&visitor.target);
                 let born = *life.borrow();
-                let session = Scripted { world: self.clone(), visitor, mood, life, born, asked: None };
+                let session = WorldSession { world: self.clone(), visitor, mood, life, born, asked: None };
                 let (facts, role) = (SessionFacts::default(), target.tuning.role);
                 return Ok((session, Login { tls: None, startup: LOGIN, ping: TRIP, facts, role }));
             }
@@ -299,7 +299,7 @@ fn server(sqlstate: &str, message: &str) -> Cause {
     Cause::Server { sqlstate: sqlstate.to_owned(), message: message.to_owned() }
 }
 
-impl Session for Scripted {
+impl Session for WorldSession {
     fn ping(&mut self, _: Role) {
         assert!(self.asked.is_none(), "one ping at a time");
         self.asked = Some(Instant::now());
@@ -341,7 +341,7 @@ impl Session for Scripted {
     }
 }
 
-impl Drop for Scripted {
+impl Drop for WorldSession {
     fn drop(&mut self) {
         if let Some(held) = self.world.inner().sessions.get_mut(&self.visitor.target) {
             *held -= 1;

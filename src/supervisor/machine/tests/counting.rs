@@ -5,18 +5,18 @@ use super::*;
 #[test]
 fn attempts_are_connections_and_failures_and_those_in_flight() {
     let refresh = Refresh { every: Some(s(7)), ..Tuning::default().refresh };
-    let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, Server::Up);
+    let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, RigServer::Up);
     let balance = |rig: &Rig| {
         let counters = &rig.status.counters;
         counters.attempts - counters.connections - counters.failures.total()
     };
-    let servers = [Server::Refuses, Server::Up, Server::Rejects(Cause::Closed), Server::Standby];
+    let servers = [RigServer::Refuses, RigServer::Up, RigServer::Rejects(Cause::Closed), RigServer::Standby];
     for server in servers.iter().cycle().take(40) {
         rig.server = server.clone();
         rig.run(s(13));
         assert_eq!(balance(&rig), 0);
     }
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.run(s(40));
     assert_eq!(balance(&rig), 1);
     let counters = &rig.status.counters;
@@ -44,7 +44,7 @@ fn losses_are_counted_by_their_reason() {
 
 #[test]
 fn a_throttled_dial_is_counted_with_its_wait() {
-    let mut rig = Rig::new(Tuning::default(), Server::Silent);
+    let mut rig = Rig::new(Tuning::default(), RigServer::Silent);
     let dial = Dial { waited: ms(300), ..Dial::default() };
     rig.on(Event::Connected { dial, times: ConnectTimes::default() });
     assert_eq!((rig.status.counters.throttled, rig.status.counters.throttle_wait), (1, ms(300)));
@@ -53,7 +53,7 @@ fn a_throttled_dial_is_counted_with_its_wait() {
 #[test]
 fn a_server_that_moved_is_counted_once() {
     let refresh = Refresh { every: Some(s(10)), jitter: 0.0, overlap: true };
-    let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, Server::Silent);
+    let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, RigServer::Silent);
     for peer in ["127.0.0.1:5432", "127.0.0.1:5432", "127.0.0.2:5432", "127.0.0.2:5432"] {
         let times = ConnectTimes { peer: peer.parse().ok(), ..ConnectTimes::default() };
         rig.on(Event::Connected { dial: Dial::default(), times });
@@ -66,7 +66,7 @@ fn a_server_that_moved_is_counted_once() {
 #[test]
 fn a_login_that_moves_on_to_another_host_each_time_has_not_moved() {
     let refresh = Refresh { every: Some(s(10)), jitter: 0.0, overlap: true };
-    let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, Server::Silent);
+    let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, RigServer::Silent);
     for _ in 0..3 {
         let times = ConnectTimes { peer: "127.0.0.1:5432".parse().ok(), ..ConnectTimes::default() };
         rig.on(Event::Connected { dial: Dial::default(), times });
@@ -81,13 +81,13 @@ fn a_login_that_moves_on_to_another_host_each_time_has_not_moved() {
 
 #[test]
 fn the_success_rate_is_over_the_last_attempts_and_absent_before_the_first() {
-    let mut rig = Rig::new(Tuning::default(), Server::Silent);
+    let mut rig = Rig::new(Tuning::default(), RigServer::Silent);
     assert_eq!((rig.status.recent.rate(), rig.status.tried), (None, false));
     assert_eq!(rig.shows(), (State::Starting, None));
     rig.on(connected());
     rig.on(login_failed(rig.now, Cause::Timeout));
     assert_eq!((rig.status.recent.rate(), rig.status.tried), (Some(0.0), true));
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(1));
     assert_eq!(rig.status.recent.rate(), Some(0.5));
     assert_eq!(rig.status.consecutive_failures, 0);
@@ -103,7 +103,7 @@ fn a_stop_closes_the_session_and_then_ends() {
 
 #[test]
 fn a_stop_without_a_session_drops_the_attempt_and_ends_at_once() {
-    let mut rig = Rig::new(Tuning::default(), Server::Silent);
+    let mut rig = Rig::new(Tuning::default(), RigServer::Silent);
     assert_eq!(rig.on(Event::Stop), [Action::HangUp, Action::Stopped]);
     assert_eq!(rig.on(Event::Wanted), []);
     assert_eq!(rig.on(Event::Prove), []);
@@ -111,7 +111,7 @@ fn a_stop_without_a_session_drops_the_attempt_and_ends_at_once() {
 
 #[test]
 fn a_loop_always_says_when_it_runs_next() {
-    for server in [Server::Up, Server::Refuses, Server::Silent, Server::Rejects(Cause::Closed)] {
+    for server in [RigServer::Up, RigServer::Refuses, RigServer::Silent, RigServer::Rejects(Cause::Closed)] {
         let mut rig = Rig::new(Tuning::default(), server);
         rig.run(s(300));
         let ahead = rig.status.due.saturating_duration_since(rig.now.mono);

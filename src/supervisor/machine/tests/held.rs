@@ -14,9 +14,9 @@ fn without_overlap() -> Tuning {
 
 /// Up for 100 s, then the server hangs until a ping is overdue.
 fn hung(tuning: Tuning) -> Rig {
-    let mut rig = Rig::new(tuning, Server::Up);
+    let mut rig = Rig::new(tuning, RigServer::Up);
     rig.run(s(100));
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.run(s(20) + Tuning::default().ping.timeout);
     rig
 }
@@ -79,7 +79,7 @@ fn a_thaw_after_a_failed_login_is_degraded_until_a_login_succeeds() {
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Timeout)));
     rig.on(pong(Role::Primary));
     assert_eq!(rig.shows(), (State::Degraded, Some(Reason::Timeout)));
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(1));
     assert_eq!(rig.shows(), (State::Up, None));
     assert_eq!(rig.status.counters.refreshes, 1);
@@ -87,16 +87,16 @@ fn a_thaw_after_a_failed_login_is_degraded_until_a_login_succeeds() {
 
 #[test]
 fn a_thaw_before_the_jittered_login_began_needs_no_login() {
-    let mut rig = Rig::new(no_refresh(), Server::Up);
+    let mut rig = Rig::new(no_refresh(), RigServer::Up);
     rig.run(s(20));
     rig.lose(Cause::Closed);
     rig.run(s(20));
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.run(ms(15_300));
     assert!(matches!(rig.status.attempt, Attempt::Waiting { .. }), "the line is not a minute old");
     let tcp_connects = rig.tcp_connects().len();
     rig.on(pong(Role::Primary));
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(60));
     assert_eq!((rig.shows(), rig.tcp_connects().len()), ((State::Up, None), tcp_connects));
 }
@@ -128,7 +128,7 @@ fn without_overlap_a_suspect_session_makes_room_and_counts_as_lost() {
 
 #[test]
 fn a_ping_that_gets_an_error_degrades_and_the_next_good_one_restores() {
-    let mut rig = Rig::new(no_refresh(), Server::Silent);
+    let mut rig = Rig::new(no_refresh(), RigServer::Silent);
     rig.on(connected());
     rig.on(logged_in(Role::Primary));
     rig.run(s(30));
@@ -145,13 +145,13 @@ fn a_ping_that_gets_an_error_degrades_and_the_next_good_one_restores() {
 
 #[test]
 fn a_refresh_makes_before_it_breaks() {
-    let mut rig = Rig::new(every(s(100)), Server::Silent);
+    let mut rig = Rig::new(every(s(100)), RigServer::Silent);
     rig.on(connected());
     rig.on(logged_in(Role::Primary));
     rig.line = true;
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(99));
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.run(s(1));
     assert_eq!(
         rig.diary.last().map(|(_, action)| *action),
@@ -168,9 +168,9 @@ fn a_refresh_makes_before_it_breaks() {
 #[test]
 fn refreshes_come_within_a_tenth_before_their_time() {
     for dice in [0.0, 0.5, 0.999] {
-        let mut rig = Rig::new(Tuning::default(), Server::Silent);
+        let mut rig = Rig::new(Tuning::default(), RigServer::Silent);
         rig.dice = dice;
-        rig.server = Server::Up;
+        rig.server = RigServer::Up;
         rig.on(connected());
         rig.run(s(2_000));
         let gaps = gaps(&rig.logins());
@@ -182,14 +182,14 @@ fn refreshes_come_within_a_tenth_before_their_time() {
 
 #[test]
 fn a_failed_refresh_degrades_and_costs_no_session() {
-    let mut rig = Rig::new(every(s(100)), Server::Up);
+    let mut rig = Rig::new(every(s(100)), RigServer::Up);
     rig.run(s(99));
-    rig.server = Server::Refuses;
+    rig.server = RigServer::Refuses;
     rig.run(s(10));
     assert_eq!(rig.shows(), (State::Degraded, Some(Reason::Refused)));
     assert!(rig.line);
     assert!(rig.status.counters.refresh_failures >= 1);
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(1));
     assert_eq!(rig.shows(), (State::Up, None));
     assert_eq!((rig.status.counters.refreshes, rig.status.counters.reconnects), (1, 0));
@@ -197,19 +197,19 @@ fn a_failed_refresh_degrades_and_costs_no_session() {
 
 #[test]
 fn an_open_breaker_never_touches_the_session() {
-    let mut rig = Rig::new(every(s(100)), Server::Up);
+    let mut rig = Rig::new(every(s(100)), RigServer::Up);
     rig.run(s(99));
-    rig.server = Server::Rejects(Cause::Timeout);
+    rig.server = RigServer::Rejects(Cause::Timeout);
     rig.run(s(5));
-    assert_eq!(rig.status.breaker.state(), crate::policy::breaker::State::Open);
+    assert_eq!(rig.status.breaker.state(), crate::policy::breaker::BreakerState::Open);
     assert!(rig.line && rig.view().state() == State::Degraded);
 }
 
 #[test]
 fn a_login_under_way_becomes_the_reconnect_when_the_session_dies_meanwhile() {
-    let mut rig = Rig::new(every(s(100)), Server::Up);
+    let mut rig = Rig::new(every(s(100)), RigServer::Up);
     rig.run(s(99));
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.run(s(1));
     rig.on(connected());
     assert_eq!(rig.lose(Cause::Closed), [], "no second attempt");
@@ -222,7 +222,7 @@ fn a_login_under_way_becomes_the_reconnect_when_the_session_dies_meanwhile() {
 
 #[test]
 fn without_overlap_the_old_session_goes_before_the_new_one_logs_in() {
-    let mut rig = Rig::new(without_overlap(), Server::Up);
+    let mut rig = Rig::new(without_overlap(), RigServer::Up);
     rig.run(s(100));
     let late: Vec<_> = rig.diary.iter().filter(|(at, _)| *at == s(100)).map(|(_, action)| *action).collect();
     let refresh = Action::TcpConnect { purpose: Purpose::Refresh };
@@ -239,26 +239,26 @@ fn without_overlap_the_old_session_goes_before_the_new_one_logs_in() {
 
 #[test]
 fn without_overlap_a_refused_tcp_connect_costs_no_session_and_a_failed_login_does() {
-    let mut rig = Rig::new(without_overlap(), Server::Up);
+    let mut rig = Rig::new(without_overlap(), RigServer::Up);
     rig.run(s(99));
-    rig.server = Server::Refuses;
+    rig.server = RigServer::Refuses;
     rig.run(s(1));
     assert!(rig.line && rig.view().state() == State::Degraded);
-    rig.server = Server::Rejects(server("53300", "too many connections for role \"app\""));
+    rig.server = RigServer::Rejects(server("53300", "too many connections for role \"app\""));
     rig.run(s(1));
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Capacity)));
     assert_eq!(rig.status.counters.refresh_failures, 2);
     assert_eq!(rig.status.counters.disconnects.total(), 0, "a planned close is no loss");
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(31));
     assert_eq!(rig.status.counters.reconnects, 1);
 }
 
 #[test]
 fn a_server_of_the_wrong_role_degrades_and_another_login_is_sought() {
-    let mut rig = Rig::new(Tuning { role: Role::Primary, ..no_refresh() }, Server::Up);
+    let mut rig = Rig::new(Tuning { role: Role::Primary, ..no_refresh() }, RigServer::Up);
     rig.run(s(99));
-    rig.server = Server::Standby;
+    rig.server = RigServer::Standby;
     rig.run(s(21));
     assert_eq!(rig.shows(), (State::Degraded, Some(Reason::WrongRole)));
     let seeks = rig.logins();
@@ -268,7 +268,7 @@ fn a_server_of_the_wrong_role_degrades_and_another_login_is_sought() {
     assert_eq!(later[..3], [ms(300), ms(500), ms(900)], "then with backoff");
     assert!(later.iter().all(|gap| *gap <= s(30)));
     assert!(later.last() > Some(&s(10)), "{later:?}");
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(30));
     assert_eq!(rig.shows(), (State::Up, None));
     assert_eq!(rig.status.counters.reconnects, 0);
@@ -289,7 +289,7 @@ fn the_first_close_that_names_its_limit_keeps_ping_and_refresh_below_it() {
 #[test]
 fn silent_closes_teach_after_two_that_agree_and_are_forgotten_after_a_day() {
     let ping = crate::target::Ping { interval: s(600), timeout: s(5) };
-    let mut rig = Rig::new(Tuning { ping, ..no_refresh() }, Server::Up);
+    let mut rig = Rig::new(Tuning { ping, ..no_refresh() }, RigServer::Up);
     rig.run(s(350));
     rig.lose(Cause::Closed);
     assert_eq!(rig.status.idle_limit, None);
@@ -306,7 +306,7 @@ fn silent_closes_teach_after_two_that_agree_and_are_forgotten_after_a_day() {
 #[test]
 fn a_close_by_neon_after_its_five_minutes_is_told_as_idleness() {
     let ping = crate::target::Ping { interval: s(600), timeout: s(5) };
-    let mut rig = Rig::new(Tuning { ping, ..no_refresh() }, Server::Silent);
+    let mut rig = Rig::new(Tuning { ping, ..no_refresh() }, RigServer::Silent);
     let provider = crate::target::Provider::Neon;
     let location = Location { host: "ep-x.neon.tech".into(), port: 5432, database: "db".into(), provider };
     let dial = Dial { location: Some(location), ..Dial::default() };
@@ -321,7 +321,7 @@ fn a_close_by_neon_after_its_five_minutes_is_told_as_idleness() {
 fn the_first_second_of_an_outage_is_told_apart() {
     let mut rig = Rig::up();
     rig.run(s(61));
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.lose(Cause::Closed);
     assert!(rig.view().in_reconnect_grace());
     rig.run(s(1));
@@ -330,10 +330,10 @@ fn the_first_second_of_an_outage_is_told_apart() {
 
 #[test]
 fn a_tcp_connect_without_a_login_leaves_the_phases_of_the_last_good_one() {
-    let mut rig = Rig::new(every(s(100)), Server::Up);
+    let mut rig = Rig::new(every(s(100)), RigServer::Up);
     rig.run(s(99));
     let before = rig.status.last_phases;
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.run(s(1));
     let times = ConnectTimes { connect: ms(77), ..ConnectTimes::default() };
     rig.on(Event::Connected { dial: Dial::default(), times });

@@ -7,7 +7,7 @@ fn a_probe_proves_a_login_and_is_told_once() {
     let mut rig = Rig::up();
     rig.run(s(10));
     rig.on(Event::Prove);
-    assert_eq!(rig.answers(), [Answer::Proven]);
+    assert_eq!(rig.answers(), [ProofResult::Proven]);
     assert_eq!(rig.logins(), [s(0), s(10)]);
     assert_eq!(rig.status.counters.refreshes, 1);
     rig.run(s(30));
@@ -18,25 +18,25 @@ fn a_probe_proves_a_login_and_is_told_once() {
 fn probes_that_come_while_one_is_under_way_share_it() {
     let mut rig = Rig::up();
     rig.run(s(10));
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     assert_eq!(rig.on(Event::Prove), [Action::TcpConnect { purpose: Purpose::Prove }]);
     assert_eq!(rig.on(Event::Prove), []);
     rig.on(connected());
     assert_eq!(rig.on(Event::Prove), []);
-    assert_eq!(rig.on(logged_in(Role::Primary)), [Action::Adopt, Action::Answer(Answer::Proven)]);
+    assert_eq!(rig.on(logged_in(Role::Primary)), [Action::Adopt, Action::Answer(ProofResult::Proven)]);
 }
 
 #[test]
 fn a_probe_joins_the_refresh_under_way() {
     let mut rig = Rig::up();
     rig.run(s(200));
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.run(s(28));
     let tcp_connects = rig.tcp_connects().len();
     rig.on(Event::Prove);
     assert_eq!(rig.tcp_connects().len(), tcp_connects);
     rig.on(login_failed(rig.now, Cause::Timeout));
-    assert_eq!(rig.answers(), [Answer::Failed(Reason::Timeout)]);
+    assert_eq!(rig.answers(), [ProofResult::Failed(Reason::Timeout)]);
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_target_is_probed_once_a_second_and_the_last_end_is_told_between() {
         rig.on(Event::Prove);
         rig.run(ms(100));
     }
-    assert_eq!(rig.answers(), [Answer::Proven; 10]);
+    assert_eq!(rig.answers(), [ProofResult::Proven; 10]);
     assert_eq!(rig.logins().len(), 2);
     rig.on(Event::Prove);
     assert_eq!(rig.logins().len(), 3);
@@ -57,9 +57,9 @@ fn a_target_is_probed_once_a_second_and_the_last_end_is_told_between() {
 fn a_failed_probe_degrades_and_leaves_the_breaker_alone() {
     let mut rig = Rig::up();
     rig.run(s(70));
-    rig.server = Server::Rejects(Cause::Closed);
+    rig.server = RigServer::Rejects(Cause::Closed);
     rig.on(Event::Prove);
-    assert_eq!(rig.answers(), [Answer::Failed(Reason::Closed)]);
+    assert_eq!(rig.answers(), [ProofResult::Failed(Reason::Closed)]);
     assert_eq!(rig.shows(), (State::Degraded, Some(Reason::Closed)));
     assert_eq!(rig.status.breaker, Breaker::Closed { failures: 0 });
     rig.run(ms(200));
@@ -78,15 +78,15 @@ fn a_probe_is_refused_while_breaker_slow_lane_or_a_full_server_hold() {
         ),
     ];
     for (cause, because) in held {
-        let breaker = crate::policy::breaker::Limits {
+        let breaker = crate::policy::breaker::BreakerLimits {
             consecutive_failures: if because == Because::Breaker { 1 } else { 9 },
             ..Tuning::default().breaker
         };
-        let mut rig = Rig::new(Tuning { breaker, ..Tuning::default() }, Server::Rejects(cause));
+        let mut rig = Rig::new(Tuning { breaker, ..Tuning::default() }, RigServer::Rejects(cause));
         rig.run(s(2));
         let logins = rig.logins().len();
         rig.on(Event::Prove);
-        assert_eq!(rig.answers(), [Answer::Refused(because)]);
+        assert_eq!(rig.answers(), [ProofResult::Refused(because)]);
         assert_eq!(rig.logins().len(), logins);
     }
 }
@@ -94,47 +94,47 @@ fn a_probe_is_refused_while_breaker_slow_lane_or_a_full_server_hold() {
 #[test]
 fn a_probe_during_backoff_is_tried() {
     let backoff = crate::target::Backoff { initial: s(20), max: s(30) };
-    let mut rig = Rig::new(Tuning { backoff, ..Tuning::default() }, Server::Rejects(Cause::Timeout));
+    let mut rig = Rig::new(Tuning { backoff, ..Tuning::default() }, RigServer::Rejects(Cause::Timeout));
     rig.run(s(2));
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.on(Event::Prove);
-    assert_eq!(rig.answers(), [Answer::Proven]);
+    assert_eq!(rig.answers(), [ProofResult::Proven]);
     assert_eq!(rig.shows(), (State::Up, None));
 }
 
 #[test]
 fn a_probe_of_an_unreachable_address_gets_the_result_of_the_tcp_connect_under_way() {
-    let mut rig = Rig::new(Tuning::default(), Server::Refuses);
+    let mut rig = Rig::new(Tuning::default(), RigServer::Refuses);
     rig.run(s(60));
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.run(s(1));
     rig.on(Event::Prove);
     rig.on(rig.refused());
-    assert_eq!(rig.answers(), [Answer::Failed(Reason::Refused)]);
+    assert_eq!(rig.answers(), [ProofResult::Failed(Reason::Refused)]);
 }
 
 #[test]
 fn a_probe_wakes_a_sleeping_database() {
     let tuning = Tuning { idle_policy: IdlePolicy::LetSleep, ..Tuning::default() };
-    let mut rig = Rig::new(tuning, Server::Up);
+    let mut rig = Rig::new(tuning, RigServer::Up);
     rig.run(s(300));
     rig.lose(server("57P05", "terminating connection due to idle-session timeout"));
     assert_eq!(rig.on(Event::Prove), [Action::TcpConnect { purpose: Purpose::Wake }]);
-    assert_eq!(rig.answers(), [Answer::Proven]);
+    assert_eq!(rig.answers(), [ProofResult::Proven]);
     assert_eq!(rig.status.counters.wake_seconds.count, 1);
 }
 
 #[test]
 fn a_probe_that_comes_while_sleep_is_being_confirmed_wakes_the_database() {
     let tuning = Tuning { idle_policy: IdlePolicy::LetSleep, ..Tuning::default() };
-    let mut rig = Rig::new(tuning, Server::Up);
+    let mut rig = Rig::new(tuning, RigServer::Up);
     rig.run(s(300));
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.lose(Cause::Closed);
     rig.on(Event::Prove);
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.on(connected());
-    assert_eq!(rig.answers(), [Answer::Proven]);
+    assert_eq!(rig.answers(), [ProofResult::Proven]);
     assert_eq!(rig.shows(), (State::Up, None));
 }
 
@@ -142,7 +142,7 @@ fn a_probe_that_comes_while_sleep_is_being_confirmed_wakes_the_database() {
 fn a_probe_that_comes_while_we_close_to_let_sleep_is_no_proof_before_a_login() {
     let idle_policy = IdlePolicy::LetSleep;
     let tuning = Tuning { idle_policy, close_idle_after: Some(s(40)), ..Tuning::default() };
-    let mut rig = Rig::new(tuning, Server::Up);
+    let mut rig = Rig::new(tuning, RigServer::Up);
     rig.run(s(39));
     let dice = rig.dice;
     rig.now = rig.now.after(s(1));
@@ -151,7 +151,7 @@ fn a_probe_that_comes_while_we_close_to_let_sleep_is_no_proof_before_a_login() {
     rig.line = false;
     assert_eq!(rig.on(Event::Prove), [], "the old session has to go first");
     rig.on(Event::Closed);
-    assert_eq!(rig.answers(), [Answer::Proven]);
+    assert_eq!(rig.answers(), [ProofResult::Proven]);
     assert_eq!(rig.logins().len(), 2);
 }
 
@@ -159,7 +159,7 @@ fn a_probe_that_comes_while_we_close_to_let_sleep_is_no_proof_before_a_login() {
 fn a_stop_answers_who_waits_for_a_proof() {
     let mut rig = Rig::up();
     rig.run(s(10));
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.on(Event::Prove);
     rig.on(Event::Stop);
     assert_eq!(rig.answers().len(), 1);

@@ -15,7 +15,7 @@ fn shut_down() -> Cause {
 }
 
 fn asleep(tuning: Tuning) -> Rig {
-    let mut rig = Rig::new(tuning, Server::Up);
+    let mut rig = Rig::new(tuning, RigServer::Up);
     rig.run(s(300));
     rig.lose(idle_session_timeout());
     assert_eq!(rig.shows(), (State::Sleeping, None));
@@ -24,7 +24,7 @@ fn asleep(tuning: Tuning) -> Rig {
 
 #[test]
 fn after_the_first_ping_nothing_is_sent() {
-    let mut rig = Rig::new(sleepy(), Server::Up);
+    let mut rig = Rig::new(sleepy(), RigServer::Up);
     let begin = rig.diary.len();
     rig.run(s(3_600));
     assert_eq!(rig.diary[begin..], []);
@@ -34,7 +34,7 @@ fn after_the_first_ping_nothing_is_sent() {
 
 #[test]
 fn a_close_that_says_idle_timeout_is_sleep_at_once_and_teaches_the_limit() {
-    let mut rig = Rig::new(sleepy(), Server::Up);
+    let mut rig = Rig::new(sleepy(), RigServer::Up);
     rig.run(s(3));
     assert_eq!(rig.lose(idle_session_timeout()), [], "no TCP connect, no login");
     assert_eq!(rig.shows(), (State::Sleeping, None));
@@ -49,7 +49,7 @@ fn a_close_that_says_idle_timeout_is_sleep_at_once_and_teaches_the_limit() {
 #[test]
 fn an_idle_close_followed_by_an_accepted_tcp_connect_is_sleep() {
     for cause in [shut_down(), Cause::Closed, io(ErrorKind::ConnectionReset)] {
-        let mut rig = Rig::new(sleepy(), Server::Up);
+        let mut rig = Rig::new(sleepy(), RigServer::Up);
         rig.run(s(300));
         let logins = rig.logins().len();
         assert_eq!(rig.lose(cause), [Action::TcpConnect { purpose: Purpose::Confirm }]);
@@ -69,16 +69,16 @@ fn an_idle_close_followed_by_an_accepted_tcp_connect_is_sleep() {
 
 #[test]
 fn a_server_that_accepts_a_tcp_connect_while_it_shuts_down_is_not_taken_for_asleep() {
-    let mut rig = Rig::new(sleepy(), Server::Up);
+    let mut rig = Rig::new(sleepy(), RigServer::Up);
     rig.run(s(300));
     rig.lose(shut_down());
-    rig.server = Server::Refuses;
+    rig.server = RigServer::Refuses;
     rig.run(ms(799));
     assert_eq!(rig.shows(), (State::Sleeping, None));
     rig.run(ms(201));
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Refused)));
     assert_eq!(rig.status.counters.disconnects.total(), 1, "one loss");
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(1));
     assert_eq!(rig.shows(), (State::Up, None));
     assert_eq!(rig.status.counters.reconnects, 1);
@@ -87,7 +87,7 @@ fn a_server_that_accepts_a_tcp_connect_while_it_shuts_down_is_not_taken_for_asle
 #[test]
 fn a_database_that_has_just_gone_to_sleep_is_woken_like_any_other() {
     for event in [Event::Wanted, Event::SecretChanged, Event::Prove] {
-        let mut rig = Rig::new(sleepy(), Server::Up);
+        let mut rig = Rig::new(sleepy(), RigServer::Up);
         rig.run(s(300));
         rig.lose(shut_down());
         assert_eq!(rig.on(event), [Action::TcpConnect { purpose: Purpose::Wake }]);
@@ -100,15 +100,15 @@ fn a_database_that_has_just_gone_to_sleep_is_woken_like_any_other() {
 
 #[test]
 fn an_idle_close_followed_by_a_refused_tcp_connect_is_down() {
-    let mut rig = Rig::new(sleepy(), Server::Up);
+    let mut rig = Rig::new(sleepy(), RigServer::Up);
     rig.run(s(300));
-    rig.server = Server::Refuses;
+    rig.server = RigServer::Refuses;
     rig.lose(shut_down());
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Refused)));
     assert_eq!(rig.status.counters.disconnects.get(Reason::Shutdown), 1);
     rig.run(s(60));
     assert!(rig.tcp_connects().len() >= 60);
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(1));
     assert_eq!(rig.shows(), (State::Up, None));
     assert_eq!(rig.status.counters.reconnects, 1);
@@ -117,16 +117,16 @@ fn an_idle_close_followed_by_a_refused_tcp_connect_is_down() {
 #[test]
 fn a_server_that_still_takes_sockets_while_it_shuts_down_is_down_when_it_is_gone() {
     for takes in [ms(900), s(10)] {
-        let mut rig = Rig::new(sleepy(), Server::Up);
+        let mut rig = Rig::new(sleepy(), RigServer::Up);
         rig.run(s(300));
         rig.lose(shut_down());
         assert_eq!(rig.shows(), (State::Sleeping, None));
         rig.run(takes);
-        rig.server = Server::Refuses;
+        rig.server = RigServer::Refuses;
         rig.run(takes * 2);
         assert_eq!(rig.shows(), (State::Down, Some(Reason::Refused)), "{takes:?}");
         assert_eq!(rig.status.counters.disconnects.total(), 1, "one loss");
-        rig.server = Server::Up;
+        rig.server = RigServer::Up;
         rig.run(s(1));
         assert_eq!((rig.shows(), rig.status.counters.reconnects), ((State::Up, None), 1));
     }
@@ -134,7 +134,7 @@ fn a_server_that_still_takes_sockets_while_it_shuts_down_is_down_when_it_is_gone
 
 #[test]
 fn sleep_is_confirmed_ever_more_rarely_for_a_minute_and_then_left_in_peace() {
-    let mut rig = Rig::new(sleepy(), Server::Up);
+    let mut rig = Rig::new(sleepy(), RigServer::Up);
     rig.run(s(300));
     let (logins, attempts) = (rig.logins().len(), rig.status.counters.attempts);
     rig.lose(shut_down());
@@ -148,7 +148,7 @@ fn sleep_is_confirmed_ever_more_rarely_for_a_minute_and_then_left_in_peace() {
 
 #[test]
 fn a_crash_is_no_sleep() {
-    let mut rig = Rig::new(sleepy(), Server::Up);
+    let mut rig = Rig::new(sleepy(), RigServer::Up);
     rig.run(s(300));
     let crash = server("57P02", "terminating connection because of crash of another server process");
     assert_eq!(rig.lose(crash), [Action::TcpConnect { purpose: Purpose::Reconnect }]);
@@ -193,7 +193,7 @@ fn wake_every_proves_a_login_that_often() {
 
 #[test]
 fn a_live_session_under_let_sleep_is_refreshed_by_wake_every_too() {
-    let mut rig = Rig::new(Tuning { wake_every: Some(s(600)), ..sleepy() }, Server::Up);
+    let mut rig = Rig::new(Tuning { wake_every: Some(s(600)), ..sleepy() }, RigServer::Up);
     rig.run(s(601));
     assert_eq!((rig.logins().len(), rig.status.counters.refreshes), (2, 1));
 }
@@ -201,7 +201,7 @@ fn a_live_session_under_let_sleep_is_refreshed_by_wake_every_too() {
 #[test]
 fn the_first_failure_of_a_wake_is_kept_out_of_the_breaker_and_the_second_counts() {
     let mut rig = asleep(sleepy());
-    rig.server = Server::Rejects(Cause::Timeout);
+    rig.server = RigServer::Rejects(Cause::Timeout);
     rig.on(Event::Wanted);
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Timeout)));
     assert_eq!(rig.status.breaker, Breaker::Closed { failures: 0 });
@@ -212,19 +212,19 @@ fn the_first_failure_of_a_wake_is_kept_out_of_the_breaker_and_the_second_counts(
 
 #[test]
 fn five_minutes_of_health_before_a_sleep_forget_earlier_failures() {
-    let mut rig = Rig::new(sleepy(), Server::Rejects(Cause::Timeout));
+    let mut rig = Rig::new(sleepy(), RigServer::Rejects(Cause::Timeout));
     rig.run(s(3));
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(300));
     rig.lose(shut_down());
-    rig.server = Server::Rejects(Cause::Timeout);
+    rig.server = RigServer::Rejects(Cause::Timeout);
     rig.on(Event::Wanted);
     assert_eq!(rig.waits(), (ms(200), Because::Backoff));
 }
 
 #[test]
 fn close_idle_after_closes_the_session_and_sleeps() {
-    let mut rig = Rig::new(Tuning { close_idle_after: Some(s(40)), ..sleepy() }, Server::Up);
+    let mut rig = Rig::new(Tuning { close_idle_after: Some(s(40)), ..sleepy() }, RigServer::Up);
     rig.run(s(39));
     assert!(rig.line);
     rig.run(s(1));
@@ -237,9 +237,9 @@ fn close_idle_after_closes_the_session_and_sleeps() {
 
 #[test]
 fn what_is_closed_while_a_proof_is_under_way_is_no_sleep() {
-    let mut rig = Rig::new(sleepy(), Server::Up);
+    let mut rig = Rig::new(sleepy(), RigServer::Up);
     rig.run(s(100));
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.on(Event::Prove);
     rig.lose(shut_down());
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Shutdown)));

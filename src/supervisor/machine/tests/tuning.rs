@@ -12,7 +12,7 @@ fn base() -> Tuning {
 
 #[test]
 fn a_shorter_ping_interval_holds_from_the_last_ping_on() {
-    let mut rig = Rig::new(base(), Server::Up);
+    let mut rig = Rig::new(base(), RigServer::Up);
     rig.run(s(20));
     let ping = crate::target::Ping { interval: s(2), timeout: s(1) };
     rig.on(tuned(Tuning { ping, ..base() }));
@@ -24,7 +24,7 @@ fn a_shorter_ping_interval_holds_from_the_last_ping_on() {
 
 #[test]
 fn refreshes_can_be_switched_on_and_off() {
-    let mut rig = Rig::new(base(), Server::Up);
+    let mut rig = Rig::new(base(), RigServer::Up);
     rig.run(s(100));
     let refresh = Refresh { every: Some(s(150)), jitter: 0.0, overlap: true };
     rig.on(tuned(Tuning { refresh, ..base() }));
@@ -37,7 +37,7 @@ fn refreshes_can_be_switched_on_and_off() {
 
 #[test]
 fn a_role_that_is_asked_for_anew_is_asked_of_the_server_at_once() {
-    let mut rig = Rig::new(base(), Server::Standby);
+    let mut rig = Rig::new(base(), RigServer::Standby);
     rig.run(s(10));
     assert_eq!(rig.shows(), (State::Up, None));
     rig.on(tuned(Tuning { role: Role::Primary, ..base() }));
@@ -47,7 +47,7 @@ fn a_role_that_is_asked_for_anew_is_asked_of_the_server_at_once() {
 #[test]
 fn a_role_that_is_asked_for_no_more_is_wrong_no_more() {
     let sleepy = Tuning { idle_policy: IdlePolicy::LetSleep, ..base() };
-    let mut rig = Rig::new(Tuning { role: Role::Primary, ..sleepy.clone() }, Server::Standby);
+    let mut rig = Rig::new(Tuning { role: Role::Primary, ..sleepy.clone() }, RigServer::Standby);
     assert_eq!(rig.shows(), (State::Degraded, Some(Reason::WrongRole)));
     rig.on(tuned(sleepy));
     assert_eq!(rig.shows(), (State::Up, None));
@@ -58,7 +58,7 @@ fn a_role_that_is_asked_for_no_more_is_wrong_no_more() {
 
 #[test]
 fn a_database_that_may_sleep_from_now_on_is_asked_nothing_more() {
-    let mut rig = Rig::new(base(), Server::Up);
+    let mut rig = Rig::new(base(), RigServer::Up);
     rig.run(s(95));
     let pings = rig.pings().len();
     rig.on(tuned(Tuning { idle_policy: IdlePolicy::LetSleep, ..base() }));
@@ -68,7 +68,7 @@ fn a_database_that_may_sleep_from_now_on_is_asked_nothing_more() {
 
 #[test]
 fn a_sleeping_database_that_is_to_be_kept_awake_is_woken() {
-    let mut rig = Rig::new(Tuning { idle_policy: IdlePolicy::LetSleep, ..base() }, Server::Up);
+    let mut rig = Rig::new(Tuning { idle_policy: IdlePolicy::LetSleep, ..base() }, RigServer::Up);
     rig.run(s(300));
     rig.lose(server("57P05", "terminating connection due to idle-session timeout"));
     assert_eq!(rig.on(tuned(base())), [Action::TcpConnect { purpose: Purpose::Wake }]);
@@ -78,9 +78,9 @@ fn a_sleeping_database_that_is_to_be_kept_awake_is_woken() {
 
 #[test]
 fn a_session_to_be_closed_when_idle_waits_for_the_answer_under_way() {
-    let mut rig = Rig::new(base(), Server::Up);
+    let mut rig = Rig::new(base(), RigServer::Up);
     rig.run(s(29));
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.run(s(1));
     let idle_policy = IdlePolicy::LetSleep;
     rig.on(tuned(Tuning { idle_policy, close_idle_after: Some(s(10)), ..base() }));

@@ -1,7 +1,7 @@
 //! When the next attempt begins.
 
 use super::*;
-use crate::policy::breaker::State as BreakerState;
+use crate::policy::breaker::BreakerState;
 
 fn wrong_password() -> Cause {
     server("28P01", "password authentication failed for user \"app\"")
@@ -40,7 +40,7 @@ fn a_line_lost_within_a_minute_waits_longer_each_time() {
 #[test]
 fn refreshes_do_not_restart_the_minute_of_health() {
     let refresh = Refresh { every: Some(s(20)), ..Tuning::default().refresh };
-    let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, Server::Up);
+    let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, RigServer::Up);
     rig.run(s(61));
     assert_eq!(rig.status.counters.refreshes, 3);
     assert_eq!(rig.lose(Cause::Closed), [Action::TcpConnect { purpose: Purpose::Reconnect }]);
@@ -48,12 +48,12 @@ fn refreshes_do_not_restart_the_minute_of_health() {
 
 #[test]
 fn a_minute_of_health_forgets_earlier_failures() {
-    let mut rig = Rig::new(Tuning::default(), Server::Rejects(Cause::Timeout));
+    let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(Cause::Timeout));
     rig.run(s(3));
     assert!(rig.status.counters.failures.total() >= 4);
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(100));
-    rig.server = Server::Rejects(Cause::Timeout);
+    rig.server = RigServer::Rejects(Cause::Timeout);
     rig.lose(Cause::Closed);
     assert_eq!(rig.waits(), (ms(200), Because::Backoff), "the first of a new series");
 }
@@ -62,11 +62,11 @@ fn a_minute_of_health_forgets_earlier_failures() {
 fn an_outage_that_is_over_does_not_lengthen_the_wait_after_the_next_loss() {
     let mut rig = Rig::up();
     rig.run(s(60));
-    rig.server = Server::Refuses;
+    rig.server = RigServer::Refuses;
     rig.lose(Cause::Closed);
     rig.run(s(120));
     assert!(rig.status.counters.failures.total() >= 5);
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(8));
     rig.lose(Cause::Closed);
     assert_eq!(rig.waits(), (ms(200), Because::Backoff), "the first quick loss of a row");
@@ -74,14 +74,14 @@ fn an_outage_that_is_over_does_not_lengthen_the_wait_after_the_next_loss() {
 
 #[test]
 fn the_one_wait_is_the_later_of_backoff_and_breaker() {
-    let mut rig = Rig::new(Tuning::default(), Server::Rejects(Cause::Timeout)).with_dice(0.0);
+    let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(Cause::Timeout)).with_dice(0.0);
     rig.run(ms(799));
     assert_eq!(rig.waits().1, Because::Backoff);
     rig.run(ms(1));
     assert_eq!(rig.waits(), (s(10), Because::Breaker), "the fifth failure opens it");
     assert_eq!(rig.status.breaker.state(), BreakerState::Open);
     let backoff = crate::target::Backoff { initial: s(12), max: s(30) };
-    let mut patient = Rig::new(Tuning { backoff, ..Tuning::default() }, Server::Rejects(Cause::Timeout));
+    let mut patient = Rig::new(Tuning { backoff, ..Tuning::default() }, RigServer::Rejects(Cause::Timeout));
     patient = patient.with_dice(0.0);
     patient.run(s(48));
     assert_eq!(patient.waits(), (s(12), Because::Backoff), "ten seconds of breaker end before");
@@ -89,7 +89,7 @@ fn the_one_wait_is_the_later_of_backoff_and_breaker() {
 
 #[test]
 fn the_breaker_opens_for_ten_seconds_doubling_to_thirty() {
-    let mut rig = Rig::new(Tuning::default(), Server::Rejects(Cause::Timeout));
+    let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(Cause::Timeout));
     rig.dice = 0.0;
     rig.run(s(200));
     let gaps = gaps(&rig.logins());
@@ -97,7 +97,7 @@ fn the_breaker_opens_for_ten_seconds_doubling_to_thirty() {
     assert_eq!(gaps[4..9], [s(10), s(20), s(30), s(30), s(30)]);
     let [_, open, half_open] = rig.status.counters.breaker_transitions;
     assert!(open == half_open + 1 && open >= 6, "{open} and {half_open}");
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(31));
     assert_eq!(rig.status.breaker, Breaker::Closed { failures: 0 }, "a success clears it");
     assert_eq!(rig.status.counters.breaker_transitions[BreakerState::Closed as usize], 1);
@@ -106,7 +106,7 @@ fn the_breaker_opens_for_ten_seconds_doubling_to_thirty() {
 #[test]
 fn where_nobody_answers_a_tcp_connect_is_tried_each_second_whatever_backoff_and_breaker_say() {
     for dice in [0.0, 0.5, 0.999] {
-        let mut rig = Rig::new(Tuning::default(), Server::Refuses);
+        let mut rig = Rig::new(Tuning::default(), RigServer::Refuses);
         rig.dice = dice;
         rig.run(s(600));
         let gaps = gaps(&rig.tcp_connects());
@@ -125,7 +125,7 @@ fn names_and_routes_that_fail_are_asked_for_each_second_too() {
     let unreachable = Facts::new(Phase::Connect, io(ErrorKind::HostUnreachable));
     let black_hole = Facts::new(Phase::Connect, Cause::Timeout);
     for facts in [dns, unreachable, black_hole] {
-        let mut rig = Rig::new(Tuning::default(), Server::Silent);
+        let mut rig = Rig::new(Tuning::default(), RigServer::Silent);
         for _ in 0..50 {
             let at = rig.now.mono;
             rig.on(Event::Failed { facts: facts.clone(), at, dial: Some(Dial::default()) });
@@ -139,7 +139,7 @@ fn names_and_routes_that_fail_are_asked_for_each_second_too() {
 
 #[test]
 fn a_shared_failure_is_followed_by_a_tcp_connect_counted_from_the_real_one() {
-    let mut rig = Rig::new(Tuning::default(), Server::Silent);
+    let mut rig = Rig::new(Tuning::default(), RigServer::Silent);
     rig.run(ms(500));
     let real = rig.started;
     let dial = Dial { shared: true, ..Dial::default() };
@@ -153,19 +153,19 @@ fn a_shared_failure_is_followed_by_a_tcp_connect_counted_from_the_real_one() {
 
 #[test]
 fn the_next_attempt_that_is_shown_never_lies_before_the_next_tcp_connect() {
-    let rig = Rig::new(Tuning::default(), Server::Refuses);
+    let rig = Rig::new(Tuning::default(), RigServer::Refuses);
     assert_eq!(rig.view().next_attempt(), Some(rig.now.after(ms(900))));
 }
 
 #[test]
 fn a_tcp_connect_accepted_ahead_of_its_time_is_the_attempt_and_the_half_open_probe() {
-    let mut rig = Rig::new(Tuning::default(), Server::Refuses);
+    let mut rig = Rig::new(Tuning::default(), RigServer::Refuses);
     rig.run(s(20));
     assert_eq!(rig.status.breaker.state(), BreakerState::Open);
     let (until, because) = rig.waits();
     assert!(until > s(1) && because == Because::Breaker, "{until:?} {because:?}");
     let attempts = rig.status.counters.attempts;
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.run(ms(900));
     assert_eq!(rig.status.counters.attempts, attempts, "a TCP connect is no attempt yet");
     assert_eq!(rig.on(connected()), [Action::Login]);
@@ -178,11 +178,11 @@ fn a_tcp_connect_accepted_ahead_of_its_time_is_the_attempt_and_the_half_open_pro
 
 #[test]
 fn an_accepted_tcp_connect_whose_login_fails_opens_the_breaker_for_longer() {
-    let mut rig = Rig::new(Tuning::default(), Server::Refuses);
+    let mut rig = Rig::new(Tuning::default(), RigServer::Refuses);
     rig.run(s(10));
     assert_eq!(rig.status.breaker.state(), BreakerState::Open);
     rig.dice = 0.0;
-    rig.server = Server::Rejects(Cause::Timeout);
+    rig.server = RigServer::Rejects(Cause::Timeout);
     rig.run(s(1));
     assert_eq!(rig.waits().1, Because::Breaker);
     let logins = rig.logins();
@@ -192,9 +192,9 @@ fn an_accepted_tcp_connect_whose_login_fails_opens_the_breaker_for_longer() {
 
 #[test]
 fn a_local_failure_does_not_stop_the_tcp_connects_to_an_unreachable_address() {
-    let mut rig = Rig::new(Tuning::default(), Server::Refuses);
+    let mut rig = Rig::new(Tuning::default(), RigServer::Refuses);
     rig.run(s(10));
-    rig.server = Server::Silent;
+    rig.server = RigServer::Silent;
     rig.run(ms(900));
     let tcp_connects = rig.tcp_connects().len();
     rig.on(connect_failed(rig.now, Cause::Local { message: "no descriptors".into() }, Dial::default()));
@@ -205,7 +205,7 @@ fn a_local_failure_does_not_stop_the_tcp_connects_to_an_unreachable_address() {
 
 #[test]
 fn a_server_that_says_it_is_starting_is_asked_each_second_for_a_minute_and_then_as_after_any_failure() {
-    let mut rig = Rig::new(Tuning::default(), Server::Rejects(starting_up()));
+    let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(starting_up()));
     rig.run(s(60));
     let gaps_at_first = gaps(&rig.logins());
     assert_eq!(gaps_at_first, vec![ms(900); gaps_at_first.len()]);
@@ -219,20 +219,20 @@ fn a_server_that_says_it_is_starting_is_asked_each_second_for_a_minute_and_then_
 
 #[test]
 fn a_server_that_starts_leaves_an_open_breaker_as_it_was() {
-    let mut rig = Rig::new(Tuning::default(), Server::Refuses);
+    let mut rig = Rig::new(Tuning::default(), RigServer::Refuses);
     rig.run(s(30));
-    rig.server = Server::Rejects(starting_up());
+    rig.server = RigServer::Rejects(starting_up());
     rig.run(s(20));
     assert!(rig.logins().len() >= 20, "asked each second: {}", rig.logins().len());
     assert_eq!(rig.status.breaker.state(), BreakerState::Open);
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     rig.run(s(1));
     assert_eq!(rig.shows(), (State::Up, None));
 }
 
 #[test]
 fn a_rejected_password_goes_to_the_slow_lane() {
-    let mut rig = Rig::new(Tuning::default(), Server::Rejects(wrong_password()));
+    let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(wrong_password()));
     assert_eq!(rig.waits().1, Because::SlowLane);
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Auth)));
     rig.run(s(1_800));
@@ -245,13 +245,13 @@ fn a_rejected_password_goes_to_the_slow_lane() {
 #[test]
 fn the_slow_lane_is_no_faster_for_a_breaker_that_opened_or_closed() {
     for failures in [1, 2, 5] {
-        let breaker = crate::policy::breaker::Limits {
+        let breaker = crate::policy::breaker::BreakerLimits {
             consecutive_failures: failures,
             open_for: ms(10),
             max_open_for: ms(20),
         };
         let tuning = Tuning { breaker, ..Tuning::default() };
-        let mut rig = Rig::new(tuning, Server::Rejects(wrong_password()));
+        let mut rig = Rig::new(tuning, RigServer::Rejects(wrong_password()));
         rig.run(s(600));
         assert!(gaps(&rig.logins()).iter().all(|gap| *gap >= s(30)), "{:?}", rig.logins());
         assert!(rig.logins().len() <= 5);
@@ -260,26 +260,26 @@ fn the_slow_lane_is_no_faster_for_a_breaker_that_opened_or_closed() {
 
 #[test]
 fn a_changed_secret_is_tried_at_once() {
-    let mut rig = Rig::new(Tuning::default(), Server::Rejects(wrong_password()));
+    let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(wrong_password()));
     rig.run(s(200));
-    rig.server = Server::Up;
+    rig.server = RigServer::Up;
     assert_eq!(rig.on(Event::SecretChanged), [Action::TcpConnect { purpose: Purpose::First }]);
     assert_eq!(rig.shows(), (State::Up, None));
 }
 
 #[test]
 fn changed_settings_are_tried_at_once_in_the_slow_lane_and_change_no_other_wait() {
-    let mut rig = Rig::new(Tuning::default(), Server::Rejects(wrong_password()));
+    let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(wrong_password()));
     let tuned = || Event::Tuned(Arc::new(Tuning { required: false, ..Tuning::default() }));
     assert_eq!(rig.on(tuned()), [Action::TcpConnect { purpose: Purpose::First }]);
-    let mut rig = Rig::new(Tuning::default(), Server::Rejects(full()));
+    let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(full()));
     assert_eq!(rig.on(tuned()), []);
     assert_eq!(rig.waits(), (s(5), Because::Capacity));
 }
 
 #[test]
 fn a_full_server_is_asked_no_sooner_than_after_five_seconds() {
-    let mut rig = Rig::new(Tuning::default(), Server::Rejects(full()));
+    let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(full()));
     assert_eq!(rig.waits(), (s(5), Because::Capacity));
     rig.run(s(600));
     let gaps = gaps(&rig.logins());
@@ -290,7 +290,7 @@ fn a_full_server_is_asked_no_sooner_than_after_five_seconds() {
 #[test]
 fn a_pause_that_the_other_side_asked_for_is_kept() {
     let words = "server login has been failing, cached error: connect failed (server_login_retry)";
-    let mut rig = Rig::new(Tuning::default(), Server::Rejects(server("08P01", words)));
+    let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(server("08P01", words)));
     assert_eq!(rig.waits(), (s(15), Because::Asked));
     rig.run(s(100));
     assert!(gaps(&rig.logins()).iter().all(|gap| *gap >= s(15)));
@@ -299,7 +299,7 @@ fn a_pause_that_the_other_side_asked_for_is_kept() {
 #[test]
 fn a_secret_is_still_watched_for_when_the_other_side_asked_for_a_pause() {
     let words = "server login has been failing, cached error: password authentication failed for user \"x\"";
-    let mut rig = Rig::new(Tuning::default(), Server::Rejects(server("08P01", words)));
+    let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(server("08P01", words)));
     rig.dice = 0.0;
     for _ in 0..3 {
         assert_eq!(rig.waits().1, Because::SlowLane);
@@ -310,7 +310,7 @@ fn a_secret_is_still_watched_for_when_the_other_side_asked_for_a_pause() {
 
 #[test]
 fn trouble_of_our_own_machine_is_waited_out_by_backoff_and_leaves_the_breaker_alone() {
-    let mut rig = Rig::new(Tuning::default(), Server::Silent);
+    let mut rig = Rig::new(Tuning::default(), RigServer::Silent);
     for _ in 0..20 {
         rig.on(connect_failed(rig.now, Cause::Local { message: "no descriptors".into() }, Dial::default()));
         assert_eq!(rig.waits().1, Because::Backoff);
@@ -330,22 +330,22 @@ fn absurdly_long_settings_are_only_long() {
         ping: crate::target::Ping { interval: ever, timeout: ever },
         refresh: Refresh { every: Some(ever), jitter: 0.1, overlap: true },
         backoff: crate::target::Backoff { initial: ever, max: ever },
-        breaker: crate::policy::breaker::Limits {
+        breaker: crate::policy::breaker::BreakerLimits {
             consecutive_failures: 1,
             open_for: ever,
             max_open_for: ever,
         },
         ..Tuning::default()
     };
-    let mut rig = Rig::new(tuning.clone(), Server::Up);
+    let mut rig = Rig::new(tuning.clone(), RigServer::Up);
     rig.run(s(1_000));
-    rig.server = Server::Rejects(Cause::Timeout);
+    rig.server = RigServer::Rejects(Cause::Timeout);
     rig.lose(Cause::Closed);
     rig.run(s(1_000));
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Timeout)));
     let idle_policy = IdlePolicy::LetSleep;
     let tuning = Tuning { idle_policy, wake_every: Some(ever), close_idle_after: Some(ever), ..tuning };
-    let mut rig = Rig::new(tuning, Server::Up);
+    let mut rig = Rig::new(tuning, RigServer::Up);
     rig.lose(server("57P05", "terminating connection due to idle-session timeout"));
     rig.run(s(1_000));
     assert_eq!(rig.shows(), (State::Sleeping, None));

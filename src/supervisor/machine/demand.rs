@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Answer, Step};
-use crate::policy::breaker::State;
+use super::{Action, MachineStep, ProofResult};
+use crate::policy::breaker::BreakerState;
 use crate::status::{Attempt, Because, Line, Purpose};
 
 /// `/probe` asks a target at most that often.
 const PROVE_EVERY: Duration = Duration::from_secs(1);
 
-impl Step<'_> {
+impl MachineStep<'_> {
     pub(super) fn secret_changed(&mut self) {
         match self.status.attempt {
             Attempt::Waiting { purpose, .. } => self.begin(purpose),
@@ -29,19 +29,19 @@ impl Step<'_> {
     pub(super) fn prove(&mut self) {
         self.machine.proving = true;
         let held_by = match &self.status.attempt {
-            // It joins the attempt under way and is told its end.
+            // It joins the attempt under way and gets its result.
             Attempt::Connecting { .. } | Attempt::LoggingIn { .. } => return,
             Attempt::Waiting {
                 because: because @ (Because::SlowLane | Because::Capacity | Because::Asked),
                 ..
             } => Some(*because),
-            _ if self.status.breaker.state() != State::Closed => Some(Because::Breaker),
+            _ if self.status.breaker.state() != BreakerState::Closed => Some(Because::Breaker),
             Attempt::Waiting { .. } | Attempt::None => None,
         };
         let just_now =
-            |(at, _): &(Instant, Answer)| self.now.mono.saturating_duration_since(*at) < PROVE_EVERY;
+            |(at, _): &(Instant, ProofResult)| self.now.mono.saturating_duration_since(*at) < PROVE_EVERY;
         match (held_by, self.machine.last_end.filter(just_now)) {
-            (Some(because), _) => self.answer(Answer::Refused(because)),
+            (Some(because), _) => self.answer(ProofResult::Refused(because)),
             (None, Some((_, last))) => self.answer(last),
             // The session that is being closed goes first.
             (None, None) if self.machine.closing => {}
@@ -58,13 +58,13 @@ impl Step<'_> {
         }
     }
 
-    pub(super) fn ended(&mut self, answer: Answer) {
+    pub(super) fn ended(&mut self, answer: ProofResult) {
         self.machine.last_end = Some((self.now.mono, answer));
         self.answer(answer);
     }
 
     /// Told once to all who wait for it.
-    pub(super) fn answer(&mut self, answer: Answer) {
+    pub(super) fn answer(&mut self, answer: ProofResult) {
         if std::mem::take(&mut self.machine.proving) {
             self.actions.push(Action::Answer(answer));
         }

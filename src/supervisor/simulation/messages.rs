@@ -12,18 +12,18 @@ async fn an_outage_is_two_lines_that_an_operator_can_act_on() {
     sim.run(s(3_600)).await;
     let outage = sim.log.take();
     assert!(outage.len() <= 2, "{outage:#?}");
-    for words in
+    for text in
         ["WARN", "target=one", "from=\"up\"", "to=\"down\"", "reason=shutdown", "after=\"1m 40s\"", "remedy="]
     {
-        assert!(outage[0].contains(words), "{words} is not in {}", outage[0]);
+        assert!(outage[0].contains(text), "{text} is not in {}", outage[0]);
     }
     assert!(outage[1].contains("reason=refused"), "{outage:#?}");
     sim.world.set("db", Mood::Up);
     sim.run(s(2)).await;
     let back = sim.log.take();
     assert_eq!(back.len(), 1);
-    for words in ["INFO", "from=\"down\"", "to=\"up\"", "after=\"1h", "the database is back"] {
-        assert!(back[0].contains(words), "{words} is not in {}", back[0]);
+    for text in ["INFO", "from=\"down\"", "to=\"up\"", "after=\"1h", "the database is back"] {
+        assert!(back[0].contains(text), "{text} is not in {}", back[0]);
     }
 }
 
@@ -41,8 +41,8 @@ async fn planned_gaps_and_sleep_are_no_outage_in_the_log() {
     sim.run(s(300)).await;
     sim.world.end_sessions("db");
     sim.run(s(2)).await;
-    let told = sim.log.take();
-    assert!(told.len() == 1 && told[0].starts_with("INFO"), "{told:#?}");
+    let logged = sim.log.take();
+    assert!(logged.len() == 1 && logged[0].starts_with("INFO"), "{logged:#?}");
     assert_eq!(sim.state("one"), State::Sleeping);
 }
 
@@ -52,25 +52,28 @@ async fn no_line_of_the_log_holds_a_password() {
     let on = |name, host| target(name, host, Tuning::default());
     sim.supervisor.apply(&[on("a", "db"), on("b", "bad"), on("c", "dead")]);
     sim.run(s(60)).await;
-    let told = sim.log.take();
-    assert!(told.len() >= 3);
-    assert!(told.iter().all(|line| !line.contains("secret ") && !line.contains("password=")), "{told:#?}");
+    let logged = sim.log.take();
+    assert!(logged.len() >= 3);
+    assert!(
+        logged.iter().all(|line| !line.contains("secret ") && !line.contains("password=")),
+        "{logged:#?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_fails_in_turns_is_told_ever_more_rarely() {
+async fn a_server_that_fails_in_turns_is_logged_ever_more_rarely() {
     let mut sim = Sim::new(&[("db", Mood::Refuses)]);
     sim.supervisor.apply(&[target("one", "db", Tuning::default())]);
     for turn in 0..3_600 {
         sim.world.set("db", if turn % 2 == 0 { Mood::Refuses } else { Mood::Starting });
         sim.run(s(2)).await;
     }
-    let told = sim.log.take();
-    assert!((3..=9).contains(&told.len()), "{told:#?}");
+    let logged = sim.log.take();
+    assert!((3..=9).contains(&logged.len()), "{logged:#?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thaw_tells_of_no_login_that_was_not_made() {
+async fn a_thaw_logs_no_login_that_was_not_made() {
     let refresh = Refresh { every: None, ..Tuning::default().refresh };
     let mut sim = Sim::one(Tuning { refresh, ..Tuning::default() }).await;
     assert!(sim.log.take()[0].contains("login="));
@@ -79,7 +82,7 @@ async fn a_thaw_tells_of_no_login_that_was_not_made() {
     sim.run(s(26)).await;
     sim.world.set("db", Mood::Up);
     sim.run(ms(3)).await;
-    let told = sim.log.take();
-    assert_eq!(told.len(), 2, "{told:#?}");
-    assert!(told[0].contains("reason=timeout") && !told[1].contains("login="), "{told:#?}");
+    let logged = sim.log.take();
+    assert_eq!(logged.len(), 2, "{logged:#?}");
+    assert!(logged[0].contains("reason=timeout") && !logged[1].contains("login="), "{logged:#?}");
 }
