@@ -18,9 +18,9 @@
 //! | 2 | [`connection`] | TCP connect, login, session, TLS: reports facts | reasons, waits, retries |
 //! | 2 | [`config`] | the file, strictly read, all mistakes at once; whether it has changed | the supervisor, sockets |
 //! | 1 | [`target`] | endpoints, tuning, secrets, connection strings | YAML, sockets |
-//! | 0 | [`policy`] | backoff, breaker, guard, idle limits; std only | clocks, dice: they are arguments |
+//! | 1 | [`mod@reason`] | facts and what they mean | how long to wait |
+//! | 0 | [`policy`] | waits by class of failure, breaker, guard, idle limits; std only | clocks, dice: they are arguments |
 //! | 0 | [`protocol`] | PostgreSQL's messages as bytes: frames, error fields, builders | sockets; why something is sent |
-//! | 0 | [`mod@reason`] | facts and what they mean | everything else |
 
 pub mod check;
 pub mod cli;

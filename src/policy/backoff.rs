@@ -4,6 +4,13 @@ use std::time::Duration;
 
 use super::FOREVER;
 
+/// The waits after failed logins: the least, and the bound that the doubling stops at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    pub initial: Duration,
+    pub max: Duration,
+}
+
 /// Full jitter above a floor: `initial + U(0, min(max, initial·2ⁿ) − initial)`. `n` counts the failures before this
 /// one; `dice` is in 0..1.
 pub fn full_jitter(initial: Duration, max: Duration, n: u32, dice: f64) -> Duration {

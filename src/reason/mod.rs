@@ -9,6 +9,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+pub use crate::policy::retry::Class;
+
 /// Where in the life of a connection something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -245,21 +247,6 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// How a failed attempt is followed up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// Backoff and breaker own the wait.
-    Transient,
-    /// The server is coming up or going down: asked again each second for a minute, the breaker left alone.
-    Starting,
-    /// The server is full: backoff from 5 s, so that we never add load.
-    Capacity,
-    /// Nothing changes until secret, configuration or plan do: the slow lane.
-    Permanent,
-    /// Our own machine's fault: backoff, the breaker left alone.
-    Local,
 }
 
 /// What facts mean.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+pub use crate::policy::backoff::Backoff;
 pub use crate::policy::breaker::BreakerLimits as Breaker;
 
 /// How a target is treated. Every field applies live: changing one costs no session.
@@ -90,11 +91,4 @@ pub struct Refresh {
     pub jitter: f64,
     /// Whether the new session is opened before the old one is closed.
     pub overlap: bool,
-}
-
-/// The waits after failed logins: the least, and the bound that the doubling stops at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
-    pub initial: Duration,
-    pub max: Duration,
 }

@@ -1,14 +1,13 @@
 //! Sessions are opened when they are needed, the line is up and the last one could be opened; few at once at first.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::sight::Sight;
 use super::{Done, Mind};
-use crate::policy::backoff;
+use crate::policy::retry::FailureRow;
 use crate::pool::dial::dial;
 use crate::pool::place::Place;
 use crate::pool::server::Server;
@@ -18,17 +17,12 @@ use crate::status::pool::ServerState;
 use crate::supervisor::gate::Lane;
 use crate::target::Target;
 
-/// A server that is full is not asked sooner.
-const FULL: Duration = Duration::from_secs(5);
-/// Nor one that is starting.
-const STARTING: Duration = Duration::from_secs(1);
-
 /// Sessions can't be opened, although the line may be up.
 pub struct Trouble {
     pub reason: Reason,
     pub class: Class,
     pub since: Instant,
-    pub failures: u32,
+    pub failures: FailureRow,
     pub until: Instant,
 }
 
@@ -82,25 +76,18 @@ impl Mind {
         }
         self.ramp.failed();
         let verdict = table::diagnose(facts);
-        let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures);
+        let mut failures = self.trouble.as_ref().map_or_else(FailureRow::default, |trouble| trouble.failures);
         if self.trouble.as_ref().is_none_or(|trouble| trouble.reason != verdict.reason) {
             let (reason, remedy) = (verdict.reason, verdict.reason.remedy());
             warn!(target = %shared.name, %reason, phase = facts.phase.as_str(), detail = %facts, remedy, "the pool cannot open a session");
         }
-        let (dice, backoff) = (fastrand::f64(), target.tuning.backoff);
-        let transient = backoff::full_jitter(backoff.initial, backoff.max, failures, dice);
-        let wait = match verdict.class {
-            Class::Transient | Class::Local => transient,
-            Class::Starting => STARTING,
-            Class::Capacity => transient.max(FULL),
-            Class::Permanent => backoff::slow_lane(failures, dice),
-        };
+        let wait = failures.wait_after(verdict.class, target.tuning.backoff, fastrand::f64());
         let now = Instant::now();
         self.trouble = Some(Trouble {
             reason: verdict.reason,
             class: verdict.class,
             since: now,
-            failures: failures.saturating_add(1),
+            failures,
             until: now + wait.max(verdict.at_least),
         });
     }

@@ -114,8 +114,8 @@ impl MachineStep<'_> {
 
     fn count_login(&mut self, login: &Login, purpose: Purpose) {
         self.breaker(Breaker::succeeded);
-        (self.machine.failures, self.machine.permanent_failures, self.machine.starting_since) =
-            (self.machine.flaps, 0, None);
+        self.machine.failures.restart(self.machine.flaps);
+        self.machine.starting_since = None;
         let (resolve, connect) = (self.machine.connect_times.resolve, self.machine.connect_times.connect);
         let phases = Phases { resolve, connect, tls: login.tls, startup: login.startup, ping: login.ping };
         // A login may move on to another host than the one that accepted the TCP connect.

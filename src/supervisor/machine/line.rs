@@ -134,7 +134,8 @@ impl MachineStep<'_> {
     pub(super) fn was_calm(&mut self, held: &Held) -> bool {
         let calm = self.now.since(held.unbroken_since) >= CALM;
         if calm {
-            (self.machine.failures, self.machine.flaps) = (0, 0);
+            self.machine.flaps = 0;
+            self.machine.failures.forget_temporary();
         }
         calm
     }

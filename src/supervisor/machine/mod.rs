@@ -21,6 +21,7 @@ use crate::connection::ConnectTimes;
 use crate::policy::breaker::Breaker;
 use crate::policy::idle::Learner;
 use crate::policy::later;
+use crate::policy::retry::FailureRow;
 use crate::status::{Attempt, Because, Line, Moment, Purpose, TargetStatus};
 use crate::target::{IdlePolicy, Tuning};
 
@@ -33,12 +34,10 @@ const CALM: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
     /// Failures in a row, for backoff. A login ends the row, but for the flaps.
-    failures: u32,
+    failures: FailureRow,
     /// Sessions in a row that were lost before they had been whole for a minute: a login does not end this row, or a
     /// server that takes logins and drops them would be stormed.
     flaps: u32,
-    /// Permanent failures in a row, for the slow lane.
-    permanent_failures: u32,
     /// Logins in a row that found the wrong role.
     wrong_roles: u32,
     /// Since when the server says that it is starting.

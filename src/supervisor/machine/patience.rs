@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use super::{CALM, MachineStep};
-use crate::policy::backoff;
 use crate::reason::{Class, Diagnosis, Facts, Reason, table};
 use crate::status::{Attempt, Because, Line, Moment, Purpose};
 
 /// How long a server may say that it is starting before that counts as a failure.
 const STARTING_FOR: Duration = Duration::from_secs(60);
-/// A full server is never asked again sooner than this.
-const CAPACITY_FLOOR: Duration = Duration::from_secs(5);
 
 impl MachineStep<'_> {
     /// What a failed attempt means. A server that has been starting for too long fails like any other.
@@ -36,7 +33,7 @@ impl MachineStep<'_> {
         match &mut self.status.line {
             Line::Live(held) => {
                 if held.login.is_ok() && self.now.since(held.unbroken_since) >= CALM {
-                    self.machine.failures = 0;
+                    self.machine.failures.forget_temporary();
                 }
                 held.login = Err(reason);
                 self.status.counters.refresh_failures += 1;
@@ -58,31 +55,19 @@ impl MachineStep<'_> {
 
     /// One wait: the latest of our own, the breaker's, and what the other side asked for.
     pub(super) fn wait(&mut self, diagnosis: &Diagnosis) -> (Moment, Because) {
-        let (settings, n, dice) = (self.status.tuning.backoff, self.machine.failures, (self.dice)());
-        let (own, because) = match diagnosis.class {
-            Class::Starting => (backoff::next_tcp_connect(dice), Because::StartingUp),
-            Class::Permanent => {
-                (backoff::slow_lane(self.machine.permanent_failures, dice), Because::SlowLane)
-            }
-            Class::Capacity => {
-                (backoff::full_jitter(CAPACITY_FLOOR, settings.max, n, dice), Because::Capacity)
-            }
-            Class::Transient | Class::Local => {
-                (backoff::full_jitter(settings.initial, settings.max, n, dice), Because::Backoff)
-            }
+        let (settings, dice) = (self.status.tuning.backoff, (self.dice)());
+        let own = self.machine.failures.wait_after(diagnosis.class, settings, dice);
+        let because = match diagnosis.class {
+            Class::Starting => Because::StartingUp,
+            Class::Permanent => Because::SlowLane,
+            Class::Capacity => Because::Capacity,
+            Class::Transient | Class::Local => Because::Backoff,
         };
         let breaker = match (diagnosis.class, self.status.breaker.opens_at()) {
             // These have a pace of their own, neither faster nor slower by the breaker.
             (Class::Starting | Class::Permanent, _) | (_, None) => Duration::ZERO,
             (_, Some(at)) => at.saturating_duration_since(self.now.mono),
         };
-        match diagnosis.class {
-            Class::Starting => {}
-            Class::Permanent => {
-                self.machine.permanent_failures = self.machine.permanent_failures.saturating_add(1)
-            }
-            _ => (self.machine.failures, self.machine.permanent_failures) = (n.saturating_add(1), 0),
-        }
         let longest = own.max(breaker).max(diagnosis.at_least);
         let because = match because {
             // Whatever the pause: only another secret, setting or plan helps.
@@ -102,7 +87,7 @@ impl MachineStep<'_> {
                 let diagnosis =
                     Diagnosis { reason: Reason::Other, class: Class::Transient, at_least: Duration::ZERO };
                 let (until, because) = self.wait(&diagnosis);
-                self.machine.flaps = self.machine.failures;
+                self.machine.flaps = self.machine.failures.temporary();
                 let purpose = Purpose::Reconnect;
                 self.status.attempt = Attempt::Waiting { until, tcp_connect: None, purpose, because };
             }

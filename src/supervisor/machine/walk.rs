@@ -280,9 +280,9 @@ impl Model {
             m.had_session,
             m.proving,
             m.stopping,
-            m.failures.min(2),
+            m.failures.temporary().min(2),
             m.flaps.min(1),
-            m.permanent_failures.min(1),
+            m.failures.has_permanent(),
             m.wrong_roles.min(1),
             s.tuning.idle_policy.as_str(),
         )
