@@ -55,7 +55,7 @@ pub struct Link {
     wiping: bool,
     /// What the client may have left on the session.
     hints: Hints,
-    /// In a transaction, the session has taken settings back to what they were when it was opened.
+    /// The session may have taken settings back to what they were when it was opened.
     was_reset: bool,
     copy: Copy,
     /// What the session has is not what is known of it.
@@ -151,9 +151,10 @@ impl Link {
         std::mem::take(&mut self.hints)
     }
 
-    /// The client waits in a transaction in which the session has lost settings that it asked for.
+    /// The client keeps the session and waits, and the session may have lost settings that it asked for.
     pub fn has_reset(&self) -> bool {
-        self.was_reset && self.status == b'T' && !self.awaits_answer() && self.between_messages()
+        let keeps = self.status == b'T' || (!self.renames && self.status == b'I');
+        self.was_reset && keeps && self.copy != Copy::In && !self.awaits_answer() && self.between_messages()
     }
 
     /// The session has them again.

@@ -34,8 +34,10 @@ pub enum Ended {
     ClientGone(Option<Violation>),
     /// The server hung up, or sent what no server may send.
     ServerGone(Option<Violation>),
-    /// In a transaction, the session has lost settings that the client asked for; it stays the client's.
+    /// The session may have lost settings that the client asked for; it stays the client's.
     Reset,
+    /// The server is quiet, and the client has nothing under way; the session stays the client's.
+    Quiet,
     /// The server hangs and was given up.
     Cut,
 }
@@ -58,6 +60,8 @@ pub struct Relay<'a> {
     pub to_server: Vec<u8>,
     /// When the server began to owe an answer.
     pub asked: Option<Instant>,
+    /// When the server was last asked for something and had answered all of it.
+    pub ready: Instant,
     /// The server has ended.
     pub over: bool,
 }
@@ -164,6 +168,11 @@ impl Relay<'_> {
         !self.for_good && self.link.is_free() && self.to_server.is_empty()
     }
 
+    /// Nothing is under way, in either direction.
+    pub fn is_at_rest(&self) -> bool {
+        self.link.is_free() && self.to_server.is_empty() && self.to_client.is_empty() && self.first.is_empty()
+    }
+
     fn has_reset(&mut self) -> bool {
         if !self.link.has_reset() || !self.to_server.is_empty() {
             return false;
@@ -228,6 +237,7 @@ impl Relay<'_> {
             self.registered.owed(owed, now);
             if !owed {
                 self.asked = None;
+                self.ready = now;
                 self.shared.status.answered(now - asked);
             }
         }

@@ -72,6 +72,8 @@ pub struct Said {
     /// Of all its statements; an answer that has more than is kept of one has `too_long` set.
     pub rows: Vec<Row>,
     pub too_long: bool,
+    /// What it said without being asked: notifications, notices and settings, as messages.
+    pub unasked: Vec<u8>,
 }
 
 /// A row's values as texts.
@@ -165,6 +167,9 @@ impl Server {
                     break;
                 }
                 let body = &rest[Frame::HEADER..frame.len];
+                if matches!(frame.tag, b'A' | b'N' | b'S') && said.unasked.len() < ROWS {
+                    said.unasked.extend_from_slice(&rest[..frame.len]);
+                }
                 match frame.tag {
                     b'Z' => {
                         said.status = body.first().copied().unwrap_or_default();
@@ -274,7 +279,7 @@ impl Server {
 fn matters(frame: Frame) -> bool {
     match frame.tag {
         b'Z' | b'G' => true,
-        b'E' | b'S' | b'D' => frame.len <= LONGEST_ERROR,
+        b'E' | b'S' | b'D' | b'A' | b'N' => frame.len <= LONGEST_ERROR,
         _ => false,
     }
 }

@@ -172,7 +172,7 @@ impl ClientSettings {
     }
 
     /// What the server reports otherwise than the client was told; it is told that now.
-    pub fn news(&mut self, session: &SessionSettings) -> Vec<(String, String)> {
+    fn news(&mut self, session: &SessionSettings) -> Vec<(String, String)> {
         if Arc::ptr_eq(&self.told, &session.reported) {
             return Vec::new();
         }

@@ -2,6 +2,9 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Client, Farewell};
 use crate::pool::keeper::Chore;
@@ -9,32 +12,74 @@ use crate::pool::leftovers::Kinds;
 use crate::pool::link::{Left, Link};
 use crate::pool::refusal::Refusal;
 use crate::pool::relay::{Ended, Relay};
-use crate::pool::server::Server;
+use crate::pool::server::{Said, Server};
 use crate::status::pool::ClientState;
+use crate::target::IdlePolicy;
 use crate::target::pool::Mode;
+
+/// What a session needs that its client keeps.
+enum Kept {
+    HasReset,
+    IsQuiet,
+}
 
 impl Client {
     /// Until the client has no session any more.
     pub(super) async fn use_up(&mut self, mut server: Server, mut first: Vec<u8>) -> Result<(), Farewell> {
         let for_good = self.shared.terms().pool.mode == Mode::Session;
         let mut link = Link::new(!for_good);
-        while let Some(kept) = self.transact(server, &mut link, std::mem::take(&mut first), for_good).await? {
-            server = self.restore_settings(kept).await?;
+        while let Some((kept, why)) =
+            self.transact(server, &mut link, std::mem::take(&mut first), for_good).await?
+        {
+            server = match why {
+                Kept::HasReset => self.restore_settings(kept).await?,
+                Kept::IsQuiet => self.keep_alive(kept).await?,
+            };
         }
         Ok(())
     }
 
-    /// Relays until the session is free, and gives it back; returns one that the client keeps, and that needs its settings
-    /// again.
+    /// Asks for a sign of life, of which the client sees nothing: what ends sessions that are idle for long does not end
+    /// this one. A Sync disturbs no statement and no portal that the client has.
+    async fn keep_alive(&mut self, mut server: Server) -> Result<Server, Farewell> {
+        let limit = self.shared.terms().target.tuning.ping.timeout;
+        let answered = timeout(limit, async {
+            server.sync().await?;
+            server.until_ready(1).await
+        });
+        match answered.await {
+            Ok(Ok(Said { error: None, unasked, .. })) => {
+                self.to_client.extend(unasked);
+                self.settings.are_told(&server.settings);
+                Ok(server)
+            }
+            _ => {
+                self.shared.chore(Chore::Close(server));
+                Err(Farewell::Lost("the server did not answer while the connection was idle"))
+            }
+        }
+    }
+
+    /// How long a session that a client keeps may be quiet.
+    fn keep_alive_every(&self) -> Option<Duration> {
+        let terms = self.shared.terms();
+        let tuning = &terms.target.tuning;
+        let learned = self.shared.with_target(|status| status.ping_every).flatten();
+        (tuning.idle_policy == IdlePolicy::KeepAwake).then(|| learned.unwrap_or(tuning.ping.interval))
+    }
+
+    /// Relays until the session is free, and gives it back; returns one that the client keeps, and that needs something.
     async fn transact(
         &mut self,
         mut server: Server,
         link: &mut Link,
         first: Vec<u8>,
         for_good: bool,
-    ) -> Result<Option<Server>, Farewell> {
+    ) -> Result<Option<(Server, Kept)>, Farewell> {
+        let every = self.keep_alive_every().filter(|_| for_good);
         self.seat.is_now(ClientState::Active);
         self.registered.entry.hold(Some(Arc::clone(&server.backend)));
+        let ready = server.heard;
         let mut relay = Relay {
             shared: &self.shared,
             registered: &self.registered,
@@ -48,9 +93,13 @@ impl Client {
             to_client: std::mem::take(&mut self.to_client),
             to_server: Vec::new(),
             asked: None,
+            ready,
             over: false,
         };
-        let ended = poll_fn(|cx| relay.poll(cx)).await;
+        let ended = match every {
+            Some(every) => until_quiet(&mut relay, every).await,
+            None => poll_fn(|cx| relay.poll(cx)).await,
+        };
         self.to_client = std::mem::take(&mut relay.to_client);
         let sent_all = relay.to_server.is_empty();
         self.registered.entry.hold(None);
@@ -60,12 +109,25 @@ impl Client {
             server.hints.kinds |= Kinds::SETTINGS;
         }
         let left = if sent_all { link.left() } else { Left::Broken };
+        self.part(server, ended, left, link, for_good).await
+    }
+
+    /// What becomes of the session.
+    async fn part(
+        &mut self,
+        server: Server,
+        ended: Ended,
+        left: Left,
+        link: &Link,
+        for_good: bool,
+    ) -> Result<Option<(Server, Kept)>, Farewell> {
         match ended {
             Ended::Free if for_good => {
                 self.shared.chore(Chore::Wash { server, left, reset: true, patient: false });
                 Err(Farewell::Told(Refusal::draining()))
             }
-            Ended::Reset => Ok(Some(server)),
+            Ended::Reset => Ok(Some((server, Kept::HasReset))),
+            Ended::Quiet => Ok(Some((server, Kept::IsQuiet))),
             Ended::Free if link.was_told() => {
                 self.shared.chore(Chore::Close(server));
                 Ok(None)
@@ -96,6 +158,24 @@ impl Client {
                 Err(lost(link, "the server has been silent for too long, and its database is down"))
             }
         }
+    }
+}
+
+/// Relays, and stops where the server has been quiet for that long and nothing is under way.
+async fn until_quiet(relay: &mut Relay<'_>, every: Duration) -> Ended {
+    let mut next = relay.ready + every;
+    loop {
+        tokio::select! {
+            biased;
+            ended = poll_fn(|cx| relay.poll(cx)) => return ended,
+            () = sleep_until(next) => {}
+        }
+        let now = Instant::now();
+        if now >= relay.ready + every && relay.is_at_rest() {
+            return Ended::Quiet;
+        }
+        // In a transaction, or under a query: it is looked at again soon.
+        next = (relay.ready + every).max(now + every / 8);
     }
 }
 

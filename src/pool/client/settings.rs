@@ -10,7 +10,7 @@ use crate::pool::inspect::{Inspected, inspect, is_too_late};
 use crate::pool::keeper::Chore;
 use crate::pool::leftovers::question::{Found, question};
 use crate::pool::leftovers::{Hints, Kinds};
-use crate::pool::server::{Said, Server};
+use crate::pool::server::{Row, Said, Server};
 use crate::pool::settings::{ClientSettings, Spelled, Spellings};
 use crate::protocol::{ErrorFields, Severity, backend};
 use crate::status::pool::{ClientState, ServerState};
@@ -126,30 +126,38 @@ impl Client {
         Ok(Some(server))
     }
 
-    /// In a transaction: what the client has reset is what it asked for, not what the server has.
+    /// On a session that the client keeps: what it has reset is what it asked for, not what the server has.
     pub(super) async fn restore_settings(&mut self, mut server: Server) -> Result<Server, Farewell> {
-        let until = self.patience();
         let mut hints = Hints { kinds: Kinds::SETTINGS, names: Vec::new() };
         hints.names = self.settings.names().filter(|name| name.contains('.')).map(Box::from).collect();
         let asked = question(&hints, std::iter::empty());
-        let found = match timeout_at(until, server.run(&asked)).await {
-            Ok(Ok(Said { error: None, too_long: false, rows, .. })) => Found::read(&hints, rows),
-            _ => None,
+        let rows = self.run_unseen(&mut server, &asked).await;
+        let missing = match rows.and_then(|rows| Found::read(&hints, rows)) {
+            Some(found) => self.settings.missing(&found.settings),
+            None => {
+                self.shared.chore(Chore::Close(server));
+                return Err(Farewell::Lost(LOST));
+            }
         };
-        let Some(found) = found else {
-            self.shared.chore(Chore::Close(server));
-            return Err(Farewell::Lost(LOST));
-        };
-        if let Some(sql) = self.settings.missing(&found.settings)
-            && !matches!(timeout_at(until, server.run(&sql)).await, Ok(Ok(Said { error: None, .. })))
+        if let Some(sql) = missing
+            && self.run_unseen(&mut server, &sql).await.is_none()
         {
             self.shared.chore(Chore::Close(server));
             return Err(Farewell::Lost(LOST));
         }
-        for (name, value) in self.settings.news(&server.settings) {
-            backend::parameter_status(&mut self.to_client, &name, &value);
-        }
+        self.settings.are_told(&server.settings);
         Ok(server)
+    }
+
+    /// Runs what the client has not sent. It gets what the server tells without being asked, and nothing else.
+    async fn run_unseen(&mut self, server: &mut Server, sql: &str) -> Option<Vec<Row>> {
+        match timeout_at(self.patience(), server.run(sql)).await {
+            Ok(Ok(Said { error: None, too_long: false, rows, unasked, .. })) => {
+                self.to_client.extend(unasked);
+                Some(rows)
+            }
+            _ => None,
+        }
     }
 
     /// Gives the session back. What the client has set on it follows the client; what else it has left is removed, and

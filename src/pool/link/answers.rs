@@ -117,6 +117,9 @@ impl Link {
         if self.renames {
             self.hints.answered(tag.strip_suffix(b"\0").unwrap_or(tag));
             self.was_reset |= self.hints.may_have_reset(tag);
+        } else {
+            // Texts are not read here: it may have been `SET … TO DEFAULT`.
+            self.was_reset |= matches!(tag, b"RESET\0" | b"SET\0" | b"DISCARD ALL\0");
         }
     }
 }

@@ -278,3 +278,56 @@ async fn a_reload_of_the_servers_settings_reaches_who_never_made_them() {
         is(&set, "SHOW timezone", "Europe/Paris").await;
     }
 }
+
+#[tokio::test]
+async fn in_session_mode_too_what_is_reset_is_what_the_client_asked_for() {
+    let cluster = postgres(Version::V15, Setup::default());
+    let (config, port) = one_door(&cluster.superuser_url(), &[], &["mode: session", "size: 2"]);
+    let _daemon = Daemon::start(&config);
+    await_listening(port).await;
+    let url = through(&cluster.superuser_url(), &cluster, port);
+    let (one, _) = connect(&format!("{url}?options=-c%20timezone%3DEurope/Paris")).await;
+    for back in ["RESET timezone", "RESET ALL", "DISCARD ALL", "SET timezone TO DEFAULT"] {
+        one.batch_execute("SET timezone = 'Asia/Tokyo'").await.unwrap();
+        is(&one, "SHOW timezone", "Asia/Tokyo").await;
+        one.batch_execute(back).await.unwrap();
+        is(&one, "SHOW timezone", "Europe/Paris").await;
+    }
+    one.batch_execute("BEGIN; SET LOCAL timezone = 'Asia/Tokyo'").await.unwrap();
+    is(&one, "SHOW timezone", "Asia/Tokyo").await;
+    one.batch_execute("ROLLBACK").await.unwrap();
+    is(&one, "SHOW timezone", "Europe/Paris").await;
+}
+
+#[tokio::test]
+async fn a_session_that_its_client_leaves_idle_is_kept_and_nothing_of_that_is_seen() {
+    let cluster = postgres(Version::V15, Setup::default().set("idle_session_timeout", "2500ms"));
+    let (config, port) = one_door(
+        &cluster.superuser_url(),
+        &["ping: {interval: 1s, timeout: 900ms}"],
+        &["mode: session", "size: 2"],
+    );
+    let _daemon = Daemon::start(&config);
+    await_listening(port).await;
+    let url = through(&cluster.superuser_url(), &cluster, port);
+    let (one, mut hears) = connect(&url).await;
+    let (other, _) = connect(&url).await;
+    let prepared = one.prepare("SELECT $1::int4").await.unwrap();
+    one.batch_execute("LISTEN jobs; CREATE TEMP TABLE kept AS SELECT 1 AS a").await.unwrap();
+    let pid = value(&one, "SELECT pg_backend_pid()").await;
+    for turn in 0..4 {
+        // Not a wait for something: the client is idle, longer than the server allows.
+        tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+        other.batch_execute(&format!("NOTIFY jobs, '{turn}'")).await.unwrap();
+    }
+    assert_eq!(value(&one, "SELECT pg_backend_pid() FROM kept").await, pid);
+    assert_eq!(one.query_one(&prepared, &[&7]).await.unwrap().get::<_, i32>(0), 7);
+    let mut heard = Vec::new();
+    while let Ok(message) = hears.try_recv() {
+        match message {
+            AsyncMessage::Notification(notification) => heard.push(notification.payload().to_owned()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(heard, ["0", "1", "2", "3"]);
+}
