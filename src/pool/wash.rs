@@ -42,36 +42,30 @@ async fn finish(
     reset: bool,
     patience: Duration,
 ) -> io::Result<bool> {
-    let in_transaction = match left {
+    let status = match left {
         Left::Broken => return Ok(false),
-        Left::Clean => false,
-        Left::InTransaction => true,
+        Left::Clean => b'I',
+        Left::InTransaction => b'T',
         Left::Busy { ready, synced } => {
             // Without a Sync there is no end to wait for.
             let patience = if synced { patience } else { Duration::ZERO };
             if !synced {
                 server.sync().await?;
             }
-            let said = answers(shared, server, ready, patience).await?;
-            if !reset {
-                // Which statements it has taken in is not known.
-                let forgotten = server.run(match said.status {
-                    b'I' => "DEALLOCATE ALL",
-                    _ => "ROLLBACK; DEALLOCATE ALL",
-                });
-                if forgotten.await?.error.is_some() {
-                    return Ok(false);
-                }
-                server.statements.clear();
-            }
-            reset && said.status != b'I'
+            answers(shared, server, ready, patience).await?.status
         }
     };
     // A cancel request that comes late must hit nobody else.
     let cancelled = server.backend.is_being_cancelled() || matches!(left, Left::Clean | Left::Busy { .. });
     server.backend.not_being_cancelled().await;
-    if in_transaction && server.run("ROLLBACK").await?.status != b'I' {
-        return Ok(false);
+    if let Some(sql) = end(left, status, reset) {
+        let said = server.run(sql).await?;
+        if said.error.is_some() || said.status != b'I' {
+            return Ok(false);
+        }
+    }
+    if matches!(left, Left::Busy { .. }) {
+        server.statements.clear();
     }
     if cancelled && !server.ping().await && !server.ping().await {
         return Ok(false);
@@ -96,6 +90,18 @@ async fn finish(
     Ok(true)
 }
 
+/// What ends the transaction of a client that has left, by the status that its session had last. Which statements a busy
+/// one has taken in is not known.
+fn end(left: Left, status: u8, reset: bool) -> Option<&'static str> {
+    let forgets = matches!(left, Left::Busy { .. }) && !reset;
+    match (status, forgets) {
+        (b'I', false) => None,
+        (b'I', true) => Some("DEALLOCATE ALL"),
+        (_, false) => Some("ROLLBACK"),
+        (_, true) => Some("ROLLBACK; DEALLOCATE ALL"),
+    }
+}
+
 /// Reads what the server still has to say to the client that has gone, and asks it to stop when that lasts.
 async fn answers(
     shared: &Arc<Shared>,
@@ -110,4 +116,29 @@ async fn answers(
     }
     cancel(shared, Cancelling::new(&backend)).await;
     said.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_client_meets_the_transaction_of_one_that_has_left() {
+        let busy = Left::Busy { ready: 1, synced: true };
+        for status in [b'T', b'E'] {
+            for reset in [true, false] {
+                assert_eq!(end(Left::InTransaction, status, reset), Some("ROLLBACK"));
+            }
+            assert_eq!(end(busy, status, true), Some("ROLLBACK"));
+            assert_eq!(end(busy, status, false), Some("ROLLBACK; DEALLOCATE ALL"));
+        }
+    }
+
+    #[test]
+    fn one_that_has_left_none_is_not_rolled_back() {
+        let busy = Left::Busy { ready: 1, synced: true };
+        assert_eq!(end(Left::Clean, b'I', false), None);
+        assert_eq!(end(busy, b'I', false), Some("DEALLOCATE ALL"), "its statements are not known");
+        assert_eq!(end(busy, b'I', true), None, "all of it is discarded");
+    }
 }
