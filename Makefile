@@ -43,7 +43,7 @@ chart: ## Tests the Helm chart, the recipes and the systemd unit.
 	$(CARGO) build --locked
 	tests/chart/run.sh
 
-chart-update: ## Updates the chart's copies of dashboards, rules and schema, and its rendered manifests.
+chart-update: ## Renders the chart's committed manifests anew.
 	@tests/tools.sh chart
 	tests/chart/run.sh --update
 

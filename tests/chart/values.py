@@ -54,8 +54,8 @@ def open_ends(schema: object, path: str = "") -> list[str]:
     """Mappings with named keys that take others too."""
     found = []
     if isinstance(schema, dict):
-        # Other charts of a release read the same mapping.
-        shared = path == ".properties.global"
+        # Other charts of a release read the one; a template checks the others against pgtether's own schema.
+        shared = path == ".properties.global" or path.startswith(".properties.config.properties.targets.")
         if "properties" in schema and isinstance(schema["properties"], dict) and not shared:
             if schema.get("additionalProperties") is not False:
                 found.append(f"values.schema.json: {path or 'the root'} takes keys that it does not name")

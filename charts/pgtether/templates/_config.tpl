@@ -54,6 +54,10 @@ a variable of the environment or a mounted file here, and nothing of it is left 
 {{- $names = append $names .name }}
 {{- include "pgtether.checkTarget" (list $ .) }}
 {{- end }}
+{{- if not (include "pgtether.configIsYours" .) }}
+{{- $schema := .Files.Get "files/config.schema.json" | fromJson }}
+{{- include "pgtether.checkKeys" (dict "value" (include "pgtether.config" . | fromYaml) "schema" $schema "path" "config") }}
+{{- end }}
 {{- end }}
 
 {{- define "pgtether.checkTarget" -}}

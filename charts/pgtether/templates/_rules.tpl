@@ -1,9 +1,9 @@
 {{/*
-The groups of files/rules/pgtether.rules.yaml, with what values change in them. The file is the one that everybody uses
+The groups of files/dashboards/rules/pgtether.rules.yaml, with what values change in them. The file is the one that everybody uses
 who has no operator, so thresholds are found in it as text; one that is not found fails the rendering.
 */}}
 {{- define "pgtether.groups" -}}
-{{- $rules := .Files.Get "files/rules/pgtether.rules.yaml" | fromYaml }}
+{{- $rules := .Files.Get "files/dashboards/rules/pgtether.rules.yaml" | fromYaml }}
 {{- $swaps := include "pgtether.thresholds" . | fromYamlArray }}
 {{- $known := dict }}
 {{- $groups := list }}
