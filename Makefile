@@ -1,6 +1,6 @@
 # The two main commands are `make demo` and `make test`. Both first install the tools that they need, and say so.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos test chaos-test fuzz lint chart chart-update image figures pictures tools release clean
+.PHONY: help demo chaos test chaos-test fuzz lint chart generated chart-update image figures pictures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -42,6 +42,9 @@ chart: ## Tests the Helm chart, the recipes and the systemd unit.
 	@tests/tools.sh build chart
 	$(CARGO) build --locked
 	tests/chart/run.sh
+
+generated: ## Writes config.yaml and its schema from the declaration of the keys.
+	UPDATE_SCHEMA=1 $(CARGO) test --locked --lib -- config::tests::written config::tests::reference::the_schema_in
 
 chart-update: ## Renders the chart's committed manifests anew.
 	@tests/tools.sh chart

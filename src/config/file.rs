@@ -18,128 +18,96 @@ const fn secs(seconds: u64) -> Duration {
 }
 
 mapping! {
-    /// Configuration of pgtether: which PostgreSQL databases to hold a line to, and how.
+    /// Configuration of pgtether: the PostgreSQL databases that it monitors, and how.
     pub struct RootKeys {
-        /// Name of the service that depends on these databases: `service` in /health, and the application_name of the sessions unless the connection string names one.
+        /// The "service" in /health. Also the application_name of the sessions, unless the connection string sets one. 1 to
+        /// 63 printable ASCII characters.
         service: Service,
-        /// The storm guard: limits over all targets of this process.
+        /// Rate limits for connections and logins, over all targets of this process.
         fleet: FleetKeys,
-        /// What targets share: any key of a target but name, url, url_file and pool. A target's own key beats it.
+        /// Values for all targets: any key of a target except name, url, url_file and pool. A parameter of the connection
+        /// string overrides these values, and a target's own key overrides both.
         defaults: Keys,
-        /// The databases to hold a line to.
+        /// The databases.
         targets: Items<TargetKeys>,
     }
 }
 
 mapping! {
-    /// The storm guard: limits over all targets of this process.
+    /// Rate limits for connections and logins, over all targets of this process.
     pub struct FleetKeys for Fleet {
-        /// Logins under way at the same time; a quarter of it for each host and port.
+        /// Maximum number of concurrent logins; a quarter of it for each host and port.
         logins_in_flight: Whole<1, 10_000> = 16,
-        /// Connection attempts in a second, over all hosts.
+        /// Maximum number of connection attempts per second, over all hosts.
         connects_per_second: Whole<1, 10_000> = 50,
-        /// Connection attempts in a second, for each host and port.
+        /// Maximum number of connection attempts per second, for each host and port.
         connects_per_host_per_second: Whole<1, 10_000> = 10,
     }
 }
 
 mapping! {
-    /// One database: its name, where it is (url or url_file), and how it is treated.
+    /// One database: its name, its connection string (url or url_file), and how it is monitored.
     #[schemars(extend("required" = ["name"], "oneOf" = [{ "required": ["url"] }, { "required": ["url_file"] }]))]
     pub struct TargetKeys [flatten keys: Keys] {
-        /// Name of the target in metrics, logs and paths.
+        /// Name in metrics, logs and paths: 1 to 63 letters, digits, `.`, `_` and `-`; the first is a letter or digit.
+        #[schemars(example = &"primary")]
         name: Name,
-        /// Connection string as libpq reads it: postgresql://user:password@host:5432/database?sslmode=require, or host=... user=... dbname=...
+        /// The libpq connection string: postgresql://user:password@host:5432/database?sslmode=require or host=... user=...
+        /// dbname=... For a remote host without sslmode, sslmode=require is used.
+        #[schemars(example = &"${DATABASE_URL}")]
         url: Url,
-        /// File that holds the connection string, read again at every attempt. A relative path starts at the folder of this file.
+        /// Instead of url: a file that contains the connection string. It is read before every attempt. A relative path is
+        /// relative to the directory of this file.
+        #[schemars(example = &"/run/secrets/database-url")]
         url_file: File,
-        /// The door for applications: they connect here instead of to the database, and always get a live session.
+        /// The connection pool: a listen address for applications. They connect to it instead of to the database and change
+        /// only host and port in their connection string. Without this key there is no pool. See docs/pool.md.
         pool: PoolKeys,
     }
 }
 
 mapping! {
-    /// The door for applications: they connect here instead of to the database, and always get a live session.
-    #[schemars(extend("required" = ["listen"]))]
-    pub struct PoolKeys for Pool(listen: Listen, policy: IdlePolicy) {
-        /// Where applications connect: 127.0.0.1:6432, or unix:/run/pgtether/.s.PGSQL.6432. Beyond loopback it takes auth: scram and a certificate.
-        listen: PoolAddress = listen,
-        /// transaction keeps a session for a client until its transaction ends, session until it disconnects.
-        mode: ModeWord = Mode::Transaction,
-        /// Sessions with the database at the most, replacements included; the supervised one is beside them.
-        size: Whole<1, 1_000> = 10,
-        /// Sessions that are kept open although nobody needs them; 0 under let_sleep, where a client's arrival wakes the database.
-        min_idle: Whole<0, 1_000> = u32::from(policy == IdlePolicy::KeepAwake),
-        /// Clients at the most; the next one is told so and sent away.
-        max_clients: Whole<1, 100_000> = 1_000,
-        /// How long a client waits for a session.
-        wait_timeout: Span<100, HOUR> = secs(15),
-        /// scram asks clients for the target's own user and password. trust asks for nothing: loopback and Unix sockets only.
-        auth: AuthWord = Auth::Scram,
-        /// TLS towards clients, or off. Without files the certificate is made at the start, so that sslmode=require works.
-        tls: Switch<ClientTlsKeys> = ClientTls::SelfSigned,
-        /// A query is cut off when the target is down and its server has been silent for that long.
-        query_stall: Span<SECOND, HOUR> = secs(30),
-        /// How long a query may run; then it is canceled. Off: as long as it takes.
-        query_timeout: Switch<Span<100, DAY>> = None,
-        /// How long a client may leave a transaction open without sending anything; then it is disconnected, and the transaction rolled back.
-        idle_transaction_timeout: Switch<Span<100, DAY>> = None,
-        /// How long a client may stay connected without sending anything outside of a transaction; then it is disconnected.
-        client_idle_timeout: Switch<Span<SECOND, {30 * DAY}>> = None,
-        /// How long a client may take to log in, as PgBouncer's client_login_timeout and PostgreSQL's authentication_timeout; then it is disconnected.
-        login_timeout: Span<SECOND, {10 * MINUTE}> = secs(60),
-        /// Keeps unnamed statements prepared on the sessions, so that the server parses them once. It may then choose a plan that suits all parameters (see plan_cache_mode).
-        prepare_unnamed: Flag = false,
-    }
-}
-
-mapping! {
-    /// TLS towards clients.
-    #[schemars(extend("dependentRequired" = { "cert_file": ["key_file"], "key_file": ["cert_file"] }))]
-    pub struct ClientTlsKeys {
-        /// File with the certificate and its chain, PEM. A relative path starts at the folder of this file.
-        cert_file: File,
-        /// File with the certificate's key, PEM.
-        key_file: File,
-    }
-}
-
-mapping! {
-    /// How a target is treated, and what opens it.
+    /// How a target is monitored, and its password.
     pub struct Keys [flatten tuning: TuningKeys] {
-        /// File that holds the password, read again at every attempt and, while credentials are rejected, each second. Beats a password in the connection string.
+        /// A file that contains the password. It overrides a password in the connection string. It is read before every
+        /// attempt and, while credentials are rejected, every second: a changed password is tried at once.
+        #[schemars(example = &"/run/secrets/database-password")]
         password_file: File,
     }
 }
 
 mapping! {
-    /// How a target is treated.
+    /// How a target is monitored.
     pub struct TuningKeys for Tuning {
-        /// Whether the failure of this target fails /health; false only degrades it.
+        /// true: if this target is down, /health fails. false: /health is only degraded.
         required: Flag = true,
-        /// keep_awake pings so that the database never goes idle; let_sleep sends nothing, so that a database that scales to zero may.
+        /// keep_awake: pgtether pings the session, so the database never becomes idle. let_sleep: pgtether sends nothing after
+        /// the first ping, so a scale-to-zero database can go to sleep. Keeping a Neon database awake costs money: 0.25 CU all
+        /// day is 6 CU-hours a day, which uses up the free plan's 100 hours in 16.7 days.
         idle_policy: IdlePolicyWord = IdlePolicy::KeepAwake,
-        /// Deadline for connecting and logging in together; several addresses share it.
+        /// Time limit for TCP connect and login together. If the host has several addresses, they share it.
         connect_timeout: Span<100, {10 * MINUTE}> = secs(10),
         /// TCP keepalives, or off.
         keepalives: Switch<KeepaliveKeys> = Some(Keepalives::default()),
-        /// How long sent data may stay unacknowledged before the kernel gives up the connection; off leaves it to the system.
+        /// How long sent data may stay unacknowledged before the kernel closes the connection. A value shorter than idle +
+        /// interval * count of the keepalives ends these early; pgtether warns about it. off: the system's default.
         tcp_user_timeout: Switch<Span<100, DAY>> = Some(secs(30)),
-        /// How a session is proven between logins.
+        /// Checks of the open session.
         ping: PingKeys = Ping::default(),
-        /// How a fresh login is proven: a new session is opened, pinged, swapped in, and the old one closed.
+        /// Regular new logins: pgtether opens a new session, pings it, and then closes the old one. This proves that a login
+        /// still works.
         refresh: RefreshKeys = Refresh::default(),
-        /// The waits after failed logins.
+        /// Waiting times after failed logins: a random time between initial and a limit, which doubles up to max.
         backoff: BackoffKeys = Backoff::default(),
-        /// The circuit breaker: after failures in a row no login is tried for a while.
+        /// The circuit breaker: after several consecutive failures it opens, and no login is tried while it is open.
         breaker: BreakerKeys = Breaker::default(),
-        /// Under let_sleep: prove a login that often, knowing that it wakes the database.
+        /// With let_sleep: how often to prove a login. Each of these logins wakes the database.
         wake_every: Switch<Span<SECOND, {30 * DAY}>> = None,
-        /// Deadline of the first attempt after sleep.
+        /// Time limit of the first attempt after sleep.
         wake_timeout: Span<SECOND, {10 * MINUTE}> = secs(45),
-        /// Under let_sleep: close the idle session after that long, where holding a socket keeps the database awake (Aurora).
+        /// With let_sleep: close the idle session after this time, for databases that an open connection keeps awake (Aurora).
         close_idle_after: Switch<Span<SECOND, DAY>> = None,
-        /// The role that the server must have.
+        /// Required role of the server: any, primary or standby.
         role: RoleWord = Role::Any,
     }
 }
@@ -147,43 +115,43 @@ mapping! {
 mapping! {
     /// TCP keepalives.
     pub struct KeepaliveKeys for Keepalives {
-        /// Quiet time before the first probe; the kernel takes a little more than 9 hours at the most.
+        /// Idle time before the first probe.
         idle: Span<SECOND, {9 * HOUR}, SECOND> = secs(10),
         /// Time between probes.
         interval: Span<SECOND, {9 * HOUR}, SECOND> = secs(5),
-        /// Unanswered probes before the connection is given up.
+        /// Number of unanswered probes that ends the connection.
         count: Whole<1, 127> = 5,
     }
 }
 
 mapping! {
-    /// How a session is proven between logins.
+    /// Checks of the open session.
     pub struct PingKeys for Ping {
         /// Time between pings.
         interval: Span<SECOND, DAY> = secs(30),
-        /// Time for an answer; then the target is down.
+        /// Time limit for the answer. After it the target is down.
         timeout: Span<10, {10 * MINUTE}> = secs(5),
     }
 }
 
 mapping! {
-    /// How a fresh login is proven.
+    /// Regular new logins.
     pub struct RefreshKeys for Refresh {
-        /// Time between refreshes, or off.
+        /// Time between refreshes.
         every: Switch<Span<SECOND, {7 * DAY}>> = Some(secs(4 * 60)),
-        /// Share of it that is left out at random, so that targets do not refresh in step; it only shortens.
+        /// Each wait is shortened by a random part of up to this share, so that targets do not refresh at the same time.
         jitter: Share = 0.1,
-        /// Whether the new session is opened before the old one is closed; false where the role has a CONNECTION LIMIT of 1.
+        /// true: the new session is opened before the old one is closed. false: for a role with CONNECTION LIMIT 1.
         overlap: Flag = true,
     }
 }
 
 mapping! {
-    /// The waits after failed logins.
+    /// Waiting times after failed logins.
     pub struct BackoffKeys for Backoff {
-        /// Least wait; the upper bound doubles from here.
+        /// Shortest wait.
         initial: Span<10, {10 * MINUTE}> = Duration::from_millis(200),
-        /// Greatest wait.
+        /// Longest wait.
         max: Span<10, HOUR> = secs(30),
     }
 }
@@ -191,11 +159,71 @@ mapping! {
 mapping! {
     /// The circuit breaker.
     pub struct BreakerKeys for Breaker {
-        /// Failed attempts in a row that open it.
+        /// Number of consecutive failed attempts that opens it.
         consecutive_failures: Whole<1, 1_000> = 5,
-        /// How long it stays open the first time; doubles each time after.
+        /// How long it stays open the first time. Doubles each time.
         open_for: Span<100, HOUR> = secs(10),
-        /// How long it stays open at the most.
+        /// The longest time that it stays open.
         max_open_for: Span<100, DAY> = secs(30),
+    }
+}
+
+mapping! {
+    /// The connection pool: a listen address for applications.
+    #[schemars(extend("required" = ["listen"]))]
+    pub struct PoolKeys for Pool(listen: Listen, policy: IdlePolicy) {
+        /// Listen address: an address of this machine with a port, or a Unix socket, whose file name must be .s.PGSQL.PORT so
+        /// that clients find it (unix:/run/pgtether/.s.PGSQL.6432). An address that other machines can reach requires auth:
+        /// scram and a certificate.
+        #[schemars(example = &"127.0.0.1:6432")]
+        listen: PoolAddress = listen,
+        /// transaction: a client keeps a session until its transaction ends; a few sessions serve many clients. WARNING: what
+        /// a client leaves on the session (LISTEN, temporary tables, session-level advisory locks) ends with its transaction.
+        /// session: a client keeps a session until it disconnects; for everything that needs session state.
+        mode: ModeWord = Mode::Transaction,
+        /// Maximum number of server connections of the pool. pgtether's own monitoring connection comes on top, so the server
+        /// must allow size + 2.
+        size: Whole<1, 1_000> = 10,
+        /// Number of sessions that stay open even if no client needs them; at most size. With let_sleep the default is 0, and
+        /// the first client wakes the database.
+        min_idle: Whole<0, 1_000> = u32::from(policy == IdlePolicy::KeepAwake),
+        /// Maximum number of clients. Further clients are rejected.
+        max_clients: Whole<1, 100_000> = 1_000,
+        /// How long a client waits for a session, while all are in use or the database is unavailable.
+        wait_timeout: Span<100, HOUR> = secs(15),
+        /// scram: clients log in with the user and password of the target. trust: without a password, only for loopback and
+        /// Unix sockets.
+        auth: AuthWord = Auth::Scram,
+        /// TLS for clients, or off. Without files, pgtether creates a certificate when it starts, which is enough for
+        /// sslmode=require on loopback. Both files are PEM. A relative path is relative to the directory of this file.
+        tls: Switch<ClientTlsKeys> = ClientTls::SelfSigned,
+        /// While the target is down, a query is aborted when the server has been silent for this long.
+        query_stall: Span<SECOND, HOUR> = secs(30),
+        /// Time limit for a query. After it the query is canceled. off: no limit.
+        query_timeout: Switch<Span<100, DAY>> = None,
+        /// How long a client may send nothing inside a transaction. After it the client is disconnected, and the transaction
+        /// is rolled back. off: no limit.
+        idle_transaction_timeout: Switch<Span<100, DAY>> = None,
+        /// How long a client may send nothing outside of a transaction. After it the client is disconnected. off: no limit.
+        client_idle_timeout: Switch<Span<SECOND, {30 * DAY}>> = None,
+        /// Time limit for a client's login. After it the client is disconnected. The same default as PgBouncer's
+        /// client_login_timeout and PostgreSQL's authentication_timeout.
+        login_timeout: Span<SECOND, {10 * MINUTE}> = secs(60),
+        /// true: unnamed statements stay prepared on the sessions, so that the server parses them once. The server may then
+        /// choose a generic plan, see plan_cache_mode in PostgreSQL's documentation.
+        prepare_unnamed: Flag = false,
+    }
+}
+
+mapping! {
+    /// TLS for clients.
+    #[schemars(extend("dependentRequired" = { "cert_file": ["key_file"], "key_file": ["cert_file"] }))]
+    pub struct ClientTlsKeys {
+        /// File with the certificate and its chain, PEM. A relative path is relative to the directory of this file.
+        #[schemars(example = &"/run/secrets/tls.crt")]
+        cert_file: File,
+        /// File with the certificate's key, PEM.
+        #[schemars(example = &"/run/secrets/tls.key")]
+        key_file: File,
     }
 }

@@ -17,8 +17,8 @@ pub trait Read: Sized {
     /// The value, or `None` after telling `reader` why not.
     fn read(at: &At<'_>, reader: &mut Reader<'_>) -> Option<Self>;
 
-    /// The keys inside, for suggestions.
-    fn keys() -> Vec<&'static str> {
+    /// The keys inside, in the order of their declaration.
+    fn keys() -> Vec<Known> {
         Vec::new()
     }
 }
@@ -37,8 +37,8 @@ impl<T: Mapping> Read for T {
         Some(T::take(&fields, reader))
     }
 
-    fn keys() -> Vec<&'static str> {
-        T::known().into_iter().map(|(key, _)| key).collect()
+    fn keys() -> Vec<Known> {
+        T::known()
     }
 }
 
@@ -62,6 +62,10 @@ impl<T: Read> Read for Items<T> {
             items.push(T::read(&At { path, node }, reader));
         }
         Some(Items(items))
+    }
+
+    fn keys() -> Vec<Known> {
+        T::keys()
     }
 }
 
@@ -193,7 +197,7 @@ impl<'a> Fields<'a> {
         };
         for entry in entries {
             let path = tree::join_foreign(&at.path, &entry.key);
-            if known.iter().any(|(key, _)| *key == entry.key) {
+            if known.iter().any(|key| key.name == entry.key) {
                 // A value on its own line would be found less easily than its key.
                 let single = matches!(entry.value.kind, NodeKind::Scalar { .. });
                 let mark = if single { entry.value.at } else { entry.at };
@@ -224,7 +228,11 @@ macro_rules! keys {
         impl $crate::config::read::Mapping for $name {
             fn known() -> Vec<$crate::config::suggest::Known> {
                 use $crate::config::read::Read;
-                [vec![$((stringify!($field), <$type>::keys()),)*], $(<$of>::known())?].concat()
+                let own = vec![$($crate::config::suggest::Known {
+                    name: stringify!($field),
+                    inside: <$type>::keys(),
+                },)*];
+                [own, $(<$of>::known())?].concat()
             }
 
             fn take(

@@ -17,8 +17,21 @@ pub fn schema() -> Value {
     let mut schema = settings.into_generator().into_root_schema_for::<RootKeys>().to_value();
     schema["title"] = "pgtether configuration".into();
     demand_values(&mut schema);
+    join_lines(&mut schema);
     fill(&mut schema, &defaults());
     schema
+}
+
+/// A description is broken into lines where its declaration is.
+fn join_lines(schema: &mut Value) {
+    if let Some(Value::String(text)) = schema.get_mut("description") {
+        *text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    }
+    match schema {
+        Value::Object(members) => members.values_mut().for_each(join_lines),
+        Value::Array(items) => items.iter_mut().for_each(join_lines),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// An `Option` lets null pass, but only a mapping or a list may be left empty.

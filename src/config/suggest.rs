@@ -3,7 +3,11 @@
 use super::scalar::quoted;
 
 /// A key, and the keys inside of it if it is a mapping.
-pub type Known = (&'static str, Vec<&'static str>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    pub name: &'static str,
+    pub inside: Vec<Known>,
+}
 
 /// What people write about targets who know other tools.
 const HABITS: &[(&str, &str)] = &[
@@ -22,15 +26,15 @@ const HABITS: &[(&str, &str)] = &[
 
 /// What to say of a key that is not among `known`.
 pub fn unknown(key: &str, known: &[Known]) -> String {
-    let of_targets = known.iter().any(|(key, _)| ["targets", "url", "role"].contains(key));
+    let of_targets = known.iter().any(|key| ["targets", "url", "role"].contains(&key.name));
     let mut habits = HABITS.iter().filter(|_| of_targets);
     if let Some((habit, instead)) = habits.find(|(habit, _)| habit.eq_ignore_ascii_case(key)) {
         return format!("unknown key \"{habit}\"; use {instead}");
     }
     let shown = quoted(key);
     let nested =
-        known.iter().flat_map(|(outer, inner)| inner.iter().map(move |key| format!("{outer}.{key}")));
-    let all = known.iter().map(|(key, _)| (*key).to_owned()).chain(nested);
+        known.iter().flat_map(|key| key.inside.iter().map(|inner| format!("{}.{}", key.name, inner.name)));
+    let all = known.iter().map(|key| key.name.to_owned()).chain(nested);
     let plain = |key: &str| key.to_ascii_lowercase().replace(['.', '-'], "_");
     let nearest = all
         .map(|name| (strsim::damerau_levenshtein(&plain(&name), &plain(key)), name))
@@ -39,7 +43,7 @@ pub fn unknown(key: &str, known: &[Known]) -> String {
     match nearest {
         Some((_, name)) => format!("unknown key {shown}; did you mean `{name}`?"),
         None => {
-            let names: Vec<_> = known.iter().map(|(key, _)| *key).collect();
+            let names: Vec<_> = known.iter().map(|key| key.name).collect();
             format!("unknown key {shown}; known here: {}", names.join(", "))
         }
     }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::duration::{self, Bad};
 use super::read::{At, Read, Reader};
 use super::scalar::Scalar;
+use super::suggest::Known;
 use super::tree::NodeKind;
 use crate::target::pool::{Auth, Mode};
 use crate::target::{IdlePolicy, Role};
@@ -159,7 +160,7 @@ impl<T: Read> Read for Switch<T> {
         value
     }
 
-    fn keys() -> Vec<&'static str> {
+    fn keys() -> Vec<Known> {
         T::keys()
     }
 }

@@ -3,6 +3,7 @@
 mod hostile;
 mod pool;
 mod reference;
+mod written;
 
 use std::time::Duration;
 

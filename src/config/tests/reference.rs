@@ -47,7 +47,7 @@ fn references() -> [String; 3] {
     let mut in_pool = false;
     let uncommented: String = lines
         .map(|line| {
-            in_pool |= line == "    # pool:";
+            in_pool = line == "    # pool:" || in_pool && line.starts_with("    #");
             let commented =
                 ["    # url_file:", "    # password_file:"].iter().any(|key| line.starts_with(key));
             match line.strip_prefix("    # ").or(line.strip_prefix("    #")) {

@@ -139,7 +139,7 @@ pub const HEADERS: [(&str, &[&str]); 5] = [
 
 impl Mapping for Headers {
     fn known() -> Vec<Known> {
-        HEADERS.iter().map(|(name, _)| (*name, Vec::new())).collect()
+        HEADERS.iter().map(|(name, _)| Known { name, inside: Vec::new() }).collect()
     }
 
     fn take(fields: &Fields<'_>, reader: &mut Reader<'_>) -> Self {
