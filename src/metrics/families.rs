@@ -6,6 +6,7 @@ use super::read::{by_reason, counters, durations, phases, pool, seconds, target_
 use super::{Family, Kind};
 use crate::policy::breaker;
 use crate::reason::Reason;
+use crate::status::login::LoginFailure;
 use crate::status::pool::{CheckoutFailure, ClientState, QUERY, ServerState, WAIT};
 use crate::status::{State, epoch_seconds, histogram};
 
@@ -313,6 +314,18 @@ pub const FAMILIES: &[Family] = &[
         read: |view, out| {
             if let Some(pool) = pool(view) {
                 out.whole(&[], pool.resets());
+            }
+        },
+    },
+    Family {
+        name: "pgtether_pool_login_failures_total",
+        help: "Clients that the pool did not let in, by reason.",
+        kind: Kind::Counter,
+        read: |view, out| {
+            if let Some(pool) = pool(view) {
+                for why in LoginFailure::ALL {
+                    out.whole(&[("reason", why.as_str())], pool.login_failures.get(why));
+                }
             }
         },
     },

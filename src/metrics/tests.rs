@@ -153,7 +153,7 @@ fn only_targets_with_a_pool_tell_of_one() {
     let both = text(&[up("alone", now), pooled(up("pooled", now))], now);
     let without = text(&[up("alone", now)], now);
     let families: Vec<_> = FAMILIES.iter().filter(|f| f.name.starts_with("pgtether_pool_")).collect();
-    assert_eq!(families.len(), 9);
+    assert_eq!(families.len(), 10);
     for family in families {
         let samples: Vec<_> = both.lines().filter(|line| line.starts_with(family.name)).collect();
         assert!(

@@ -1,4 +1,4 @@
-//! One client, from its first byte to its last.
+//! One client, from its login to its last byte.
 
 mod obtain;
 mod session;
@@ -7,14 +7,10 @@ mod settings;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::handshake::{self, AuthPolicy, Authenticated, CancelKey, Outcome};
-use super::keeper::Stage;
+use super::handshake::{self, Authenticated, Rejection};
 use super::link::{Idle, Next};
 use super::place::Seat;
 use super::refusal::Refusal;
@@ -22,16 +18,12 @@ use super::registry::{Order, Registered};
 use super::reject::{Progress, Reject};
 use super::relay::{poll_first, poll_out};
 use super::settings::ClientSettings;
-use super::shared::{Shared, Terms};
+use super::shared::Shared;
 use super::statements::ClientStatements;
 use crate::connection::Stream;
 use crate::protocol::{ErrorFields, Severity, Violation, backend};
+use crate::status::login::LoginFailure;
 use crate::status::pool::ClientState;
-
-/// TLS, startup and password together. PostgreSQL's `authentication_timeout` is a minute; nobody types here.
-const LOGIN: Duration = Duration::from_secs(15);
-/// What is left of it when the pool ends.
-const LAST_LOGIN: Duration = Duration::from_millis(500);
 
 /// A client that is let in.
 struct Client {
@@ -61,83 +53,10 @@ enum Farewell {
     Lost(&'static str),
 }
 
-/// Serves one connection.
-pub async fn serve(
-    shared: Arc<Shared>,
-    terms: Arc<Terms>,
-    stream: Stream,
-    seat: Seat,
-    peer: String,
-    stage: watch::Receiver<Stage>,
-) {
-    let authenticated = tokio::select! {
-        authenticated = authenticate(&shared, &terms, stream) => authenticated,
-        () = too_late(stage) => {
-            debug!(target = %shared.name, peer, "a client did not log in in time");
-            None
-        }
-    };
-    if let Some(client) = authenticated {
-        admit(shared, seat, client, &peer).await;
-    }
-}
-
-/// Who says nothing must not hold up the end of its pool.
-async fn too_late(mut stage: watch::Receiver<Stage>) {
-    let ending = async { _ = stage.wait_for(|stage| *stage > Stage::Open).await };
-    if timeout(LOGIN, ending).await.is_ok() {
-        sleep(LAST_LOGIN).await;
-    }
-}
-
-/// Under the terms that were in force when it came: who was let to the socket under others proves itself by those.
-async fn authenticate(shared: &Arc<Shared>, terms: &Arc<Terms>, stream: Stream) -> Option<Authenticated> {
-    let identity = match shared.auth_policy(terms).await {
-        Ok(identity) => identity,
-        Err(facts) => {
-            let words = ErrorFields::fatal(
-                "57P03",
-                format!("what \"{}\" needs cannot be read: {facts}", shared.name),
-            )
-            .hint("pgtether's log and status page say more.");
-            if let Ok((key, asked)) = handshake::reject(stream, terms.acceptor.as_deref(), &words).await {
-                cancel(shared, &key, asked).await;
-            }
-            return None;
-        }
-    };
-    let policy = AuthPolicy {
-        auth: identity.auth,
-        acceptor: identity.acceptor.as_deref(),
-        user: &identity.endpoint.user,
-        database: &identity.endpoint.database,
-        verifier: identity.verifier.as_deref(),
-        demand_tls: identity.demand_tls,
-    };
-    match handshake::authenticate(stream, policy).await {
-        Ok(Outcome::Client(client)) => Some(*client),
-        Ok(Outcome::Cancel(key, stream)) => {
-            cancel(shared, &key, stream).await;
-            None
-        }
-        Err(rejected) => {
-            debug!(target = %shared.name, ?rejected, "a client was not let in");
-            None
-        }
-    }
-}
-
-/// Whoever asks takes the end of its connection for the sign that the request has been dealt with.
-pub async fn cancel(shared: &Shared, key: &CancelKey, asked: Stream) {
-    shared.cancel(key).await;
-    handshake::close(asked, b"").await;
-}
-
-async fn admit(shared: Arc<Shared>, seat: Seat, client: Authenticated, peer: &str) {
+/// Serves a client that has proven who it is. Why it was not let in, where it was not.
+pub async fn serve(shared: Arc<Shared>, seat: Seat, client: Authenticated, peer: &str) -> Option<Rejection> {
     let Authenticated { stream, startup, pending } = client;
-    let Some(registered) = shared.registry.enter(startup.minor) else {
-        return;
-    };
+    let registered = shared.registry.enter(startup.minor)?;
     let mut client = Client {
         shared,
         seat,
@@ -150,11 +69,25 @@ async fn admit(shared: Arc<Shared>, seat: Seat, client: Authenticated, peer: &st
         idle: Idle::default(),
     };
     debug!(target = %client.shared.name, peer, user = startup.user, "a client is let in");
-    let farewell = match client.introduce(&startup.parameters).await {
-        Ok(first) => client.stay(first).await,
-        Err(farewell) => farewell,
+    let (farewell, rejection) = match client.introduce(&startup.parameters).await {
+        Ok(first) => (client.stay(first).await, None),
+        Err(farewell) => {
+            let rejection = farewell.rejection();
+            (farewell, rejection)
+        }
     };
     client.farewell(farewell).await;
+    rejection
+}
+
+impl Farewell {
+    /// Where it is the client's login that has failed, and not the target.
+    fn rejection(&self) -> Option<Rejection> {
+        let Farewell::Refused(body) = self else {
+            return None;
+        };
+        Some(Rejection::new(LoginFailure::Setting, &ErrorFields::read(body)))
+    }
 }
 
 impl Client {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info};
@@ -48,6 +48,8 @@ pub struct Means {
     pub gate: Gate,
     pub board: Board,
     pub requests: Requests,
+    /// For clients of all pools.
+    pub descriptors: Arc<Semaphore>,
 }
 
 pub struct Manager {
@@ -262,11 +264,11 @@ async fn run(
     listener: Arc<Listener>,
     stage: watch::Receiver<Stage>,
 ) -> usize {
-    let Means { connector, gate, board, requests } = means;
+    let Means { connector, gate, board, requests, descriptors } = means;
     let (chore, chores) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared::new(terms.clone(), connector, chore));
     let keeper =
         Keeper { shared: Arc::clone(&shared), gate, board, requests, terms, chores, stage: stage.clone() };
-    let (cut, ()) = tokio::join!(reception::run(shared, listener, stage), keeper.run());
+    let (cut, ()) = tokio::join!(reception::run(shared, listener, descriptors, stage), keeper.run());
     cut
 }

@@ -10,7 +10,8 @@
 //! manager    starts, changes, ends pools        stock       idle sessions, waiting clients
 //! reception  takes clients in                   server      a session, and what the pool asks of it
 //! handshake/ TLS, startup, SCRAM                dial        opens one
-//! client     from its first byte to its last    wash        makes one fit for the next client
+//! login      until a client has logged in       wash        makes one fit for the next client
+//! client     from there to its last byte        place       counts what is held
 //! relay      bytes both ways                    cancel      sends a cancel request on
 //! link/      what passes, what is changed       registry    who is connected, and their keys
 //! statements prepared ones, over sessions       refusal     why there is no session
@@ -28,6 +29,7 @@ mod inspect;
 mod keeper;
 mod leftovers;
 mod link;
+mod login;
 mod manager;
 mod place;
 mod ramp;

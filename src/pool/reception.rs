@@ -1,93 +1,278 @@
 //! Takes in a pool's clients, and waits for them at its end.
+//!
+//! Connections that have not logged in have slots of their own: they take none of `max_clients`, and where they are too
+//! many, the one that has been silent for the longest time goes.
 
-use std::sync::Arc;
+use std::future::pending;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
-use tracing::{debug, error, warn};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{error, warn};
 
-use super::client::{cancel, serve};
-use super::handshake::{self, Listener};
+use super::client::serve;
+use super::handshake::pending::{Pending, Progress, Room};
+use super::handshake::tally::Tally;
+use super::handshake::{Authenticated, Listener, Penalties, Rejection};
 use super::keeper::Stage;
-use super::place::Seat;
+use super::login::{LoggedIn, Login};
+use super::place::{Places, Seat};
 use super::shared::Shared;
 use crate::connection::Stream;
 use crate::protocol::ErrorFields;
+use crate::status::login::LoginFailure;
 
 /// After a failed accept: the process lacks descriptors, and must not spin.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a client that is one too many may take to hear so.
-const REFUSING: Duration = Duration::from_secs(2);
-/// So many are told at once; more are hung up on.
-const TOLD_AT_ONCE: usize = 64;
+/// Connections that have not logged in, at the most.
+const PENDING: usize = 512;
+
+/// One pool's connections.
+struct Reception {
+    shared: Arc<Shared>,
+    stage: watch::Receiver<Stage>,
+    /// What is left of the process's descriptors for clients of pools.
+    descriptors: Arc<Semaphore>,
+    /// One that was accepted and waits for a slot.
+    next: Option<Next>,
+    pending: Pending<Id, Slot>,
+    places: Arc<Places>,
+    logins: JoinSet<LoggedIn>,
+    clients: JoinSet<Option<Rejection>>,
+    penalties: Arc<Mutex<Penalties>>,
+    tally: Tally,
+}
+
+struct Next {
+    stream: Stream,
+    peer: String,
+    descriptor: Option<OwnedSemaphorePermit>,
+}
+
+/// A connection that has not logged in.
+struct Slot {
+    task: AbortHandle,
+    descriptor: Option<OwnedSemaphorePermit>,
+}
 
 /// Until the pool ends and its clients have gone. Returns how many had to be cut off.
-pub async fn run(shared: Arc<Shared>, listener: Arc<Listener>, mut stage: watch::Receiver<Stage>) -> usize {
-    let mut clients = JoinSet::new();
-    let mut refused = JoinSet::new();
-    let mut failing = false;
-    loop {
-        let leaving = async { _ = stage.wait_for(|stage| *stage > Stage::Open).await };
+pub async fn run(
+    shared: Arc<Shared>,
+    listener: Arc<Listener>,
+    descriptors: Arc<Semaphore>,
+    stage: watch::Receiver<Stage>,
+) -> usize {
+    let mut reception = Reception {
+        shared,
+        stage,
+        descriptors,
+        next: None,
+        pending: Pending::default(),
+        places: Arc::default(),
+        logins: JoinSet::new(),
+        clients: JoinSet::new(),
+        penalties: Arc::default(),
+        tally: Tally::default(),
+    };
+    reception.accept(&listener).await;
+    drop(listener);
+    reception.drain().await
+}
+
+impl Reception {
+    /// Until the pool ends.
+    async fn accept(&mut self, listener: &Listener) {
+        let mut stage = self.stage.clone();
+        let mut failing = false;
+        loop {
+            let now = Instant::now();
+            let room = self.take_in(now);
+            self.warn(now);
+            let due = room.into_iter().chain(self.tally.due(now)).min();
+            tokio::select! {
+                biased;
+                () = reaches(&mut stage, Stage::Leaving) => return,
+                () = self.ended() => {}
+                () = wait(due) => {}
+                accepted = listener.accept(), if self.next.is_none() => match accepted {
+                    Ok((stream, peer)) => {
+                        failing = false;
+                        self.next = Some(Next { stream, peer, descriptor: None });
+                    }
+                    Err(error) => {
+                        if !failing {
+                            warn!(target = %self.shared.name, %error, "the pool cannot take in clients");
+                            failing = true;
+                        }
+                        // It frees a descriptor, if that is what is lacking.
+                        if let Room::InPlaceOf(silent) = self.pending.displace(now) {
+                            self.displace(silent);
+                        }
+                        sleep(PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Lets clients finish. Returns how many had to be cut off.
+    async fn drain(mut self) -> usize {
+        let mut stage = self.stage.clone();
+        self.next = None;
+        while !self.logins.is_empty() || !self.clients.is_empty() {
+            tokio::select! {
+                biased;
+                () = reaches(&mut stage, Stage::Over) => break,
+                () = self.ended() => {}
+            }
+        }
+        let cut = self.clients.len();
+        self.logins.shutdown().await;
+        self.clients.shutdown().await;
+        cut
+    }
+
+    /// A task has ended. Never returns while there is none.
+    async fn ended(&mut self) {
         tokio::select! {
-            biased;
-            () = leaving => break,
-            Some(ended) = clients.join_next(), if !clients.is_empty() => tell_crash(&shared, ended),
-            Some(ended) = refused.join_next(), if !refused.is_empty() => tell_crash(&shared, ended),
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    failing = false;
-                    let terms = shared.terms();
-                    if shared.clients.held() < terms.pool.max_clients as usize {
-                        let seat = Seat::take(&shared.clients, &shared.status);
-                        clients.spawn(serve(Arc::clone(&shared), terms, stream, seat, peer, stage.clone()));
-                    } else if refused.len() < TOLD_AT_ONCE {
-                        debug!(target = %shared.name, peer, "one client too many");
-                        refused.spawn(refuse(Arc::clone(&shared), stream));
+            Some(ended) = self.clients.join_next(), if !self.clients.is_empty() => match ended {
+                Ok(rejection) => self.count(rejection),
+                Err(failure) => self.crashed(&failure),
+            },
+            Some(ended) = self.logins.join_next_with_id(), if !self.logins.is_empty() => match ended {
+                Ok((id, end)) => {
+                    let descriptor = self.pending.leave(id).and_then(|slot| slot.descriptor);
+                    match end {
+                        LoggedIn::Client(client, peer) => self.admit(*client, peer, descriptor),
+                        LoggedIn::Nobody(rejection) => self.count(rejection),
                     }
                 }
-                Err(error) => {
-                    if !failing {
-                        warn!(target = %shared.name, %error, "the pool cannot take in clients");
-                        failing = true;
-                    }
-                    sleep(PAUSE).await;
+                Err(failure) => {
+                    self.pending.leave(failure.id());
+                    self.crashed(&failure);
                 }
             },
+            else => pending().await,
         }
     }
-    drop(listener);
-    let over = async { _ = stage.wait_for(|stage| *stage == Stage::Over).await };
-    let gone = async {
-        while let Some(ended) = clients.join_next().await {
-            tell_crash(&shared, ended);
+
+    /// Gives the one that waits a slot; if there is none, tells when there may be one.
+    fn take_in(&mut self, now: Instant) -> Option<Instant> {
+        let mut next = self.next.take()?;
+        if next.descriptor.is_none() {
+            next.descriptor = Arc::clone(&self.descriptors).try_acquire_owned().ok();
         }
-    };
-    tokio::select! {
-        () = gone => {}
-        () = over => {}
+        let room = match next.descriptor {
+            Some(_) => self.pending.room(PENDING, now),
+            None if self.pending.is_empty() => Room::Free,
+            None => self.pending.displace(now),
+        };
+        match room {
+            Room::Free => {}
+            Room::InPlaceOf(silent) => {
+                let descriptor = self.displace(silent);
+                next.descriptor = next.descriptor.or(descriptor);
+            }
+            Room::At(then) => {
+                self.next = Some(next);
+                return Some(then);
+            }
+        }
+        self.begin(next, now);
+        None
     }
-    let cut = clients.len();
-    clients.shutdown().await;
-    cut
+
+    fn begin(&mut self, next: Next, now: Instant) {
+        let Next { stream, peer, descriptor } = next;
+        let shared = Arc::clone(&self.shared);
+        let progress = Progress::new(now);
+        let login = Login {
+            terms: shared.terms(),
+            shared,
+            stream,
+            peer,
+            progress: progress.clone(),
+            penalties: Arc::clone(&self.penalties),
+            stage: self.stage.clone(),
+        };
+        let place = Seat::take(&self.places, &self.shared.status);
+        let is_served = descriptor.is_some();
+        let task = self.logins.spawn(async move {
+            let _place = place;
+            match is_served {
+                true => login.run().await,
+                false => login.reject(LoginFailure::Descriptors, no_descriptor()).await,
+            }
+        });
+        self.pending.enter(task.id(), progress, Slot { task, descriptor });
+    }
+
+    /// One that has proven who it is.
+    fn admit(&mut self, client: Authenticated, peer: String, descriptor: Option<OwnedSemaphorePermit>) {
+        let shared = Arc::clone(&self.shared);
+        let most = shared.terms().pool.max_clients;
+        if shared.clients.held() < most as usize {
+            let seat = Seat::take(&shared.clients, &shared.status);
+            self.clients.spawn(async move {
+                let _descriptor = descriptor;
+                serve(shared, seat, client, &peer).await
+            });
+            return;
+        }
+        let message = format!("the pool of \"{}\" has its {most} clients already", shared.name);
+        let words = ErrorFields::fatal("53300", message)
+            .hint("Close idle connections, or raise the pool's max_clients.");
+        let progress = Progress::new(Instant::now());
+        let task = self.logins.spawn(async move {
+            LoggedIn::Nobody(Some(client.reject(LoginFailure::MaxClients, &words).await))
+        });
+        self.pending.enter(task.id(), progress, Slot { task, descriptor });
+    }
+
+    /// Hangs up on a silent one. Its descriptor is free.
+    fn displace(&mut self, silent: Id) -> Option<OwnedSemaphorePermit> {
+        let Slot { task, descriptor } = self.pending.leave(silent)?;
+        task.abort();
+        let message = "it was silent for too long when another client came".to_owned();
+        self.count(Some(Rejection { why: LoginFailure::Displaced, message }));
+        descriptor
+    }
+
+    fn count(&mut self, rejection: Option<Rejection>) {
+        if let Some(rejection) = rejection {
+            self.shared.status.login_failures.count(rejection.why);
+            self.tally.add(rejection);
+        }
+    }
+
+    fn warn(&mut self, now: Instant) {
+        if let Some(summary) = self.tally.take(now) {
+            let (clients, last) = (summary.total(), &summary.last);
+            warn!(target = %self.shared.name, clients, reasons = %summary, last, "clients could not log in");
+        }
+    }
+
+    fn crashed(&self, failure: &JoinError) {
+        if !failure.is_cancelled() {
+            error!(target = %self.shared.name, %failure, "a client's task has crashed; please report this");
+        }
+    }
 }
 
-fn tell_crash(shared: &Shared, ended: Result<(), JoinError>) {
-    if let Err(failure) = ended {
-        error!(target = %shared.name, %failure, "a client's task has crashed; please report this");
+async fn reaches(stage: &mut watch::Receiver<Stage>, wanted: Stage) {
+    _ = stage.wait_for(|stage| *stage >= wanted).await;
+}
+
+async fn wait(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => pending().await,
     }
 }
 
-/// Says so, under TLS if the client wants that. A cancel request takes nobody's place.
-async fn refuse(shared: Arc<Shared>, stream: Stream) {
-    let terms = shared.terms();
-    let message =
-        format!("the pool of \"{}\" has its {} clients already", shared.name, terms.pool.max_clients);
-    let words =
-        ErrorFields::fatal("53300", message).hint("Close idle connections, or raise the pool's max_clients.");
-    let rejected = handshake::reject(stream, terms.acceptor.as_deref(), &words);
-    if let Ok(Ok((key, asked))) = timeout(REFUSING, rejected).await {
-        cancel(&shared, &key, asked).await;
-    }
+fn no_descriptor() -> ErrorFields<'static> {
+    ErrorFields::fatal("53300", "the process has as many clients as it has file descriptors for")
+        .hint("Close idle connections, or raise pgtether's limit of open files.")
 }

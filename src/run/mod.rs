@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
@@ -99,7 +99,15 @@ pub async fn run(setup: Setup) -> Result<bool, Error> {
     let mut supervisor =
         Supervisor::new(connector.clone(), gate.clone(), board.clone(), fastrand::Rng::new());
     let requests = supervisor.requests();
-    let mut pools = Pools::new(Means { connector, gate: gate.clone(), board: board.clone(), requests });
+    let descriptors = descriptors::raise();
+    let shares = descriptors::shares(descriptors);
+    let mut pools = Pools::new(Means {
+        connector,
+        gate: gate.clone(),
+        board: board.clone(),
+        requests,
+        descriptors: Arc::new(Semaphore::new(shares.pools.min(Semaphore::MAX_PERMITS))),
+    });
     let (ask, mut asked) = mpsc::channel::<ReloadRequest>(RELOADS);
     let shared = Arc::new(Shared {
         service: RwLock::new(config.service.as_str().into()),
@@ -112,12 +120,13 @@ pub async fn run(setup: Setup) -> Result<bool, Error> {
         web_config: RwLock::new(keeper.as_ref().map(|_| LastRead::Taken { at: started.wall })),
     });
     announce(&config, &web.rules.get(), &doors);
+    warn_of_descriptors(&config, descriptors);
     watch.turn_to_others(reload::certificates(&config)).await;
     pools.apply(&config.targets).await.map_err(Error::Pools)?;
     supervisor.apply(&config.targets);
     let app = Arc::new(App::new(board, shared.clone(), metrics.clone(), web, started));
     let (close, closed) = watch::channel(false);
-    let clients = Limits { connections: descriptors::for_clients(descriptors::raise()), ..Limits::default() };
+    let clients = Limits { connections: shares.http, ..Limits::default() };
     let server = tokio::spawn(http::serve(doors, app, clients, closed));
 
     let mut reload =
@@ -206,6 +215,13 @@ fn announce(config: &Config, rules: &Rules, doors: &[Door]) {
             "probes of Kubernetes have no client certificate and will fail: give them a port of their own with \
              --web.health-listen-address"
         );
+    }
+}
+
+fn warn_of_descriptors(config: &Config, descriptors: u64) {
+    let pools = config.targets.iter().filter_map(|target| target.pool.as_ref());
+    if let Some(told) = descriptors::too_many_clients(pools.map(|pool| pool.max_clients), descriptors) {
+        warn!("{told}");
     }
 }
 

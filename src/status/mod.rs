@@ -6,6 +6,7 @@
 pub mod board;
 mod counters;
 pub mod histogram;
+pub mod login;
 mod moment;
 pub mod pool;
 #[cfg(test)]

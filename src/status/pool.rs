@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::histogram::Histogram;
+use super::login::LoginFailures;
 use crate::target::pool::{Listen, Mode, Pool};
 
 /// `pool_wait_duration_seconds`: 1 ms to 60 s.
@@ -66,6 +67,7 @@ pub struct PoolStatus {
     resets: AtomicU64,
     waits: Durations<{ WAIT.len() }>,
     queries: Durations<{ QUERY.len() }>,
+    pub login_failures: LoginFailures,
     size: AtomicU64,
     max_clients: AtomicU64,
 }
@@ -139,6 +141,7 @@ impl PoolStatus {
             resets: AtomicU64::default(),
             waits: Durations::default(),
             queries: Durations::default(),
+            login_failures: LoginFailures::default(),
             size: AtomicU64::new(pool.size.into()),
             max_clients: AtomicU64::new(pool.max_clients.into()),
         }

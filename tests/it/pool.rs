@@ -8,6 +8,7 @@ mod differential;
 mod drivers;
 mod hostile;
 mod leftovers;
+mod login;
 mod midway;
 mod rust;
 mod terminal;

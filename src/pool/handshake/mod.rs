@@ -2,21 +2,26 @@
 //!
 //! Clients speak as they do to PostgreSQL itself: requests for TLS, direct TLS, SCRAM, cancel requests. Knows one user,
 //! one database and one password; not where the database is, nor whether it is up. It waits for nothing but the
-//! client: the caller's deadline is the only one.
+//! client, and for as long as its caller says.
 //!
 //! ```text
 //! mod       who may come in               tls       certificate, handshake
 //! negotiate TLS or not, the first packet  wire      bytes in, bytes out, the last message
 //! startup   that packet (pure)            listen    sockets that clients come to
-//! options   its command line (pure)
-//! scram     the proof (pure)
+//! options   its command line (pure)       attempt   one login's time
+//! scram     the proof (pure)              penalty   what a wrong password costs (pure)
+//! pending   who has not logged in (pure)  tally     what the log says of the rejected (pure)
 //! ```
 
+mod attempt;
 mod listen;
 mod negotiate;
 mod options;
+mod penalty;
+pub mod pending;
 mod scram;
 mod startup;
+pub mod tally;
 mod tls;
 mod wire;
 
@@ -24,19 +29,27 @@ mod wire;
 mod tests;
 
 use std::fmt;
+use std::sync::{Arc, Mutex};
 
+use tokio::time::Instant;
+
+pub use attempt::Attempt;
 pub use listen::{Listener, bind};
+pub use penalty::Penalties;
 pub use scram::Verifier;
 pub use startup::Startup;
 pub use tls::Acceptor;
-pub use wire::close;
+pub use wire::{Stop, close};
 
+use self::attempt::penalty;
 use self::negotiate::{Connection, Request, negotiate};
+use self::pending::Progress;
 use self::scram::Proof;
 use self::startup::StartupMessage;
-use self::wire::{Stop, answer, send};
+use self::wire::{answer, send};
 use crate::connection::Stream;
 use crate::protocol::{ErrorFields, backend};
+use crate::status::login::LoginFailure;
 use crate::target::pool::Auth;
 
 /// The longest name that PostgreSQL knows; longer ones are cut where they are shown.
@@ -86,18 +99,32 @@ pub struct AuthPolicy<'a> {
 pub enum Rejected {
     /// The client hung up, as port checks do.
     Gone,
-    /// Why, for the log; the client has been told where that was possible.
-    Told(String),
+    /// The client has been told where that was possible.
+    Told(Rejection),
+}
+
+/// Why a client is not let in, for the log and the counters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub why: LoginFailure,
+    pub message: String,
 }
 
 /// Lets a client in, or turns it away.
-pub async fn authenticate(stream: Stream, policy: AuthPolicy<'_>) -> Result<Outcome, Rejected> {
-    let (mut connection, packet) = match negotiate(stream, policy.acceptor).await? {
+pub async fn authenticate(
+    stream: Stream,
+    policy: AuthPolicy<'_>,
+    mut attempt: Attempt,
+) -> Result<Outcome, Rejected> {
+    let (mut connection, packet) = match negotiate(stream, policy.acceptor, &mut attempt).await? {
         (connection, Request::Cancel(key)) => return Ok(Outcome::Cancel(key, connection.stream)),
         (connection, Request::Startup(packet)) => (connection, packet),
     };
     let mut pending = Vec::new();
-    match admit(&mut connection, &packet, &policy, &mut pending).await {
+    let (progress, penalties) = (attempt.progress.clone(), Arc::clone(&attempt.penalties));
+    let proof =
+        Prover { connection: &mut connection, policy: &policy, progress: &progress, penalties: &penalties };
+    match attempt.in_time(proof.admit(&packet, &mut pending)).await {
         Ok(()) => Ok(Outcome::Client(Box::new(Authenticated {
             stream: connection.stream,
             startup: packet.startup,
@@ -108,89 +135,123 @@ pub async fn authenticate(stream: Stream, policy: AuthPolicy<'_>) -> Result<Outc
 }
 
 /// Turns a client away without asking who it is, though under TLS if it wants that: most do not read what they are told
-/// before. A cancel request is not turned away: it takes nobody's place. The deadline is the caller's here, too.
+/// before. A cancel request is not turned away: it takes nobody's place.
 pub async fn reject(
     stream: Stream,
     acceptor: Option<&Acceptor>,
-    words: &ErrorFields<'_>,
+    (why, words): (LoginFailure, ErrorFields<'static>),
+    mut attempt: Attempt,
 ) -> Result<(CancelKey, Stream), Rejected> {
-    match negotiate(stream, acceptor).await? {
+    match negotiate(stream, acceptor, &mut attempt).await? {
         (connection, Request::Cancel(key)) => Ok((key, connection.stream)),
-        (connection, Request::Startup(_)) => {
-            connection.reject(words).await;
-            Err(Rejected::Told(words.message.to_string()))
-        }
+        (connection, Request::Startup(_)) => Err(connection.end(Stop::because(why, words)).await),
     }
 }
 
-async fn admit(
-    connection: &mut Connection<'_>,
-    packet: &StartupMessage,
-    policy: &AuthPolicy<'_>,
-    pending: &mut Vec<u8>,
-) -> Result<(), Stop> {
-    if policy.demand_tls && connection.secured_by.is_none() {
-        return Err(ErrorFields::fatal("28000", "connections from other machines need TLS")
-            .hint("Connect with sslmode=require.")
-            .into());
-    }
-    if packet.is_negotiated() {
-        backend::negotiate_protocol_version(pending, packet.startup.minor.into(), &packet.unknown);
-    }
-    let Startup { user, database, .. } = &packet.startup;
-    match policy.auth {
-        Auth::Trust if user == policy.user => {}
-        Auth::Trust => return Err(wrong_user(user, policy.user).into()),
-        Auth::Scram => prove(connection, user, policy, pending).await?,
-    }
-    if database == policy.database {
-        return Ok(());
-    }
-    // Only to those who have proven who they are.
-    backend::authentication_ok(pending);
-    send(&mut connection.stream, pending).await?;
-    Err(wrong_database(database, policy.database).into())
-}
-
-/// SCRAM. Whoever comes under another name meets the same questions and, whatever the answers, the same refusal as
-/// with a wrong password.
-async fn prove(
-    connection: &mut Connection<'_>,
-    user: &str,
-    policy: &AuthPolicy<'_>,
-    pending: &mut Vec<u8>,
-) -> Result<(), Stop> {
-    let Some(verifier) = policy.verifier else {
-        return Err(ErrorFields::fatal("28000", "no password is known here to check clients by")
-            .detail("The database is connected to without one, so that there is none to ask for.")
-            .hint("Give the target a password, or let its pool trust those who reach it.")
-            .into());
-    };
-    let nonce = scram::nonce()
-        .map_err(|_| ErrorFields::fatal("XX000", "no random number can be had: OpenSSL fails"))?;
-    let end_point = connection.secured_by.and_then(Acceptor::end_point);
-    backend::authentication_sasl(pending, scram::mechanisms(end_point));
-    say(connection, pending).await?;
-    let challenge = verifier.challenge(&answer(&mut connection.stream).await?, end_point, &nonce)?;
-    backend::authentication_sasl_continue(pending, challenge.message());
-    say(connection, pending).await?;
-    match challenge.judge(&answer(&mut connection.stream).await?)? {
-        Proof::Right { outcome } if user == policy.user => {
-            backend::authentication_sasl_final(pending, &outcome);
-            Ok(())
-        }
-        Proof::Right { .. } | Proof::Wrong => {
-            let message = format!("password authentication failed for user \"{}\"", shown(user));
-            Err(ErrorFields::fatal("28P01", message).into())
-        }
+impl Authenticated {
+    /// Turns away one that has proven who it is.
+    pub async fn reject(self, why: LoginFailure, words: &ErrorFields<'_>) -> Rejection {
+        let mut out = self.pending;
+        backend::error(&mut out, words);
+        close(self.stream, &out).await;
+        Rejection::new(why, words)
     }
 }
 
-/// Sends what is pending.
-async fn say(connection: &mut Connection<'_>, pending: &mut Vec<u8>) -> Result<(), Stop> {
-    send(&mut connection.stream, pending).await?;
-    pending.clear();
-    Ok(())
+impl Rejection {
+    pub fn new(why: LoginFailure, words: &ErrorFields<'_>) -> Self {
+        let ErrorFields { message, detail, .. } = words;
+        let message = match detail {
+            Some(detail) => format!("{message}: {detail}"),
+            None => message.to_string(),
+        };
+        Rejection { why, message }
+    }
+}
+
+/// A client that has said who it is, and what it has to prove.
+struct Prover<'a, 'c> {
+    connection: &'a mut Connection<'c>,
+    policy: &'a AuthPolicy<'a>,
+    progress: &'a Progress,
+    penalties: &'a Mutex<Penalties>,
+}
+
+impl Prover<'_, '_> {
+    async fn admit(mut self, packet: &StartupMessage, pending: &mut Vec<u8>) -> Result<(), Stop> {
+        let policy = self.policy;
+        if policy.demand_tls && self.connection.secured_by.is_none() {
+            let words = ErrorFields::fatal("28000", "connections from other machines need TLS")
+                .hint("Connect with sslmode=require.");
+            return Err(Stop::because(LoginFailure::Tls, words));
+        }
+        if packet.is_negotiated() {
+            backend::negotiate_protocol_version(pending, packet.startup.minor.into(), &packet.unknown);
+        }
+        let Startup { user, database, .. } = &packet.startup;
+        match policy.auth {
+            Auth::Trust if user == policy.user => {}
+            Auth::Trust => {
+                return Err(Stop::because(LoginFailure::User, wrong_user(user, policy.user)));
+            }
+            Auth::Scram => self.prove(user, pending).await?,
+        }
+        if database == policy.database {
+            return Ok(());
+        }
+        // Only to those who have proven who they are.
+        backend::authentication_ok(pending);
+        self.say(pending).await?;
+        Err(Stop::because(LoginFailure::Database, wrong_database(database, policy.database)))
+    }
+
+    /// SCRAM. Whoever comes under another name meets the same questions and, whatever the answers, the same refusal as
+    /// with a wrong password.
+    async fn prove(&mut self, user: &str, pending: &mut Vec<u8>) -> Result<(), Stop> {
+        let Some(verifier) = self.policy.verifier else {
+            let words = ErrorFields::fatal("28000", "no password is known here to check clients by")
+                .detail("The database is connected to without one, so that there is none to ask for.")
+                .hint("Give the target a password, or let its pool trust those who reach it.");
+            return Err(Stop::because(LoginFailure::Config, words));
+        };
+        let nonce = scram::nonce()
+            .map_err(|_| ErrorFields::fatal("XX000", "no random number can be had: OpenSSL fails"))?;
+        let end_point = self.connection.secured_by.and_then(Acceptor::end_point);
+        backend::authentication_sasl(pending, scram::mechanisms(end_point));
+        let initial = self.ask(pending).await?;
+        let challenge = verifier.challenge(&initial, end_point, &nonce)?;
+        backend::authentication_sasl_continue(pending, challenge.message());
+        let response = self.ask(pending).await?;
+        match challenge.judge(&response)? {
+            Proof::Right { outcome } if user == self.policy.user => {
+                backend::authentication_sasl_final(pending, &outcome);
+                Ok(())
+            }
+            Proof::Right { .. } | Proof::Wrong => {
+                let message = format!("password authentication failed for user \"{}\"", shown(user));
+                let words = ErrorFields::fatal("28P01", message);
+                Err(match penalty(self.penalties).await {
+                    true => Stop::because(LoginFailure::Password, words),
+                    false => Stop::Broken(Rejection::new(LoginFailure::Password, &words)),
+                })
+            }
+        }
+    }
+
+    /// Sends what is pending, and waits for the answer.
+    async fn ask(&mut self, pending: &mut Vec<u8>) -> Result<Vec<u8>, Stop> {
+        self.say(pending).await?;
+        let answer = answer(&mut self.connection.stream).await?;
+        self.progress.made(Instant::now());
+        Ok(answer)
+    }
+
+    /// Sends what is pending.
+    async fn say(&mut self, pending: &mut Vec<u8>) -> Result<(), Stop> {
+        send(&mut self.connection.stream, pending).await?;
+        pending.clear();
+        Ok(())
+    }
 }
 
 fn wrong_user(user: &str, ours: &str) -> ErrorFields<'static> {

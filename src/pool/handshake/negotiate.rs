@@ -3,13 +3,17 @@
 use std::mem;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
+use super::attempt::Attempt;
+use super::pending::Progress;
 use super::startup::{self, Packet, StartupMessage};
 use super::tls::{Acceptor, HANDSHAKE, Secured};
-use super::wire::{Stop, body, close, exactly, send};
-use super::{CancelKey, Rejected};
+use super::wire::{Stop, body, close, close_with, exactly, send};
+use super::{CancelKey, Rejected, Rejection};
 use crate::connection::Stream;
-use crate::protocol::{ErrorFields, backend};
+use crate::protocol::ErrorFields;
+use crate::status::login::LoginFailure;
 
 /// A client's stream, and what protects it.
 pub struct Connection<'a> {
@@ -41,16 +45,22 @@ struct Asked {
 }
 
 /// Reads up to the first packet that means something, shaking hands on the way if the client wishes.
-pub async fn negotiate(
+pub async fn negotiate<'a>(
     stream: Stream,
-    acceptor: Option<&Acceptor>,
-) -> Result<(Connection<'_>, Request), Rejected> {
+    acceptor: Option<&'a Acceptor>,
+    attempt: &mut Attempt,
+) -> Result<(Connection<'a>, Request), Rejected> {
     let mut connection = Connection { stream, secured_by: None };
     let mut asked = Asked::default();
     loop {
-        match connection.next(acceptor, &mut asked).await {
+        let progress = attempt.progress.clone();
+        match attempt.in_time(connection.next(acceptor, &mut asked, &progress)).await {
             Ok(Step::Done(first)) => return Ok((connection, first)),
-            Ok(Step::Handshake(acceptor, head)) => connection = connection.secure(acceptor, head).await?,
+            Ok(Step::Handshake(acceptor, head)) => {
+                let secured = attempt.in_time(async { Ok(connection.secure(acceptor, head).await) }).await;
+                connection = secured.unwrap_or_else(|stop| Err(stop.unsaid()))?;
+                progress.made(Instant::now());
+            }
             Err(stop) => return Err(connection.end(stop).await),
         }
     }
@@ -59,43 +69,35 @@ pub async fn negotiate(
 impl<'a> Connection<'a> {
     /// Ends it, in words if there are any.
     pub async fn end(self, stop: Stop) -> Rejected {
-        match stop {
-            Stop::Gone => {
-                close(self.stream, b"").await;
-                Rejected::Gone
-            }
-            Stop::Broken(why) => {
-                close(self.stream, b"").await;
-                Rejected::Told(why)
-            }
-            Stop::Rejected(words) => {
-                self.reject(&words).await;
-                let ErrorFields { message, detail, .. } = *words;
-                Rejected::Told(detail.map_or(message.to_string(), |detail| format!("{message}: {detail}")))
-            }
+        match &stop {
+            Stop::Gone | Stop::Broken(_) => close(self.stream, b"").await,
+            Stop::Rejected(_, words) => close_with(self.stream, words).await,
         }
-    }
-
-    pub async fn reject(self, words: &ErrorFields<'_>) {
-        let mut out = Vec::new();
-        backend::error(&mut out, words);
-        close(self.stream, &out).await;
+        stop.unsaid()
     }
 
     /// Reads on, and answers, until there is something to do. It runs at most four times: once for each kind of
     /// encryption, and for what comes then.
-    async fn next(&mut self, acceptor: Option<&'a Acceptor>, asked: &mut Asked) -> Result<Step<'a>, Stop> {
+    async fn next(
+        &mut self,
+        acceptor: Option<&'a Acceptor>,
+        asked: &mut Asked,
+        progress: &Progress,
+    ) -> Result<Step<'a>, Stop> {
         loop {
             let word = exactly(&mut self.stream).await?;
             let is_first = !mem::replace(&mut asked.anything, true);
             if is_first && word[0] == HANDSHAKE {
                 let Some(acceptor) = acceptor else {
                     // In plain words, to a client that waits for those of TLS, it would mean nothing.
-                    return Err(Stop::Broken("it began with TLS, which is off here".to_owned()));
+                    let message = "it began with TLS, which is off here".to_owned();
+                    return Err(Stop::Broken(Rejection { why: LoginFailure::Tls, message }));
                 };
                 return Ok(Step::Handshake(acceptor, Bytes::copy_from_slice(&word)));
             }
-            match startup::decode(&body(&mut self.stream, startup::length(word)?).await?)? {
+            let packet = body(&mut self.stream, startup::length(word)?).await?;
+            progress.made(Instant::now());
+            match startup::decode(&packet)? {
                 Packet::Startup(packet) => return Ok(Step::Done(Request::Startup(packet))),
                 Packet::Cancel(key) => return Ok(Step::Done(Request::Cancel(key))),
                 Packet::SslRequest if self.secured_by.is_none() && !asked.tls => {
@@ -128,11 +130,14 @@ impl<'a> Connection<'a> {
                         "08P01",
                         "TLS without a request for it needs \"postgresql\" in ALPN",
                     );
-                    return Err(connection.end(words.into()).await);
+                    return Err(connection.end(Stop::because(LoginFailure::Tls, words)).await);
                 }
                 Ok(connection)
             }
-            Err(why) => Err(Rejected::Told(format!("TLS handshake: {why}"))),
+            Err(why) => {
+                let message = format!("TLS handshake: {why}");
+                Err(Rejected::Told(Rejection { why: LoginFailure::Tls, message }))
+            }
         }
     }
 }

@@ -121,9 +121,9 @@ impl fmt::Debug for Acceptor {
     }
 }
 
-/// What went wrong, in a few words, whether TLS failed or what is below it.
-pub fn why(error: &io::Error) -> String {
-    inner(error).map_or_else(|| error.to_string(), said)
+/// What went wrong, in a few words, where it is TLS that failed and not what is below it.
+pub fn why(error: &io::Error) -> Option<String> {
+    inner(error).map(said)
 }
 
 /// Whether the client just hung up, without TLS's goodbye: many do.

@@ -10,8 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::tls::{is_end, why};
+use super::{Rejected, Rejection};
 use crate::connection::Stream;
-use crate::protocol::ErrorFields;
+use crate::protocol::{ErrorFields, backend};
+use crate::status::login::LoginFailure;
 
 /// The longest answer to a password request: PostgreSQL's own limit for SASL.
 const MAX_ANSWER: usize = 1024;
@@ -24,25 +26,48 @@ const MAX_UNREAD: u64 = 64 * 1024;
 pub enum Stop {
     /// The client is gone, and nobody needs to know.
     Gone,
-    /// It is gone, and this is why.
-    Broken(String),
+    /// It cannot be told, and this is why.
+    Broken(Rejection),
     /// It has to be told.
-    Rejected(Box<ErrorFields<'static>>),
+    Rejected(LoginFailure, Box<ErrorFields<'static>>),
 }
 
+impl Stop {
+    /// Where the client cannot be told.
+    pub fn unsaid(self) -> Rejected {
+        match self {
+            Stop::Gone => Rejected::Gone,
+            Stop::Broken(rejection) => Rejected::Told(rejection),
+            Stop::Rejected(why, words) => Rejected::Told(Rejection::new(why, &words)),
+        }
+    }
+
+    /// The client has to be told in these words.
+    pub fn because(why: LoginFailure, words: ErrorFields<'static>) -> Self {
+        Stop::Rejected(why, Box::new(words))
+    }
+}
+
+/// ErrorFields about what a client has sent.
 impl From<ErrorFields<'static>> for Stop {
     fn from(words: ErrorFields<'static>) -> Self {
-        Stop::Rejected(Box::new(words))
+        let why = match &*words.sqlstate {
+            "0A000" => LoginFailure::Unsupported,
+            "54000" => LoginFailure::Setting,
+            "XX000" => LoginFailure::Config,
+            _ => LoginFailure::Protocol,
+        };
+        Stop::because(why, words)
     }
 }
 
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-        match error.kind() {
-            UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => Stop::Gone,
-            _ if is_end(&error) => Stop::Gone,
-            _ => Stop::Broken(why(&error)),
+        match why(&error) {
+            Some(message) if !is_end(&error) => {
+                Stop::Broken(Rejection { why: LoginFailure::Tls, message: format!("TLS: {message}") })
+            }
+            _ => Stop::Gone,
         }
     }
 }
@@ -76,6 +101,13 @@ pub async fn answer(stream: &mut Stream) -> Result<Vec<u8>, Stop> {
 pub async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(bytes).await?;
     stream.flush().await
+}
+
+/// Tells why, and closes.
+pub async fn close_with(stream: Stream, words: &ErrorFields<'_>) {
+    let mut out = Vec::new();
+    backend::error(&mut out, words);
+    close(stream, &out).await;
 }
 
 /// Says the last words, if there are any, and closes so that the client can read them: TLS ends with its own message

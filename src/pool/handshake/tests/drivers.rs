@@ -14,8 +14,15 @@ fn config() -> Config {
 }
 
 /// Lets the client in, as a pool would, and tells who it was.
-async fn serve(server: DuplexStream, policy: AuthPolicy<'static>) -> Result<Startup, Rejected> {
-    match timeout(LIMIT, authenticate(Box::new(server), policy)).await.expect("the handshake hangs")? {
+async fn serve(
+    server: DuplexStream,
+    policy: AuthPolicy<'static>,
+    attempt: Attempt,
+) -> Result<Startup, Rejected> {
+    match timeout(LIMIT, authenticate(Box::new(server), policy, attempt))
+        .await
+        .expect("the handshake hangs")?
+    {
         Outcome::Client(client) => {
             let Authenticated { mut stream, startup, pending: mut out } = *client;
             backend::authentication_ok(&mut out);
@@ -33,13 +40,14 @@ async fn serve(server: DuplexStream, policy: AuthPolicy<'static>) -> Result<Star
 
 /// Who is let in, or what the client was told and what the log says.
 async fn login(config: &Config, policy: AuthPolicy<'static>) -> Result<Startup, (DbError, String)> {
-    login_with(config, policy, &mut TlsConnector::builder()).await
+    login_with(config, policy, &mut TlsConnector::builder(), attempt()).await
 }
 
 async fn login_with(
     config: &Config,
     policy: AuthPolicy<'static>,
     tls: &mut native_tls::TlsConnectorBuilder,
+    attempt: Attempt,
 ) -> Result<Startup, (DbError, String)> {
     let certificate = policy.acceptor.map(|acceptor| acceptor.certificate_pem());
     tls.disable_built_in_roots(true);
@@ -48,12 +56,12 @@ async fn login_with(
     }
     let tls = postgres_native_tls::TlsConnector::new(tls.build().unwrap(), "localhost");
     let (client, server) = duplex(1 << 14);
-    let handshake = tokio::spawn(serve(server, policy));
+    let handshake = tokio::spawn(serve(server, policy, attempt));
     let connected = config.connect_raw(client, tls).await.map(drop);
     let served = timeout(LIMIT, handshake).await.unwrap().unwrap();
     match (connected, served) {
         (Ok(()), Ok(startup)) => Ok(startup),
-        (Err(error), Err(Rejected::Told(why))) => {
+        (Err(error), Err(Rejected::Told(Rejection { message: why, .. }))) => {
             let told = error.as_db_error().unwrap_or_else(|| panic!("{error:?}, and the log says {why}"));
             Err((told.clone(), why))
         }
@@ -97,7 +105,7 @@ async fn tls_may_begin_without_a_request_where_the_protocol_is_named() {
     config.channel_binding(ChannelBinding::Require);
     let mut named = TlsConnector::builder();
     postgres_native_tls::set_postgresql_alpn(&mut named);
-    login_with(&config, policy(), &mut named).await.unwrap();
+    login_with(&config, policy(), &mut named, attempt()).await.unwrap();
     let (told, _) = login(&config, policy()).await.unwrap_err();
     assert_eq!(told.code().code(), "08P01");
 }
@@ -105,7 +113,7 @@ async fn tls_may_begin_without_a_request_where_the_protocol_is_named() {
 #[tokio::test]
 async fn a_client_of_another_protocol_gets_no_tls() {
     let (client, server) = duplex(1 << 14);
-    let handshake = tokio::spawn(serve(server, policy()));
+    let handshake = tokio::spawn(serve(server, policy(), attempt()));
     let http = TlsConnector::builder()
         .danger_accept_invalid_certs(true)
         .request_alpns(&["h2", "http/1.1"])
@@ -114,13 +122,14 @@ async fn a_client_of_another_protocol_gets_no_tls() {
     let error = tokio_native_tls::TlsConnector::from(http).connect("localhost", client).await.unwrap_err();
     assert!(error.to_string().contains("no application protocol"), "{error}");
     let Err(Rejected::Told(why)) = handshake.await.unwrap() else { panic!("let in") };
-    assert!(why.starts_with("TLS handshake: "), "{why}");
+    assert!(why.message.starts_with("TLS handshake: "), "{why:?}");
+    assert_eq!(why.why, LoginFailure::Tls);
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_trust_the_certificate_leaves_and_the_log_says_why() {
     let (client, server) = duplex(1 << 14);
-    let handshake = tokio::spawn(serve(server, policy()));
+    let handshake = tokio::spawn(serve(server, policy(), attempt()));
     let mut config = config();
     config.ssl_mode(SslMode::Require);
     let wary = TlsConnector::builder().disable_built_in_roots(true).build().unwrap();
@@ -128,7 +137,7 @@ async fn a_client_that_does_not_trust_the_certificate_leaves_and_the_log_says_wh
         config.connect_raw(client, postgres_native_tls::TlsConnector::new(wary, "localhost")).await.is_err()
     );
     let Err(Rejected::Told(why)) = handshake.await.unwrap() else { panic!("let in") };
-    assert!(why.contains("unknown ca"), "{why}");
+    assert!(why.message.contains("unknown ca"), "{why:?}");
 }
 
 #[tokio::test]
@@ -143,6 +152,28 @@ async fn a_wrong_password_and_a_wrong_user_are_told_the_same() {
         let (code, message) = refused(&wrong_user, policy).await;
         assert_eq!((code.as_str(), &*message), ("28P01", "password authentication failed for user \"eve\""));
     }
+}
+
+/// With a clock that only moves while everybody waits.
+#[tokio::test(start_paused = true)]
+async fn wrong_passwords_are_told_one_after_the_other_and_a_right_one_never_waits() {
+    let mut wrong = config();
+    wrong.password("hunter3");
+    let penalties = Arc::<Mutex<Penalties>>::default();
+    let began = Instant::now();
+    let log_in = async |config: &Config| {
+        let attempt = Attempt { penalties: Arc::clone(&penalties), ..attempt() };
+        let mut no_tls = TlsConnector::builder();
+        let came = login_with(config, plain(), &mut no_tls, attempt).await;
+        (came.is_ok(), began.elapsed())
+    };
+    let right = config();
+    let (first, second, third, right) =
+        tokio::join!(log_in(&wrong), log_in(&wrong), log_in(&wrong), log_in(&right));
+    let mut told = [first, second, third].map(|(is_in, took)| (is_in, took.as_millis() / 300));
+    told.sort_unstable();
+    assert_eq!(told, [(false, 1), (false, 2), (false, 3)]);
+    assert!(right.0 && right.1 < Duration::from_millis(300), "{right:?}");
 }
 
 #[tokio::test]
@@ -193,15 +224,16 @@ async fn a_rejected_client_can_read_why_with_and_without_tls() {
     let words = ErrorFields::fatal("53300", "too many clients").hint("Come back later.");
     for mode in [SslMode::Disable, SslMode::Require] {
         let (client, server) = duplex(1 << 14);
-        let said = words.clone();
+        let because = (LoginFailure::Config, words.clone());
         let acceptor = policy().acceptor;
-        let handshake =
-            tokio::spawn(async move { reject(Box::new(server), acceptor, &said).await.map(|(key, _)| key) });
+        let rejecting = reject(Box::new(server), acceptor, because, attempt());
+        let handshake = tokio::spawn(async move { rejecting.await.map(|(key, _)| key) });
         let trusting = TlsConnector::builder().danger_accept_invalid_certs(true).build().unwrap();
         let tls = postgres_native_tls::TlsConnector::new(trusting, "localhost");
         let error = config().ssl_mode(mode).connect_raw(client, tls).await.map(drop).unwrap_err();
         let told = error.as_db_error().unwrap_or_else(|| panic!("{error:?}"));
         assert_eq!((told.code().code(), told.hint()), ("53300", Some("Come back later.")));
-        assert_eq!(handshake.await.unwrap(), Err(Rejected::Told("too many clients".to_owned())));
+        let rejection = Rejection { why: LoginFailure::Config, message: "too many clients".to_owned() };
+        assert_eq!(handshake.await.unwrap(), Err(Rejected::Told(rejection)));
     }
 }

@@ -54,7 +54,7 @@ async fn a_silent_client_holds_up_nothing_but_its_own_handshake() {
     for cut in 0..whole.len() {
         let (mut client, server) = duplex(1 << 14);
         client.write_all(&whole[..cut]).await.unwrap();
-        let handshake = timeout(Duration::from_secs(60), authenticate(Box::new(server), plain()));
+        let handshake = timeout(Duration::from_secs(60), authenticate(Box::new(server), plain(), attempt()));
         assert!(handshake.await.is_err(), "cut at {cut}: it did not wait for the client");
     }
 }
@@ -65,7 +65,7 @@ async fn a_refused_client_that_neither_reads_nor_leaves_is_left() {
     let (mut reader, mut writer) = tokio::io::split(client);
     let chatter = tokio::spawn(async move { while writer.write_all(b"GET / HTTP/1.1\r\n").await.is_ok() {} });
     let began = tokio::time::Instant::now();
-    let refused = authenticate(Box::new(server), plain()).await.unwrap_err();
+    let refused = authenticate(Box::new(server), plain(), attempt()).await.unwrap_err();
     assert!(matches!(refused, Rejected::Told(_)), "{refused:?}");
     assert!(began.elapsed() <= Duration::from_secs(2), "{:?}", began.elapsed());
     chatter.await.unwrap();
@@ -80,7 +80,8 @@ async fn the_reason_arrives_though_the_client_has_said_more_than_was_read() {
     let (server, _) = listener.accept().await.unwrap();
     client.write_all(&startup(VERSION_3, &[("database", "orders")])).await.unwrap();
     client.write_all(&[b'Q'; 30_000]).await.unwrap();
-    let handshake = tokio::spawn(async move { authenticate(Box::new(server), plain()).await.unwrap_err() });
+    let handshake =
+        tokio::spawn(async move { authenticate(Box::new(server), plain(), attempt()).await.unwrap_err() });
     // Late enough for a reset to have come.
     tokio::time::sleep(Duration::from_millis(50)).await;
     let mut heard = Vec::new();

@@ -1,5 +1,6 @@
 //! Clients of all kinds, from tokio-postgres to random bytes, against the whole handshake.
 
+mod attempts;
 mod drivers;
 mod hostile;
 mod packets;
@@ -62,9 +63,18 @@ impl Came {
     /// Why it was refused.
     fn told(self) -> String {
         match self {
-            Came::Rejected(Rejected::Told(why)) => why,
+            Came::Rejected(Rejected::Told(rejection)) => rejection.message,
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// A login that may take for ever.
+fn attempt() -> Attempt {
+    Attempt {
+        progress: Progress::new(Instant::now()),
+        penalties: Arc::default(),
+        expired: Box::pin(std::future::pending()),
     }
 }
 
@@ -72,7 +82,10 @@ impl Came {
 fn server(policy: AuthPolicy<'static>, room: usize) -> (DuplexStream, JoinHandle<Came>) {
     let (client, server) = duplex(room);
     let handshake = async move {
-        match timeout(LIMIT, authenticate(Box::new(server), policy)).await.expect("the handshake hangs") {
+        match timeout(LIMIT, authenticate(Box::new(server), policy, attempt()))
+            .await
+            .expect("the handshake hangs")
+        {
             Ok(Outcome::Client(client)) => Came::In { startup: client.startup, pending: client.pending },
             Ok(Outcome::Cancel(key, _)) => Came::Cancel(key),
             Err(refused) => Came::Rejected(refused),

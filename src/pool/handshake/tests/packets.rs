@@ -1,7 +1,6 @@
 //! The conversation, byte by byte.
 
 use super::*;
-use crate::protocol::message;
 
 fn key(length: usize) -> CancelKey {
     CancelKey { process_id: 4711, secret: vec![5; length] }
@@ -51,7 +50,8 @@ async fn a_cancel_request_is_heard_wherever_a_startup_packet_may_stand() {
 #[tokio::test]
 async fn a_cancel_request_may_come_under_tls_and_is_kept_waiting_until_it_is_done() {
     let (mut client, server) = duplex(1 << 14);
-    let handshake = tokio::spawn(async move { authenticate(Box::new(server), policy()).await.unwrap() });
+    let handshake =
+        tokio::spawn(async move { authenticate(Box::new(server), policy(), attempt()).await.unwrap() });
     exchange(&mut client, &ssl_request(), b"S").await;
     let tls = native_tls::TlsConnector::builder().danger_accept_invalid_certs(true).build().unwrap();
     let mut client = tokio_native_tls::TlsConnector::from(tls).connect("localhost", client).await.unwrap();
@@ -71,7 +71,8 @@ async fn a_cancel_request_may_come_under_tls_and_is_kept_waiting_until_it_is_don
 async fn a_cancel_request_is_heard_where_clients_are_rejected() {
     let (mut client, server) = duplex(1 << 14);
     client.write_all(&cancel_request(&key(4))).await.unwrap();
-    let (cancel, _) = reject(Box::new(server), None, &ErrorFields::fatal("53300", "full")).await.unwrap();
+    let because = (LoginFailure::Descriptors, ErrorFields::fatal("53300", "full"));
+    let (cancel, _) = reject(Box::new(server), None, because, attempt()).await.unwrap();
     assert_eq!(cancel, key(4));
 }
 
@@ -145,7 +146,7 @@ async fn strangers_cannot_be_told_from_friends_by_what_they_are_asked() {
     for user in ["app", "eve", "app"] {
         let first = b"n,,n=,r=abc";
         let body = [b"SCRAM-SHA-256\0\0\0\0\x0b", &first[..]].concat();
-        let answer = message(b'p', &[&body]);
+        let answer = [&b"p"[..], &u32::try_from(body.len() + 4).unwrap().to_be_bytes(), &body].concat();
         let bytes = [startup(VERSION_3, &[("user", user), ("database", "orders")]), answer].concat();
         let (heard, came) = hear(plain(), &bytes).await;
         assert_eq!(came, Came::Rejected(Rejected::Gone));
