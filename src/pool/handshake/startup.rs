@@ -15,6 +15,19 @@ const MAX_PACKET: usize = 10_000;
 const NEWEST_MINOR: u16 = 2;
 const MAJOR: u16 = 3;
 
+/// Settings that servers report, and that drivers set on each connection.
+const COMMON: [&str; 7] = [
+    "application_name",
+    "client_encoding",
+    "datestyle",
+    "intervalstyle",
+    "search_path",
+    "standard_conforming_strings",
+    "timezone",
+];
+/// Settings beside them: each is kept for the client, and set on each session that it gets.
+const MAX_SETTINGS: usize = 32;
+
 /// Options of the protocol itself; none is known so far.
 const PROTOCOL_OPTION: &str = "_pq_.";
 
@@ -114,6 +127,10 @@ fn startup_message(asked: u16, rest: &[u8]) -> Result<StartupMessage, ErrorField
     // As in PostgreSQL, a setting with a name of its own beats the same one in `options`.
     let mut parameters = options::parse(&switches)?;
     parameters.extend(named);
+    let others = parameters.keys().filter(|name| !COMMON.contains(&name.as_str())).count();
+    if others > MAX_SETTINGS {
+        return Err(too_many(others));
+    }
     let minor = if asked < NEWEST_MINOR { 0 } else { NEWEST_MINOR };
     Ok(StartupMessage { startup: Startup { minor, user, database, parameters }, unknown, asked })
 }
@@ -145,6 +162,12 @@ fn is_off(value: &str) -> bool {
     let value = value.to_ascii_lowercase();
     let begins = |word: &str, least: usize| value.len() >= least && word.starts_with(&value);
     begins("false", 1) || begins("no", 1) || begins("off", 2) || value == "0"
+}
+
+fn too_many(settings: usize) -> ErrorFields<'static> {
+    let message = format!("a client may set {MAX_SETTINGS} settings when it connects, not {settings}");
+    ErrorFields::fatal("54000", message)
+        .hint("Set them with ALTER ROLE or ALTER DATABASE, or with SET LOCAL in each transaction.")
 }
 
 fn replication() -> ErrorFields<'static> {
@@ -213,6 +236,21 @@ mod tests {
         let parameters = read(VERSION_3, &pairs).unwrap().startup.parameters;
         assert_eq!((parameters["application_name"].as_str(), parameters["a.b"].as_str()), ("own", "1"));
         assert_eq!(parameters.len(), 2);
+    }
+
+    #[test]
+    fn only_so_many_settings_come_with_a_client_wherever_they_stand() {
+        let own: Vec<String> = (0..MAX_SETTINGS).map(|i| format!("app.s{i}")).collect();
+        let mut pairs =
+            vec![("user", "a"), ("TimeZone", "UTC"), ("search_path", "s"), ("application_name", "n")];
+        pairs.extend(own.iter().map(|name| (name.as_str(), "1")));
+        assert_eq!(read(VERSION_3, &pairs).unwrap().startup.parameters.len(), MAX_SETTINGS + 3);
+        pairs.push(("options", "-c app.s0=2"));
+        assert!(read(VERSION_3, &pairs).is_ok(), "the same one again");
+        *pairs.last_mut().unwrap() = ("options", "-c app.another=2");
+        let (sqlstate, message) = refused(VERSION_3, &pairs);
+        assert_eq!(sqlstate, "54000");
+        assert!(message.contains("32") && message.contains("33"), "{message}");
     }
 
     #[test]

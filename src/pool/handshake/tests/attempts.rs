@@ -25,6 +25,8 @@ fn expiring(after: Duration) -> Attempt {
 async fn each_failure_is_counted_as_what_it_is() {
     let as_user = |user, database| startup(VERSION_3, &[("user", user), ("database", database)]);
     let with = |name, value| startup(VERSION_3, &[("user", "app"), (name, value)]);
+    let names: Vec<String> = (0..40).map(|i| format!("app.s{i}")).collect();
+    let many: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).chain([("user", "app")]).collect();
     let tls_only = AuthPolicy { demand_tls: true, ..plain() };
     let no_password = AuthPolicy { verifier: None, ..plain() };
     for (policy, bytes, why) in [
@@ -38,6 +40,7 @@ async fn each_failure_is_counted_as_what_it_is() {
         (trusting(), with("replication", "on"), LoginFailure::Unsupported),
         (trusting(), with("options", "-S 1024"), LoginFailure::Unsupported),
         (trusting(), startup(0x0002_0000, &[("user", "app")]), LoginFailure::Unsupported),
+        (trusting(), startup(VERSION_3, &many), LoginFailure::Setting),
         (no_password, startup_message(), LoginFailure::Config),
     ] {
         assert_eq!(failure(policy, &bytes).await.0, why, "{}", bytes.escape_ascii());
