@@ -68,6 +68,26 @@ async fn a_cancel_request_may_come_under_tls_and_is_kept_waiting_until_it_is_don
 }
 
 #[tokio::test]
+async fn encryption_is_not_asked_for_again_under_tls() {
+    for request in [ssl_request(), gss_request()] {
+        let (mut client, server) = duplex(1 << 14);
+        let login = authenticate(Box::new(server), policy(), attempt());
+        let handshake = tokio::spawn(async move { login.await.map(drop) });
+        exchange(&mut client, &ssl_request(), b"S").await;
+        let tls = native_tls::TlsConnector::builder().danger_accept_invalid_certs(true).build().unwrap();
+        let tls = tokio_native_tls::TlsConnector::from(tls);
+        let mut client = tls.connect("localhost", client).await.unwrap();
+        client.write_all(&request).await.unwrap();
+        let mut heard = Vec::new();
+        timeout(LIMIT, client.read_to_end(&mut heard)).await.unwrap().unwrap();
+        assert!(ends_in(&heard, "08P01"), "{}", heard.escape_ascii());
+        drop(client);
+        let Err(Rejected::Told(rejection)) = handshake.await.unwrap() else { panic!("let in") };
+        assert_eq!(rejection.message, "encryption was asked for once too often");
+    }
+}
+
+#[tokio::test]
 async fn a_cancel_request_is_heard_where_clients_are_rejected() {
     let (mut client, server) = duplex(1 << 14);
     client.write_all(&cancel_request(&key(4))).await.unwrap();

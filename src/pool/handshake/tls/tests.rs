@@ -2,7 +2,11 @@ use std::time::{Duration, SystemTime};
 
 use openssl::asn1::Asn1Time;
 use openssl::hash::hash as digest;
+use openssl::ssl::{SslConnector, SslVerifyMode};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SignatureAlgorithm};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
 
@@ -79,5 +83,101 @@ fn files_that_do_not_serve_are_refused_in_words() {
         (&cert, &locked, "the key is locked by a passphrase: `openssl pkey` writes it without"),
     ] {
         assert_eq!(Acceptor::from_pem(cert.as_bytes(), key.as_bytes()).unwrap_err(), words);
+    }
+}
+
+/// A client of these versions and ciphers, at the other end of our side.
+async fn connected(
+    version: SslVersion,
+    ciphers: &str,
+    ours: impl FnOnce(DuplexStream) -> Stream,
+) -> Result<(SslStream<DuplexStream>, Stream), String> {
+    let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+    connector.set_verify(SslVerifyMode::NONE);
+    connector.set_min_proto_version(Some(version)).unwrap();
+    connector.set_max_proto_version(Some(version)).unwrap();
+    match version {
+        SslVersion::TLS1_3 => connector.set_ciphersuites(ciphers).unwrap(),
+        _ => connector.set_cipher_list(ciphers).unwrap(),
+    }
+    let session = connector.build().configure().unwrap().into_ssl("localhost").unwrap();
+    let (client, server) = duplex(1 << 16);
+    let mut client = SslStream::new(session, client).unwrap();
+    let acceptor = Acceptor::self_signed().unwrap();
+    let accept = acceptor.accept(Bytes::new(), ours(server));
+    let (accepted, connected) = tokio::join!(accept, Pin::new(&mut client).connect());
+    let stream = accepted?.stream;
+    connected.map_err(|error| error.to_string())?;
+    Ok((client, stream))
+}
+
+#[tokio::test]
+async fn a_client_gets_the_cheapest_good_cipher_whatever_it_prefers() {
+    let both = "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256";
+    for (version, offered, taken) in [
+        (SslVersion::TLS1_3, both, "TLS_AES_128_GCM_SHA256"),
+        (SslVersion::TLS1_3, "TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"),
+        (SslVersion::TLS1_3, "TLS_CHACHA20_POLY1305_SHA256", "TLS_CHACHA20_POLY1305_SHA256"),
+        (SslVersion::TLS1_2, "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+    ] {
+        let (client, _) = connected(version, offered, |stream| Box::new(stream)).await.unwrap();
+        assert_eq!(client.ssl().current_cipher().unwrap().name(), taken, "{offered}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_are_not_ephemeral_and_ciphers_that_are_weak_are_not_taken() {
+    for offered in ["DHE-RSA-AES128-GCM-SHA256", "AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA"] {
+        let refused = connected(SslVersion::TLS1_2, offered, |stream| Box::new(stream)).await;
+        assert_eq!(refused.map(drop).unwrap_err(), "no shared cipher", "{offered}");
+    }
+}
+
+/// Counts the reads that brought something.
+struct Counted(DuplexStream, Arc<AtomicUsize>);
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.0).poll_read(cx, buf);
+        self.1.fetch_add(usize::from(buf.filled().len() > before), Relaxed);
+        read
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_read_at_once_and_two_that_have_come_together_too() {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = |stream| -> Stream { Box::new(Counted(stream, Arc::clone(&reads))) };
+    let (mut client, mut server) = connected(SslVersion::TLS1_3, TLS_1_3, counted).await.unwrap();
+    let mut buffer = [0; 64];
+    for (pieces, wanted) in [(&[b"one".as_slice()][..], 1), (&[b"two".as_slice(), b"three"], 1)] {
+        reads.store(0, Relaxed);
+        for piece in pieces {
+            client.write_all(piece).await.unwrap();
+        }
+        for piece in pieces {
+            let read = server.read(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..read], *piece);
+        }
+        assert_eq!(reads.load(Relaxed), wanted, "{} records", pieces.len());
     }
 }
