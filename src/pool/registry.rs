@@ -235,3 +235,6 @@ impl fmt::Debug for Entry {
         f.debug_struct("Entry").field("process_id", &self.process_id).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
