@@ -10,6 +10,7 @@ mod certs;
 mod cluster;
 mod commands;
 mod connection;
+mod contributing;
 mod demo;
 mod docs;
 mod drain;

@@ -1,0 +1,86 @@
+//! What `CONTRIBUTING.md` says of where things are declared, against the repository.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn text(path: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What stands in backquotes.
+fn quoted(cell: &str) -> BTreeSet<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+struct Row {
+    what: String,
+    files: BTreeSet<String>,
+    limit: usize,
+    example: String,
+}
+
+fn rows() -> Vec<Row> {
+    let text = text("CONTRIBUTING.md");
+    let table = text.lines().skip_while(|line| !line.starts_with("| add |")).skip(2);
+    table
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let [what, files, limit, example] = cells[..] else { panic!("{line}") };
+            Row {
+                what: what.to_owned(),
+                files: quoted(files),
+                limit: limit.parse().unwrap(),
+                example: quoted(example).pop_first().unwrap(),
+            }
+        })
+        .collect()
+}
+
+/// The files below a folder, or the file itself; tests and what is only linked are left out.
+fn below(path: &Path, found: &mut Vec<String>) {
+    if path.is_symlink() || path.ends_with("tests") {
+        return;
+    }
+    match fs::read_dir(path) {
+        Ok(entries) => entries.for_each(|entry| below(&entry.unwrap().path(), found)),
+        Err(_) => found.push(path.strip_prefix(ROOT).unwrap().to_str().unwrap().to_owned()),
+    }
+}
+
+#[test]
+fn one_more_of_a_kind_is_declared_where_the_table_says_and_in_no_more_files_than_its_limit() {
+    let limits = [
+        ("a metric", 3),
+        ("a reason", 4),
+        ("a key of a target", 4),
+        ("a key of a pool", 5),
+        ("an HTTP path", 3),
+    ];
+    let rows = rows();
+    assert_eq!(rows.iter().map(|row| (row.what.as_str(), row.limit)).collect::<Vec<_>>(), limits);
+    for Row { what, files, limit, example } in rows {
+        assert!(!files.is_empty() && files.len() <= limit, "{what}: {files:?}");
+        for file in files {
+            assert!(text(&file).contains(&example), "{what}: {file} does not contain {example}");
+        }
+    }
+}
+
+#[test]
+fn a_key_is_declared_nowhere_else() {
+    let mut all = Vec::new();
+    for place in
+        ["src/config", "src/target", "config.yaml", "docs/config.schema.json", "docs/pool.md", "charts"]
+    {
+        below(&Path::new(ROOT).join(place), &mut all);
+    }
+    for Row { what, files, example, .. } in rows().into_iter().filter(|row| row.what.starts_with("a key")) {
+        let naming =
+            all.iter().filter(|file| text(file).contains(&example)).cloned().collect::<BTreeSet<_>>();
+        assert_eq!(naming, files, "{what}: where {example} stands");
+    }
+}
