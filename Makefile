@@ -43,8 +43,9 @@ chart: ## Tests the Helm chart, the recipes and the systemd unit.
 	$(CARGO) build --locked
 	tests/chart/run.sh
 
-generated: ## Writes config.yaml and its schema from the declaration of the keys.
-	UPDATE_SCHEMA=1 $(CARGO) test --locked --lib -- config::tests::written config::tests::reference::the_schema_in
+generated: ## Writes what the code declares: config.yaml and its schema, docs/metrics.md, the tests' example of a scrape.
+	UPDATE_SCHEMA=1 UPDATE_GENERATED=1 $(CARGO) test --locked --lib -- config::tests::written \
+	  config::tests::reference::the_schema_in metrics::
 
 chart-update: ## Renders the chart's committed manifests anew.
 	@tests/tools.sh chart

@@ -2,9 +2,9 @@
 //!
 //! One way, no circle: configuration makes targets; one supervisor task per target decides by a pure machine and acts
 //! through the connection; it publishes one snapshot; all that people see is a projection of snapshots. A module
-//! knows only lower floors, and a test holds it to that.
+//! knows only lower layers, and a test holds it to that.
 //!
-//! | floor | module | what it is | what it must not know |
+//! | layer | module | what it is | what it must not know |
 //! | --- | --- | --- | --- |
 //! | 7 | `main` | the checklist: arguments, log, configuration, listeners, run; exit codes | how any of it works |
 //! | 6 | [`run`], [`demo`], [`logging`] | wiring, reload, drain; a throw-away PostgreSQL; the log | decisions about targets |
@@ -27,6 +27,8 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod demo;
+#[cfg(test)]
+mod generated;
 pub mod health;
 pub mod http;
 pub mod logging;

@@ -12,9 +12,9 @@ use pgtether::cli::{
 use pgtether::config::watch::Watch;
 use pgtether::config::{self, Config, Problems};
 use pgtether::connection::Postgres;
-use pgtether::http::web::{Keeper, Rules};
-use pgtether::http::{Door, Scope, Web};
-use pgtether::run::{self, Reread, Setup};
+use pgtether::http::web::{Rules, RulesFile};
+use pgtether::http::{Scope, Web, WebListener};
+use pgtether::run::{self, Reread, RunSetup};
 use pgtether::signals::Signals;
 use pgtether::status::board::Board;
 use pgtether::target::Target;
@@ -63,43 +63,52 @@ fn failed(what: &str, error: impl std::fmt::Display) -> Exit {
 fn supervise(args: &RunArgs) -> Done {
     logging::start(&args.log).map_err(|error| failed("the log cannot start", error))?;
     let watch = watch(&args.config);
-    let keeper = args.web.config_file.clone().map(Keeper::open).transpose();
-    let (config, keeper) = match (read(&args.config), keeper) {
-        (Ok(config), Ok(keeper)) => (config, keeper),
+    let rules_file = args.web.config_file.clone().map(RulesFile::open).transpose();
+    let (config, rules_file) = match (read(&args.config), rules_file) {
+        (Ok(config), Ok(rules_file)) => (config, rules_file),
         (Err(config), Err(web)) => return Err(unusable(format!("{config}\n{web}"))),
         (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => return Err(unusable(problems)),
     };
-    let web = web(&args.web, keeper.as_ref());
+    let web = web(&args.web, rules_file.as_ref());
     if args.config_check {
-        return print(&checked(&config, keeper.as_ref().map(|_| web.rules.get()).as_deref()));
+        return print(&checked(&config, rules_file.as_ref().map(|_| web.rules.get()).as_deref()));
     }
     block_on(async {
         let addresses = args.web.listen_addresses.iter().map(|address| (address, Scope::All));
         let health = args.web.health_listen_address.iter().map(|address| (address, Scope::Health));
-        let mut doors = Vec::new();
+        let mut listeners = Vec::new();
         for (address, scope) in addresses.chain(health) {
             let listener =
                 run::bind(address).map_err(|error| failed(&format!("cannot listen on {address}"), error))?;
-            doors.push(Door { listener, scope });
+            listeners.push(WebListener { socket: listener, scope });
         }
         let file = args.config.clone();
         let reread: Reread = Arc::new(move || read(&file));
-        serve(|signals| Setup { config, reread, watch, web, keeper, doors, signals, board: Board::default() })
-            .await
+        serve(|signals| RunSetup {
+            config,
+            reread,
+            watch,
+            web,
+            rules_file,
+            listeners,
+            signals,
+            board: Board::default(),
+        })
+        .await
     })?
 }
 
-async fn serve(setup: impl FnOnce(Signals) -> Setup) -> Done {
+async fn serve(setup: impl FnOnce(Signals) -> RunSetup) -> Done {
     let signals = signals::take().map_err(|error| failed("signals cannot be handled", error))?;
     run::run(setup(signals)).await.map_err(|error| failed("cannot start", error))?;
     Ok(0)
 }
 
-fn web(args: &WebArgs, keeper: Option<&Keeper>) -> Web {
+fn web(args: &WebArgs, rules_file: Option<&RulesFile>) -> Web {
     Web {
         telemetry_path: args.telemetry_path.to_string(),
         enable_lifecycle: args.enable_lifecycle,
-        rules: keeper.map(Keeper::live).unwrap_or_default(),
+        rules: rules_file.map(RulesFile::live).unwrap_or_default(),
         ..Web::default()
     }
 }
@@ -113,10 +122,11 @@ fn demonstrate(args: DemoArgs) -> Done {
         let config = read(&file).map_err(unusable)?;
         let listener =
             TcpListener::from_std(stage.listener).map_err(|error| failed("cannot listen", error))?;
-        let doors = vec![Door { listener, scope: Scope::All }];
+        let listeners = vec![WebListener { socket: listener, scope: Scope::All }];
         let reread: Reread = Arc::new(move || read(&file));
         let board = stage.board;
-        serve(|signals| Setup { config, reread, watch, web, keeper: None, doors, signals, board }).await
+        serve(|signals| RunSetup { config, reread, watch, web, rules_file: None, listeners, signals, board })
+            .await
     }))?;
     ended.unwrap_or_else(|error| Err(failed("the demo cannot go on", error)))
 }

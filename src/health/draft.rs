@@ -11,7 +11,7 @@ use crate::status::pool::{ClientState, ServerState};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Document<'a> {
+pub(super) struct DraftDocument<'a> {
     status: &'static str,
     release_id: &'a str,
     service_id: &'a str,
@@ -26,15 +26,15 @@ pub(super) struct Document<'a> {
 #[derive(Debug, Serialize)]
 struct Checks<'a> {
     #[serde(rename = "database:connections")]
-    connections: Vec<Connection<'a>>,
+    connections: Vec<DraftConnection<'a>>,
     #[serde(rename = "database:responseTime")]
-    response_time: Vec<Check<'a>>,
+    response_time: Vec<DraftCheck<'a>>,
 }
 
 /// What every check says.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Check<'a> {
+struct DraftCheck<'a> {
     component_id: &'a str,
     component_type: &'static str,
     observed_value: Number,
@@ -50,9 +50,9 @@ struct Check<'a> {
 /// A check, and the keys that the draft lets us add.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Connection<'a> {
+struct DraftConnection<'a> {
     #[serde(flatten)]
-    check: Check<'a>,
+    check: DraftCheck<'a>,
     state: &'static str,
     since: Option<String>,
     age_seconds: Option<f64>,
@@ -61,21 +61,25 @@ struct Connection<'a> {
     breaker: &'static str,
     next_attempt: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pool: Option<Pool>,
+    pool: Option<DraftPool>,
 }
 
 /// As in the plain document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Pool {
+struct DraftPool {
     clients_waiting: u64,
     servers_active: u64,
     size: u64,
 }
 
-pub(super) fn document<'a>(speaker: Speaker<'a>, status: Status, targets: &[Judged<'a>]) -> Document<'a> {
+pub(super) fn document<'a>(
+    speaker: Speaker<'a>,
+    status: Status,
+    targets: &[Judged<'a>],
+) -> DraftDocument<'a> {
     let unwell = targets.iter().filter(|judged| judged.status != Status::Healthy).count();
-    Document {
+    DraftDocument {
         status: word(status),
         release_id: speaker.version,
         service_id: speaker.service,
@@ -98,11 +102,11 @@ const fn word(status: Status) -> &'static str {
     }
 }
 
-fn connection<'a>(judged: &Judged<'a>) -> Connection<'a> {
+fn connection<'a>(judged: &Judged<'a>) -> DraftConnection<'a> {
     let view = judged.view;
     let status = view.status;
     let held = u8::from(status.held().is_some()).into();
-    Connection {
+    DraftConnection {
         check: check(judged, held, "connections"),
         state: view.state().as_str(),
         since: rfc3339(view.since().wall),
@@ -111,7 +115,7 @@ fn connection<'a>(judged: &Judged<'a>) -> Connection<'a> {
         success_rate: status.recent.rate().map(rounded),
         breaker: status.breaker.state().as_str(),
         next_attempt: view.next_attempt().and_then(|at| rfc3339(at.wall)),
-        pool: status.pool.as_deref().map(|pool| Pool {
+        pool: status.pool.as_deref().map(|pool| DraftPool {
             clients_waiting: pool.clients(ClientState::Waiting),
             servers_active: pool.servers(ServerState::Active),
             size: pool.size(),
@@ -120,16 +124,16 @@ fn connection<'a>(judged: &Judged<'a>) -> Connection<'a> {
 }
 
 /// The last answered ping; no check before the first.
-fn response_time<'a>(judged: &Judged<'a>) -> Option<Check<'a>> {
+fn response_time<'a>(judged: &Judged<'a>) -> Option<DraftCheck<'a>> {
     let took = judged.view.status.last_ping?;
     let took = Number::from_f64(rounded(took.as_secs_f64() * 1000.0))?;
     Some(check(judged, took, "ms"))
 }
 
-fn check<'a>(judged: &Judged<'a>, observed_value: Number, observed_unit: &'static str) -> Check<'a> {
+fn check<'a>(judged: &Judged<'a>, observed_value: Number, observed_unit: &'static str) -> DraftCheck<'a> {
     let view = judged.view;
     let reason = view.reason().map_or(view.state().as_str(), |reason| reason.as_str());
-    Check {
+    DraftCheck {
         component_id: view.status.name.as_str(),
         component_type: "datastore",
         observed_value,

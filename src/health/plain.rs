@@ -7,13 +7,13 @@ use crate::status::pool::{ClientState, ServerState};
 use crate::status::{View, epoch_seconds};
 
 #[derive(Debug, Serialize)]
-pub(super) struct Document<'a> {
+pub(super) struct PlainDocument<'a> {
     status: &'static str,
     service: &'a str,
     database: Database,
     version: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    targets: Option<Vec<Target<'a>>>,
+    targets: Option<Vec<PlainTarget<'a>>>,
 }
 
 /// Speaks for the worst target that counts.
@@ -25,7 +25,7 @@ struct Database {
 }
 
 #[derive(Debug, Serialize)]
-struct Target<'a> {
+struct PlainTarget<'a> {
     name: &'a str,
     status: &'static str,
     state: &'static str,
@@ -38,12 +38,12 @@ struct Target<'a> {
     reason: Option<&'static str>,
     next_attempt: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pool: Option<Pool>,
+    pool: Option<PlainPool>,
 }
 
 /// The door for applications, to look at: it does not count for the status.
 #[derive(Debug, Serialize)]
-struct Pool {
+struct PlainPool {
     clients_waiting: u64,
     servers_active: u64,
     size: u64,
@@ -54,8 +54,8 @@ pub(super) fn document<'a>(
     status: Status,
     targets: &[Judged<'a>],
     spoken_for: &[&View<'_>],
-) -> Document<'a> {
-    Document {
+) -> PlainDocument<'a> {
+    PlainDocument {
         status: status.as_str(),
         service: speaker.service,
         database: database(spoken_for),
@@ -77,9 +77,9 @@ fn database(spoken_for: &[&View<'_>]) -> Database {
     }
 }
 
-fn target<'a>(view: &View<'a>) -> Target<'a> {
+fn target<'a>(view: &View<'a>) -> PlainTarget<'a> {
     let status = view.status;
-    Target {
+    PlainTarget {
         name: status.name.as_str(),
         status: Reach::of(view.state()).as_str(),
         state: view.state().as_str(),
@@ -91,7 +91,7 @@ fn target<'a>(view: &View<'a>) -> Target<'a> {
         breaker: status.breaker.state().as_str(),
         reason: view.reason().map(|reason| reason.as_str()),
         next_attempt: view.next_attempt().and_then(|at| rfc3339(at.wall)),
-        pool: status.pool.as_deref().map(|pool| Pool {
+        pool: status.pool.as_deref().map(|pool| PlainPool {
             clients_waiting: pool.clients(ClientState::Waiting),
             servers_active: pool.servers(ServerState::Active),
             size: pool.size(),

@@ -10,20 +10,20 @@ use crate::status::{Attempt, Because, Failure, Moment, Purpose, View};
 use crate::target::Role;
 
 #[derive(Debug, Serialize)]
-struct Document<'a> {
+struct TargetsDocument<'a> {
     service: &'a str,
     version: &'a str,
     now: Option<String>,
     status: &'static str,
-    config: Read,
+    config: FileJson,
     /// Null where there is none.
-    web_config: Option<Read>,
-    targets: Vec<Target<'a>>,
+    web_config: Option<FileJson>,
+    targets: Vec<TargetJson<'a>>,
 }
 
 /// How a file was last read.
 #[derive(Debug, Serialize)]
-struct Read {
+struct FileJson {
     /// `taken`, or `refused` where the one before goes on.
     last_read: &'static str,
     at: Option<String>,
@@ -34,7 +34,7 @@ struct Read {
 }
 
 #[derive(Debug, Serialize)]
-struct Target<'a> {
+struct TargetJson<'a> {
     name: &'a str,
     /// What it means for `/health`.
     health: &'static str,
@@ -47,12 +47,12 @@ struct Target<'a> {
     idle_policy: &'static str,
     /// The role that is asked for.
     role: &'static str,
-    location: Option<Location<'a>>,
-    session: Option<Session<'a>>,
-    attempt: Doing,
+    location: Option<LocationJson<'a>>,
+    session: Option<SessionJson<'a>>,
+    attempt: AttemptJson,
     breaker: &'static str,
     consecutive_failures: u64,
-    last_failure: Option<LastFailure<'a>>,
+    last_failure: Option<FailureJson<'a>>,
     last_success: Option<String>,
     last_check: Option<String>,
     last_login: Option<String>,
@@ -61,18 +61,18 @@ struct Target<'a> {
     /// The last pings, newest last; null where one failed.
     pings_ms: Vec<Option<f64>>,
     /// Of the last successful attempt.
-    phases: Vec<PhaseTime>,
+    phases: Vec<PhaseJson>,
     ping_interval_seconds: Option<f64>,
     refresh_interval_seconds: Option<f64>,
     observed_idle_timeout_seconds: Option<f64>,
-    counters: Counters,
+    counters: CountersJson,
     /// Only where applications connect through one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pool: Option<Pool>,
+    pool: Option<PoolJson>,
 }
 
 #[derive(Debug, Serialize)]
-struct Pool {
+struct PoolJson {
     listen: String,
     mode: &'static str,
     size: u64,
@@ -94,7 +94,7 @@ impl<const N: usize> Serialize for ByWord<N> {
 }
 
 #[derive(Debug, Serialize)]
-struct Location<'a> {
+struct LocationJson<'a> {
     host: &'a str,
     port: u16,
     database: &'a str,
@@ -104,7 +104,7 @@ struct Location<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Session<'a> {
+struct SessionJson<'a> {
     age_seconds: Option<f64>,
     server_version: &'a str,
     tls_version: Option<&'a str>,
@@ -115,7 +115,7 @@ struct Session<'a> {
 /// What is done about the next session.
 #[derive(Debug, Serialize)]
 #[serde(tag = "doing", rename_all = "snake_case")]
-enum Doing {
+enum AttemptJson {
     Nothing,
     Waiting {
         purpose: &'static str,
@@ -134,7 +134,7 @@ enum Doing {
 }
 
 #[derive(Debug, Serialize)]
-struct LastFailure<'a> {
+struct FailureJson<'a> {
     at: Option<String>,
     reason: &'static str,
     remedy: &'static str,
@@ -142,13 +142,13 @@ struct LastFailure<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct PhaseTime {
+struct PhaseJson {
     phase: &'static str,
     ms: f64,
 }
 
 #[derive(Debug, Serialize)]
-struct Counters {
+struct CountersJson {
     attempts: u64,
     connections: u64,
     failures: u64,
@@ -168,7 +168,7 @@ struct Counters {
 pub(super) fn render(app: &App, now: Moment) -> serde_json::Result<Vec<u8>> {
     let service = app.daemon.service();
     app.board.look(now, |views| {
-        serde_json::to_vec(&Document {
+        serde_json::to_vec(&TargetsDocument {
             service: &service,
             version: app.web.version,
             now: rfc3339(now.wall),
@@ -180,12 +180,12 @@ pub(super) fn render(app: &App, now: Moment) -> serde_json::Result<Vec<u8>> {
     })
 }
 
-fn read(last: LastRead) -> Read {
+fn read(last: LastRead) -> FileJson {
     match last {
         LastRead::Taken { at } => {
-            Read { last_read: "taken", at: rfc3339(at), refused_since: None, problems: Vec::new() }
+            FileJson { last_read: "taken", at: rfc3339(at), refused_since: None, problems: Vec::new() }
         }
-        LastRead::Refused { at, since, problems } => Read {
+        LastRead::Refused { at, since, problems } => FileJson {
             last_read: "refused",
             at: rfc3339(at),
             refused_since: rfc3339(since),
@@ -194,12 +194,12 @@ fn read(last: LastRead) -> Read {
     }
 }
 
-fn target<'a>(view: &View<'a>) -> Target<'a> {
+fn target<'a>(view: &View<'a>) -> TargetJson<'a> {
     let status = view.status;
     let tuning = &status.tuning;
     let reason = view.reason();
     let at = |moment: Option<Moment>| moment.and_then(|moment| rfc3339(moment.wall));
-    Target {
+    TargetJson {
         name: status.name.as_str(),
         health: Status::of(view, tuning.required).as_str(),
         status: Reach::of(view.state()).as_str(),
@@ -231,8 +231,8 @@ fn target<'a>(view: &View<'a>) -> Target<'a> {
     }
 }
 
-fn pool(pool: &PoolStatus) -> Pool {
-    Pool {
+fn pool(pool: &PoolStatus) -> PoolJson {
+    PoolJson {
         listen: pool.listen().to_string(),
         mode: pool.mode().as_str(),
         size: pool.size(),
@@ -244,9 +244,9 @@ fn pool(pool: &PoolStatus) -> Pool {
     }
 }
 
-fn location<'a>(view: &View<'a>) -> Option<Location<'a>> {
+fn location<'a>(view: &View<'a>) -> Option<LocationJson<'a>> {
     let location = view.status.location.as_ref()?;
-    Some(Location {
+    Some(LocationJson {
         host: &location.host,
         port: location.port,
         database: &location.database,
@@ -255,9 +255,9 @@ fn location<'a>(view: &View<'a>) -> Option<Location<'a>> {
     })
 }
 
-fn session<'a>(view: &View<'a>) -> Option<Session<'a>> {
+fn session<'a>(view: &View<'a>) -> Option<SessionJson<'a>> {
     let session = view.status.session.as_ref()?;
-    Some(Session {
+    Some(SessionJson {
         age_seconds: view.connection_age().map(|age| age.as_secs_f64()),
         server_version: &session.server_version,
         tls_version: session.tls_version.as_deref(),
@@ -266,20 +266,20 @@ fn session<'a>(view: &View<'a>) -> Option<Session<'a>> {
     })
 }
 
-fn doing(attempt: &Attempt) -> Doing {
+fn doing(attempt: &Attempt) -> AttemptJson {
     match attempt {
-        Attempt::None => Doing::Nothing,
-        Attempt::Waiting { until, tcp_connect, purpose, because } => Doing::Waiting {
+        Attempt::None => AttemptJson::Nothing,
+        Attempt::Waiting { until, tcp_connect, purpose, because } => AttemptJson::Waiting {
             purpose: named(*purpose),
             because: Because::as_str(*because),
             until: rfc3339(until.wall),
             tcp_connect: tcp_connect.and_then(|at| rfc3339(at.wall)),
         },
         Attempt::Connecting { since, purpose, .. } => {
-            Doing::Connecting { purpose: named(*purpose), since: rfc3339(since.wall) }
+            AttemptJson::Connecting { purpose: named(*purpose), since: rfc3339(since.wall) }
         }
         Attempt::LoggingIn { since, purpose } => {
-            Doing::LoggingIn { purpose: named(*purpose), since: rfc3339(since.wall) }
+            AttemptJson::LoggingIn { purpose: named(*purpose), since: rfc3339(since.wall) }
         }
     }
 }
@@ -295,8 +295,8 @@ const fn named(purpose: Purpose) -> &'static str {
     }
 }
 
-fn last_failure(failure: &Failure) -> LastFailure<'_> {
-    LastFailure {
+fn last_failure(failure: &Failure) -> FailureJson<'_> {
+    FailureJson {
         at: rfc3339(failure.at.wall),
         reason: failure.reason.as_str(),
         remedy: failure.reason.remedy(),
@@ -304,15 +304,15 @@ fn last_failure(failure: &Failure) -> LastFailure<'_> {
     }
 }
 
-fn phases(view: &View<'_>) -> Vec<PhaseTime> {
+fn phases(view: &View<'_>) -> Vec<PhaseJson> {
     let phases = view.status.last_phases;
     let named = phases.iter().flat_map(|phases| phases.named());
-    named.map(|(phase, took)| PhaseTime { phase: phase.as_str(), ms: ms(took.as_secs_f64()) }).collect()
+    named.map(|(phase, took)| PhaseJson { phase: phase.as_str(), ms: ms(took.as_secs_f64()) }).collect()
 }
 
-fn counters(view: &View<'_>) -> Counters {
+fn counters(view: &View<'_>) -> CountersJson {
     let counters = &view.status.counters;
-    Counters {
+    CountersJson {
         attempts: counters.attempts,
         connections: counters.connections,
         failures: counters.failures.total(),

@@ -15,7 +15,7 @@ use super::probe;
 
 /// How long and how many. The defaults are what runs; tests are less patient.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// For shaking hands, where there is TLS.
     pub handshake: Duration,
     /// For the first byte of a new connection: who has nothing to say holds a place that others need.
@@ -37,9 +37,9 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
-        Limits {
+        ConnectionLimits {
             handshake: Duration::from_secs(10),
             first_byte: Duration::from_secs(10),
             head: Duration::from_secs(10),
@@ -55,7 +55,7 @@ impl Default for Limits {
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum Activity {
     /// TLS is being agreed on.
     Greeting,
     /// Not a byte has come yet.
@@ -70,16 +70,16 @@ enum Phase {
     Idle,
 }
 
-impl Phase {
+impl Activity {
     /// Whether it is the client's turn, and nothing is lost if it goes.
     const fn may_go(self) -> bool {
-        matches!(self, Phase::Greeting | Phase::New | Phase::Reading | Phase::Idle)
+        matches!(self, Activity::Greeting | Activity::New | Activity::Reading | Activity::Idle)
     }
 }
 
 /// What a connection is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum ConnectionSignal {
     Stay,
     /// Finish what is in flight, take no further request.
     Finish,
@@ -89,7 +89,7 @@ pub(super) enum Order {
 /// All connections of the process.
 #[derive(Debug)]
 pub(super) struct Connections {
-    limits: Limits,
+    limits: ConnectionLimits,
     admitted: Mutex<Admitted>,
     /// One has gone, or has become idle.
     changed: Notify,
@@ -102,13 +102,13 @@ struct Admitted {
 }
 
 impl Connections {
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
+    pub(super) fn new(limits: ConnectionLimits) -> Arc<Self> {
         Arc::new(Connections { limits, admitted: Mutex::default(), changed: Notify::new() })
     }
 
     /// A place, made by sending away the longest waiting one if need be. Waits only while all others are being
     /// answered, and none of them for too long.
-    pub(super) async fn admit(self: &Arc<Self>) -> Place {
+    pub(super) async fn admit(self: &Arc<Self>) -> ConnectionSlot {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -121,7 +121,7 @@ impl Connections {
     }
 
     /// A place, or when to try again.
-    fn try_admit(self: &Arc<Self>) -> Result<Place, Instant> {
+    fn try_admit(self: &Arc<Self>) -> Result<ConnectionSlot, Instant> {
         let mut admitted = lock(&self.admitted);
         if admitted.records.len() >= self.limits.connections && !admitted.send_one_away() {
             let now = Instant::now();
@@ -137,7 +137,7 @@ impl Connections {
         let (record, orders) = Record::new(Instant::now());
         let record = Arc::new(record);
         admitted.records.insert(id, record.clone());
-        Ok(Place { connections: self.clone(), id, record, orders })
+        Ok(ConnectionSlot { connections: self.clone(), id, record, orders })
     }
 
     /// Sends the longest waiting one away, which frees a descriptor.
@@ -149,15 +149,15 @@ impl Connections {
     pub(super) async fn drain(&self) -> usize {
         for record in lock(&self.admitted).records.values() {
             record.order.send_replace(if record.state().phase.may_go() {
-                Order::Leave
+                ConnectionSignal::Leave
             } else {
-                Order::Finish
+                ConnectionSignal::Finish
             });
         }
         let _ = timeout(self.limits.drain, self.emptied()).await;
         let cut_off: Vec<_> = lock(&self.admitted).records.drain().collect();
         for (_, record) in &cut_off {
-            record.order.send_replace(Order::Leave);
+            record.order.send_replace(ConnectionSignal::Leave);
         }
         cut_off.len()
     }
@@ -193,83 +193,83 @@ impl Admitted {
 
     fn send_away(&mut self, id: u64) {
         if let Some(record) = self.records.remove(&id) {
-            record.order.send_replace(Order::Leave);
+            record.order.send_replace(ConnectionSignal::Leave);
         }
     }
 }
 
 /// A connection's place; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     connections: Arc<Connections>,
     id: u64,
     record: Arc<Record>,
-    orders: watch::Receiver<Order>,
+    orders: watch::Receiver<ConnectionSignal>,
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Every order since the place was taken.
-    pub(super) fn orders(&self) -> watch::Receiver<Order> {
+    pub(super) fn orders(&self) -> watch::Receiver<ConnectionSignal> {
         self.orders.clone()
     }
 
     /// When the phase that the connection is in has lasted too long.
     pub(super) fn deadline(&self) -> Instant {
-        let State { phase, since, .. } = self.record.state();
+        let ActivityState { phase, since, .. } = self.record.state();
         let limits = &self.connections.limits;
         since
             + match phase {
-                Phase::Greeting => limits.handshake,
-                Phase::New => limits.first_byte,
-                Phase::Reading => limits.head,
-                Phase::Answering => limits.answer,
-                Phase::Writing => limits.write,
-                Phase::Idle => limits.idle,
+                Activity::Greeting => limits.handshake,
+                Activity::New => limits.first_byte,
+                Activity::Reading => limits.head,
+                Activity::Answering => limits.answer,
+                Activity::Writing => limits.write,
+                Activity::Idle => limits.idle,
             }
     }
 
     /// TLS is wanted first.
     pub(super) fn greeting(&self) {
-        self.record.go(Phase::Greeting);
+        self.record.go(Activity::Greeting);
     }
 
     /// TLS is agreed on.
     pub(super) fn greeted(&self) {
-        self.record.go(Phase::New);
+        self.record.go(Activity::New);
     }
 
     /// A request was read whole and is being answered. True where it came in the wake of another one, without a byte
     /// to wait for.
     pub(super) fn asked(&self) -> bool {
-        let pipelined = self.record.state().phase != Phase::Reading;
-        self.record.go(Phase::Answering);
+        let pipelined = self.record.state().phase != Activity::Reading;
+        self.record.go(Activity::Answering);
         pipelined
     }
 
     /// The answer is made.
     pub(super) fn answered(&self) {
-        self.record.go(Phase::Writing);
+        self.record.go(Activity::Writing);
     }
 
     /// All that was written has gone out.
     pub(super) fn flushed(&self) {
-        if self.record.go_from(&[Phase::Writing], Phase::Idle) {
+        if self.record.go_from(&[Activity::Writing], Activity::Idle) {
             self.connections.changed.notify_waiters();
         }
     }
 
     /// Bytes have come.
     pub(super) fn received(&self) {
-        self.record.go_from(&[Phase::New, Phase::Idle], Phase::Reading);
+        self.record.go_from(&[Activity::New, Activity::Idle], Activity::Reading);
     }
 
     /// Bytes are about to go: hyper itself answers what it cannot read, before anybody was asked.
     pub(super) fn sending(&self) {
-        self.record.go_from(&[Phase::Reading, Phase::Idle], Phase::Writing);
+        self.record.go_from(&[Activity::Reading, Activity::Idle], Activity::Writing);
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         lock(&self.connections.admitted).records.remove(&self.id);
         self.connections.changed.notify_waiters();
@@ -278,36 +278,36 @@ impl Drop for Place {
 
 #[derive(Debug)]
 struct Record {
-    state: Mutex<State>,
-    order: watch::Sender<Order>,
+    state: Mutex<ActivityState>,
+    order: watch::Sender<ConnectionSignal>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct State {
-    phase: Phase,
+struct ActivityState {
+    phase: Activity,
     since: Instant,
     /// When it last became our turn, or the client's.
     turned: Instant,
 }
 
 impl Record {
-    fn new(now: Instant) -> (Self, watch::Receiver<Order>) {
-        let (order, orders) = watch::channel(Order::Stay);
-        let state = Mutex::new(State { phase: Phase::New, since: now, turned: now });
+    fn new(now: Instant) -> (Self, watch::Receiver<ConnectionSignal>) {
+        let (order, orders) = watch::channel(ConnectionSignal::Stay);
+        let state = Mutex::new(ActivityState { phase: Activity::New, since: now, turned: now });
         (Record { state, order }, orders)
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> ActivityState {
         *lock(&self.state)
     }
 
-    fn go(&self, phase: Phase) {
+    fn go(&self, phase: Activity) {
         let (mut state, now) = (lock(&self.state), Instant::now());
         let turned = if state.phase.may_go() == phase.may_go() { state.turned } else { now };
-        *state = State { phase, since: now, turned };
+        *state = ActivityState { phase, since: now, turned };
     }
 
-    fn go_from(&self, from: &[Phase], phase: Phase) -> bool {
+    fn go_from(&self, from: &[Activity], phase: Activity) -> bool {
         let due = from.contains(&self.state().phase);
         if due {
             self.go(phase);

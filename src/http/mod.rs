@@ -5,10 +5,10 @@
 
 mod api;
 mod connections;
+mod kubernetes;
 mod negotiate;
 mod page;
 mod probe;
-mod probes;
 mod reply;
 mod routes;
 mod server;
@@ -25,8 +25,8 @@ use std::time::SystemTime;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-pub use connections::Limits;
-pub use server::{Door, Listen, serve};
+pub use connections::ConnectionLimits;
+pub use server::{Accept, WebListener, serve};
 
 use crate::metrics::ProcessMetrics;
 use crate::reason::Reason;

@@ -3,7 +3,7 @@
 //!
 //! [`Cells`] and `page/row.js` write the same cells: the first paint needs no script, what follows no server.
 
-mod refusal;
+mod refused_file;
 
 use std::fmt::{self, Display, Write};
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use openssl::base64::encode_block;
 use openssl::sha::sha256;
 
-use self::refusal::Refusal;
+use self::refused_file::RefusedFile;
 use super::App;
 use crate::health::Status;
 use crate::reason::Reason;
@@ -75,8 +75,8 @@ pub(super) fn render(app: &App, now: Moment) -> String {
         blank = Cells::default(),
         telemetry = Escaped(app.web.telemetry_path.trim_start_matches('/')),
         version = Escaped(app.web.version),
-        refused_config = Refusal::of("config", "configuration", Some(app.daemon.config())),
-        refused_web_config = Refusal::of("web-config", "web configuration", app.daemon.web_config()),
+        refused_config = RefusedFile::of("config", "configuration", Some(app.daemon.config())),
+        refused_web_config = RefusedFile::of("web-config", "web configuration", app.daemon.web_config()),
     )
 }
 
@@ -130,7 +130,7 @@ impl Cells {
         let location = status.location.as_ref();
         let pool = status.pool.as_deref();
         let failure = status.last_failure.as_ref().filter(|failure| Some(failure.reason) == reason);
-        let wait = view.next_attempt().map(|at| format!("in {}", Span(at.since(view.now))));
+        let wait = view.next_attempt().map(|at| format!("in {}", InOneUnit(at.since(view.now))));
         Cells {
             name: status.name.as_str().to_owned(),
             optional: if status.tuning.required { "" } else { "optional" },
@@ -138,8 +138,8 @@ impl Cells {
             used: pool.map(used).unwrap_or_default(),
             waiting: pool.map(waiting).unwrap_or_default(),
             state: view.state().as_str(),
-            since: format!("for {}", Span(view.now.since(view.since()))),
-            age: Maybe(view.connection_age().map(Span)).to_string(),
+            since: format!("for {}", InOneUnit(view.now.since(view.since()))),
+            age: Maybe(view.connection_age().map(InOneUnit)).to_string(),
             reconnects: status.counters.reconnects.to_string(),
             ping: Maybe(last_ping(status)).to_string(),
             login: Maybe(status.last_phases.map(|phases| Millis(phases.total()))).to_string(),
@@ -218,9 +218,9 @@ impl Display for Escaped<'_> {
 }
 
 /// A time span in one unit, the largest that gives two digits where one can.
-struct Span(Duration);
+struct InOneUnit(Duration);
 
-impl Display for Span {
+impl Display for InOneUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_secs() {
             0..120 => write!(f, "{} s", self.0.as_secs()),
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn spans_have_one_unit() {
-        let span = |seconds| Span(Duration::from_secs(seconds)).to_string();
+        let span = |seconds| InOneUnit(Duration::from_secs(seconds)).to_string();
         assert_eq!(span(0), "0 s");
         assert_eq!(span(119), "119 s");
         assert_eq!(span(120), "2 min");

@@ -14,10 +14,10 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 use tokio::time::timeout;
 
+use super::kubernetes::{LIVEZ, Probe, READYZ};
 use super::negotiate::{vocabulary, wants_gzip};
-use super::probes::{LIVEZ, Probe, READYZ};
 use super::reply::{HTML, JSON, Reply, With, json, reply, text};
-use super::web::Sight;
+use super::web::Visibility;
 use super::{App, Scope, api, page, probe};
 use crate::health::{self, Speaker};
 use crate::metrics::{self, Handler};
@@ -36,7 +36,7 @@ const GZIP_ELSEWHERE_FROM: usize = 128 * 1024;
 
 /// A path that means something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route<'a> {
+enum HttpPath<'a> {
     Page,
     Metrics,
     Probe,
@@ -49,50 +49,50 @@ enum Route<'a> {
     Targets,
 }
 
-impl<'a> Route<'a> {
+impl<'a> HttpPath<'a> {
     fn of(path: &'a str, telemetry_path: &str, scope: Scope) -> Option<Self> {
         let under = |root: &str| path.strip_prefix(root)?.strip_prefix('/');
         let route = match path {
-            "/health" => Route::Health(None),
-            "/livez" => Route::Livez(None),
-            "/readyz" => Route::Readyz(None),
-            _ if path == telemetry_path => Route::Metrics,
-            "/" => Route::Page,
-            "/probe" => Route::Probe,
-            "/-/healthy" => Route::Healthy,
-            "/-/ready" => Route::Ready,
-            "/-/reload" => Route::Reload,
-            "/api/v1/targets" => Route::Targets,
+            "/health" => HttpPath::Health(None),
+            "/livez" => HttpPath::Livez(None),
+            "/readyz" => HttpPath::Readyz(None),
+            _ if path == telemetry_path => HttpPath::Metrics,
+            "/" => HttpPath::Page,
+            "/probe" => HttpPath::Probe,
+            "/-/healthy" => HttpPath::Healthy,
+            "/-/ready" => HttpPath::Ready,
+            "/-/reload" => HttpPath::Reload,
+            "/api/v1/targets" => HttpPath::Targets,
             _ => under("/health")
-                .map(|name| Route::Health(Some(name)))
-                .or_else(|| under("/livez").map(|name| Route::Livez(Some(name))))
-                .or_else(|| under("/readyz").map(|name| Route::Readyz(Some(name))))?,
+                .map(|name| HttpPath::Health(Some(name)))
+                .or_else(|| under("/livez").map(|name| HttpPath::Livez(Some(name))))
+                .or_else(|| under("/readyz").map(|name| HttpPath::Readyz(Some(name))))?,
         };
         (scope == Scope::All || route.is_for_probes()).then_some(route)
     }
 
     fn is_for_probes(self) -> bool {
-        matches!(self, Route::Health(_) | Route::Livez(_) | Route::Readyz(_))
+        matches!(self, HttpPath::Health(_) | HttpPath::Livez(_) | HttpPath::Readyz(_))
     }
 
     fn handler(self) -> Handler {
         match self {
-            Route::Page => Handler::Page,
-            Route::Metrics => Handler::Metrics,
-            Route::Probe => Handler::Probe,
-            Route::Health(_) => Handler::Health,
-            Route::Livez(_) => Handler::Livez,
-            Route::Readyz(_) => Handler::Readyz,
-            Route::Healthy | Route::Ready | Route::Reload => Handler::Lifecycle,
-            Route::Targets => Handler::Api,
+            HttpPath::Page => Handler::Page,
+            HttpPath::Metrics => Handler::Metrics,
+            HttpPath::Probe => Handler::Probe,
+            HttpPath::Health(_) => Handler::Health,
+            HttpPath::Livez(_) => Handler::Livez,
+            HttpPath::Readyz(_) => Handler::Readyz,
+            HttpPath::Healthy | HttpPath::Ready | HttpPath::Reload => Handler::Lifecycle,
+            HttpPath::Targets => Handler::Api,
         }
     }
 
     /// The methods that it takes, as `Allow` names them.
     fn allows(self, method: &Method) -> Result<(), &'static str> {
         match self {
-            Route::Reload if method == Method::POST => Ok(()),
-            Route::Reload => Err("POST"),
+            HttpPath::Reload if method == Method::POST => Ok(()),
+            HttpPath::Reload => Err("POST"),
             _ if method == Method::GET || method == Method::HEAD => Ok(()),
             _ => Err("GET, HEAD"),
         }
@@ -106,20 +106,26 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (head, body) = request.into_parts();
-    let route = Route::of(head.uri.path(), &app.web.telemetry_path, scope);
+    let route = HttpPath::of(head.uri.path(), &app.web.telemetry_path, scope);
     let rules = app.web.rules.get();
-    let for_probes = route.is_some_and(Route::is_for_probes);
+    let for_probes = route.is_some_and(HttpPath::is_for_probes);
     let mut reply = match rules.admit(scope, for_probes, &head.headers).await {
-        Ok(sight) => respond(app, route, sight, &head, body).await,
+        Ok(visibility) => respond(app, route, visibility, &head, body).await,
         Err(refusal) => refusal,
     };
     rules.dress(&mut reply);
-    let handler = route.map_or(Handler::Other, Route::handler);
+    let handler = route.map_or(Handler::Other, HttpPath::handler);
     app.metrics.request(handler, reply.status().as_u16());
     reply
 }
 
-async fn respond<B>(app: &App, route: Option<Route<'_>>, sight: Sight, head: &Parts, body: B) -> Reply
+async fn respond<B>(
+    app: &App,
+    route: Option<HttpPath<'_>>,
+    visibility: Visibility,
+    head: &Parts,
+    body: B,
+) -> Reply
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -130,11 +136,11 @@ where
     match route.allows(&head.method) {
         Err(allowed) => text(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed, use {allowed}\n"))
             .with(header::ALLOW, allowed),
-        Ok(()) => serve(app, route, sight, head, body).await,
+        Ok(()) => serve(app, route, visibility, head, body).await,
     }
 }
 
-async fn serve<B>(app: &App, route: Route<'_>, sight: Sight, head: &Parts, body: B) -> Reply
+async fn serve<B>(app: &App, route: HttpPath<'_>, visibility: Visibility, head: &Parts, body: B) -> Reply
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -142,23 +148,23 @@ where
     let (query, headers) = (head.uri.query().unwrap_or_default(), &head.headers);
     let now = Moment::now();
     match route {
-        Route::Page => packed(HTML, page::render(app, now).into(), headers)
+        HttpPath::Page => packed(HTML, page::render(app, now).into(), headers)
             .await
             .with(header::CONTENT_SECURITY_POLICY, page::policy())
             .with(header::REFERRER_POLICY, "no-referrer")
             .fresh(),
-        Route::Metrics => scrape(app, now, headers).await,
-        Route::Probe => probe::answer(app, query, headers).await,
-        Route::Health(name) => health(app, now, name, sight, headers),
-        Route::Livez(name) => checked(&LIVEZ, app, now, name, sight, query),
-        Route::Readyz(name) => checked(&READYZ, app, now, name, sight, query),
-        Route::Healthy => plainly(LIVEZ.passes(app, now), "pgtether is Healthy.\n"),
-        Route::Ready => plainly(READYZ.passes(app, now), "pgtether is Ready.\n"),
-        Route::Targets => match api::render(app, now) {
+        HttpPath::Metrics => scrape(app, now, headers).await,
+        HttpPath::Probe => probe::answer(app, query, headers).await,
+        HttpPath::Health(name) => health(app, now, name, visibility, headers),
+        HttpPath::Livez(name) => checked(&LIVEZ, app, now, name, visibility, query),
+        HttpPath::Readyz(name) => checked(&READYZ, app, now, name, visibility, query),
+        HttpPath::Healthy => plainly(LIVEZ.passes(app, now), "pgtether is Healthy.\n"),
+        HttpPath::Ready => plainly(READYZ.passes(app, now), "pgtether is Ready.\n"),
+        HttpPath::Targets => match api::render(app, now) {
             Ok(body) => packed(JSON, body.into(), headers).await.fresh(),
             failed => json(StatusCode::OK, JSON, failed),
         },
-        Route::Reload => reload(app, body).await,
+        HttpPath::Reload => reload(app, body).await,
     }
 }
 
@@ -204,9 +210,9 @@ fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
     zipped.finish()
 }
 
-fn health(app: &App, now: Moment, name: Option<&str>, sight: Sight, headers: &HeaderMap) -> Reply {
+fn health(app: &App, now: Moment, name: Option<&str>, visibility: Visibility, headers: &HeaderMap) -> Reply {
     let service = app.daemon.service();
-    let details = sight == Sight::Everything;
+    let details = visibility == Visibility::Everything;
     let speaker = Speaker { service: &service, version: app.web.version, details };
     let vocabulary = vocabulary(headers);
     let document = match name {
@@ -225,12 +231,19 @@ fn health(app: &App, now: Moment, name: Option<&str>, sight: Sight, headers: &He
         .with(header::VARY, "Accept")
 }
 
-fn checked(probe: &Probe, app: &App, now: Moment, name: Option<&str>, sight: Sight, query: &str) -> Reply {
+fn checked(
+    probe: &Probe,
+    app: &App,
+    now: Moment,
+    name: Option<&str>,
+    visibility: Visibility,
+    query: &str,
+) -> Reply {
     match name {
         None => probe.all(app, now, query),
-        Some(name) => {
-            probe.one(app, now, name, sight).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "no such check\n"))
-        }
+        Some(name) => probe
+            .one(app, now, name, visibility)
+            .unwrap_or_else(|| text(StatusCode::NOT_FOUND, "no such check\n")),
     }
 }
 

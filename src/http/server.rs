@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 
-use super::connections::{Connections, Limits, Order, Place};
+use super::connections::{ConnectionLimits, ConnectionSignal, ConnectionSlot, Connections};
 use super::socket::Watched;
 use super::{App, Scope, routes};
 
@@ -38,31 +38,31 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// A listener, and what it serves.
 #[derive(Debug)]
-pub struct Door<L = TcpListener> {
-    pub listener: L,
+pub struct WebListener<L = TcpListener> {
+    pub socket: L,
     pub scope: Scope,
 }
 
 /// Serves until `stop` turns true or its sender is gone; then stops accepting, lets what is in flight finish, and
 /// returns how many answers were cut off.
-pub async fn serve<L: Listen>(
-    doors: Vec<Door<L>>,
+pub async fn serve<L: Accept>(
+    listeners: Vec<WebListener<L>>,
     app: Arc<App>,
-    limits: Limits,
+    limits: ConnectionLimits,
     mut stop: watch::Receiver<bool>,
 ) -> usize {
     let connections = Connections::new(limits);
-    let mut porters = JoinSet::new();
-    for door in doors {
-        porters.spawn(accept(door, app.clone(), connections.clone()));
+    let mut accept_loops = JoinSet::new();
+    for listener in listeners {
+        accept_loops.spawn(accept(listener, app.clone(), connections.clone()));
     }
     let _ = stop.wait_for(|stop| *stop).await;
-    porters.shutdown().await;
+    accept_loops.shutdown().await;
     connections.drain().await
 }
 
 /// Where connections come from.
-pub trait Listen: Send + 'static {
+pub trait Accept: Send + 'static {
     /// What it accepts.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
@@ -70,7 +70,7 @@ pub trait Listen: Send + 'static {
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
-impl Listen for TcpListener {
+impl Accept for TcpListener {
     type Stream = TcpStream;
 
     async fn accept(&mut self) -> io::Result<TcpStream> {
@@ -83,16 +83,16 @@ impl Listen for TcpListener {
 }
 
 /// Runs until its task is ended. Each conversation is a task of its own, which [`Connections`] keeps account of.
-async fn accept<L: Listen>(mut door: Door<L>, app: Arc<App>, connections: Arc<Connections>) {
+async fn accept<L: Accept>(mut listener: WebListener<L>, app: Arc<App>, connections: Arc<Connections>) {
     let (first_pause, longest_pause) = ACCEPT_PAUSE;
     let mut pause = first_pause;
     let mut told: Option<Instant> = None;
     loop {
-        match door.listener.accept().await {
+        match listener.socket.accept().await {
             Ok(stream) => {
                 pause = first_pause;
                 let place = connections.admit().await;
-                tokio::spawn(receive(stream, app.clone(), door.scope, place));
+                tokio::spawn(receive(stream, app.clone(), listener.scope, place));
             }
             Err(error) if is_the_clients(&error) => {
                 tracing::debug!(%error, "a client left before it was accepted");
@@ -112,7 +112,7 @@ async fn accept<L: Listen>(mut door: Door<L>, app: Arc<App>, connections: Arc<Co
 }
 
 /// One connection, by TLS where the rules of the moment want it.
-async fn receive<S>(stream: S, app: Arc<App>, scope: Scope, place: Place)
+async fn receive<S>(stream: S, app: Arc<App>, scope: Scope, place: ConnectionSlot)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -154,7 +154,7 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 /// One connection, from its first byte to its end; it ends when hyper, the clock or an order says so.
-async fn converse<S>(stream: S, app: Arc<App>, scope: Scope, place: Place)
+async fn converse<S>(stream: S, app: Arc<App>, scope: Scope, place: ConnectionSlot)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -190,8 +190,8 @@ where
         tokio::select! {
             biased;
             _ = orders.changed() => match *orders.borrow_and_update() {
-                Order::Finish => served.as_mut().graceful_shutdown(),
-                Order::Stay | Order::Leave => return,
+                ConnectionSignal::Finish => served.as_mut().graceful_shutdown(),
+                ConnectionSignal::Stay | ConnectionSignal::Leave => return,
             },
             result = ended => {
                 if let Err(error) = result {
@@ -204,7 +204,7 @@ where
 }
 
 /// Whether the phase has lasted too long: what polling the connection has done to it is considered.
-fn poll_alarm(mut alarm: Pin<&mut Sleep>, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
+fn poll_alarm(mut alarm: Pin<&mut Sleep>, place: &ConnectionSlot, cx: &mut Context<'_>) -> Poll<()> {
     let deadline = place.deadline();
     if alarm.deadline() != deadline {
         alarm.as_mut().reset(deadline);

@@ -1,4 +1,4 @@
-//! The socket, with an ear on it: what passes is noted in the connection's [`Place`], which keeps its time.
+//! The socket, with an ear on it: what passes is noted in the connection's [`ConnectionSlot`], which keeps its time.
 
 use std::io;
 use std::pin::Pin;
@@ -7,17 +7,17 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connections::Place;
+use super::connections::ConnectionSlot;
 
 /// A socket that notes in its place what passes.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     inner: S,
-    place: Arc<Place>,
+    place: Arc<ConnectionSlot>,
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(inner: S, place: Arc<Place>) -> Self {
+    pub(super) fn new(inner: S, place: Arc<ConnectionSlot>) -> Self {
         Watched { inner, place }
     }
 }

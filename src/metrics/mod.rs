@@ -3,6 +3,8 @@
 //! [`families`] is the one table of what a target exports, read by [`read`]; [`text`] writes it straight into bytes. [`ProcessMetrics`]
 //! holds what is not a target's. Nothing here waits, decides or knows of HTTP.
 
+#[cfg(test)]
+mod document;
 mod families;
 mod process;
 mod read;
@@ -24,26 +26,26 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Family {
     pub name: &'static str,
     pub help: &'static str,
-    pub kind: Kind,
+    pub kind: FamilyKind,
     /// Tells `Sink` the target's values; tells nothing where there is none.
     pub read: fn(&View<'_>, &mut dyn Sink),
 }
 
 /// What Prometheus may do with a family's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FamilyKind {
     Gauge,
     Counter,
     Histogram,
 }
 
-impl Kind {
+impl FamilyKind {
     /// The word after `# TYPE`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Kind::Gauge => "gauge",
-            Kind::Counter => "counter",
-            Kind::Histogram => "histogram",
+            FamilyKind::Gauge => "gauge",
+            FamilyKind::Counter => "counter",
+            FamilyKind::Histogram => "histogram",
         }
     }
 }

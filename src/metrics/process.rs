@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use prometheus::core::Collector;
 use prometheus::{Encoder, Gauge, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
-use super::usage::Usage;
+use super::usage::ProcessUsage;
 use crate::status::epoch_seconds;
 
 /// Who answered a request: the closed set of `handler`.
@@ -72,7 +72,7 @@ pub struct ProcessMetrics {
     reload_success_at: Gauge,
     web_config_read: IntGauge,
     requests: IntCounterVec,
-    usage: Option<Usage>,
+    usage: Option<ProcessUsage>,
 }
 
 impl ProcessMetrics {
@@ -121,7 +121,7 @@ impl ProcessMetrics {
                     &["handler", "code"],
                 )?,
             )?,
-            usage: Usage::register(&registry)?,
+            usage: ProcessUsage::register(&registry)?,
             registry,
         };
         for handler in Handler::ALL {

@@ -3,7 +3,7 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
-use crate::http::Limits;
+use crate::http::ConnectionLimits;
 
 /// Enough for a scrape, a probe and a person, whatever the limit.
 const FEWEST_CLIENTS: usize = 8;
@@ -37,7 +37,7 @@ pub struct Shares {
 /// opened.
 pub fn shares(descriptors: u64) -> Shares {
     let all = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let http = Limits::default().connections.min(all / 2).max(FEWEST_CLIENTS);
+    let http = ConnectionLimits::default().connections.min(all / 2).max(FEWEST_CLIENTS);
     let pools = all.saturating_sub(http).saturating_sub(all / 4).max(FEWEST_CLIENTS);
     Shares { http, pools }
 }
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_quarter_of_the_descriptors_is_never_taken_by_clients() {
-        let http = Limits::default().connections;
+        let http = ConnectionLimits::default().connections;
         assert_eq!(shares(u64::MAX).http, http);
         assert_eq!(shares(20_000), Shares { http, pools: 20_000 - http - 5000 });
         assert_eq!(shares(1024), Shares { http: 512, pools: 256 });

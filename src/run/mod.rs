@@ -19,13 +19,13 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use self::daemon::{ReloadRequest, Shared};
-use self::reload::{Reload, Wanted};
+use self::reload::{Due, Reload};
 use crate::config::reading::Reading;
 use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
 use crate::connection::Postgres;
-use crate::http::web::{Keeper, Rules};
-use crate::http::{self, App, Door, LastRead, Limits, Scope, Web};
+use crate::http::web::{Rules, RulesFile};
+use crate::http::{self, App, ConnectionLimits, LastRead, Scope, Web, WebListener};
 use crate::metrics::ProcessMetrics;
 use crate::pool::{Means, Pools};
 use crate::signals::Signals;
@@ -50,15 +50,15 @@ const RELOADS: usize = 4;
 pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
 
 /// What a run is made of.
-pub struct Setup {
+pub struct RunSetup {
     pub config: Config,
     pub reread: Reread,
     /// Made before the configuration was read.
     pub watch: Watch,
     pub web: Web,
     /// Where `web` has its rules from, if from a file.
-    pub keeper: Option<Keeper>,
-    pub doors: Vec<Door>,
+    pub rules_file: Option<RulesFile>,
+    pub listeners: Vec<WebListener>,
     pub signals: Signals,
     /// Shown the board as soon as there is one: the demo watches it.
     pub board: Board,
@@ -72,7 +72,7 @@ pub enum Error {
     Pools(Vec<String>),
 }
 
-impl fmt::Debug for Setup {
+impl fmt::Debug for RunSetup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Setup").field("targets", &self.config.targets.len()).finish_non_exhaustive()
     }
@@ -90,8 +90,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Runs until told to end, then drains. True where everything ended in its time.
-pub async fn run(setup: Setup) -> Result<bool, Error> {
-    let Setup { config, reread, mut watch, web, keeper, doors, mut signals, board } = setup;
+pub async fn run(setup: RunSetup) -> Result<bool, Error> {
+    let RunSetup { config, reread, mut watch, web, rules_file, listeners, mut signals, board } = setup;
     let started = Moment::now();
     let metrics = Arc::new(ProcessMetrics::new(web.version, started.wall).map_err(Error::Metrics)?);
     let gate = Gate::new(config.fleet);
@@ -117,37 +117,43 @@ pub async fn run(setup: Setup) -> Result<bool, Error> {
         requests: supervisor.requests(),
         reloads: ask,
         config: RwLock::new(LastRead::Taken { at: started.wall }),
-        web_config: RwLock::new(keeper.as_ref().map(|_| LastRead::Taken { at: started.wall })),
+        web_config: RwLock::new(rules_file.as_ref().map(|_| LastRead::Taken { at: started.wall })),
     });
-    announce(&config, &web.rules.get(), &doors);
+    announce(&config, &web.rules.get(), &listeners);
     warn_of_descriptors(&config, descriptors);
     watch.turn_to_others(reload::certificates(&config)).await;
     pools.apply(&config.targets).await.map_err(Error::Pools)?;
     supervisor.apply(&config.targets);
     let app = Arc::new(App::new(board, shared.clone(), metrics.clone(), web, started));
     let (close, closed) = watch::channel(false);
-    let clients = Limits { connections: shares.http, ..Limits::default() };
-    let server = tokio::spawn(http::serve(doors, app, clients, closed));
+    let clients = ConnectionLimits { connections: shares.http, ..ConnectionLimits::default() };
+    let server = tokio::spawn(http::serve(listeners, app, clients, closed));
 
-    let mut reload =
-        Reload { reread, watch, reading: Reading::default(), web: keeper, metrics, shared: shared.clone() };
+    let mut reload = Reload {
+        reread,
+        watch,
+        reading: Reading::default(),
+        web: rules_file,
+        metrics,
+        shared: shared.clone(),
+    };
     loop {
-        let wanted = tokio::select! {
+        let due = tokio::select! {
             biased;
             _ = signals.shutdown.wait_for(|told| *told) => break,
             changed = signals.reload.changed() => match changed {
-                Ok(()) => Wanted::All(None),
+                Ok(()) => Due::All(None),
                 // No more signals can come: the process is ending.
                 Err(_) => break,
             },
-            Some(request) = asked.recv() => Wanted::All(Some(request)),
-            wanted = reload.noticed() => wanted,
+            Some(request) = asked.recv() => Due::All(Some(request)),
+            due = reload.noticed() => due,
             () = supervisor.tend() => continue,
         };
         tokio::select! {
             biased;
             _ = signals.shutdown.wait_for(|told| *told) => break,
-            () = reload.follow(wanted, &mut supervisor, &mut pools) => {}
+            () = reload.follow(due, &mut supervisor, &mut pools) => {}
         }
     }
     Ok(drain(&shared, close, server, pools, supervisor).await)
@@ -188,7 +194,7 @@ async fn drain(
     stuck.is_empty() && lost == 0
 }
 
-fn announce(config: &Config, rules: &Rules, doors: &[Door]) {
+fn announce(config: &Config, rules: &Rules, listeners: &[WebListener]) {
     info!(
         version = env!("CARGO_PKG_VERSION"),
         targets = config.targets.len(),
@@ -198,8 +204,8 @@ fn announce(config: &Config, rules: &Rules, doors: &[Door]) {
     for warning in config.warnings.iter().chain(rules.warnings()) {
         warn!("{warning}");
     }
-    for door in doors {
-        match (door.listener.local_addr(), door.scope) {
+    for listener in listeners {
+        match (listener.socket.local_addr(), listener.scope) {
             (Ok(address), Scope::All) => {
                 let scheme = if rules.tls().is_some() { "https" } else { "http" };
                 info!(%address, url = %url_of(scheme, address), "listening");
@@ -210,7 +216,7 @@ fn announce(config: &Config, rules: &Rules, doors: &[Door]) {
             (Err(error), _) => warn!(%error, "a listener does not tell its address"),
         }
     }
-    if rules.demand_certificates() && !doors.iter().any(|door| door.scope == Scope::Health) {
+    if rules.demand_certificates() && !listeners.iter().any(|listener| listener.scope == Scope::Health) {
         warn!(
             "probes of Kubernetes have no client certificate and will fail: give them a port of their own with \
              --web.health-listen-address"

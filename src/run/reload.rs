@@ -17,7 +17,7 @@ use crate::config::reading::Reading;
 use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
 use crate::connection::Postgres;
-use crate::http::web::Keeper;
+use crate::http::web::RulesFile;
 use crate::http::{Daemon, LastRead};
 use crate::metrics::ProcessMetrics;
 use crate::pool::Pools;
@@ -33,14 +33,14 @@ pub struct Reload {
     pub reread: Reread,
     pub watch: Watch,
     pub reading: Reading<Result<Config, Problems>>,
-    pub web: Option<Keeper>,
+    pub web: Option<RulesFile>,
     pub metrics: Arc<ProcessMetrics>,
     pub shared: Arc<Shared>,
 }
 
 /// What is to be read.
 #[derive(Debug)]
-pub enum Wanted {
+pub enum Due {
     /// Everything, for somebody asked, and may wait to hear how it went.
     All(Option<ReloadRequest>),
     /// The configuration has changed.
@@ -57,24 +57,24 @@ impl fmt::Debug for Reload {
 
 impl Reload {
     /// Waits until a file has changed, or can be read that could not.
-    pub async fn noticed(&mut self) -> Wanted {
+    pub async fn noticed(&mut self) -> Due {
         let web = async {
             match &mut self.web {
-                Some(keeper) => keeper.changed().await,
+                Some(rules_file) => rules_file.changed().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = self.watch.changed() => Wanted::Config,
-            () = self.reading.over() => Wanted::Config,
-            () = web => Wanted::Web,
+            () = self.watch.changed() => Due::Config,
+            () = self.reading.over() => Due::Config,
+            () = web => Due::Web,
         }
     }
 
-    /// Reads what is wanted and puts it in force. What is wrong is told where it is found.
-    pub async fn follow(&mut self, wanted: Wanted, supervisor: &mut Supervisor<Postgres>, pools: &mut Pools) {
-        match wanted {
-            Wanted::All(request) => {
+    /// Reads what is due and puts it in force. What is wrong is told where it is found.
+    pub async fn follow(&mut self, due: Due, supervisor: &mut Supervisor<Postgres>, pools: &mut Pools) {
+        match due {
+            Due::All(request) => {
                 let config = self.config(true, supervisor, pools).await;
                 let web = self.web(true).await;
                 let outcome = match (config, web) {
@@ -86,8 +86,8 @@ impl Reload {
                     let _ = request.send(outcome);
                 }
             }
-            Wanted::Config => _ = self.config(false, supervisor, pools).await,
-            Wanted::Web => _ = self.web(false).await,
+            Due::Config => _ = self.config(false, supervisor, pools).await,
+            Due::Web => _ = self.web(false).await,
         }
     }
 
@@ -141,10 +141,10 @@ impl Reload {
     }
 
     async fn web(&mut self, asked: bool) -> Result<(), String> {
-        let Some(keeper) = &mut self.web else {
+        let Some(rules_file) = &mut self.web else {
             return Ok(());
         };
-        let read = timeout(READING, keeper.reload()).await;
+        let read = timeout(READING, rules_file.reload()).await;
         let read = read.unwrap_or_else(|_| Err(hangs("the web configuration")));
         let at = Moment::now().wall;
         self.metrics.web_config_read(read.is_ok());

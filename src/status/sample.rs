@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::pool::{CheckoutFailure, ClientState, PoolStatus, ServerState};
+use super::histogram::Histogram;
+use super::pool::{self as numbers, CheckoutFailure, ClientState, PoolStatus, ServerState};
 use super::*;
 use crate::target::pool::{Listen, Pool};
 use crate::target::{Breaker as BreakerLimits, IdlePolicy};
@@ -113,6 +114,86 @@ pub fn pooled(mut status: TargetStatus) -> TargetStatus {
     pool.checkout_failed(CheckoutFailure::Busy);
     status.pool = Some(Arc::new(pool));
     status
+}
+
+/// Every number of it differs from 0 and from every other, so that a reader cannot take one for another.
+pub fn distinct(name: &str, now: Moment) -> TargetStatus {
+    let mut last = 100;
+    let mut next = || {
+        last += 1;
+        last
+    };
+    let mut status = up(name, now);
+    status.last_success = Some(ago(now, 1.5));
+    status.last_check = Some(ago(now, 2.5));
+    status.last_login = Some(ago(now, 3.5));
+    let until = now.after(Duration::from_secs(17));
+    let (purpose, because) = (Purpose::Refresh, Because::Backoff);
+    status.attempt = Attempt::Waiting { until, tcp_connect: None, purpose, because };
+    status.consecutive_failures = next();
+    status.idle_limit = Some(Duration::from_secs(next()));
+    status.last_phases =
+        status.last_phases.map(|phases| Phases { ping: Duration::from_micros(413), ..phases });
+    let counters = &mut status.counters;
+    counters.attempts = next();
+    counters.connections = next();
+    counters.reconnects = next();
+    counters.refreshes = next();
+    counters.refresh_failures = next();
+    counters.tcp_connects = next();
+    counters.pings = next();
+    counters.throttled = next();
+    counters.throttle_wait = Duration::from_secs(next());
+    counters.address_changes = next();
+    counters.restarts = next();
+    counters.breaker_transitions.fill_with(&mut next);
+    let mut several = |counts: &mut ByReason, reasons: &[Reason]| {
+        for reason in reasons {
+            (0..next()).for_each(|_| counts.add(*reason));
+        }
+    };
+    several(&mut counters.failures, Reason::CONNECT);
+    several(&mut counters.disconnects, Reason::DISCONNECT);
+    several(&mut counters.ping_failures, Reason::PING);
+    counters.connect_seconds = spread(10_000);
+    counters.ping_seconds = spread(11_000);
+    counters.wake_seconds = spread(12_000);
+    status.pool = Some(Arc::new(distinct_pool(&mut next)));
+    status
+}
+
+/// One in each bucket but the first, which has `first`, and one above the last bound.
+fn spread<const N: usize>(first: u64) -> Histogram<N> {
+    let mut buckets = [1; N];
+    buckets[0] = first;
+    Histogram { buckets, count: first + N as u64, sum: first as f64 + 0.5 }
+}
+
+fn distinct_pool(next: &mut impl FnMut() -> u64) -> PoolStatus {
+    let mut limit = || u32::try_from(next()).unwrap_or(u32::MAX);
+    let pool = PoolStatus::new(&pool());
+    pool.set_limits(limit(), limit());
+    for state in ClientState::ALL {
+        (0..next()).for_each(|_| pool.client_moved(None, Some(state)));
+    }
+    for state in ServerState::ALL {
+        (0..next()).for_each(|_| pool.server_moved(None, Some(state)));
+    }
+    for why in CheckoutFailure::ALL {
+        (0..next()).for_each(|_| pool.checkout_failed(why));
+    }
+    for why in login::LoginFailure::ALL {
+        (0..next()).for_each(|_| pool.login_failures.count(why));
+    }
+    (0..next()).for_each(|_| pool.was_reset());
+    let durations = |bounds: &[f64], first: u64| {
+        let first = std::iter::repeat_n(0.0, usize::try_from(first).unwrap_or_default());
+        let seconds = first.chain(bounds.iter().copied()).chain([99.0]);
+        seconds.map(Duration::from_secs_f64).collect::<Vec<_>>()
+    };
+    durations(&numbers::WAIT, 13_000).into_iter().for_each(|waited| pool.checked_out(waited));
+    durations(&numbers::QUERY, 14_000).into_iter().for_each(|took| pool.answered(took));
+    pool
 }
 
 /// `status` with other tuning.

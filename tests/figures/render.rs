@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use pgtether::demo::postgres::free_port;
-use pgtether::metrics::{self, FAMILIES, Kind, Labels, Sink};
+use pgtether::metrics::{self, FAMILIES, FamilyKind, Labels, Sink};
 use pgtether::status::{Held, Line, Moment, TargetStatus, View, histogram};
 use pgtether::target::{TargetName, Tuning};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
@@ -110,7 +110,7 @@ fn target(number: usize, now: Moment) -> TargetStatus {
 
 /// Builds what the crate's encoder takes.
 struct Proto<'a> {
-    kind: Kind,
+    kind: FamilyKind,
     target: &'a str,
     metrics: Vec<Metric>,
 }
@@ -136,7 +136,7 @@ impl Sink for Proto<'_> {
     }
 
     fn real(&mut self, labels: Labels<'_>, value: f64) {
-        let counter = self.kind == Kind::Counter;
+        let counter = self.kind == FamilyKind::Counter;
         self.push(labels, |metric| {
             if counter {
                 let mut counter = Counter::default();
@@ -182,9 +182,9 @@ fn families(views: &[View<'_>]) -> Vec<MetricFamily> {
         built.set_name(family.name.to_owned());
         built.set_help(family.help.to_owned());
         built.set_field_type(match family.kind {
-            Kind::Gauge => MetricType::GAUGE,
-            Kind::Counter => MetricType::COUNTER,
-            Kind::Histogram => MetricType::HISTOGRAM,
+            FamilyKind::Gauge => MetricType::GAUGE,
+            FamilyKind::Counter => MetricType::COUNTER,
+            FamilyKind::Histogram => MetricType::HISTOGRAM,
         });
         built.set_metric(metrics.collect());
         built

@@ -68,9 +68,13 @@ fn quoted(text: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_metrics_table_names_what_a_scrape_has_and_nothing_else() {
-    let documented: BTreeMap<_, _> = rows(&document("metrics.md"))
-        .into_iter()
+async fn the_page_of_metrics_names_what_a_scrape_has_and_nothing_else() {
+    let page = document("metrics.md");
+    let (page, _) = page.split_once("\n## Labels").unwrap();
+    let documented: BTreeMap<_, _> = page
+        .split("\n## ")
+        .flat_map(rows)
+        .filter(|row| row[0].starts_with("`pgtether_"))
         .map(|row| {
             let family = Family { kind: row[1].clone(), labels: quoted(&row[2]).into_iter().collect() };
             (quoted(&row[0]).remove(0), family)

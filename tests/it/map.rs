@@ -1,26 +1,36 @@
 //! The map in `src/lib.rs`, against who really knows whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
-/// Each module's floor, as the map has it: rows of `//! | 4 | [`health`], … | … |`.
-fn floors() -> BTreeMap<String, u32> {
+/// Names that two types may have: convention asks for them.
+const CONVENTIONAL: &[&str] = &["Error"];
+/// Names that two types still have. The list only gets shorter: a name that is shared no more has to leave it.
+const STILL_SHARED: &[&str] = &[
+    "Asked", "Attempt", "Done", "Identity", "Login", "Next", "Progress", "Reader", "Request", "Row",
+    "Scratch", "Server", "Shared", "Sight", "Slot", "Stage", "Step", "Undo", "Values",
+];
+/// Files that are still told apart by a plural, each with its module.
+const STILL_PLURAL: &[(&str, &str)] = &[("supervisor", "requests")];
+
+/// Each module's layer, as the map has it: rows of `//! | 4 | [`health`], … | … |`.
+fn layers() -> BTreeMap<String, u32> {
     let map = fs::read_to_string(format!("{SRC}/lib.rs")).unwrap();
-    let mut floors = BTreeMap::new();
+    let mut layers = BTreeMap::new();
     for row in map.lines().filter_map(|line| line.strip_prefix("//! | ")) {
         let mut cells = row.split(" | ");
-        let (Some(Ok(floor)), Some(modules)) = (cells.next().map(str::parse), cells.next()) else {
+        let (Some(Ok(layer)), Some(modules)) = (cells.next().map(str::parse), cells.next()) else {
             continue;
         };
         for module in modules.split('`').skip(1).step_by(2) {
-            let twice = floors.insert(module.trim_start_matches("mod@").to_owned(), floor);
+            let twice = layers.insert(module.trim_start_matches("mod@").to_owned(), layer);
             assert_eq!(twice, None, "{module} is on the map twice");
         }
     }
-    floors
+    layers
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -53,16 +63,18 @@ fn named_after<'t>(root: &str, text: &'t str) -> Vec<&'t str> {
 }
 
 #[test]
-fn a_module_knows_only_lower_floors() {
-    let floors = floors();
+fn a_module_knows_only_lower_layers() {
+    let layers = layers();
     let mut seen = 0;
-    for (path, module) in files().iter().filter(|(_, module)| module != "lib") {
-        let own = *floors.get(module).unwrap_or_else(|| panic!("{module} is not on the map"));
+    for (path, module) in
+        files().iter().filter(|(_, module)| !["lib", "generated"].contains(&module.as_str()))
+    {
+        let own = *layers.get(module).unwrap_or_else(|| panic!("{module} is not on the map"));
         let text = fs::read_to_string(path).unwrap();
         let root = if module == "main" { "pgtether::" } else { "crate::" };
         for other in named_after(root, &text).into_iter().filter(|other| other != module) {
-            if let Some(floor) = floors.get(other) {
-                assert!(*floor < own, "{} knows {other}, which is no lower floor", path.display());
+            if let Some(layer) = layers.get(other) {
+                assert!(*layer < own, "{} knows {other}, which is no lower layer", path.display());
                 seen += 1;
             }
         }
@@ -81,7 +93,7 @@ fn the_map_names_every_module_and_no_other() {
     let declared = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
     let mut declared: Vec<_> = declared.chain(["main"]).collect();
     declared.sort_unstable();
-    assert_eq!(floors().keys().map(String::as_str).collect::<Vec<_>>(), declared);
+    assert_eq!(layers().keys().map(String::as_str).collect::<Vec<_>>(), declared);
 }
 
 #[test]
@@ -93,6 +105,79 @@ fn policy_needs_nothing_but_std() {
         for first in text.lines().filter_map(|line| line.trim().strip_prefix("use ")?.split("::").next()) {
             let known = ["std", "super", "crate", "self"].contains(&first);
             assert!(known, "{} uses {first}", path.display());
+        }
+    }
+}
+
+/// The files that hold more than tests, without the tests that stand in them.
+fn program() -> Vec<(PathBuf, String)> {
+    let all: Vec<_> = files().into_iter().map(|(path, _)| path).collect();
+    let mut for_tests = Vec::new();
+    for path in &all {
+        let text = fs::read_to_string(path).unwrap();
+        let is_root = ["mod", "lib", "main"].iter().any(|root| path.file_stem().unwrap() == *root);
+        let folder = if is_root { path.parent().unwrap().to_owned() } else { path.with_extension("") };
+        for rest in text.split("#[cfg(test)]\n").skip(1) {
+            let line = rest.lines().next().unwrap_or_default();
+            if let Some((_, name)) = line.strip_suffix(';').and_then(|line| line.split_once("mod ")) {
+                for_tests.push(folder.join(name));
+            }
+        }
+    }
+    let is_for_tests = |path: &PathBuf| {
+        for_tests.iter().any(|module| path.with_extension("") == *module || path.starts_with(module))
+    };
+    let code = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+        (path, code)
+    };
+    all.into_iter().filter(|path| !is_for_tests(path)).map(code).collect()
+}
+
+/// The type that a line declares, if it does.
+fn declared(line: &str) -> Option<&str> {
+    let line = match line.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+        Some(rest) => rest.strip_prefix(' ')?,
+        None => line,
+    };
+    let rest = ["struct ", "enum ", "trait ", "type "].iter().find_map(|kind| line.strip_prefix(kind))?;
+    rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()
+}
+
+#[test]
+fn no_two_types_have_one_name() {
+    let mut named = BTreeMap::<String, BTreeSet<PathBuf>>::new();
+    for (path, code) in program() {
+        for name in code.lines().filter_map(declared) {
+            let first = named.entry(name.to_owned()).or_default().insert(path.clone());
+            assert!(first, "{name} is there twice in {}", path.display());
+        }
+    }
+    assert!(named.len() > 200, "only {} types found: this test no longer sees them", named.len());
+    named.retain(|name, places| places.len() > 1 && !CONVENTIONAL.contains(&name.as_str()));
+    for name in STILL_SHARED {
+        assert!(named.remove(*name).is_some(), "{name} is shared no more: take it off STILL_SHARED");
+    }
+    assert!(named.is_empty(), "types of one name: {named:#?}");
+}
+
+/// `probe` and `probes` are told apart by whoever wrote them, and by nobody else.
+#[test]
+fn no_two_files_of_a_module_differ_by_a_plural() {
+    let mut stems = BTreeMap::<String, BTreeSet<String>>::new();
+    for (path, module) in files() {
+        let path = path.strip_prefix(SRC).unwrap().with_extension("");
+        let parts = path.iter().skip(1).map(|part| part.to_str().unwrap().to_owned());
+        stems.entry(module).or_default().extend(parts);
+    }
+    for (module, stems) in stems {
+        for stem in &stems {
+            for plural in [format!("{stem}s"), format!("{stem}es")] {
+                let known = STILL_PLURAL.contains(&(&module, &plural));
+                assert!(known || !stems.contains(&plural), "{module}: {stem} and {plural}");
+            }
         }
     }
 }

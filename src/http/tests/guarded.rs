@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use super::conversations::{SHORT, Server, limits};
 use super::paths::ask;
-use super::sockets::{SHORT, Server, limits};
 use super::web::tests::live;
 use super::*;
 use crate::status::TargetStatus;
@@ -32,7 +32,7 @@ fn overdue(name: &str) -> TargetStatus {
 async fn a_handshake_that_never_comes_is_given_up_at_its_limit() {
     let mut plan = Plan::new(vec![up("primary", Moment::now())]);
     plan.rules = live(TLS);
-    let server = Server::start(plan, Limits { handshake: SHORT, ..limits() }).await;
+    let server = Server::start(plan, ConnectionLimits { handshake: SHORT, ..limits() }).await;
     let began = Instant::now();
     let mut client = server.connect().await;
     client.is_closed().await;

@@ -1,8 +1,8 @@
 //! What the tests of paths and of the server share: an app whose daemon does as it is told.
 
+mod conversations;
 mod guarded;
 mod paths;
-mod sockets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

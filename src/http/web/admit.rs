@@ -6,13 +6,13 @@ use hyper::StatusCode;
 use hyper::header::{self, HeaderMap, HeaderValue};
 
 use super::Rules;
-use super::users::Verdict;
+use super::users::Credibility;
 use crate::http::Scope;
 use crate::http::reply::{Reply, With, text};
 
 /// How much a client may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
+pub enum Visibility {
     Everything,
     /// Whether all is well, and no more: names of targets and what is wrong with them are for those who are known.
     Outline,
@@ -21,9 +21,14 @@ pub enum Sight {
 impl Rules {
     /// Lets a request in, or answers in our stead. `for_probes` are the paths that stay open to those who have no
     /// credentials; credentials that are given must be right everywhere.
-    pub async fn admit(&self, scope: Scope, for_probes: bool, headers: &HeaderMap) -> Result<Sight, Reply> {
+    pub async fn admit(
+        &self,
+        scope: Scope,
+        for_probes: bool,
+        headers: &HeaderMap,
+    ) -> Result<Visibility, Reply> {
         if scope == Scope::Health {
-            return Ok(if self.are_protective() { Sight::Outline } else { Sight::Everything });
+            return Ok(if self.are_protective() { Visibility::Outline } else { Visibility::Everything });
         }
         if let Some(rate) = self.rate.as_ref().filter(|_| !for_probes)
             && let Err(wait) = rate.take(Instant::now())
@@ -32,15 +37,15 @@ impl Rules {
             return Err(too_many("the rate limit of the web config file is reached\n", wait));
         }
         let Some(users) = &self.users else {
-            return Ok(Sight::Everything);
+            return Ok(Visibility::Everything);
         };
         match users.judge(headers).await {
-            Verdict::Known => Ok(Sight::Everything),
-            Verdict::Nobody if for_probes => Ok(Sight::Outline),
-            Verdict::Nobody | Verdict::Wrong => Err(text(StatusCode::UNAUTHORIZED, "Unauthorized\n")
+            Credibility::Known => Ok(Visibility::Everything),
+            Credibility::Nobody if for_probes => Ok(Visibility::Outline),
+            Credibility::Nobody | Credibility::Wrong => Err(text(StatusCode::UNAUTHORIZED, "Unauthorized\n")
                 .with(header::WWW_AUTHENTICATE, r#"Basic realm="pgtether", charset="UTF-8""#)
                 .fresh()),
-            Verdict::Busy => Err(too_many("too many passwords are being checked\n", 1)),
+            Credibility::Busy => Err(too_many("too many passwords are being checked\n", 1)),
         }
     }
 

@@ -8,11 +8,11 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 
 use super::Rules;
-use super::file::{self, Document, HEADERS, Headers, HttpKeys, Pem, RateKeys, TlsKeys};
+use super::file::{self, HEADERS, Headers, HttpKeys, Pem, RateKeys, TlsKeys, WebDocument};
 use super::limit::RateLimit;
-use super::pem::Source;
-use super::tls::{Parts, Tls, validity, why};
-use super::users::Users;
+use super::pem::PemSource;
+use super::tls::{Parts, WebTls, validity, why};
+use super::users::KnownUsers;
 use super::words::{ClientAuth, Version};
 use crate::config::read::{At, Items, Read, Reader};
 use crate::config::values::Flag;
@@ -22,15 +22,15 @@ const TLS: &str = "tls_server_config";
 
 /// What reading the file gave, and which files were a part of it, whether or not they could be read.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct ReadRules {
     pub rules: Result<Rules, Problems>,
     pub files: Vec<PathBuf>,
 }
 
 /// Reads the file and what it names. Blocks on the file system.
-pub fn read(path: &Path, env: Env<'_>, now: SystemTime) -> Outcome {
+pub fn read(path: &Path, env: Env<'_>, now: SystemTime) -> ReadRules {
     let origin = path.display().to_string();
-    let mut assembly = Assembly {
+    let mut assembly = RulesBuilder {
         reader: Reader::new(&origin, env),
         folder: path.parent().unwrap_or(Path::new("")),
         files: vec![path.to_owned()],
@@ -39,17 +39,17 @@ pub fn read(path: &Path, env: Env<'_>, now: SystemTime) -> Outcome {
     };
     let rules = match text_of(path, "--web.config.file") {
         Ok(text) => assembly.rules(&text),
-        Err(problems) => return Outcome { rules: Err(problems), files: assembly.files },
+        Err(problems) => return ReadRules { rules: Err(problems), files: assembly.files },
     };
-    let Assembly { reader, files, warnings, .. } = assembly;
+    let RulesBuilder { reader, files, warnings, .. } = assembly;
     let rules = match reader.problems.is_empty() {
         true => Ok(Rules { warnings, ..rules }),
         false => Err(Problems::new(reader.problems)),
     };
-    Outcome { rules, files }
+    ReadRules { rules, files }
 }
 
-struct Assembly<'a> {
+struct RulesBuilder<'a> {
     reader: Reader<'a>,
     folder: &'a Path,
     files: Vec<PathBuf>,
@@ -57,7 +57,7 @@ struct Assembly<'a> {
     now: SystemTime,
 }
 
-impl Assembly<'_> {
+impl RulesBuilder<'_> {
     /// Good for nothing where there are problems.
     fn rules(&mut self, text: &str) -> Rules {
         let (root, wrong) = tree::parse(text);
@@ -65,10 +65,10 @@ impl Assembly<'_> {
             self.reader.wrong_yaml(wrong);
         }
         let document = match &root {
-            Some(node) if !node.is_null() => Document::read(&At::root(node), &mut self.reader),
+            Some(node) if !node.is_null() => WebDocument::read(&At::root(node), &mut self.reader),
             _ => None,
         };
-        let Document { tls_server_config, http_server_config, basic_auth_users, rate_limit } =
+        let WebDocument { tls_server_config, http_server_config, basic_auth_users, rate_limit } =
             document.unwrap_or_default();
         let tls =
             tls_server_config.filter(|keys| *keys != TlsKeys::default()).and_then(|keys| self.tls(keys));
@@ -77,7 +77,7 @@ impl Assembly<'_> {
         if users.is_some() && tls.is_none() {
             self.warn("basic_auth_users", "without tls_server_config passwords cross the network readably");
         }
-        let users = users.and_then(|users| match Users::new(users) {
+        let users = users.and_then(|users| match KnownUsers::new(users) {
             Ok(users) => Some(users),
             Err(error) => {
                 self.error("basic_auth_users", format!("OpenSSL has no randomness: {}", why(&error)))
@@ -103,7 +103,7 @@ impl Assembly<'_> {
         self.warnings.push(problem);
     }
 
-    fn tls(&mut self, keys: TlsKeys) -> Option<Tls> {
+    fn tls(&mut self, keys: TlsKeys) -> Option<WebTls> {
         let client_auth = keys.client_auth_type.unwrap_or_default();
         let chain = self.pem("cert", keys.cert, keys.cert_file, true).and_then(|pem| self.chain(&pem));
         let key = self.pem("key", keys.key, keys.key_file, true);
@@ -138,7 +138,7 @@ impl Assembly<'_> {
             server_decides: keys.prefer_server_cipher_suites != Some(Flag(false)),
             curves: values(keys.curve_preferences).collect(),
         };
-        let built = Tls::new(parts);
+        let built = WebTls::new(parts);
         built.map_err(|error| self.error::<()>(TLS, format!("OpenSSL refuses it: {}", why(&error)))).ok()
     }
 
@@ -183,14 +183,14 @@ impl Assembly<'_> {
         inline: Option<Pem>,
         file: Option<file::Path>,
         required: bool,
-    ) -> Option<Source> {
+    ) -> Option<PemSource> {
         let file_key = format!("{key}_file");
         match (inline, file) {
             (Some(_), Some(_)) => self.error(&at(&file_key), format!("{key} is there too: take one of them")),
-            (Some(Pem(pem)), None) => Some(Source::inline(at(key), pem)),
+            (Some(Pem(pem)), None) => Some(PemSource::inline(at(key), pem)),
             (None, Some(file::Path(path))) => {
                 let path = self.folder.join(path);
-                let source = Source::file(at(&file_key), &path);
+                let source = PemSource::file(at(&file_key), &path);
                 self.files.push(path);
                 match source {
                     Ok(source) => Some(source),
@@ -207,14 +207,14 @@ impl Assembly<'_> {
         }
     }
 
-    fn good<T>(&mut self, source: &Source, parsed: Result<T, String>) -> Option<T> {
+    fn good<T>(&mut self, source: &PemSource, parsed: Result<T, String>) -> Option<T> {
         match parsed {
             Ok(parsed) => Some(parsed),
             Err(message) => self.error(&source.at, message),
         }
     }
 
-    fn chain(&mut self, source: &Source) -> Option<Vec<X509>> {
+    fn chain(&mut self, source: &PemSource) -> Option<Vec<X509>> {
         let chain = self.good(source, source.certificates())?;
         if let Err(matter) = validity(chain.first()?, self.now) {
             self.warn(&source.at, source.says(matter));

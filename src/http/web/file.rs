@@ -24,10 +24,10 @@ macro_rules! mapping {
 
 mapping! {
     /// The whole file.
-    pub struct Document {
+    pub struct WebDocument {
         tls_server_config: TlsKeys,
         http_server_config: HttpKeys,
-        basic_auth_users: Users,
+        basic_auth_users: HashedUsers,
         rate_limit: RateKeys,
     }
 }
@@ -42,7 +42,7 @@ mapping! {
         client_ca: Pem,
         client_ca_file: Path,
         client_auth_type: ClientAuth,
-        client_allowed_sans: Items<Line>,
+        client_allowed_sans: Items<TextLine>,
         min_version: Version,
         max_version: Version,
         cipher_suites: Items<Cipher>,
@@ -95,11 +95,11 @@ impl Read for Path {
 
 /// A short text.
 #[derive(Debug, PartialEq)]
-pub struct Line(pub String);
+pub struct TextLine(pub String);
 
-impl Read for Line {
+impl Read for TextLine {
     fn read(at: &At<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        reader.single(at, "a text", |text| Ok(Line(text.trimmed().to_owned())))
+        reader.single(at, "a text", |text| Ok(TextLine(text.trimmed().to_owned())))
     }
 }
 
@@ -159,7 +159,7 @@ impl Read for MaybeBlank {
                 Some(MaybeBlank(None))
             }
             NodeKind::Scalar { .. } | NodeKind::List(_) | NodeKind::Map(_) => {
-                Line::read(at, reader).map(|line| MaybeBlank(Some(line.0)))
+                TextLine::read(at, reader).map(|line| MaybeBlank(Some(line.0)))
             }
         }
     }
@@ -167,9 +167,9 @@ impl Read for MaybeBlank {
 
 /// Names and the bcrypt hashes of their passwords, as many as could be read.
 #[derive(Debug, PartialEq)]
-pub struct Users(pub Vec<(String, Secret)>);
+pub struct HashedUsers(pub Vec<(String, Secret)>);
 
-impl Read for Users {
+impl Read for HashedUsers {
     const NULL_IS_ABSENT: bool = true;
 
     fn read(at: &At<'_>, reader: &mut Reader<'_>) -> Option<Self> {
@@ -189,6 +189,6 @@ impl Read for Users {
             });
             users.extend(hash.map(|hash| (entry.key.clone(), hash)));
         }
-        Some(Users(users))
+        Some(HashedUsers(users))
     }
 }

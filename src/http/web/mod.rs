@@ -1,14 +1,14 @@
 //! The web config file, in the format of Prometheus' exporter-toolkit: TLS, users, response headers, a rate limit.
 //!
-//! `file` mirrors it, `assemble` makes [`Rules`] of it and of what it names, [`Keeper`] reads it anew when it changes. Rules are swapped
+//! `file` mirrors it, `assemble` makes [`Rules`] of it and of what it names, [`RulesFile`] reads it anew when it changes. Rules are swapped
 //! whole: every connection and every request looks at those in force. Knows nothing of paths but whether probes ask.
 
 mod admit;
 mod assemble;
 mod file;
-mod keeper;
 mod limit;
 mod pem;
+mod reload;
 #[cfg(test)]
 pub(super) mod tests;
 mod tls;
@@ -19,28 +19,28 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use hyper::header::{HeaderName, HeaderValue};
 
-pub use keeper::Keeper;
-pub use tls::Tls;
+pub use reload::RulesFile;
+pub use tls::WebTls;
 
-pub(super) use admit::Sight;
+pub(super) use admit::Visibility;
 
 use crate::config::Problem;
 use limit::RateLimit;
-use users::Users;
+use users::KnownUsers;
 
 /// What the file says, valid. The default asks for nothing.
 #[derive(Debug, Default)]
 pub struct Rules {
-    tls: Option<Tls>,
+    tls: Option<WebTls>,
     /// `None` where everybody may ask.
-    users: Option<Users>,
+    users: Option<KnownUsers>,
     headers: Vec<(HeaderName, HeaderValue)>,
     rate: Option<RateLimit>,
     warnings: Vec<Problem>,
 }
 
 impl Rules {
-    pub const fn tls(&self) -> Option<&Tls> {
+    pub const fn tls(&self) -> Option<&WebTls> {
         self.tls.as_ref()
     }
 

@@ -14,7 +14,7 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// PEM, and where it came from.
 #[derive(Debug)]
-pub struct Source {
+pub struct PemSource {
     /// The key of the web config file that has it, or names it.
     pub at: String,
     /// The file's name, if it is one.
@@ -22,16 +22,16 @@ pub struct Source {
     pem: Secret,
 }
 
-impl Source {
+impl PemSource {
     pub fn inline(at: String, pem: Secret) -> Self {
-        Source { at, name: None, pem }
+        PemSource { at, name: None, pem }
     }
 
     /// Reads a file, which blocks.
     pub fn file(at: String, path: &Path) -> Result<Self, String> {
         let name = path.display().to_string();
         match read(path) {
-            Ok(pem) => Ok(Source { at, name: Some(name), pem }),
+            Ok(pem) => Ok(PemSource { at, name: Some(name), pem }),
             Err(message) => Err(format!("{name} {message}")),
         }
     }

@@ -41,20 +41,20 @@ pub struct Parts {
 
 /// TLS, ready to shake hands.
 #[derive(Clone)]
-pub struct Tls {
+pub struct WebTls {
     acceptor: SslAcceptor,
     pub client_auth: ClientAuth,
     /// Whether not every client will do whose certificate is good.
     pub is_choosy: bool,
 }
 
-impl fmt::Debug for Tls {
+impl fmt::Debug for WebTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("client_auth", &self.client_auth).finish_non_exhaustive()
     }
 }
 
-impl Tls {
+impl WebTls {
     pub fn new(parts: Parts) -> Result<Self, ErrorStack> {
         let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
         let (least, greatest) = parts.versions;
@@ -80,7 +80,7 @@ impl Tls {
         builder.check_private_key()?;
         let (client_auth, is_choosy) = (parts.client_auth, !parts.allowed_sans.is_empty());
         set_client_auth(&mut builder, parts)?;
-        Ok(Tls { acceptor: builder.build(), client_auth, is_choosy })
+        Ok(WebTls { acceptor: builder.build(), client_auth, is_choosy })
     }
 
     /// Shakes hands. Whoever speaks plain HTTP is told so in the same way. The error is for the log.

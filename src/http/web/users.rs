@@ -30,7 +30,7 @@ const MAX_COST: u32 = 16;
 
 /// What credentials are worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Credibility {
     /// None were given.
     Nobody,
     Known,
@@ -54,7 +54,7 @@ pub fn check(hash: &str) -> Result<(), String> {
 }
 
 /// All that are known.
-pub struct Users {
+pub struct KnownUsers {
     users: HashMap<Vec<u8>, User>,
     /// What a password is held against whose user is not known: as dear as the dearest of ours.
     decoy: Secret,
@@ -70,13 +70,13 @@ struct User {
     proven: Mutex<Option<[u8; 32]>>,
 }
 
-impl fmt::Debug for Users {
+impl fmt::Debug for KnownUsers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Users").field("known", &self.users.len()).finish_non_exhaustive()
     }
 }
 
-impl Users {
+impl KnownUsers {
     /// The hashes have passed [`check`].
     pub fn new(named: Vec<(String, Secret)>) -> Result<Self, ErrorStack> {
         let user = |hash| User { hash, proven: Mutex::default() };
@@ -86,32 +86,38 @@ impl Users {
         let decoy = dearest.cloned().unwrap_or_else(|| Secret::new(""));
         let mut key = [0; 32];
         rand::rand_bytes(&mut key)?;
-        Ok(Users { users, decoy, key, turn: Arc::new(Semaphore::new(1)), waiting: Semaphore::new(WAITING) })
+        Ok(KnownUsers {
+            users,
+            decoy,
+            key,
+            turn: Arc::new(Semaphore::new(1)),
+            waiting: Semaphore::new(WAITING),
+        })
     }
 
     /// Judges the credentials of a request. Takes as long for a name that is not known as for a wrong password.
-    pub async fn judge(&self, headers: &HeaderMap) -> Verdict {
+    pub async fn judge(&self, headers: &HeaderMap) -> Credibility {
         let Some(value) = headers.get(AUTHORIZATION) else {
-            return Verdict::Nobody;
+            return Credibility::Nobody;
         };
         let Some(Credentials { name, password }) = Credentials::of(value) else {
-            return Verdict::Wrong;
+            return Credibility::Wrong;
         };
         let user = self.users.get(&name);
         let digest = self.digest(&name, &password);
         let proven = || user.is_some_and(|user| user.is_proven(&digest));
         if proven() {
-            return Verdict::Known;
+            return Credibility::Known;
         }
         let Ok(_waits) = self.waiting.try_acquire() else {
-            return Verdict::Busy;
+            return Credibility::Busy;
         };
         let Ok(Ok(turn)) = timeout(PATIENCE, self.turn.clone().acquire_owned()).await else {
-            return Verdict::Busy;
+            return Credibility::Busy;
         };
         // Others with the same password may have been before us.
         if proven() {
-            return Verdict::Known;
+            return Credibility::Known;
         }
         let hash = user.map_or(&self.decoy, |user| &user.hash).clone();
         let known = user.is_some();
@@ -127,9 +133,9 @@ impl Users {
         match (checked.await, user) {
             (Ok(true), Some(user)) => {
                 *user.proven.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest);
-                Verdict::Known
+                Credibility::Known
             }
-            _ => Verdict::Wrong,
+            _ => Credibility::Wrong,
         }
     }
 
@@ -146,7 +152,7 @@ impl Users {
 
 /// What tests look at.
 #[cfg(test)]
-impl Users {
+impl KnownUsers {
     pub fn penalty(&self) -> Duration {
         PENALTY
     }

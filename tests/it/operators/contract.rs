@@ -117,8 +117,8 @@ fn every_family_of_a_target_is_in_a_dashboard_and_on_the_single_target_s() {
     }
     for family in metrics::FAMILIES {
         let series = match family.kind {
-            metrics::Kind::Histogram => format!("{}_bucket", family.name),
-            metrics::Kind::Gauge | metrics::Kind::Counter => family.name.to_owned(),
+            metrics::FamilyKind::Histogram => format!("{}_bucket", family.name),
+            metrics::FamilyKind::Gauge | metrics::FamilyKind::Counter => family.name.to_owned(),
         };
         assert!(shown.contains(&series), "no panel shows {series}");
     }

@@ -11,7 +11,7 @@ use openssl::symm::Cipher;
 use rcgen::generate_simple_self_signed;
 use tempfile::TempDir;
 
-use super::assemble::{self, Outcome};
+use super::assemble::{self, ReadRules};
 use super::words::ClientAuth;
 use super::*;
 use crate::config::Problems;
@@ -40,7 +40,7 @@ fn folder() -> TempDir {
     folder
 }
 
-fn read_in(folder: &Path, name: &str, text: &str, now: SystemTime) -> Outcome {
+fn read_in(folder: &Path, name: &str, text: &str, now: SystemTime) -> ReadRules {
     let path = folder.join(name);
     fs::write(&path, text).unwrap();
     let env = |name: &str| (name == "HASH").then(|| OsString::from(HASH));

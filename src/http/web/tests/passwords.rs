@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-use super::super::users::{Users, Verdict};
+use super::super::users::{Credibility, KnownUsers};
 use crate::target::Secret;
 
-fn users() -> Users {
+fn users() -> KnownUsers {
     let hash = |password: &str, cost| Secret::new(bcrypt::hash(password, cost).unwrap());
-    Users::new(vec![("alice".into(), hash("sesame", 4)), ("bob".into(), hash("sésame:2", 5))]).unwrap()
+    KnownUsers::new(vec![("alice".into(), hash("sesame", 4)), ("bob".into(), hash("sésame:2", 5))]).unwrap()
 }
 
 fn sent(text: &str) -> HeaderMap {
@@ -24,21 +24,21 @@ fn raw(value: &str) -> HeaderMap {
 #[tokio::test]
 async fn names_and_passwords_are_right_or_wrong_together() {
     let users = users();
-    assert_eq!(users.judge(&HeaderMap::new()).await, Verdict::Nobody);
+    assert_eq!(users.judge(&HeaderMap::new()).await, Credibility::Nobody);
     for (text, verdict) in [
-        ("alice:sesame", Verdict::Known),
-        ("bob:sésame:2", Verdict::Known),
-        ("alice:sésame:2", Verdict::Wrong),
-        ("bob:sesame", Verdict::Wrong),
-        ("carol:sesame", Verdict::Wrong),
-        ("alice:", Verdict::Wrong),
-        (":", Verdict::Wrong),
-        ("alice:sesame", Verdict::Known),
+        ("alice:sesame", Credibility::Known),
+        ("bob:sésame:2", Credibility::Known),
+        ("alice:sésame:2", Credibility::Wrong),
+        ("bob:sesame", Credibility::Wrong),
+        ("carol:sesame", Credibility::Wrong),
+        ("alice:", Credibility::Wrong),
+        (":", Credibility::Wrong),
+        ("alice:sesame", Credibility::Known),
     ] {
         assert_eq!(users.judge(&sent(text)).await, verdict, "{text}");
     }
     let lower = sent("alice:sesame")[AUTHORIZATION].to_str().unwrap().replace("Basic ", "basic   ");
-    assert_eq!(users.judge(&raw(&lower)).await, Verdict::Known);
+    assert_eq!(users.judge(&raw(&lower)).await, Credibility::Known);
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn what_is_no_basic_authorization_is_wrong_at_once() {
     for value in
         ["Basic", "Basic ", "Basic ====", "Basic YWxpY2U", "Basic YWxpY2U=", "Bearer YTpi", "YTpi", ""]
     {
-        assert_eq!(users.judge(&raw(value)).await, Verdict::Wrong, "{value:?}");
+        assert_eq!(users.judge(&raw(value)).await, Credibility::Wrong, "{value:?}");
     }
     assert!(began.elapsed() < users.penalty(), "{:?}", began.elapsed());
 }
@@ -59,7 +59,7 @@ async fn a_name_that_is_not_known_costs_as_much_as_a_wrong_password() {
     assert_eq!(users.decoy_cost(), 5, "the dearest of those that are known");
     for text in ["alice:wrong", "carol:wrong"] {
         let began = Instant::now();
-        assert_eq!(users.judge(&sent(text)).await, Verdict::Wrong);
+        assert_eq!(users.judge(&sent(text)).await, Credibility::Wrong);
         assert!(began.elapsed() >= users.penalty(), "{text}: {:?}", began.elapsed());
     }
 }
@@ -67,16 +67,16 @@ async fn a_name_that_is_not_known_costs_as_much_as_a_wrong_password() {
 #[tokio::test]
 async fn a_password_that_was_right_is_not_checked_again_and_another_one_is() {
     let users = users();
-    assert_eq!(users.judge(&sent("alice:sesame")).await, Verdict::Known);
+    assert_eq!(users.judge(&sent("alice:sesame")).await, Credibility::Known);
     let _turn = users.take_turn().await;
     let began = Instant::now();
     for _ in 0..1000 {
-        assert_eq!(users.judge(&sent("alice:sesame")).await, Verdict::Known);
+        assert_eq!(users.judge(&sent("alice:sesame")).await, Credibility::Known);
     }
     assert!(began.elapsed() < users.penalty(), "{:?}", began.elapsed());
     tokio::time::pause();
-    assert_eq!(users.judge(&sent("alice:sesamo")).await, Verdict::Busy, "it waits for its turn in vain");
-    assert_eq!(users.judge(&sent("bob:sesame")).await, Verdict::Busy, "what alice proved is not bob's");
+    assert_eq!(users.judge(&sent("alice:sesamo")).await, Credibility::Busy, "it waits for its turn in vain");
+    assert_eq!(users.judge(&sent("bob:sesame")).await, Credibility::Busy, "what alice proved is not bob's");
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn guesses_are_made_one_after_the_other_and_only_so_many_wait() {
     let began = Instant::now();
     let verdicts = futures_util::future::join_all((0..20).map(|_| users.judge(&guess))).await;
     let of = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
-    assert_eq!((of(Verdict::Wrong), of(Verdict::Busy)), (16, 4));
+    assert_eq!((of(Credibility::Wrong), of(Credibility::Busy)), (16, 4));
     assert!(began.elapsed() >= users.penalty() * 16, "{:?}", began.elapsed());
 }
 
@@ -99,7 +99,7 @@ async fn the_runtime_goes_on_while_a_password_is_checked() {
     tokio::pin!(judged);
     loop {
         tokio::select! {
-            verdict = &mut judged => break assert_eq!(verdict, Verdict::Wrong),
+            verdict = &mut judged => break assert_eq!(verdict, Credibility::Wrong),
             () = tokio::time::sleep(users.penalty() / 100) => ticks += 1,
         }
     }

@@ -8,7 +8,7 @@ use hyper::StatusCode;
 
 use super::App;
 use super::reply::{Reply, With, text};
-use super::web::Sight;
+use super::web::Visibility;
 use crate::status::Moment;
 
 /// After that long `/readyz` no longer waits for first attempts: a target that hangs must not hide the others.
@@ -18,11 +18,11 @@ const FIRST_ATTEMPT_PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Probe {
     name: &'static str,
-    checks: &'static [Check],
+    checks: &'static [ProbeCheck],
 }
 
 #[derive(Debug)]
-struct Check {
+struct ProbeCheck {
     name: &'static str,
     run: fn(&App, Moment) -> Result<(), String>,
 }
@@ -30,16 +30,16 @@ struct Check {
 /// Fails when only a restart helps.
 pub(super) const LIVEZ: Probe = Probe {
     name: "livez",
-    checks: &[Check { name: "ping", run: |_, _| Ok(()) }, Check { name: "loops", run: loops }],
+    checks: &[ProbeCheck { name: "ping", run: |_, _| Ok(()) }, ProbeCheck { name: "loops", run: loops }],
 };
 
 /// Fails while the answers say nothing yet, and once the process is ending.
 pub(super) const READYZ: Probe = Probe {
     name: "readyz",
     checks: &[
-        Check { name: "config", run: config },
-        Check { name: "first-attempt", run: first_attempt },
-        Check { name: "shutdown", run: shutdown },
+        ProbeCheck { name: "config", run: config },
+        ProbeCheck { name: "first-attempt", run: first_attempt },
+        ProbeCheck { name: "shutdown", run: shutdown },
     ],
 };
 
@@ -58,7 +58,7 @@ impl Probe {
                 _ => {}
             }
         }
-        let run = |check: &Check| (check.name, (check.run)(app, now));
+        let run = |check: &ProbeCheck| (check.name, (check.run)(app, now));
         let ran = self.checks.iter().filter(|check| !excluded.iter().any(|name| name == check.name));
         let results: Vec<_> = ran.map(run).collect();
         let names: Vec<_> = self.checks.iter().map(|check| check.name).collect();
@@ -67,11 +67,11 @@ impl Probe {
     }
 
     /// `/livez/CHECK`; `None` where there is no such check. Its reason may name targets.
-    pub(super) fn one(&self, app: &App, now: Moment, name: &str, sight: Sight) -> Option<Reply> {
+    pub(super) fn one(&self, app: &App, now: Moment, name: &str, visibility: Visibility) -> Option<Reply> {
         let check = self.checks.iter().find(|check| check.name == name)?;
         let reply = match (check.run)(app, now) {
             Ok(()) => text(StatusCode::OK, "ok"),
-            Err(_) if sight == Sight::Outline => {
+            Err(_) if visibility == Visibility::Outline => {
                 text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: reason withheld\n")
             }
             Err(why) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {why}\n")),

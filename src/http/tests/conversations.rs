@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::http::server::Listen;
+use crate::http::server::Accept;
 use crate::status::sample::up;
 
 /// Longer than anything here should take; a test that waits for it has failed.
@@ -23,17 +23,17 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) async fn start(plan: Plan, limits: Limits) -> Self {
+    pub(super) async fn start(plan: Plan, limits: ConnectionLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (app, daemon) = plan.build();
         let (stop, stopped) = watch::channel(false);
-        let door = Door { listener, scope: Scope::All };
-        let task = tokio::spawn(serve(vec![door], app, limits, stopped));
+        let listener = WebListener { socket: listener, scope: Scope::All };
+        let task = tokio::spawn(serve(vec![listener], app, limits, stopped));
         Server { address, daemon, stop, task }
     }
 
-    async fn with(limits: Limits) -> Self {
+    async fn with(limits: ConnectionLimits) -> Self {
         Self::start(Plan::new(vec![up("primary", Moment::now())]), limits).await
     }
 
@@ -100,8 +100,8 @@ fn content_length(head: &str) -> usize {
     line.expect("an answer has a length").parse().unwrap()
 }
 
-pub(super) fn limits() -> Limits {
-    Limits::default()
+pub(super) fn limits() -> ConnectionLimits {
+    ConnectionLimits::default()
 }
 
 /// A limit that a test waits out; long enough that a busy machine does not reach it by itself.
@@ -109,7 +109,7 @@ pub(super) const SHORT: Duration = Duration::from_millis(300);
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed_at_the_first_byte_limit() {
-    let server = Server::with(Limits { first_byte: SHORT, ..limits() }).await;
+    let server = Server::with(ConnectionLimits { first_byte: SHORT, ..limits() }).await;
     let mut client = server.connect().await;
     let began = Instant::now();
     client.is_closed().await;
@@ -118,7 +118,7 @@ async fn a_connection_that_says_nothing_is_closed_at_the_first_byte_limit() {
 
 #[tokio::test]
 async fn a_head_that_drips_is_cut_off_although_bytes_keep_coming() {
-    let server = Server::with(Limits { head: SHORT, ..limits() }).await;
+    let server = Server::with(ConnectionLimits { head: SHORT, ..limits() }).await;
     let mut client = server.connect().await;
     let began = Instant::now();
     client.send("GET /health HTTP/1.1\r\n").await;
@@ -140,7 +140,7 @@ async fn a_head_that_drips_is_cut_off_although_bytes_keep_coming() {
 
 #[tokio::test]
 async fn a_client_may_rest_between_scrapes_for_longer_than_a_head_may_take() {
-    let patient = Limits { first_byte: SHORT, head: SHORT, ..limits() };
+    let patient = ConnectionLimits { first_byte: SHORT, head: SHORT, ..limits() };
     let server = Server::with(patient).await;
     let mut client = server.connect().await;
     assert!(client.get("/livez").await.ends_with("\r\n\r\nok"));
@@ -150,7 +150,7 @@ async fn a_client_may_rest_between_scrapes_for_longer_than_a_head_may_take() {
 
 #[tokio::test]
 async fn a_client_that_rests_too_long_is_let_go() {
-    let server = Server::with(Limits { idle: SHORT, ..limits() }).await;
+    let server = Server::with(ConnectionLimits { idle: SHORT, ..limits() }).await;
     let mut client = server.connect().await;
     client.get("/livez").await;
     client.is_closed().await;
@@ -160,7 +160,7 @@ async fn a_client_that_rests_too_long_is_let_go() {
 async fn a_client_that_does_not_read_its_answer_is_cut_off() {
     let now = Moment::now();
     let statuses = (0..1500).map(|n| up(&format!("target-{n}"), now)).collect();
-    let server = Server::start(Plan::new(statuses), Limits { write: SHORT, ..limits() }).await;
+    let server = Server::start(Plan::new(statuses), ConnectionLimits { write: SHORT, ..limits() }).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let length = content_length(&client.head().await);
@@ -217,7 +217,7 @@ async fn pipelined_requests_are_answered_in_order() {
 
 #[tokio::test]
 async fn at_the_cap_the_longest_idle_connection_makes_room() {
-    let server = Server::with(Limits { connections: 3, ..limits() }).await;
+    let server = Server::with(ConnectionLimits { connections: 3, ..limits() }).await;
     let mut clients = Vec::new();
     for _ in 0..3 {
         let mut client = server.connect().await;
@@ -236,7 +236,7 @@ async fn at_the_cap_the_longest_idle_connection_makes_room() {
 
 #[tokio::test]
 async fn connections_that_never_ask_cannot_keep_a_scrape_out() {
-    let server = Server::with(Limits { connections: 4, ..limits() }).await;
+    let server = Server::with(ConnectionLimits { connections: 4, ..limits() }).await;
     let mut silent = Vec::new();
     for n in 0..12 {
         let mut client = server.connect().await;
@@ -251,7 +251,7 @@ async fn connections_that_never_ask_cannot_keep_a_scrape_out() {
 
 #[tokio::test]
 async fn when_all_are_being_answered_a_new_one_waits_for_the_first_to_end() {
-    let server = Server::with(Limits { connections: 1, ..limits() }).await;
+    let server = Server::with(ConnectionLimits { connections: 1, ..limits() }).await;
     let mut busy = server.connect().await;
     busy.send("GET /probe?target=slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
     server.daemon.proving.notified().await;
@@ -265,7 +265,7 @@ async fn when_all_are_being_answered_a_new_one_waits_for_the_first_to_end() {
 
 #[tokio::test]
 async fn when_all_are_busy_for_too_long_the_busiest_goes() {
-    let server = Server::with(Limits { connections: 2, busy: SHORT, ..limits() }).await;
+    let server = Server::with(ConnectionLimits { connections: 2, busy: SHORT, ..limits() }).await;
     let (mut probe, mut greedy) = (server.connect().await, server.connect().await);
     probe.send("GET /probe?target=deaf HTTP/1.1\r\nhost: x\r\n\r\n").await;
     server.daemon.proving.notified().await;
@@ -302,7 +302,7 @@ async fn a_drain_finishes_what_is_in_flight_and_closes_the_rest() {
 
 #[tokio::test]
 async fn a_drain_does_not_wait_longer_than_its_limit() {
-    let server = Server::with(Limits { drain: SHORT, ..limits() }).await;
+    let server = Server::with(ConnectionLimits { drain: SHORT, ..limits() }).await;
     let mut busy = server.connect().await;
     busy.send("GET /probe?target=deaf HTTP/1.1\r\nhost: x\r\n\r\n").await;
     server.daemon.proving.notified().await;
@@ -319,7 +319,7 @@ struct Starved {
     then: Option<DuplexStream>,
 }
 
-impl Listen for Starved {
+impl Accept for Starved {
     type Stream = DuplexStream;
 
     async fn accept(&mut self) -> io::Result<DuplexStream> {
@@ -341,8 +341,8 @@ async fn without_descriptors_it_tries_again_without_spinning() {
     let listener = Starved { failures: 20, tries: tries.clone(), then: Some(far) };
     let (app, _) = Plan::new(vec![up("primary", Moment::now())]).build();
     let (_stop, stopped) = watch::channel(false);
-    let door = Door { listener, scope: Scope::All };
-    let task = tokio::spawn(serve(vec![door], app, limits(), stopped));
+    let listener = WebListener { socket: listener, scope: Scope::All };
+    let task = tokio::spawn(serve(vec![listener], app, limits(), stopped));
     tokio::time::sleep(Duration::from_secs(5)).await;
     let seen = tries.load(Ordering::Relaxed);
     assert!((5..=10).contains(&seen), "{seen} tries in 5 s");

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::assemble::{self, Outcome};
+use super::assemble::{self, ReadRules};
 use super::{Live, Rules};
 use crate::config::reading::Reading;
 use crate::config::watch::Watch;
@@ -15,14 +15,14 @@ const ROUNDS: usize = 3;
 
 /// Holds the file, and the rules that it gave.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct RulesFile {
     path: PathBuf,
     live: Live,
     watch: Watch,
-    reading: Reading<Outcome>,
+    reading: Reading<ReadRules>,
 }
 
-impl Keeper {
+impl RulesFile {
     /// Reads the file for the first time. Blocks on the file system.
     pub fn open(path: PathBuf) -> Result<Self, Problems> {
         let mut watch = Watch::new(vec![path.clone()]);
@@ -34,7 +34,7 @@ impl Keeper {
             watch = Watch::new(outcome.files);
             outcome = read(path.clone());
         }
-        Ok(Keeper { path, live: Live::new(outcome.rules?), watch, reading: Reading::default() })
+        Ok(RulesFile { path, live: Live::new(outcome.rules?), watch, reading: Reading::default() })
     }
 
     /// The rules in force.
@@ -84,6 +84,6 @@ impl Keeper {
     }
 }
 
-fn read(path: PathBuf) -> Outcome {
+fn read(path: PathBuf) -> ReadRules {
     assemble::read(&path, &|name: &str| -> Option<OsString> { std::env::var_os(name) }, SystemTime::now())
 }

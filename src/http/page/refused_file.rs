@@ -11,7 +11,7 @@ const AT_ONCE: usize = 3;
 
 /// How a file was last read, where that is something to be told.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct RefusedFile {
     id: &'static str,
     what: &'static str,
     since: String,
@@ -19,7 +19,7 @@ pub(super) struct Refusal {
     problems: Vec<String>,
 }
 
-impl Refusal {
+impl RefusedFile {
     pub(super) fn of(id: &'static str, what: &'static str, last: Option<LastRead>) -> Self {
         let (since, problems) = match last {
             Some(LastRead::Refused { since, problems, .. }) => {
@@ -27,11 +27,11 @@ impl Refusal {
             }
             Some(LastRead::Taken { .. }) | None => (String::new(), Vec::new()),
         };
-        Refusal { id, what, since, problems }
+        RefusedFile { id, what, since, problems }
     }
 }
 
-impl Display for Refusal {
+impl Display for RefusedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, rest) = self.problems.split_at(self.problems.len().min(AT_ONCE));
         let hidden = |hidden: bool| if hidden { " hidden" } else { "" };
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     fn shown(last: Option<LastRead>) -> String {
-        Refusal::of("config", "configuration", last).to_string()
+        RefusedFile::of("config", "configuration", last).to_string()
     }
 
     #[test]
