@@ -278,7 +278,7 @@ install_drivers() {
   python=$(python3 --version)
   if ! { echo "$python" && cat tests/drivers/requirements.txt; } | cmp -s - "$folder/python/.installed"; then
     have python3 || die "python3 is missing; install it, then run this again"
-    say "installing from PyPI: psycopg, asyncpg, SQLAlchemy, LangGraph and what they need into $folder/python"
+    say "installing from PyPI: psycopg, asyncpg, SQLAlchemy, LangGraph, FastAPI and what they need into $folder/python"
     rm -rf "$folder/python"
     python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --only-binary=:all: --no-deps \
       --target "$folder/python" -r tests/drivers/requirements.txt >&2

@@ -280,5 +280,16 @@ async def _client(i):
                     await c.fetchval("SELECT $1::int / 0", i)
 
 
+@use
+async def many_rows_at_once_come_last_and_hold_nothing():
+    # asyncpg's executemany is its pipeline.
+    kept = [await asyncpg.connect(URL) for _ in range(10)]
+    for c in kept:
+        await c.executemany("SELECT $1::int", [(i,) for i in range(50)])
+        same(await c.fetchmany("SELECT $1::int AS v", [(1,), (2,)]), [(1,), (2,)])
+    for c in kept:
+        await c.close()
+
+
 if __name__ == "__main__":
     asyncio.run(run_async())

@@ -170,7 +170,9 @@ def what_a_session_keeps_goes_with_it():
             if one(c, "SHOW work_mem") == "7MB":
                 raise AssertionError("a setting of the client before is left")
             same(one(c, "SELECT count(*) FROM pg_prepared_statements WHERE name = 'left_behind'"), 0)
-            same(one(c, "SELECT pg_try_advisory_lock(4711)"), True)
+            # The session before is cleaned up in its own time.
+            c.execute("SET lock_timeout = '10s'")
+            c.execute("SELECT pg_advisory_lock(4711)")
 
 
 def _leave_in_a_transaction(how):
@@ -246,6 +248,22 @@ def every_way_to_connect_is_let_in():
                 timer.join()
         except Exception as e:
             raise AssertionError(f"with {way}") from e
+
+
+@use
+def asynchronous_pipelines_come_last_and_hold_nothing():
+    async def client(i):
+        async with await psycopg.AsyncConnection.connect(URL, autocommit=True) as c:
+            for turn in range(3):
+                async with c.pipeline():
+                    cursors = [await c.execute("SELECT %s::int", (i * 100 + row,)) for row in range(10)]
+                same([(await cursor.fetchone())[0] for cursor in cursors], [i * 100 + row for row in range(10)])
+                await c.cursor().executemany("SELECT %s::int", [(i,), (turn,)])
+
+    async def all_of_them():
+        await asyncio.gather(*(client(i) for i in range(20)))
+
+    asyncio.run(all_of_them())
 
 
 if __name__ == "__main__":

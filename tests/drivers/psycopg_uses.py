@@ -278,5 +278,19 @@ def sixty_four_megabytes_pass_both_ways():
         same(hashlib.sha256(seen[1]).hexdigest(), wanted, "what came back")
 
 
+@use
+def the_last_thing_is_a_pipeline_behind_which_others_come():
+    # Its Flush behind the last Sync begins nothing: each of these would hold a session of a pool until it leaves.
+    kept = [connect(autocommit=True) for _ in range(30 if not OWN_SESSION else 3)]
+    for turn in range(2):
+        for c in kept:
+            with c.pipeline():
+                cursors = [c.execute("SELECT %s::int", (i,)) for i in range(20)]
+            same([cursor.fetchone()[0] for cursor in cursors], list(range(20)), f"turn {turn}")
+            c.cursor().executemany("SELECT %s::int", [(i,) for i in range(20)])
+    for c in kept:
+        c.close()
+
+
 if __name__ == "__main__":
     run()

@@ -1,20 +1,21 @@
-"""SQLAlchemy with its pool as it comes, without pre-ping: work, a wait, and more work on the same connection.
+"""SQLAlchemy with its pool as it comes, without pre-ping: work, a pause, and more work on the same connection.
 
-    DATABASE_URL=… python3 sqlalchemy_wait.py psycopg|psycopg2|asyncpg SECONDS
+    DATABASE_URL=… python3 sqlalchemy_pauses.py PAUSES psycopg|psycopg2|asyncpg
 """
 
 import asyncio
-import os
 import sys
-import time
 
-from sqlalchemy import ForeignKey, create_engine, func, make_url, select
+from sqlalchemy import ForeignKey, create_engine, func, make_url, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
-DRIVER, WAIT = sys.argv[1], float(sys.argv[2])
-URL = make_url(os.environ["DATABASE_URL"]).set(drivername=f"postgresql+{DRIVER}")
+import pauses
+from pauses import PAUSES, done, pause, pause_async
+
+DRIVER = sys.argv[2]
+URL = make_url(pauses.URL).set(drivername=f"postgresql+{DRIVER}")
 
 
 class Base(DeclarativeBase):
@@ -58,28 +59,39 @@ def work(engine):
         assert changed == 1, changed
 
 
+def executemany(connection):
+    """By psycopg, that is a pipeline."""
+    rows = [{"old": f"title {i}", "new": f"title {i}!"} for i in range(1, 20)]
+    connection.execute(text(f"UPDATE {Book.__tablename__} SET title = :new WHERE title = :old"), rows)
+
+
 async def main():
     if DRIVER == "asyncpg":
         engine = create_async_engine(URL)
+        piped = engine.execution_options(isolation_level="AUTOCOMMIT")
         async with engine.begin() as connection:
             await connection.run_sync(fresh)
-        async with engine.connect() as connection:
-            await connection.run_sync(work)
-        print("first steps taken", flush=True)
-        await asyncio.sleep(WAIT)
-        async with engine.connect() as connection:
-            await connection.run_sync(work)
+        for turn in range(PAUSES + 1):
+            if turn:
+                await pause_async()
+            async with engine.connect() as connection:
+                await connection.run_sync(work)
+            async with piped.connect() as connection:
+                await connection.run_sync(executemany)
         await engine.dispose()
     else:
         engine = create_engine(URL)
+        piped = engine.execution_options(isolation_level="AUTOCOMMIT")
         with engine.begin() as connection:
             fresh(connection)
-        work(engine)
-        print("first steps taken", flush=True)
-        time.sleep(WAIT)
-        work(engine)
+        for turn in range(PAUSES + 1):
+            if turn:
+                pause()
+            work(engine)
+            with piped.connect() as connection:
+                executemany(connection)
         engine.dispose()
-    print("went on", flush=True)
+    done()
 
 
 def fresh(connection):
