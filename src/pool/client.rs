@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::handshake::{self, Authenticated, Rejection};
@@ -16,7 +17,7 @@ use super::place::Seat;
 use super::refusal::Refusal;
 use super::registry::{Order, Registered};
 use super::reject::{Progress, Reject};
-use super::relay::{poll_first, poll_out};
+use super::relay::{Limit, Relay, poll_first, poll_out};
 use super::settings::ClientSettings;
 use super::shared::Shared;
 use super::statements::ClientStatements;
@@ -24,6 +25,7 @@ use crate::connection::Stream;
 use crate::protocol::{ErrorFields, Severity, Violation, backend};
 use crate::status::login::LoginFailure;
 use crate::status::pool::ClientState;
+use crate::target::pool::Mode;
 
 /// A client that is let in.
 struct Client {
@@ -33,6 +35,7 @@ struct Client {
     stream: Stream,
     /// What the client has not read yet.
     to_client: Vec<u8>,
+    relay: Relay,
     statements: ClientStatements,
     settings: ClientSettings,
     /// It has been told what it cannot keep.
@@ -57,13 +60,16 @@ enum Farewell {
 pub async fn serve(shared: Arc<Shared>, seat: Seat, client: Authenticated, peer: &str) -> Option<Rejection> {
     let Authenticated { stream, startup, pending } = client;
     let registered = shared.registry.enter(startup.minor)?;
+    let budget = shared.with_catalog(|catalog| catalog.budget().clone());
+    let relay = Relay::new(shared.terms().pool.mode == Mode::Session);
     let mut client = Client {
         shared,
         seat,
         registered,
         stream,
         to_client: pending,
-        statements: ClientStatements::default(),
+        relay,
+        statements: ClientStatements::new(&budget),
         settings: ClientSettings::default(),
         is_warned: false,
         idle: Idle::default(),
@@ -76,6 +82,8 @@ pub async fn serve(shared: Arc<Shared>, seat: Seat, client: Authenticated, peer:
             (farewell, rejection)
         }
     };
+    let (count, bytes) = client.statements.clear();
+    client.shared.with_catalog(|catalog| catalog.given_up(count, bytes));
     client.farewell(farewell).await;
     rejection
 }
@@ -153,8 +161,20 @@ impl Client {
             match next {
                 Next::Asks => return Ok(have),
                 Next::Terminate => return Err(Farewell::Gone),
-                Next::More => self.read_more(&mut have).await?,
+                Next::More => self.wait_for_more(&mut have).await?,
             }
+        }
+    }
+
+    /// Reads more, of a client that may take its time; but not over the rest of a message.
+    async fn wait_for_more(&mut self, have: &mut Vec<u8>) -> Result<(), Farewell> {
+        let limit = if have.is_empty() { Limit::Idle } else { Limit::Rest };
+        match self.shared.limits().length(limit) {
+            Some(longest) => match timeout(longest, self.read_more(have)).await {
+                Ok(read) => read,
+                Err(_) => Err(Farewell::Violation(limit.violation())),
+            },
+            None => self.read_more(have).await,
         }
     }
 

@@ -2,30 +2,37 @@
 //! free again.
 //!
 //! Headers are read, and the few messages that matter; all else passes as bytes, a message in parts as it comes. Knows
-//! no sockets and no clocks: bytes in, bytes out.
+//! no sockets and no clocks: bytes in, bytes out. What is kept and what is added is bounded: where too much is to be
+//! sent or to be answered, the link pauses, and no more is read of its client.
 //!
 //! Renaming prepared statements must not disturb the order of answers. So nothing is answered here: where a client's
 //! Parse or Close has nothing to do on the server, a Close of a name that no server knows goes in its place, whose
 //! answer comes at the right moment and is passed on as what the client waits for.
 
 mod answers;
+mod asked;
 mod edit;
 mod expect;
 mod housekeeping;
 mod idle;
+mod provide;
+mod refuse;
 mod rename;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::sync::Arc;
 
 pub use self::edit::Edited;
-use self::edit::{Cut, Flow};
-use self::expect::{Expect, Expected};
+use self::edit::Flow;
+use self::expect::Expected;
 pub use self::idle::{Idle, Next};
+use self::provide::Sending;
+use self::upload::Upload;
 use super::leftovers::Hints;
 use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
-use crate::protocol::{Frame, Violation, put};
+use crate::protocol::put;
 
 /// Names of portals and statements, and what else is read of a message, are no longer.
 const LONGEST_READ: usize = 1 << 16;
@@ -38,30 +45,43 @@ pub struct Link {
     from_client: Flow,
     from_server: Flow,
     expected: Expected,
+    batch: Batch,
+    /// So many ReadyForQuery are to come until all statements that were prepared before have been given up.
+    wiping: usize,
     /// The statements of the catalog that are in use just now.
     bound: Vec<Arc<Statement>>,
     /// Of the last ReadyForQuery: idle, in a transaction, in a failed one.
     status: u8,
-    /// Something was asked by the extended protocol, and no Sync sent after it.
-    unsynced: bool,
-    /// Since the last Sync the client has prepared a statement without a name, or was given its own again. After a Sync
-    /// it may have another session, or an error may have come before.
-    has_unnamed: bool,
-    /// The statements that the session was told of since the last Sync.
-    told: Vec<u64>,
-    /// The stamp of the first of the client's namings since then.
-    named_here: Option<u64>,
-    /// All statements are about to be given up.
-    wiping: bool,
+    copy: Copy,
+    session: Session,
     /// What the client may have left on the session.
     hints: Hints,
     /// The session may have taken settings back to what they were when it was opened.
     was_reset: bool,
-    copy: Copy,
-    /// What the session has is not what is known of it.
-    stale: bool,
-    /// The server has said why it ends the session.
-    fatal: bool,
+    /// Tables, types or functions were changed in the transaction.
+    changed: bool,
+    pause: Pause,
+    /// A long text that the client sends, and one that is sent for it.
+    upload: Option<Upload>,
+    sending: Option<Sending>,
+}
+
+/// What was sent since the last Sync: it succeeds or fails apart from what follows.
+#[derive(Debug, Default)]
+struct Batch {
+    /// Something was asked by the extended protocol.
+    open: bool,
+    /// The server has failed, and reads over everything up to the Sync.
+    failed: bool,
+    /// The client has prepared a statement without a name, or was given its own again.
+    unnamed: bool,
+    /// The statements that the session was sent, and those that had to go for them.
+    sent: Vec<u64>,
+    evicted: Vec<u64>,
+    /// The stamp of the first of the client's namings.
+    named: Option<u64>,
+    /// All statements are given up.
+    wipes: bool,
 }
 
 /// COPY data from the client.
@@ -74,9 +94,31 @@ enum Copy {
     Failed,
 }
 
+/// What has become of the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Session {
+    Good,
+    /// What it has is not what is known of it.
+    Stale,
+    /// The server has said why it ends the session.
+    Ended,
+}
+
+/// Why nothing more is taken of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    No,
+    /// The server has to take what is there first.
+    Room,
+    /// The server has to answer first: whether it has a statement, the one without a name, or just anything.
+    Statement(u64),
+    Unnamed,
+    Answers,
+}
+
 /// What the link works on beside the bytes.
 #[derive(Debug)]
-pub struct Desk<'a> {
+pub struct Statements<'a> {
     pub catalog: &'a mut Catalog,
     pub client: &'a mut ClientStatements,
     pub server: &'a mut ServerStatements,
@@ -112,19 +154,32 @@ impl Link {
             from_client: Flow::default(),
             from_server: Flow::default(),
             expected: Expected::default(),
+            batch: Batch::default(),
+            wiping: 0,
             bound: Vec::new(),
             status: b'I',
-            unsynced: false,
-            has_unnamed: false,
-            told: Vec::new(),
-            named_here: None,
-            wiping: false,
+            copy: Copy::No,
+            session: Session::Good,
             hints: Hints::default(),
             was_reset: false,
-            copy: Copy::No,
-            stale: false,
-            fatal: false,
+            changed: false,
+            pause: Pause::No,
+            upload: None,
+            sending: None,
         }
+    }
+
+    /// The client has got another session. The memory that was needed is kept.
+    pub fn begin(&mut self) {
+        self.expected.clear();
+        self.batch.clear();
+        self.bound.clear();
+        *self = Link {
+            expected: std::mem::take(&mut self.expected),
+            batch: std::mem::take(&mut self.batch),
+            bound: std::mem::take(&mut self.bound),
+            ..Link::new(self.renames)
+        };
     }
 
     /// Nothing is under way and no transaction is open: another client may have the session.
@@ -132,18 +187,29 @@ impl Link {
         self.status == b'I' && !self.awaits_answer() && self.copy != Copy::In && self.between_messages()
     }
 
+    /// Neither side has sent a part of a message only, or sent what is not dealt with yet.
     fn between_messages(&self) -> bool {
-        self.from_client.between_messages() && self.from_server.between_messages()
+        self.from_client.between_messages() && self.sending.is_none() && self.from_server.between_messages()
     }
 
     /// The server owes an answer, or the client a Sync.
     pub fn awaits_answer(&self) -> bool {
-        self.unsynced || !self.expected.is_empty()
+        self.batch.open || !self.expected.is_empty()
+    }
+
+    /// A transaction is open, and its client has nothing under way.
+    pub fn is_idle_in_transaction(&self) -> bool {
+        self.status != b'I' && !self.awaits_answer() && self.copy != Copy::In && self.between_messages()
+    }
+
+    /// The client has sent the beginning of a message whose rest does not come.
+    pub fn awaits_rest(&self) -> bool {
+        !self.from_client.between_messages() && self.pause == Pause::No
     }
 
     /// The session is to be closed: somebody would be told of a statement that is there, or is not.
     pub fn is_stale(&self) -> bool {
-        self.stale
+        self.session == Session::Stale
     }
 
     /// What the client may have left on the session since this was asked last.
@@ -162,9 +228,15 @@ impl Link {
         self.was_reset = false;
     }
 
+    /// The client leaves a transaction in which it has changed tables, types or functions; what others have prepared
+    /// meanwhile is by what was there before, or was to be.
+    pub fn has_changed(&self) -> bool {
+        self.changed
+    }
+
     /// The server has told why it ends the session; the client has it.
     pub fn was_told(&self) -> bool {
-        self.fatal
+        self.session == Session::Ended
     }
 
     /// The client can be told something: no message to it is half-way.
@@ -174,105 +246,39 @@ impl Link {
 
     /// In what state the client leaves the session.
     pub fn left(&self) -> Left {
-        if self.fatal || self.copy == Copy::In || !self.between_messages() {
+        if self.was_told() || self.copy == Copy::In || !self.between_messages() {
             Left::Broken
         } else if !self.awaits_answer() {
             if self.status == b'I' { Left::Clean } else { Left::InTransaction }
         } else {
-            let synced = !self.unsynced && !self.expected.ends_open();
+            let synced = !self.batch.open && !self.expected.ends_open();
             Left::Busy { ready: self.expected.ready() + usize::from(!synced), synced }
         }
     }
 
-    /// Bytes from the client, on their way to the server.
-    pub fn client_said(
-        &mut self,
-        chunk: &[u8],
-        out: &mut Vec<u8>,
-        desk: &mut Desk<'_>,
-    ) -> Result<(Edited, Asked), Violation> {
-        let held = match self.from_client.take_held(chunk) {
-            Some(held) => held,
-            None => return Ok((Edited::Changed, Asked::More)),
-        };
-        let bytes = held.as_deref().unwrap_or(chunk);
-        let mut cut = Cut::new(bytes, out, held.is_some());
-        let mut asked = Asked::More;
-        while let Some(rest) = self.from_client.next(&mut cut) {
-            let Some(frame) = Frame::read(rest)? else {
-                self.from_client.hold(&mut cut, Frame::HEADER);
-                break;
-            };
-            if frame.tag == b'X' {
-                cut.drop_rest();
-                asked = Asked::Terminate;
-                break;
-            }
-            self.client_message(frame, rest, &mut cut, desk)?;
-        }
-        // Closes alone begin nothing: they are answered at once, and do not keep the session.
-        if self.renames && !self.unsynced && self.from_client.sent_whole() && self.expected.ends_open() {
-            cut.message(b'H', &[]);
-        }
-        Ok((cut.finish(), asked))
+    /// Nothing more is to be read of the client.
+    pub fn is_paused(&self) -> bool {
+        self.pause != Pause::No
     }
 
-    fn client_message(
-        &mut self,
-        frame: Frame,
-        rest: &[u8],
-        cut: &mut Cut<'_, '_>,
-        desk: &mut Desk<'_>,
-    ) -> Result<(), Violation> {
-        if self.copy == Copy::Failed && !matches!(frame.tag, b'd' | b'H' | b'S' | b'c' | b'f') {
-            self.copy = Copy::No;
+    /// Whether it goes on with what it has, once all that was for the server is sent.
+    pub fn resumes(&self) -> bool {
+        match self.pause {
+            Pause::No => false,
+            Pause::Room => true,
+            Pause::Statement(id) => self.wiping == 0 && !self.expected.concerns(id),
+            Pause::Unnamed => self.expected.has_unnamed().is_some(),
+            Pause::Answers => !self.expected.is_full(),
         }
-        match frame.tag {
-            b'Q' | b'F' => {
-                if self.renames && frame.tag == b'Q' && self.housekeeping(frame, rest, cut, desk)? {
-                    self.batch_ends();
-                    return Ok(());
-                }
-                if self.renames && frame.tag == b'Q' {
-                    let sql = &rest[Frame::HEADER..rest.len().min(frame.len)];
-                    self.hints.add(&Hints::of_text(sql, rest.len() >= frame.len));
-                }
-                self.expected.push(Expect::Ready { sync: false })?;
-                self.batch_ends();
-            }
-            // A server that takes COPY data reads over it: the one that ends the batch is still to come.
-            b'S' if self.copy == Copy::In => {}
-            b'S' => {
-                self.expected.push(Expect::Ready { sync: true })?;
-                self.batch_ends();
-            }
-            b'P' | b'B' | b'D' | b'C' => {
-                self.unsynced |= frame.tag != b'C' || !self.renames;
-                if self.renames {
-                    return self.extended(frame, rest, cut, desk);
-                }
-            }
-            b'E' => self.unsynced = true,
-            b'd' | b'H' => {}
-            b'c' | b'f' => match self.copy {
-                Copy::In | Copy::Failed => self.copy = Copy::No,
-                // Where nothing is under way that may be a COPY, servers read over it.
-                Copy::No if self.unsynced || self.expected.ready() > 0 => {
-                    self.expected.push(Expect::CopyEnd)?;
-                }
-                Copy::No => {}
-            },
-            _ => return Err(Violation::unknown(frame)),
-        }
-        self.from_client.pass(cut, frame.len);
-        Ok(())
     }
+}
 
-    /// What was sent so far succeeds or fails apart from what follows.
-    fn batch_ends(&mut self) {
-        self.unsynced = false;
-        self.has_unnamed = false;
-        self.told.clear();
-        self.named_here = None;
+impl Batch {
+    /// Keeps the memory of its lists.
+    fn clear(&mut self) {
+        let (mut sent, mut evicted) = (std::mem::take(&mut self.sent), std::mem::take(&mut self.evicted));
+        sent.clear();
+        evicted.clear();
+        *self = Batch { sent, evicted, ..Batch::default() };
     }
 }

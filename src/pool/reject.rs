@@ -82,6 +82,7 @@ impl Reject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::statements::Budget;
     use crate::protocol::put;
 
     fn messages(of: &[(u8, &[u8])]) -> Vec<u8> {
@@ -92,7 +93,8 @@ mod tests {
 
     /// The answers' tags and where the client is, with the bytes cut into parts of that size.
     fn answers(bytes: &[u8], part: usize) -> (String, Progress) {
-        let (mut reject, mut statements) = (Reject::new(Refusal::draining()), ClientStatements::default());
+        let (mut reject, mut statements) =
+            (Reject::new(Refusal::draining()), ClientStatements::new(&Budget::default()));
         let (mut have, mut out, mut progress) = (Vec::new(), Vec::new(), Progress::Done);
         for part in bytes.chunks(part) {
             have.extend_from_slice(part);

@@ -13,6 +13,7 @@ use super::keeper::{Chore, Prospect};
 use super::place::Places;
 use super::refusal::Refusal;
 use super::registry::Registry;
+use super::relay::Limits;
 use super::server::{Backend, Server};
 use super::settings::Spellings;
 use super::statements::Catalog;
@@ -115,6 +116,11 @@ impl Shared {
     /// How long a client that comes now waits for a session.
     pub fn wait_timeout(&self) -> Duration {
         self.terms.borrow().pool.wait_timeout
+    }
+
+    /// What clients that stop are allowed.
+    pub fn limits(&self) -> Limits {
+        Limits::new(&self.terms.borrow().pool)
     }
 
     pub fn with_catalog<T>(&self, f: impl FnOnce(&mut Catalog) -> T) -> T {

@@ -11,11 +11,11 @@ use crate::pool::keeper::Chore;
 use crate::pool::leftovers::Kinds;
 use crate::pool::link::{Left, Link};
 use crate::pool::refusal::Refusal;
-use crate::pool::relay::{Ended, Relay};
+use crate::pool::relay::{Ended, Relay, Sides};
 use crate::pool::server::{Said, Server};
+use crate::pool::statements::Catalog;
 use crate::status::pool::ClientState;
 use crate::target::IdlePolicy;
-use crate::target::pool::Mode;
 
 /// What a session needs that its client keeps.
 enum Kept {
@@ -25,12 +25,9 @@ enum Kept {
 
 impl Client {
     /// Until the client has no session any more.
-    pub(super) async fn use_up(&mut self, mut server: Server, mut first: Vec<u8>) -> Result<(), Farewell> {
-        let for_good = self.shared.terms().pool.mode == Mode::Session;
-        let mut link = Link::new(!for_good);
-        while let Some((kept, why)) =
-            self.transact(server, &mut link, std::mem::take(&mut first), for_good).await?
-        {
+    pub(super) async fn use_up(&mut self, mut server: Server, first: Vec<u8>) -> Result<(), Farewell> {
+        self.relay.begin(first);
+        while let Some((kept, why)) = self.transact(server).await? {
             server = match why {
                 Kept::HasReset => self.restore_settings(kept).await?,
                 Kept::IsQuiet => self.keep_alive(kept).await?,
@@ -69,47 +66,38 @@ impl Client {
     }
 
     /// Relays until the session is free, and gives it back; returns one that the client keeps, and that needs something.
-    async fn transact(
-        &mut self,
-        mut server: Server,
-        link: &mut Link,
-        first: Vec<u8>,
-        for_good: bool,
-    ) -> Result<Option<(Server, Kept)>, Farewell> {
+    async fn transact(&mut self, mut server: Server) -> Result<Option<(Server, Kept)>, Farewell> {
+        let for_good = self.relay.is_for_good();
         let every = self.keep_alive_every().filter(|_| for_good);
         self.seat.is_now(ClientState::Active);
         self.registered.entry.hold(Some(Arc::clone(&server.backend)));
-        let ready = server.heard;
-        let mut relay = Relay {
+        let relay = &mut self.relay;
+        relay.ready = server.heard;
+        let mut sides = Sides {
             shared: &self.shared,
             registered: &self.registered,
             client: &mut self.stream,
             server: &mut server,
-            link,
             statements: &mut self.statements,
             settings: &mut self.settings,
-            for_good,
-            first,
-            to_client: std::mem::take(&mut self.to_client),
-            to_server: Vec::new(),
-            asked: None,
-            ready,
-            over: false,
+            to_client: &mut self.to_client,
+            limits: self.shared.limits(),
         };
         let ended = match every {
-            Some(every) => until_quiet(&mut relay, every).await,
-            None => poll_fn(|cx| relay.poll(cx)).await,
+            Some(every) => until_quiet(relay, &mut sides, every).await,
+            None => poll_fn(|cx| relay.poll(cx, &mut sides)).await,
         };
-        self.to_client = std::mem::take(&mut relay.to_client);
-        let sent_all = relay.to_server.is_empty();
         self.registered.entry.hold(None);
         server.used = server.heard;
-        server.hints.add(&link.take_hints());
+        let left = if relay.has_sent_all() { relay.link.left() } else { Left::Broken };
+        if relay.link.has_changed() && !matches!(ended, Ended::Reset | Ended::Quiet) {
+            self.shared.with_catalog(Catalog::begin_generation);
+        }
+        server.hints.add(&relay.link.take_hints());
         if !for_good && server.settings.have_changed() {
             server.hints.kinds |= Kinds::SETTINGS;
         }
-        let left = if sent_all { link.left() } else { Left::Broken };
-        self.part(server, ended, left, link, for_good).await
+        self.part(server, ended, left).await
     }
 
     /// What becomes of the session.
@@ -118,9 +106,8 @@ impl Client {
         server: Server,
         ended: Ended,
         left: Left,
-        link: &Link,
-        for_good: bool,
     ) -> Result<Option<(Server, Kept)>, Farewell> {
+        let (link, for_good) = (&self.relay.link, self.relay.is_for_good());
         match ended {
             Ended::Free if for_good => {
                 self.shared.chore(Chore::Wash { server, left, reset: true, patient: false });
@@ -145,6 +132,13 @@ impl Client {
                 self.shared.chore(Chore::Wash { server, left, reset: for_good, patient: false });
                 Err(violation.filter(|_| link.can_tell()).map_or(Farewell::Gone, Farewell::Violation))
             }
+            Ended::ClientStopped(limit) => {
+                self.shared.chore(Chore::Wash { server, left, reset: for_good, patient: false });
+                Err(match link.can_tell() {
+                    true => Farewell::Violation(limit.violation()),
+                    false => Farewell::Gone,
+                })
+            }
             Ended::ServerGone(violation) => {
                 self.shared.chore(Chore::Close(server));
                 Err(match violation {
@@ -162,16 +156,16 @@ impl Client {
 }
 
 /// Relays, and stops where the server has been quiet for that long and nothing is under way.
-async fn until_quiet(relay: &mut Relay<'_>, every: Duration) -> Ended {
+async fn until_quiet(relay: &mut Relay, sides: &mut Sides<'_>, every: Duration) -> Ended {
     let mut next = relay.ready + every;
     loop {
         tokio::select! {
             biased;
-            ended = poll_fn(|cx| relay.poll(cx)) => return ended,
+            ended = poll_fn(|cx| relay.poll(cx, sides)) => return ended,
             () = sleep_until(next) => {}
         }
         let now = Instant::now();
-        if now >= relay.ready + every && relay.is_at_rest() {
+        if now >= relay.ready + every && relay.is_at_rest(sides) {
             return Ended::Quiet;
         }
         // In a transaction, or under a query: it is looked at again soon.

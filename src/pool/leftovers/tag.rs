@@ -25,7 +25,6 @@ pub fn leaves(tag: &[u8], unseen: bool) -> Kinds {
 
 /// Whether a command with that tag has changed what statements mean that were prepared before: tables, types, functions,
 /// or who may see what. `SELECT INTO` and `CREATE TABLE AS` only add a table.
-#[allow(dead_code)] // Until statements have generations.
 pub fn is_ddl(tag: &[u8]) -> bool {
     let first = tag.split(|byte| *byte == b' ').next().unwrap_or_default();
     match first {

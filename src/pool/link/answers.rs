@@ -1,18 +1,19 @@
 //! What the server says: what ends something, what the client has not asked for, what tells that things have changed.
 
-use super::edit::{Cut, Edited};
+use super::edit::{Edit, Edited};
 use super::expect::Answer;
-use super::{Copy, Desk, LONGEST_READ, Link};
+use super::refuse::is_surprised;
+use super::{Copy, LONGEST_READ, Link, Session, Statements};
 use crate::pool::leftovers::tag;
 use crate::protocol::{Frame, Violation, error_field, text};
 
 impl Link {
     /// Bytes from the server, on their way to the client. `setting` is told each ParameterStatus.
-    pub fn server_said(
+    pub fn server_sent(
         &mut self,
         chunk: &[u8],
         out: &mut Vec<u8>,
-        desk: &mut Desk<'_>,
+        statements: &mut Statements<'_>,
         mut setting: impl FnMut(&[u8], &[u8]),
     ) -> Result<Edited, Violation> {
         let held = match self.from_server.take_held(chunk) {
@@ -20,14 +21,19 @@ impl Link {
             None => return Ok(Edited::Changed),
         };
         let bytes = held.as_deref().unwrap_or(chunk);
-        let mut cut = Cut::new(bytes, out, held.is_some());
-        while let Some(rest) = self.from_server.next(&mut cut) {
+        let mut edit = Edit::new(bytes, out, held.is_some());
+        loop {
+            self.from_server.body(&mut edit);
+            let rest = edit.rest();
+            if rest.is_empty() {
+                break;
+            }
             let Some(frame) = Frame::read(rest)? else {
-                self.from_server.hold(&mut cut, Frame::HEADER);
+                self.from_server.hold(&mut edit, Frame::HEADER);
                 break;
             };
             if reads_whole(frame) && rest.len() < frame.len {
-                self.from_server.hold(&mut cut, frame.len);
+                self.from_server.hold(&mut edit, frame.len);
                 break;
             }
             let is_whole = rest.len() >= frame.len;
@@ -35,10 +41,10 @@ impl Link {
             let answer = match frame.tag {
                 // Longer than any that matters.
                 _ if !is_whole => {
-                    self.server_message(frame, &[], desk);
+                    self.server_message(frame, &[], statements);
                     Answer::Pass
                 }
-                b'1' | b'3' if self.renames => self.expected.answered(frame.tag, desk),
+                b'1' | b'3' if self.renames => self.expected.answered(frame.tag, statements),
                 // Who listened has another session now.
                 b'A' if self.renames => Answer::Swallow,
                 b'S' => {
@@ -51,72 +57,103 @@ impl Link {
                 }
                 // The session dies right behind its last answer: that is for nobody who has that answer already.
                 b'E' if self.renames && self.is_free() && is_fatal(body) => {
-                    self.fatal = true;
+                    self.session = Session::Ended;
                     Answer::Swallow
                 }
+                b'E' => {
+                    let told = self.error_to_tell(body, statements);
+                    self.server_message(frame, body, statements);
+                    match told {
+                        Some(error) => {
+                            edit.insert(&error);
+                            Answer::Swallow
+                        }
+                        None => Answer::Pass,
+                    }
+                }
                 _ => {
-                    self.server_message(frame, body, desk);
+                    self.server_message(frame, body, statements);
                     Answer::Pass
                 }
             };
             match answer {
-                Answer::Pass => self.from_server.pass(&mut cut, frame.len),
-                Answer::Swallow => cut.skip(frame.len),
+                Answer::Pass => self.from_server.pass(&mut edit, frame.len),
+                Answer::Swallow => edit.skip(frame.len),
                 Answer::AsParse => {
-                    cut.message(b'1', &[]);
-                    cut.skip(frame.len);
+                    edit.message(b'1', &[]);
+                    edit.skip(frame.len);
                 }
             }
         }
-        Ok(cut.finish())
+        Ok(edit.finish())
     }
 
-    fn server_message(&mut self, frame: Frame, body: &[u8], desk: &mut Desk<'_>) {
+    fn server_message(&mut self, frame: Frame, body: &[u8], statements: &mut Statements<'_>) {
         match frame.tag {
             b'Z' => {
                 if self.copy == Copy::In {
                     self.copy = Copy::No;
                 }
+                self.batch.failed = false;
                 self.status = body.first().copied().unwrap_or(b'I');
-                self.expected.ready_for_query(desk);
+                // Only now others see it, or nobody will.
+                if self.changed && self.status == b'I' {
+                    self.changed = false;
+                    statements.catalog.begin_generation();
+                }
+                self.expected.ready_for_query(statements);
+                self.wiping = self.wiping.saturating_sub(1);
                 if !self.awaits_answer() {
                     self.bound.clear();
-                    self.wiping = false;
                 }
             }
             b'G' => {
                 let begun = self.expected.copy_in();
+                self.wiping = self.wiping.min(self.expected.ready());
                 self.copy = if begun.ended { Copy::No } else { Copy::In };
                 // The Sync that ends it is still to come.
-                self.unsynced |= !begun.answered;
+                self.batch.open |= !begun.answered;
             }
-            b'C' => self.completed(body, desk),
-            b'E' => {
-                if self.copy == Copy::In {
-                    self.copy = Copy::Failed;
-                }
-                self.fatal |= is_fatal(body);
-                self.stale |= self.renames && is_surprised(body) && !self.expected.is_own_name();
-                if is_outdated(body) {
-                    self.bound.drain(..).for_each(|statement| desk.catalog.forget(&statement));
-                }
-            }
+            b'C' => self.completed(body, statements),
+            b'E' => self.failed(body, statements),
             _ => {}
         }
     }
 
-    fn completed(&mut self, tag: &[u8], desk: &mut Desk<'_>) {
+    fn failed(&mut self, body: &[u8], statements: &mut Statements<'_>) {
+        if self.copy == Copy::In {
+            self.copy = Copy::Failed;
+        }
+        if self.renames && is_surprised(body) {
+            self.session = self.session.max(Session::Stale);
+        }
+        if is_outdated(body) {
+            self.bound.drain(..).for_each(|statement| statements.catalog.forget(&statement));
+        }
+        if is_fatal(body) {
+            self.session = Session::Ended;
+        } else if self.batch.open {
+            self.batch.failed = self.expected.skip_open_batch(statements);
+        }
+    }
+
+    fn completed(&mut self, tag: &[u8], statements: &mut Statements<'_>) {
         if self.copy == Copy::In {
             self.copy = Copy::No;
         }
         if let b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" = tag {
             // What was prepared behind it is still to be answered.
-            desk.client.clear_before(self.expected.first_naming().unwrap_or(u64::MAX));
-            desk.server.clear();
+            statements.client.clear_before(self.expected.first_naming().unwrap_or(u64::MAX));
+            statements.server.clear();
         }
         if self.renames {
-            self.hints.answered(tag.strip_suffix(b"\0").unwrap_or(tag));
+            let name = tag.strip_suffix(b"\0").unwrap_or(tag);
+            self.hints.answered(name);
             self.was_reset |= self.hints.may_have_reset(tag);
+            if tag::is_ddl(name) {
+                self.changed = true;
+                statements.catalog.begin_generation();
+            }
         } else {
             // Texts are not read here: it may have been `SET … TO DEFAULT`.
             self.was_reset |= matches!(tag, b"RESET\0" | b"SET\0" | b"DISCARD ALL\0");
@@ -138,15 +175,10 @@ fn is_fatal(body: &[u8]) -> bool {
     matches!(error_field(body, b'V'), Some(b"FATAL" | b"PANIC"))
 }
 
-/// Whether an ErrorResponse says that a prepared statement has another result since a table was altered. It fails on
-/// every session that has it, until it is prepared anew.
+/// Whether an ErrorResponse says that a text does not fit what there is, or has another result since a table was altered.
+/// Such a statement fails on every session that has it, until it is prepared anew.
 fn is_outdated(body: &[u8]) -> bool {
-    error_field(body, b'C') == Some(b"0A000") && error_field(body, b'R') == Some(b"RevalidateCachedQuery")
-}
-
-/// Whether an ErrorResponse says that a statement of the catalog is there and should not be, or should be and is not: SQL
-/// that nobody reads has made or dropped it.
-fn is_surprised(body: &[u8]) -> bool {
-    let ours = |message: &[u8]| message.windows(9).any(|part| part == b"pgtether_");
-    matches!(error_field(body, b'C'), Some(b"42P05" | b"26000")) && error_field(body, b'M').is_some_and(ours)
+    let sqlstate = error_field(body, b'C').unwrap_or_default();
+    let analysis = sqlstate.starts_with(b"42");
+    analysis || sqlstate == b"0A000" && error_field(body, b'R') == Some(b"RevalidateCachedQuery")
 }

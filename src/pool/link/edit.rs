@@ -2,6 +2,9 @@
 
 use super::put;
 
+/// Where more than this is to be sent, nothing is added before it has been taken.
+pub const ROOM: usize = 1 << 16;
+
 /// Where what is to be sent stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edited {
@@ -14,9 +17,11 @@ pub enum Edited {
 /// One direction of the stream, between chunks.
 #[derive(Debug, Default)]
 pub struct Flow {
-    /// Of a message that passes: so much of its body is still to come.
+    /// Of a message under way: so much of its body is still to come.
     left: usize,
-    /// The beginning of a message that must be read before it may pass.
+    /// That body is left out.
+    drops: bool,
+    /// What is not dealt with yet.
     held: Vec<u8>,
     /// So much of it is needed.
     need: usize,
@@ -24,7 +29,7 @@ pub struct Flow {
 
 /// A chunk that is being passed on.
 #[derive(Debug)]
-pub struct Cut<'c, 'o> {
+pub struct Edit<'c, 'o> {
     chunk: &'c [u8],
     out: &'o mut Vec<u8>,
     /// Up to here the chunk is dealt with.
@@ -55,38 +60,59 @@ impl Flow {
         (self.held.len() >= self.need).then(|| Some(std::mem::take(&mut self.held)))
     }
 
-    /// The chunk from the next message's start; `None` at its end.
-    pub fn next<'c>(&mut self, cut: &mut Cut<'c, '_>) -> Option<&'c [u8]> {
-        let body = self.left.min(cut.left());
-        cut.at += body;
+    /// Passes on, or leaves out, what belongs to the message under way. Returns it where it is passed on.
+    pub fn body<'c>(&mut self, edit: &mut Edit<'c, '_>) -> &'c [u8] {
+        let body = self.left.min(edit.left());
         self.left -= body;
-        (cut.left() > 0).then(|| &cut.chunk[cut.at..])
+        if self.drops {
+            edit.skip(body);
+            self.drops = self.left > 0;
+            return b"";
+        }
+        edit.at += body;
+        &edit.chunk[edit.at - body..edit.at]
     }
 
     /// Passes the next `len` bytes on, those that are still to come too.
-    pub fn pass(&mut self, cut: &mut Cut<'_, '_>, len: usize) {
-        let here = len.min(cut.left());
-        cut.at += here;
+    pub fn pass(&mut self, edit: &mut Edit<'_, '_>, len: usize) {
+        let here = len.min(edit.left());
+        edit.at += here;
         self.left = len - here;
     }
 
+    /// Leaves the next `len` bytes out, those that are still to come too.
+    pub fn leave_out(&mut self, edit: &mut Edit<'_, '_>, len: usize) {
+        self.left = len;
+        self.drops = len > 0;
+        self.body(edit);
+    }
+
     /// Keeps the rest of the chunk until there are `need` bytes of it.
-    pub fn hold(&mut self, cut: &mut Cut<'_, '_>, need: usize) {
-        self.held.extend_from_slice(&cut.chunk[cut.at..]);
+    pub fn hold(&mut self, edit: &mut Edit<'_, '_>, need: usize) {
+        self.held.extend_from_slice(edit.rest());
         self.need = need;
-        cut.drop_rest();
+        edit.drop_rest();
     }
 }
 
-impl<'c, 'o> Cut<'c, 'o> {
-    /// `kept` where the chunk will not outlive the cut, so that all of it must be copied.
+impl<'c, 'o> Edit<'c, 'o> {
+    /// `kept` where the chunk will not outlive the edit, so that all of it must be copied.
     pub fn new(chunk: &'c [u8], out: &'o mut Vec<u8>, kept: bool) -> Self {
-        Cut { chunk, out, at: 0, copied: 0, changed: kept }
+        Edit { chunk, out, at: 0, copied: 0, changed: kept }
     }
 
     /// So much of the chunk is not dealt with.
     pub fn left(&self) -> usize {
         self.chunk.len() - self.at
+    }
+
+    pub fn rest(&self) -> &'c [u8] {
+        &self.chunk[self.at..]
+    }
+
+    /// Whether there is so much of our own to send that nothing should be added.
+    pub fn is_full(&self) -> bool {
+        self.out.len() >= ROOM
     }
 
     /// Puts bytes of our own here.
@@ -99,6 +125,14 @@ impl<'c, 'o> Cut<'c, 'o> {
     pub fn message(&mut self, tag: u8, body: &[&[u8]]) {
         self.catch_up();
         put(self.out, tag, body);
+    }
+
+    /// Puts the beginning of a message here, whose last `more` bytes follow.
+    pub fn begin(&mut self, tag: u8, body: &[&[u8]], more: usize) {
+        let len = 4 + more + body.iter().map(|part| part.len()).sum::<usize>();
+        self.insert(&[tag]);
+        self.insert(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+        body.iter().for_each(|part| self.insert(part));
     }
 
     /// Leaves out the next `len` bytes, which are there.

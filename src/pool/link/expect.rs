@@ -2,23 +2,38 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::{Desk, Violation};
+use super::Statements;
+use super::refuse::Refused;
 use crate::pool::statements::Named;
 
-/// A client that asks on and on without a Sync, of a server that reads over it after an error, is stopped here.
-const MOST: usize = 1 << 16;
+/// So many answers to come, and so many bytes of names behind them; a client that asks for more waits.
+const MOST: usize = 1 << 14;
+const MOST_BYTES: usize = 1 << 20;
 
 /// An answer to come.
 #[derive(Debug)]
 pub enum Expect {
     /// ReadyForQuery, after a Sync or after a query that needs none.
     Ready { sync: bool },
-    /// ParseComplete; then the session has the statement of the catalog, if it is one.
-    Parse { answer: Answer, id: Option<u64>, undo: Option<Box<Undo>> },
-    /// CloseComplete; then the session has it no more.
+    /// ParseComplete; then the session has what was prepared.
+    Parse { answer: Answer, what: Prepared, undo: Option<Box<Undo>> },
+    /// CloseComplete; then the session has the statement of the catalog no more, if it is one.
     Close { answer: Answer, id: Option<u64>, undo: Option<Box<Undo>> },
+    /// An error that we have provoked, to tell the client this.
+    Error(Box<Refused>),
     /// No answer: the client has ended a COPY that the server has not begun yet.
     CopyEnd,
+}
+
+/// What a Parse has prepared on the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prepared {
+    /// A statement of the catalog.
+    Known(u64),
+    /// The client's statement without a name.
+    Unnamed,
+    /// Nothing that is used.
+    Nothing,
 }
 
 /// What the client gets of an answer.
@@ -44,6 +59,11 @@ pub struct Expected {
     queue: VecDeque<Expect>,
     /// How many of it are ReadyForQuery.
     ready: usize,
+    /// How many bytes of names are behind it.
+    bytes: usize,
+    /// How many of it prepare the statement without a name, and whether the session has the client's now.
+    unnamed: usize,
+    has_unnamed: bool,
     /// The statements that it will tell something of, and how often.
     concerned: HashMap<u64, usize>,
 }
@@ -51,29 +71,55 @@ pub struct Expected {
 impl Expect {
     fn id(&self) -> Option<u64> {
         match self {
-            Expect::Parse { id, .. } | Expect::Close { id, .. } => *id,
-            Expect::Ready { .. } | Expect::CopyEnd => None,
+            Expect::Parse { what: Prepared::Known(id), .. } => Some(*id),
+            Expect::Close { id, .. } => *id,
+            _ => None,
         }
+    }
+
+    fn undo(&self) -> Option<&Undo> {
+        match self {
+            Expect::Parse { undo, .. } | Expect::Close { undo, .. } => undo.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self.undo() {
+            Some(Undo::Named { name, .. } | Undo::Closed { name, .. }) => name.len(),
+            None => 0,
+        }
+    }
+
+    fn is_unnamed(&self) -> bool {
+        matches!(self, Expect::Parse { what: Prepared::Unnamed, .. })
     }
 }
 
 impl Expected {
-    pub fn push(&mut self, expect: Expect) -> Result<(), Violation> {
-        if self.queue.len() >= MOST {
-            let message = "too much was asked without waiting for an answer".into();
-            return Err(Violation { sqlstate: "54000", message });
-        }
+    /// For another session: what is owed is forgotten, not the memory for it.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+        self.queue.shrink_to(MOST >> 8);
+        self.concerned.clear();
+        (self.ready, self.bytes, self.unnamed, self.has_unnamed) = (0, 0, 0, false);
+    }
+
+    pub fn push(&mut self, expect: Expect) {
         self.ready += usize::from(matches!(expect, Expect::Ready { .. }));
+        self.unnamed += usize::from(expect.is_unnamed());
+        self.bytes += expect.bytes();
         if let Some(id) = expect.id() {
             *self.concerned.entry(id).or_default() += 1;
         }
         self.queue.push_back(expect);
-        Ok(())
     }
 
     fn pop(&mut self) -> Option<Expect> {
         let expect = self.queue.pop_front()?;
         self.ready -= usize::from(matches!(expect, Expect::Ready { .. }));
+        self.unnamed -= usize::from(expect.is_unnamed());
+        self.bytes -= expect.bytes();
         if let Some(id) = expect.id()
             && let Some(times) = self.concerned.get_mut(&id)
         {
@@ -89,10 +135,14 @@ impl Expected {
         self.queue.is_empty()
     }
 
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= MOST || self.bytes >= MOST_BYTES
+    }
+
     /// Whether an answer is to come after the last ReadyForQuery.
     pub fn ends_open(&self) -> bool {
         let last = self.queue.iter().rev().find(|expect| !matches!(expect, Expect::CopyEnd));
-        matches!(last, Some(Expect::Parse { .. } | Expect::Close { .. }))
+        last.is_some_and(|last| !matches!(last, Expect::Ready { .. }))
     }
 
     /// So many ReadyForQuery are to come.
@@ -105,35 +155,49 @@ impl Expected {
         self.concerned.contains_key(&id)
     }
 
+    /// Whether the session has the client's statement without a name; `None` where an answer to come tells.
+    pub fn has_unnamed(&self) -> Option<bool> {
+        (self.unnamed == 0).then_some(self.has_unnamed)
+    }
+
+    /// A simple query drops the statement without a name.
+    pub fn drops_unnamed(&mut self) {
+        self.has_unnamed = false;
+    }
+
     /// The first of the client's namings that the server has not answered yet.
     pub fn first_naming(&self) -> Option<u64> {
-        self.queue.iter().find_map(|expect| match expect {
-            Expect::Parse { undo: Some(undo), .. } | Expect::Close { undo: Some(undo), .. } => match **undo {
-                Undo::Named { stamp, .. } => Some(stamp),
-                Undo::Closed { .. } => None,
-            },
+        self.queue.iter().find_map(|expect| match expect.undo() {
+            Some(Undo::Named { stamp, .. }) => Some(*stamp),
             _ => None,
         })
     }
 
-    /// Whether the next answer is to a Parse of a name that its client has given already: it is meant to fail.
-    pub fn is_own_name(&self) -> bool {
-        matches!(self.queue.front(), Some(Expect::Parse { answer: Answer::Pass, id: Some(_), undo: None }))
+    /// What the client is told in place of the error that has come, if that was provoked.
+    pub fn refused(&self) -> Option<&Refused> {
+        match self.queue.front() {
+            Some(Expect::Error(refused)) => Some(refused),
+            _ => None,
+        }
     }
 
     /// ParseComplete or CloseComplete has come.
-    pub fn answered(&mut self, tag: u8, desk: &mut Desk<'_>) -> Answer {
+    pub fn answered(&mut self, tag: u8, statements: &mut Statements<'_>) -> Answer {
         match (tag, self.queue.front()) {
             (b'1', Some(Expect::Parse { .. })) | (b'3', Some(Expect::Close { .. })) => {}
             _ => return Answer::Pass,
         }
         match self.pop() {
-            Some(Expect::Parse { answer, id, .. }) => {
-                id.into_iter().for_each(|id| desk.server.insert(id));
+            Some(Expect::Parse { answer, what, .. }) => {
+                match what {
+                    Prepared::Known(id) => statements.server.insert(id),
+                    Prepared::Unnamed => self.has_unnamed = true,
+                    Prepared::Nothing => {}
+                }
                 answer
             }
             Some(Expect::Close { answer, id, .. }) => {
-                id.into_iter().for_each(|id| desk.server.remove(id));
+                id.into_iter().for_each(|id| statements.server.remove(id));
                 answer
             }
             _ => Answer::Pass,
@@ -141,22 +205,41 @@ impl Expected {
     }
 
     /// ReadyForQuery has come. What should have been answered before it was skipped after an error.
-    pub fn ready_for_query(&mut self, desk: &mut Desk<'_>) {
+    pub fn ready_for_query(&mut self, statements: &mut Statements<'_>) {
         let mut skipped = Vec::new();
         while let Some(expect) = self.pop() {
             match expect {
                 Expect::Ready { .. } => break,
-                Expect::CopyEnd => {}
-                Expect::Parse { undo, .. } | Expect::Close { undo, .. } => skipped.extend(undo),
+                other => self.skip(other, &mut skipped),
             }
         }
         // The end of COPY data for what did not want any.
         while matches!(self.queue.front(), Some(Expect::CopyEnd)) {
             self.pop();
         }
-        // The last first: what was noted twice becomes what it was at the beginning.
-        for undo in skipped.into_iter().rev() {
-            take_back(*undo, desk);
+        take_back(skipped, statements);
+    }
+
+    /// The server has failed in a batch whose end was not sent yet: all of it that is not answered is skipped. False
+    /// where that end is on its way, or something that is no part of a batch.
+    pub fn skip_open_batch(&mut self, statements: &mut Statements<'_>) -> bool {
+        if self.ready > 0 {
+            return false;
+        }
+        let mut skipped = Vec::new();
+        while let Some(expect) = self.pop() {
+            self.skip(expect, &mut skipped);
+        }
+        take_back(skipped, statements);
+        true
+    }
+
+    fn skip(&mut self, expect: Expect, skipped: &mut Vec<Undo>) {
+        if expect.is_unnamed() {
+            self.has_unnamed = false;
+        }
+        if let Expect::Parse { undo, .. } | Expect::Close { undo, .. } = expect {
+            skipped.extend(undo.map(|undo| *undo));
         }
     }
 
@@ -189,9 +272,12 @@ pub struct CopyIn {
     pub answered: bool,
 }
 
-fn take_back(undo: Undo, desk: &mut Desk<'_>) {
-    match undo {
-        Undo::Named { name, stamp } => desk.client.take_back(&name, stamp),
-        Undo::Closed { name, named } => desk.client.restore(&name, named),
+/// The last first: what was noted twice becomes what it was at the beginning.
+fn take_back(skipped: Vec<Undo>, statements: &mut Statements<'_>) {
+    for undo in skipped.into_iter().rev() {
+        match undo {
+            Undo::Named { name, stamp } => statements.client.take_back(&name, stamp),
+            Undo::Closed { name, named } => statements.client.restore(&name, named),
+        }
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! Pure: bytes in, bytes out.
 
-use crate::pool::statements::ClientStatements;
-use crate::protocol::backend;
-use crate::protocol::{Frame, Violation, put, text};
+use crate::pool::statements::{ClientStatements, Unnamed};
+use crate::protocol::{Frame, Violation, backend, put, text};
 
 /// So much of a message is waited for before there is a session for it.
-const ENOUGH: usize = 1 << 14;
+const ENOUGH: usize = 1 << 16;
 
 /// What such a client has sent so far.
 #[derive(Debug, Default)]
@@ -69,7 +68,7 @@ fn close(body: &[u8], statements: &mut ClientStatements) -> bool {
         return false;
     };
     match (kind, name) {
-        (b'S', b"") => statements.set_unnamed(b""),
+        (b'S', b"") => statements.drop_unnamed(Unnamed::None),
         (b'S', name) => drop(statements.remove(name)),
         _ => {}
     }
@@ -79,7 +78,7 @@ fn close(body: &[u8], statements: &mut ClientStatements) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::statements::Catalog;
+    use crate::pool::statements::{Budget, Catalog};
 
     fn message(tag: u8, body: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -96,7 +95,7 @@ mod tests {
 
     #[test]
     fn what_asks_nothing_of_a_server_is_answered_without_one() {
-        let mut statements = ClientStatements::default();
+        let mut statements = ClientStatements::new(&Budget::default());
         for (bytes, answer) in [
             (message(b'H', b""), vec![]),
             (message(b'S', b""), message(b'Z', b"I")),
@@ -123,21 +122,21 @@ mod tests {
 
     #[test]
     fn a_closed_statement_is_its_clients_no_more() {
-        let (mut statements, mut catalog) = (ClientStatements::default(), Catalog::default());
-        statements.insert(b"a", catalog.intern(b"select 1\0\0\0", 0)).unwrap();
+        let (mut statements, mut catalog) = (ClientStatements::new(&Budget::default()), Catalog::default());
+        statements.insert(b"a", catalog.intern(b"select 1\0\0\0", 0).unwrap()).unwrap();
         statements.set_unnamed(b"select 2\0\0\0");
         let mut idle = Idle::default();
         read(&mut idle, &mut statements, &message(b'C', b"Pa\0"));
         assert!(statements.get(b"a").is_some());
         read(&mut idle, &mut statements, &message(b'C', b"Sa\0"));
-        assert!(statements.get(b"a").is_none() && statements.unnamed().is_some());
+        assert!(statements.get(b"a").is_none() && matches!(statements.unnamed(), Unnamed::Kept(_)));
         read(&mut idle, &mut statements, &message(b'C', b"S\0"));
-        assert!(statements.unnamed().is_none());
+        assert!(matches!(statements.unnamed(), Unnamed::None));
     }
 
     #[test]
     fn what_asks_something_is_left_for_a_server() {
-        let mut statements = ClientStatements::default();
+        let mut statements = ClientStatements::new(&Budget::default());
         for asks in [
             message(b'Q', b"select 1\0"),
             message(b'P', b"\0select 1\0\0\0"),
@@ -166,9 +165,11 @@ mod tests {
 
     #[test]
     fn a_message_in_parts_takes_no_session_before_much_of_it_is_there() {
-        let mut statements = ClientStatements::default();
+        let mut statements = ClientStatements::new(&Budget::default());
         let long = message(b'Q', &[b'x'; 3 * ENOUGH]);
-        let next = |have: usize| read(&mut Idle::default(), &mut ClientStatements::default(), &long[..have]);
+        let next = |have: usize| {
+            read(&mut Idle::default(), &mut ClientStatements::new(&Budget::default()), &long[..have])
+        };
         assert_eq!(next(ENOUGH - 1), (Next::More, long[..ENOUGH - 1].to_vec(), vec![]));
         assert_eq!(next(ENOUGH).0, Next::Asks);
         let unknown = message(b'p', b"secret");

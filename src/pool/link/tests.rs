@@ -1,7 +1,10 @@
+mod bounds;
 mod races;
 mod streams;
+mod tables;
 
 use super::*;
+use crate::protocol::{Frame, Violation};
 
 /// A client, a session and what stands between them.
 struct Pair {
@@ -13,44 +16,50 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
+        let catalog = Catalog::default();
         Pair {
             link: Link::new(true),
-            catalog: Catalog::default(),
-            client: ClientStatements::default(),
+            client: ClientStatements::new(catalog.budget()),
+            catalog,
             server: ServerStatements::default(),
         }
     }
 
     /// The same client on another session.
-    fn moved(self) -> Self {
-        Pair { link: Link::new(true), server: ServerStatements::default(), ..self }
+    fn moved(mut self) -> Self {
+        self.link.begin();
+        Pair { server: ServerStatements::default(), ..self }
     }
 
-    /// What the server gets of it.
-    fn asks(&mut self, bytes: &[u8]) -> Vec<u8> {
+    fn statements(&mut self) -> (&mut Link, Statements<'_>) {
+        let (catalog, client, server) = (&mut self.catalog, &mut self.client, &mut self.server);
+        (&mut self.link, Statements { catalog, client, server, settings: 0 })
+    }
+
+    /// What the server gets of it at once, and what it comes to.
+    fn takes(&mut self, bytes: &[u8]) -> Result<(Vec<u8>, Asked), Violation> {
         let mut out = Vec::new();
-        let mut desk = Desk {
-            catalog: &mut self.catalog,
-            client: &mut self.client,
-            server: &mut self.server,
-            settings: 0,
-        };
-        match self.link.client_said(bytes, &mut out, &mut desk).unwrap() {
-            (Edited::Unchanged, _) => bytes.to_vec(),
-            (Edited::Changed, _) => out,
+        let (link, mut statements) = self.statements();
+        Ok(match link.client_sent(bytes, &mut out, &mut statements)? {
+            (Edited::Unchanged, asked) => (bytes.to_vec(), asked),
+            (Edited::Changed, asked) => (out, asked),
+        })
+    }
+
+    /// What the server gets of it, taking all that it is sent.
+    fn asks(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut sent = self.takes(bytes).unwrap().0;
+        while self.link.resumes() {
+            sent.extend(self.takes(b"").unwrap().0);
         }
+        sent
     }
 
     /// What the client gets of it.
     fn answers(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut desk = Desk {
-            catalog: &mut self.catalog,
-            client: &mut self.client,
-            server: &mut self.server,
-            settings: 0,
-        };
-        match self.link.server_said(bytes, &mut out, &mut desk, |_, _| {}).unwrap() {
+        let (link, mut statements) = self.statements();
+        match link.server_sent(bytes, &mut out, &mut statements, |_, _| {}).unwrap() {
             Edited::Unchanged => bytes.to_vec(),
             Edited::Changed => out,
         }
@@ -192,7 +201,7 @@ fn what_is_closed_behind_a_sync_is_answered_at_once_and_frees_the_session() {
     assert!(pair.link.is_free());
     // With something behind it, it is a part of that.
     let mut pair = Pair::new();
-    assert_eq!(pair.asks(&[close("b"), bind("")].concat()), [close("b"), bind("pgtether_0")].concat());
+    assert_eq!(pair.asks(&[close("b"), bind("")].concat()), [close("b"), provoked()].concat());
     pair.answers(&[closed(), error("ERROR")].concat());
     assert!(!pair.link.is_free());
 }
@@ -254,18 +263,34 @@ fn a_closed_statement_stays_on_the_session_but_not_with_the_client() {
     assert_eq!(pair.asks(&bind("a")), bind("a"));
 }
 
+/// What is sent to make a server fail.
+fn provoked() -> Vec<u8> {
+    message(b'B', b"\0pgtether_0\0\0\0\0\0\0\0")
+}
+
+/// Its answer.
+fn failed() -> Vec<u8> {
+    missing("pgtether_0")
+}
+
+fn missing(name: &str) -> Vec<u8> {
+    message(
+        b'E',
+        format!("SERROR\0VERROR\0C26000\0Mprepared statement \"{name}\" does not exist\0\0").as_bytes(),
+    )
+}
+
 #[test]
-fn a_name_that_is_taken_is_refused_by_the_server() {
+fn a_name_that_is_taken_is_refused_where_it_stands_and_by_the_clients_name() {
     let mut pair = Pair::new();
     pair.asks(&[parse("a", "select 1"), sync()].concat());
     pair.answers(&[parsed(), ready(b'I')].concat());
     assert_eq!(
         pair.asks(&[parse("a", "select 2"), sync()].concat()),
-        [parse("pgtether_0", "select 2"), close("pgtether_0"), parse("pgtether_1", "select 1"), sync()]
-            .concat()
+        [parse("pgtether_0", "select 2"), close("pgtether_0"), provoked(), sync()].concat()
     );
-    let answers = [parsed(), closed(), taken("pgtether_1"), ready(b'I')].concat();
-    assert_eq!(pair.answers(&answers), answers[10..]);
+    let answers = [parsed(), closed(), failed(), ready(b'I')].concat();
+    assert_eq!(pair.answers(&answers), [taken("a"), ready(b'I')].concat());
     assert_eq!(pair.client.get(b"a").unwrap().statement.id, 1);
     // That was to be expected: nothing is wrong with the session.
     assert!(pair.server.touch(1) && pair.link.is_free() && !pair.link.is_stale());
@@ -384,13 +409,15 @@ fn a_statement_without_a_name_is_its_clients_own_on_whatever_session_it_is_bound
     assert_eq!(pair.answers(&[parsed(), answers.clone()].concat()), answers);
 
     // Where it has none, it must not meet another's.
-    for none in [close(""), parse("", &"x".repeat(LONGEST_READ))] {
+    for (none, answer) in [(close(""), closed()), (query("select 2"), ready(b'I'))] {
+        pair.asks(&[parse("", "select 1"), sync()].concat());
+        pair.answers(&[parsed(), ready(b'I')].concat());
         pair.asks(&[none, sync()].concat());
-        pair.answers(&[parsed(), closed(), ready(b'I')].concat());
+        pair.answers(&[answer, ready(b'I')].concat());
         pair = pair.moved();
-        assert_eq!(pair.asks(&bind("")), bind("pgtether_0"));
-        pair.asks(&sync());
-        pair.answers(&[error("ERROR"), ready(b'I')].concat());
+        assert_eq!(pair.asks(&[bind(""), sync()].concat()), [provoked(), sync()].concat());
+        let told = message(b'E', b"SERROR\0VERROR\0C26000\0Munnamed prepared statement does not exist\0\0");
+        assert_eq!(pair.answers(&[failed(), ready(b'I')].concat()), [told, ready(b'I')].concat());
     }
 }
 
@@ -408,14 +435,7 @@ fn a_fatal_error_is_known_and_breaks_the_session() {
 #[test]
 fn what_no_client_may_send_is_refused_without_a_word_of_it() {
     for bytes in [&b"p\0\0\0\x08secr"[..], b"\0\0\0\0\x04", b"Q\xff\xff\xff\xff", b"Q\0\0\0\x03"] {
-        let mut pair = Pair::new();
-        let mut desk = Desk {
-            catalog: &mut pair.catalog,
-            client: &mut pair.client,
-            server: &mut pair.server,
-            settings: 0,
-        };
-        let refused = pair.link.client_said(bytes, &mut Vec::new(), &mut desk).unwrap_err();
+        let refused = Pair::new().takes(bytes).unwrap_err();
         assert_eq!(refused.sqlstate, "08P01");
         assert!(!refused.message.contains("secr"));
     }
@@ -423,12 +443,6 @@ fn what_no_client_may_send_is_refused_without_a_word_of_it() {
 
 #[test]
 fn goodbye_is_heard_and_not_passed_on() {
-    let mut pair = Pair::new();
-    let mut out = Vec::new();
-    let mut desk =
-        Desk { catalog: &mut pair.catalog, client: &mut pair.client, server: &mut pair.server, settings: 0 };
     let bytes = [query("select 1"), message(b'X', b""), b"rest".to_vec()].concat();
-    let told = pair.link.client_said(&bytes, &mut out, &mut desk).unwrap();
-    assert_eq!(told, (Edited::Changed, Asked::Terminate));
-    assert_eq!(out, query("select 1"));
+    assert_eq!(Pair::new().takes(&bytes).unwrap(), (query("select 1"), Asked::Terminate));
 }

@@ -19,7 +19,7 @@ fn setup() -> Setup {
 }
 
 /// The most memory that a process has held so far, in MiB.
-fn peak(pid: i32) -> u64 {
+pub fn peak(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024

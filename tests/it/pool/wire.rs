@@ -6,7 +6,7 @@ use native_tls::TlsConnector;
 use pgtether::connection::Stream;
 use pgtether::protocol::Frame;
 use pgtether::protocol::frontend::{SSL_REQUEST, packet};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -100,6 +100,13 @@ impl Raw {
         let closed = timeout(SOON, self.stream.read_to_end(&mut bytes)).await.expect("it stays open");
         closed.unwrap_or_else(|e| panic!("the connection breaks off: {e}"));
         bytes
+    }
+
+    /// What reads its answers, and what it writes by at the same time.
+    pub fn halves(self) -> (Raw, impl AsyncWrite + Unpin) {
+        let (reader, writer) = tokio::io::split(self.stream);
+        let stream = Box::new(tokio::io::join(reader, tokio::io::empty()));
+        (Raw { stream, read: self.read }, writer)
     }
 
     /// Says that nothing more will come.

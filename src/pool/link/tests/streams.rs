@@ -62,13 +62,12 @@ proptest! {
                 bytes[0] = tags[usize::from(client)];
                 bytes[1..5].copy_from_slice(&[0, 0, 0, 12]);
             }
-            let mut desk =
-                Desk { catalog: &mut pair.catalog, client: &mut pair.client, server: &mut pair.server, settings: 0 };
             for chunk in bytes.chunks(7) {
                 let mut out = Vec::new();
+                let (link, mut statements) = pair.statements();
                 let refused = match client {
-                    true => pair.link.client_said(chunk, &mut out, &mut desk).is_err(),
-                    false => pair.link.server_said(chunk, &mut out, &mut desk, |_, _| {}).is_err(),
+                    true => link.client_sent(chunk, &mut out, &mut statements).is_err(),
+                    false => link.server_sent(chunk, &mut out, &mut statements, |_, _| {}).is_err(),
                 };
                 // A peer that breaks the protocol is not listened to any more.
                 if refused {

@@ -1,0 +1,209 @@
+//! Sees to it that a session has the statements that its client uses.
+
+use std::sync::Arc;
+
+use super::edit::{Edit, ROOM};
+use super::expect::{Answer, Expect, Prepared, Undo};
+use super::refuse::Refused;
+use super::{LONGEST_READ, Link, Pause, Statements};
+use crate::pool::leftovers::Hints;
+use crate::pool::statements::{STAND_IN, Statement, Unnamed};
+
+/// A long text on its way to the session, in parts.
+#[derive(Debug)]
+pub struct Sending {
+    statement: Arc<Statement>,
+    /// Up to here it is sent.
+    at: usize,
+}
+
+/// What the session is to be sent of a client's use of a name.
+#[derive(Debug)]
+pub enum Use {
+    /// The client's own name.
+    AsItIs,
+    /// The statement's name on all servers.
+    Of(Arc<Statement>),
+    /// An error instead.
+    Refused(Refused),
+    /// Nothing yet: the link pauses.
+    Later,
+}
+
+/// Whether a session has a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Has {
+    Yes,
+    No,
+    /// It may have it: that is closed first, since to close what is not there is no error.
+    Perhaps,
+    /// An answer to come tells.
+    Awaited,
+}
+
+impl Link {
+    /// The session gets what the client calls so, where it lacks it.
+    pub(super) fn provide(
+        &mut self,
+        name: &[u8],
+        edit: &mut Edit<'_, '_>,
+        statements: &mut Statements<'_>,
+    ) -> Use {
+        if name.is_empty() {
+            return self.provide_unnamed(edit, statements);
+        }
+        let Some(named) = statements.client.get(name) else {
+            return Use::AsItIs;
+        };
+        let Some(statement) = statements.catalog.under(&named.statement, statements.settings) else {
+            return Use::Refused(Refused::NoRoom);
+        };
+        match self.has(statement.id, statements) {
+            Has::Yes => {}
+            // Sent once: where that is still to be answered, what follows waits.
+            Has::Awaited => {
+                self.pause = Pause::Statement(statement.id);
+                return Use::Later;
+            }
+            has => {
+                self.make_room(statement.id, has, edit, statements);
+                self.batch.sent.push(statement.id);
+                let what = Prepared::Known(statement.id);
+                self.expected.push(Expect::Parse { answer: Answer::Swallow, what, undo: None });
+                if !self.send(statement.server_name(), &statement, edit) {
+                    return Use::Later;
+                }
+            }
+        }
+        self.hints.add(&statement.hints);
+        if !self.bound.iter().any(|bound| bound.id == statement.id) {
+            self.bound.push(Arc::clone(&statement));
+        }
+        Use::Of(statement)
+    }
+
+    /// The session's statement without a name is another client's, or may be: ours goes first.
+    fn provide_unnamed(&mut self, edit: &mut Edit<'_, '_>, statements: &mut Statements<'_>) -> Use {
+        if self.batch.unnamed {
+            return Use::AsItIs;
+        }
+        if let Unnamed::None = statements.client.unnamed() {
+            return Use::Refused(Refused::NoUnnamed);
+        }
+        match self.expected.has_unnamed() {
+            None => {
+                self.pause = Pause::Unnamed;
+                return Use::Later;
+            }
+            Some(true) => return Use::AsItIs,
+            Some(false) => {}
+        }
+        let long = match statements.client.unnamed() {
+            Unnamed::None | Unnamed::NotKept => return Use::Refused(Refused::NoRoom),
+            Unnamed::Kept(body) => {
+                self.hints.add(&Hints::of_text(body, true));
+                edit.message(b'P', &[b"\0", body]);
+                None
+            }
+            Unnamed::Long(statement) => {
+                self.hints.add(&statement.hints);
+                Some(Arc::clone(statement))
+            }
+        };
+        self.batch.unnamed = true;
+        let what = Prepared::Unnamed;
+        self.expected.push(Expect::Parse { answer: Answer::Swallow, what, undo: None });
+        match long {
+            Some(statement) if !self.send(b"\0", &statement, edit) => Use::Later,
+            _ => Use::AsItIs,
+        }
+    }
+
+    /// A client's own Parse of a statement that the session may have.
+    pub(super) fn prepare(
+        &mut self,
+        statement: &Statement,
+        undo: Option<Box<Undo>>,
+        edit: &mut Edit<'_, '_>,
+        statements: &mut Statements<'_>,
+    ) {
+        match self.has(statement.id, statements) {
+            Has::Yes => {
+                stand_in(edit);
+                self.expected.push(Expect::Close { answer: Answer::AsParse, id: None, undo });
+            }
+            has => {
+                self.make_room(statement.id, has, edit, statements);
+                edit.message(b'P', &[statement.server_name(), statement.body()]);
+                self.batch.sent.push(statement.id);
+                let what = Prepared::Known(statement.id);
+                self.expected.push(Expect::Parse { answer: Answer::Pass, what, undo });
+            }
+        }
+    }
+
+    /// Whether the session has the statement when it comes to what is sent now.
+    fn has(&self, id: u64, statements: &mut Statements<'_>) -> Has {
+        if self.batch.sent.contains(&id) {
+            // If that fails, what is sent now is skipped.
+            Has::Yes
+        } else if self.batch.wipes || self.batch.evicted.contains(&id) {
+            Has::Perhaps
+        } else if self.wiping > 0 || self.expected.concerns(id) {
+            Has::Awaited
+        } else if statements.server.touch(id) {
+            Has::Yes
+        } else {
+            Has::No
+        }
+    }
+
+    /// The session gives up the one that was not used for longest, if it is full; or the statement itself.
+    fn make_room(&mut self, id: u64, has: Has, edit: &mut Edit<'_, '_>, statements: &mut Statements<'_>) {
+        let goes = match has {
+            Has::No => statements.server.to_evict(|id| self.expected.concerns(id)),
+            _ => Some(id),
+        };
+        if let Some(id) = goes {
+            edit.message(b'C', &[b"S", format!("pgtether_{id}\0").as_bytes()]);
+            self.expected.push(Expect::Close { answer: Answer::Swallow, id: Some(id), undo: None });
+            self.batch.sent.retain(|sent| *sent != id);
+            self.batch.evicted.push(id);
+        }
+    }
+
+    /// Sends a statement under that name. False where it is long: then it goes in parts, and the link pauses.
+    fn send(&mut self, name: &[u8], statement: &Arc<Statement>, edit: &mut Edit<'_, '_>) -> bool {
+        let body = statement.body();
+        if body.len() <= LONGEST_READ {
+            edit.message(b'P', &[name, body]);
+            return true;
+        }
+        edit.begin(b'P', &[name], body.len());
+        self.sending = Some(Sending { statement: Arc::clone(statement), at: 0 });
+        self.send_on(edit);
+        self.pause = Pause::Room;
+        false
+    }
+
+    /// The next part of a long text.
+    pub(super) fn send_on(&mut self, edit: &mut Edit<'_, '_>) {
+        let Some(sending) = &mut self.sending else {
+            return;
+        };
+        let rest = &sending.statement.body()[sending.at..];
+        let part = rest.len().min(ROOM);
+        edit.insert(&rest[..part]);
+        sending.at += part;
+        if part == rest.len() {
+            self.sending = None;
+        } else {
+            self.pause = Pause::Room;
+        }
+    }
+}
+
+/// A Close of what no server has, in place of something that is not sent.
+pub fn stand_in(edit: &mut Edit<'_, '_>) {
+    edit.message(b'C', &[b"S", STAND_IN, b"\0"]);
+}

@@ -1,0 +1,133 @@
+//! A chunk of bytes from either side: looked at, noted and sent on.
+
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use super::buffers::{Scratch, poll_in, send};
+use super::{Client, Ended, Relay, Sides};
+use crate::pool::link::{Asked, Edited, Statements};
+
+impl Relay {
+    /// The next bytes of the client: those that the link has paused with, or new ones.
+    pub(super) fn poll_client(
+        &mut self,
+        cx: &mut Context<'_>,
+        sides: &mut Sides<'_>,
+        scratch: &mut Scratch,
+    ) -> Poll<Option<Ended>> {
+        if self.link.is_paused() {
+            return match self.link.resumes() {
+                true => Poll::Ready(self.client_sent(cx, &[], sides, &mut scratch.edited)),
+                false => Poll::Pending,
+            };
+        }
+        if self.client == Client::Finished {
+            return match self.link.awaits_answer() {
+                true => Poll::Pending,
+                false => Poll::Ready(Some(Ended::ClientGone(None))),
+            };
+        }
+        match poll_in(sides.client, &mut scratch.read, cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(n @ 1..)) => {
+                self.timer.moved();
+                Poll::Ready(self.client_sent(cx, &scratch.read[..n], sides, &mut scratch.edited))
+            }
+            // What it has asked is answered: it may have closed one direction only.
+            Poll::Ready(Ok(_)) if self.link.awaits_answer() && !self.link.awaits_rest() => {
+                self.client = Client::Finished;
+                Poll::Ready(None)
+            }
+            Poll::Ready(_) => Poll::Ready(Some(Ended::ClientGone(None))),
+        }
+    }
+
+    pub(super) fn client_sent(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &[u8],
+        sides: &mut Sides<'_>,
+        edited: &mut Vec<u8>,
+    ) -> Option<Ended> {
+        edited.clear();
+        let settings = sides.settings.meaning();
+        let passed = sides.shared.with_catalog(|catalog| {
+            let (client, server) = (&mut *sides.statements, &mut sides.server.statements);
+            self.link.client_sent(chunk, edited, &mut Statements { catalog, client, server, settings })
+        });
+        let (how, asked) = match passed {
+            Ok(passed) => passed,
+            Err(violation) => return Some(Ended::ClientGone(Some(violation))),
+        };
+        if self.asked.is_none() && self.link.awaits_answer() {
+            let now = Instant::now();
+            self.asked = Some(now);
+            sides.registered.owed(true, now);
+        }
+        let bytes = match how {
+            Edited::Unchanged => chunk,
+            Edited::Changed => edited,
+        };
+        if send(&mut sides.server.stream, &mut self.to_server, bytes, cx).is_err() {
+            self.server_broke();
+        }
+        (asked == Asked::Terminate).then_some(Ended::Goodbye)
+    }
+
+    pub(super) fn server_sent(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &[u8],
+        sides: &mut Sides<'_>,
+        edited: &mut Vec<u8>,
+    ) -> Option<Ended> {
+        edited.clear();
+        let settings = sides.settings.meaning();
+        let (on_server, mut reported) = (&mut sides.server.settings, false);
+        let passed = sides.shared.with_catalog(|catalog| {
+            let (client, server) = (&mut *sides.statements, &mut sides.server.statements);
+            let statements = &mut Statements { catalog, client, server, settings };
+            self.link.server_sent(chunk, edited, statements, |name, value| {
+                on_server.report(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
+                reported = true;
+            })
+        });
+        let how = match passed {
+            Ok(how) => how,
+            Err(violation) => return Some(Ended::ServerGone(Some(violation))),
+        };
+        if reported {
+            sides.settings.are_told(&sides.server.settings);
+        }
+        if self.link.is_stale() {
+            sides.server.backend.retire();
+        }
+        let now = Instant::now();
+        sides.server.heard = now;
+        if let Some(asked) = self.asked {
+            let owed = self.link.awaits_answer();
+            sides.registered.owed(owed, now);
+            if !owed {
+                self.asked = None;
+                self.ready = now;
+                sides.shared.status.answered(now - asked);
+            }
+        }
+        let bytes = match how {
+            Edited::Unchanged => chunk,
+            Edited::Changed => edited,
+        };
+        let sent = send(sides.client, sides.to_client, bytes, cx);
+        // Nothing is read of a server while its client does not read: that is no silence of the server's.
+        if !sides.to_client.is_empty() {
+            sides.registered.owed(false, now);
+        }
+        sent.is_err().then_some(Ended::ClientGone(None))
+    }
+
+    /// What the server said before it went is still to be read.
+    pub(super) fn server_broke(&mut self) {
+        self.to_server.clear();
+    }
+}

@@ -1,0 +1,209 @@
+//! What one client calls its statements.
+
+use std::collections::HashMap;
+use std::mem::take;
+use std::sync::Arc;
+
+use super::{Budget, Charge, Statement};
+
+/// So many names one client may have: one that never closes any would fill our memory.
+const MOST: usize = 10_000;
+/// Beside a name: its entry.
+const ENTRY: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub struct ClientStatements {
+    named: HashMap<Box<[u8]>, Named>,
+    /// For the names.
+    charge: Charge,
+    stamp: u64,
+    unnamed: Unnamed,
+    unnamed_charge: Charge,
+}
+
+/// A statement under a client's name.
+#[derive(Debug, Clone)]
+pub struct Named {
+    pub statement: Arc<Statement>,
+    /// Which of the client's namings it was: later ones have greater numbers.
+    pub stamp: u64,
+}
+
+/// A client's statement without a name.
+#[derive(Debug, Default)]
+pub enum Unnamed {
+    #[default]
+    None,
+    /// What its last Parse said behind the name.
+    Kept(Vec<u8>),
+    /// So long a text is kept as it came.
+    Long(Arc<Statement>),
+    /// There is one, for whose text there was no room.
+    NotKept,
+}
+
+impl ClientStatements {
+    pub fn new(budget: &Budget) -> Self {
+        ClientStatements {
+            named: HashMap::new(),
+            charge: budget.nothing(),
+            stamp: 0,
+            unnamed: Unnamed::None,
+            unnamed_charge: budget.nothing(),
+        }
+    }
+
+    pub fn get(&self, name: &[u8]) -> Option<&Named> {
+        self.named.get(name)
+    }
+
+    /// What the client calls that statement; of several names, the one that it gave last.
+    pub fn name_of(&self, id: u64) -> Option<&[u8]> {
+        let names = self.named.iter().filter(|(_, named)| named.statement.id == id);
+        names.max_by_key(|(_, named)| named.stamp).map(|(name, _)| &**name)
+    }
+
+    /// Gives the name to the statement. Returns the naming's stamp; `None` where the client has too many.
+    pub fn insert(&mut self, name: &[u8], statement: Arc<Statement>) -> Option<u64> {
+        self.remove(name);
+        if self.named.len() >= MOST || !self.charge.change(self.charge.bytes() + name.len() + ENTRY) {
+            return None;
+        }
+        self.stamp += 1;
+        self.named.insert(name.into(), Named { statement, stamp: self.stamp });
+        Some(self.stamp)
+    }
+
+    pub fn remove(&mut self, name: &[u8]) -> Option<Named> {
+        let named = self.named.remove(name)?;
+        self.charge.change(self.charge.bytes() - name.len() - ENTRY);
+        Some(named)
+    }
+
+    /// The name was not given up after all, unless it was given anew since.
+    pub fn restore(&mut self, name: &[u8], named: Named) {
+        if self.named.contains_key(name) {
+            return;
+        }
+        if self.charge.change(self.charge.bytes() + name.len() + ENTRY) {
+            self.named.insert(name.into(), named);
+        }
+    }
+
+    /// Takes the name back, if it is still that naming's.
+    pub fn take_back(&mut self, name: &[u8], stamp: u64) {
+        if self.get(name).is_some_and(|named| named.stamp == stamp) {
+            self.remove(name);
+        }
+    }
+
+    /// Forgets what was named before that naming.
+    pub fn clear_before(&mut self, stamp: u64) {
+        let mut bytes = self.charge.bytes();
+        self.named.retain(|name, named| {
+            let stays = named.stamp >= stamp;
+            bytes -= if stays { 0 } else { name.len() + ENTRY };
+            stays
+        });
+        self.charge.change(bytes);
+    }
+
+    /// Forgets all names. Returns how many there were and how many bytes are behind them.
+    pub fn clear(&mut self) -> (usize, usize) {
+        let named = take(&mut self.named);
+        self.charge.change(0);
+        (named.len(), named.values().map(|named| named.statement.bytes()).sum())
+    }
+
+    pub fn unnamed(&self) -> &Unnamed {
+        &self.unnamed
+    }
+
+    /// There is a new statement without a name, with that text.
+    pub fn set_unnamed(&mut self, body: &[u8]) {
+        if !self.unnamed_charge.change(body.len()) {
+            return self.drop_unnamed(Unnamed::NotKept);
+        }
+        match &mut self.unnamed {
+            Unnamed::Kept(text) => {
+                text.clear();
+                text.extend_from_slice(body);
+                text.shrink_to(2 * body.len());
+            }
+            other => *other = Unnamed::Kept(body.to_vec()),
+        }
+    }
+
+    /// There is none any more, or one that is not charged here.
+    pub fn drop_unnamed(&mut self, what: Unnamed) {
+        self.unnamed = what;
+        self.unnamed_charge.change(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::statements::Catalog;
+
+    fn both() -> (ClientStatements, Catalog) {
+        let catalog = Catalog::default();
+        (ClientStatements::new(catalog.budget()), catalog)
+    }
+
+    #[test]
+    fn a_name_is_taken_back_only_from_the_naming_that_gave_it() {
+        let (mut client, mut catalog) = both();
+        let statement = catalog.intern(b"select 1\0\0\0", 0).unwrap();
+        let first = client.insert(b"a", Arc::clone(&statement)).unwrap();
+        let second = client.insert(b"a", statement).unwrap();
+        client.take_back(b"a", first);
+        assert!(client.get(b"a").is_some());
+        client.clear_before(second);
+        assert!(client.get(b"a").is_some());
+        client.take_back(b"a", second);
+        assert!(client.get(b"a").is_none() && client.charge.bytes() == 0);
+    }
+
+    #[test]
+    fn of_two_names_for_one_statement_the_last_is_told() {
+        let (mut client, mut catalog) = both();
+        let statement = catalog.intern(b"select 1\0\0\0", 0).unwrap();
+        for name in [b"b", b"a"] {
+            client.insert(name, Arc::clone(&statement)).unwrap();
+        }
+        assert_eq!(client.name_of(statement.id), Some(&b"a"[..]));
+        assert_eq!(client.name_of(99), None);
+    }
+
+    #[test]
+    fn a_client_that_never_closes_its_statements_is_stopped() {
+        let (mut client, mut catalog) = both();
+        let statement = catalog.intern(b"select 1\0\0\0", 0).unwrap();
+        for i in 0..MOST {
+            client.insert(format!("s{i}").as_bytes(), Arc::clone(&statement)).unwrap();
+        }
+        assert_eq!(client.insert(b"one more", Arc::clone(&statement)), None);
+        assert_eq!(client.clear(), (MOST, MOST * statement.bytes()));
+        assert!(client.insert(b"one more", statement).is_some());
+    }
+
+    #[test]
+    fn names_and_texts_come_out_of_the_pools_budget_and_go_back_with_their_client() {
+        let budget = Budget::new(1000);
+        let mut client = ClientStatements::new(&budget);
+        client.set_unnamed(&[b'x'; 600]);
+        assert!(matches!(client.unnamed(), Unnamed::Kept(text) if text.len() == 600));
+        client.set_unnamed(&[b'x'; 1001]);
+        assert!(matches!(client.unnamed(), Unnamed::NotKept) && budget.used() == 0);
+        let mut catalog = Catalog::default();
+        let statement = catalog.intern(b"select 1\0\0\0", 0).unwrap();
+        assert_eq!(client.insert(&[b'n'; 1000], Arc::clone(&statement)), None);
+        client.insert(&[b'n'; 500], statement).unwrap();
+        client.set_unnamed(&[b'x'; 300]);
+        assert_eq!(budget.used(), 500 + ENTRY + 300);
+        drop(client);
+        assert_eq!(budget.used(), 0);
+    }
+}
