@@ -15,6 +15,7 @@ mod demo;
 mod docs;
 mod drain;
 mod https;
+mod image;
 mod map;
 mod operators;
 mod page;
