@@ -44,13 +44,13 @@ pub enum Fault {
 
 /// All of it, in order; then from the start.
 pub const SCHEDULE: [Step; 7] = [
-    step(Fault::Terminate, 0, "an administrator ends our session"),
-    step(Fault::Password, 4, "the password changes, and only 4 s later our password_file does"),
-    step(Fault::Crash, 0, "the process behind our session is killed, and the server recovers"),
-    step(Fault::Hang, 6, "the server hangs for 6 s: sockets open, no answers"),
+    step(Fault::Terminate, 0, "an administrator terminates pgtether's session"),
+    step(Fault::Password, 4, "the password changes, and 4 s later the password_file"),
+    step(Fault::Crash, 0, "the server process of pgtether's session is killed, and the server recovers"),
+    step(Fault::Hang, 6, "the server hangs for 6 s: open sockets, no answers"),
     step(Fault::Restart, 0, "the server restarts"),
-    step(Fault::Capacity, 3, "for 3 s there is no slot for us"),
-    step(Fault::Outage, 12, "the server is shut down at once, for 12 s"),
+    step(Fault::Capacity, 3, "for 3 s there is no free connection slot for pgtether"),
+    step(Fault::Outage, 12, "the server is down for 12 s, after an immediate shutdown"),
 ];
 
 /// The pause before a fault: long enough to look at the page.
@@ -90,7 +90,7 @@ async fn calm(board: &Board) -> Result<(), Error> {
     };
     timeout(PATIENCE, up)
         .await
-        .map_err(|_| Error::new(format!("the line is not up after {} s", PATIENCE.as_secs())))?;
+        .map_err(|_| Error::new(format!("the target is not up after {} s", PATIENCE.as_secs())))?;
     sleep(CALM).await;
     Ok(())
 }
@@ -128,7 +128,7 @@ fn subscribe(board: &Board) -> Result<watch::Receiver<TargetStatus>, Error> {
     board
         .get(NAME)
         .map(|slot| slot.subscribe())
-        .ok_or_else(|| Error::new("the target is gone from the board"))
+        .ok_or_else(|| Error::new("the target is no longer configured"))
 }
 
 /// What ends a fault.
@@ -151,7 +151,7 @@ impl Fault {
                 (server.sql(&[&terminate()]).await?, Undo::TellPassword(password))
             }
             Fault::Crash => {
-                let backend = backend.ok_or_else(|| Error::new("the line has no session to kill"))?;
+                let backend = backend.ok_or_else(|| Error::new("there is no session to kill"))?;
                 let killed = server.act(move |cluster| cluster.kill_backend(backend));
                 (killed.await?, Undo::Nothing)
             }
@@ -259,12 +259,12 @@ impl Course {
         });
         let back = match (self.back, ended) {
             (Some(back), Some(ended)) if back.mono > ended.mono => {
-                format!("back {} after it was over", length(back.since(ended)))
+                format!("up again {} after its end", length(back.since(ended)))
             }
             // The server took us before it told that it is ready.
-            (Some(_), Some(_)) => "back at once when it was over".to_owned(),
-            (Some(back), None) => format!("back after {}", length(back.since(begun))),
-            (None, _) if noticed.is_some() => "not back yet".to_owned(),
+            (Some(_), Some(_)) => "up again at its end".to_owned(),
+            (Some(back), None) => format!("up again after {}", length(back.since(begun))),
+            (None, _) if noticed.is_some() => "not up again yet".to_owned(),
             (None, _) => "not noticed".to_owned(),
         };
         noticed.unwrap_or_default() + &back
@@ -302,7 +302,7 @@ mod tests {
         course.see(&sight(State::Up, at(begun, 43), None));
         assert!(course.is_over());
         let told = course.told(begun, None);
-        assert_eq!(told, "noticed after 2.0 ms (shutdown), back after 43 ms");
+        assert_eq!(told, "noticed after 2.0 ms (shutdown), up again after 43 ms");
     }
 
     #[test]
@@ -316,7 +316,7 @@ mod tests {
         let told = course.told(begun, Some(at(begun, 12_000)));
         assert_eq!(
             told,
-            "noticed after 15 ms (closed, then refused, then starting_up), back 800 ms after it was over"
+            "noticed after 15 ms (closed, then refused, then starting_up), up again 800 ms after its end"
         );
     }
 
@@ -329,7 +329,7 @@ mod tests {
         assert!(!course.is_over());
         assert_eq!(course.told(begun, None), "not noticed");
         course.see(&sight(State::Down, at(begun, 2500), Some(Reason::Timeout)));
-        assert_eq!(course.told(at(begun, 1000), None), "noticed after 1.5 s (timeout), not back yet");
+        assert_eq!(course.told(at(begun, 1000), None), "noticed after 1.5 s (timeout), not up again yet");
     }
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
         let begun = Moment::now();
         let mut course = Course::new(begun);
         course.see(&sight(State::Up, at(begun, 9), None));
-        assert_eq!(course.told(begun, None), "back after 9.0 ms");
+        assert_eq!(course.told(begun, None), "up again after 9.0 ms");
     }
 
     #[test]

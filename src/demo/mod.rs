@@ -1,4 +1,4 @@
-//! `pgtether demo`: a throw-away PostgreSQL, supervised by the real daemon.
+//! `pgtether demo`: a temporary PostgreSQL, monitored by the real daemon.
 //!
 //! The demo sets the [`Stage`] and tells what there is to see; the daemon that plays on it is the caller's, and the
 //! same as ever. With chaos, [`chaos`] breaks the server on a schedule and reads on the board how the line came back.
@@ -33,7 +33,7 @@ const PORT: u16 = 10_432;
 /// What a daemon needs to take part.
 #[derive(Debug)]
 pub struct Stage {
-    /// Its configuration file: one target, the throw-away server.
+    /// Its configuration file: one target, the temporary server.
     pub config: PathBuf,
     /// Where it serves its pages: loopback only, ready for a runtime.
     pub listener: TcpListener,
@@ -44,17 +44,17 @@ pub struct Stage {
 /// Starts a PostgreSQL, runs `daemon` on it until that ends, and returns what it returned. Everything is gone then.
 pub async fn run<D: Future>(with_chaos: bool, daemon: impl FnOnce(Stage) -> D) -> Result<D::Output, Error> {
     let binaries = Binaries::find()?;
-    say(format_args!("Starting a throw-away PostgreSQL from {} …", binaries.folder().display()));
+    say(format_args!("Starting a temporary PostgreSQL from {} …", binaries.folder().display()));
     let server = Server::start(binaries).await?;
     let listener = listen()?;
-    let address = listener.local_addr().map_err(|e| Error::of("cannot tell where the demo listens", e))?;
+    let address = listener.local_addr().map_err(|e| Error::of("cannot find the address of the demo", e))?;
     say(format_args!("{}", introduction(&server, address, with_chaos)));
     let board = Board::default();
     let mut daemon = pin!(daemon(Stage { config: server.config.clone(), listener, board: board.clone() }));
     if with_chaos {
         tokio::select! {
             ended = &mut daemon => return Ok(ended),
-            error = chaos::run(&board, &server) => say(format_args!("chaos: given up: {error}")),
+            error = chaos::run(&board, &server) => say(format_args!("chaos: stopped: {error}")),
         }
     }
     Ok(daemon.await)
@@ -112,7 +112,7 @@ impl Server {
     pub(crate) async fn sql(&self, statements: &[&str]) -> Result<Moment, Error> {
         let failed = |e: tokio_postgres::Error| {
             let why = e.as_db_error().map_or_else(|| e.to_string(), ToString::to_string);
-            Error::of("the throw-away PostgreSQL refused an order", why)
+            Error::of("the temporary PostgreSQL refused a statement", why)
         };
         let work = async {
             let (client, connection) =
@@ -131,7 +131,7 @@ impl Server {
         };
         tokio::time::timeout(SQL_LIMIT, work)
             .await
-            .unwrap_or_else(|_| Err(Error::new("the throw-away PostgreSQL does not answer us")))
+            .unwrap_or_else(|_| Err(Error::new("the temporary PostgreSQL does not answer")))
     }
 
     /// Does what blocks to the cluster, beside the daemon's thread; tells when it began.
@@ -159,7 +159,7 @@ fn say(text: Arguments<'_>) {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Error::of("the demo broke", e)))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Error::of("the demo failed", e)))
 }
 
 /// The usual port, or any, of loopback: a throw-away is not for the network.
@@ -194,17 +194,17 @@ fn introduction(server: &Server, web: SocketAddr, with_chaos: bool) -> String {
         postgres::SUPERUSER
     );
     let trial = if with_chaos {
-        "What follows breaks the server in seven ways, again and again, and tells how the line came back."
+        "The demo now breaks the server in seven ways, repeatedly, and reports how pgtether reacts."
             .to_owned()
     } else {
         format!(
-            "Try this, and watch the page (or start with --chaos, to have it done for you):\n  \
+            "Try this and watch the page, or start the demo with --chaos, which does it for you:\n  \
              {psql} -c \"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{SERVICE}'\""
         )
     };
     format!(
         "
-pgtether holds a line to it, target \"{NAME}\", port {}.
+pgtether monitors it as target \"{NAME}\", on port {}.
 
   page     http://{web}/
   metrics  http://{web}/metrics

@@ -71,7 +71,7 @@ const REASONS: [&[&str]; 7] = [
 ];
 
 #[tokio::test]
-async fn each_fault_of_the_chaos_is_noticed_by_its_name_and_the_line_comes_back() {
+async fn each_fault_of_the_chaos_is_noticed_by_its_name_and_the_target_is_up_again() {
     let daemon = start(&["--chaos"]);
     let reports = wait_until(Duration::from_secs(200), "a report of each fault", async || {
         let said = daemon.log();
@@ -82,7 +82,7 @@ async fn each_fault_of_the_chaos_is_noticed_by_its_name_and_the_line_comes_back(
     .await;
     for (report, reasons) in reports.iter().zip(REASONS) {
         assert!(report.starts_with("noticed after"), "{reports:#?}");
-        assert!(report.contains(", back "), "{reports:#?}");
+        assert!(report.contains(", up again "), "{reports:#?}");
         assert!(reasons.iter().any(|reason| report.contains(reason)), "not {reasons:?}: {reports:#?}");
     }
 }

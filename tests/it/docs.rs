@@ -1,6 +1,7 @@
 //! What the documentation says, against what the program does.
 
 mod links;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -183,7 +183,7 @@ async fn targets_are_filtered_sorted_and_reached_by_keyboard() {
         assert_eq!(browser.value(focused).await, json!(name), "after {key}");
     }
     browser.run("await page.focus('[data-name=up] .name'); await page.keyboard.press('Enter')").await;
-    browser.until(&format!("{}.includes('Role asked for')", cell("up", "dl"))).await;
+    browser.until(&format!("{}.includes('Required role')", cell("up", "dl"))).await;
     let expanded = "document.querySelector('[data-name=up] .name').getAttribute('aria-expanded')";
     assert_eq!(browser.value(expanded).await, json!("true"));
     browser.run("await page.keyboard.press('Enter')").await;

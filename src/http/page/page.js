@@ -61,7 +61,7 @@ function lose(error) {
   showOverall("unknown", "unknown", $("service").textContent);
   const since = new Date(answered).toLocaleTimeString();
   const why = error.message.startsWith("status") ? ` (it answers with ${error.message})` : "";
-  write($("gone"), `No answer from pgtether since ${since}${why}. What is shown is what it said then; this page asks again every second.`);
+  write($("gone"), `No answer from pgtether since ${since}${why}. The page shows the last known data and retries every second.`);
   $("gone").hidden = false;
 }
 
@@ -122,7 +122,7 @@ async function follow() {
 
 function broken(error) {
   document.body.classList.add("old");
-  write($("gone"), `This page has stopped by a mistake of its own: reload it. (${error})`);
+  write($("gone"), `This page has stopped because of an error: reload it. (${error})`);
   $("gone").hidden = false;
   throw error;
 }

@@ -1,11 +1,11 @@
 // One target's row: made once, then only what differs is written. All text goes in as text, never as HTML.
-const PURPOSES = { first: "attempt", prove: "probe", confirm: "second look" };
+const PURPOSES = { first: "attempt", prove: "probe", confirm: "second check" };
 const BECAUSE = {
-  backoff: "backs off",
+  backoff: "backoff",
   breaker: "breaker open",
-  slow_lane: "retried rarely",
+  slow_lane: "up to 5 min between attempts",
   starting_up: "server is starting",
-  capacity: "server is full",
+  capacity: "no free connection slot",
   asked: "asked to wait",
 };
 
@@ -171,7 +171,7 @@ function nextOf(target, now) {
     case "waiting": {
       const left = between(now, attempt.until);
       const why = BECAUSE[attempt.because] ?? attempt.because;
-      return [`${purpose} ${left < 1 ? "now" : `in ${span(left)}`}`, attempt.tcp_connect ? `${why}, probing the port` : why];
+      return [left < 1 ? "connecting …" : `${purpose} in ${span(left)}`, attempt.tcp_connect ? `${why}, probing the port` : why];
     }
     case "connecting":
       return [purpose, "connecting …"];
@@ -196,14 +196,14 @@ function factsOf(target, now) {
     ["TLS", session ? (session.tls_version ?? "none") : DASH],
     ["Certificate", session?.certificate_expiry ? `until ${session.certificate_expiry.slice(0, 10)}` : DASH],
     ["Idle policy", target.idle_policy.replace("_", " ")],
-    ["Role asked for", target.role],
+    ["Required role", target.role],
     ["Ping", every(target.ping_interval_seconds)],
     ["Refresh", every(target.refresh_interval_seconds)],
-    ["Idle limit seen", target.observed_idle_timeout_seconds === null ? DASH : span(target.observed_idle_timeout_seconds)],
+    ["Learned idle limit", target.observed_idle_timeout_seconds === null ? DASH : span(target.observed_idle_timeout_seconds)],
     ["Last login", ago(target.last_login, now)],
     ["Last success", ago(target.last_success, now)],
     ["Attempts", `${counters.attempts}, ${counters.failures} failed; ${percent(target.success_rate)} of the last 20 succeeded`],
-    ["Failures in a row", String(target.consecutive_failures)],
+    ["Consecutive failures", String(target.consecutive_failures)],
     ["Pings", `${counters.pings}, ${counters.ping_failures} failed`],
     ["Refreshes", `${counters.refreshes}, ${counters.refresh_failures} failed`],
     ["Sessions lost", String(counters.disconnects)],

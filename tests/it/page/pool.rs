@@ -61,7 +61,7 @@ async fn who_waits_for_a_pools_only_session_stands_out_until_it_is_free() {
         json!("1 waiting")
     );
     let plain = browser.value("document.querySelector('[data-name=plain]').innerText.toLowerCase()").await;
-    assert!(plain.as_str().unwrap().contains("role asked for"), "{plain}");
+    assert!(plain.as_str().unwrap().contains("required role"), "{plain}");
     assert!(!plain.as_str().unwrap().contains("pool"), "{plain}");
     browser.run("await page.fill('#filter', 'waiting')").await;
     browser.until(&format!("{SHOWN} === 'db'")).await;

@@ -40,8 +40,11 @@ async fn a_refused_file_is_told_of_by_name_with_its_mistakes_until_a_good_one_is
     browser.until(&format!("{SHOWN} === 'config'")).await;
     let told = browser.value(&text("config")).await;
     let told = told.as_str().unwrap();
-    assert!(told.starts_with("The new configuration is not in force: it has been refused since "), "{told}");
-    assert!(told.contains("and the old one goes on"), "{told}");
+    assert!(
+        told.starts_with("The new configuration is invalid and not in force. It has been refused since "),
+        "{told}"
+    );
+    assert!(told.contains("the previous one stays in force"), "{told}");
     assert!(told.contains(&format!("{}:", daemon.config_file().display())), "{told}");
     assert!(told.contains("and 2 more") && !told.contains("last"), "{told}");
     browser.run("await page.click('#config summary')").await;
@@ -54,7 +57,7 @@ async fn a_refused_file_is_told_of_by_name_with_its_mistakes_until_a_good_one_is
     browser.until(&format!("{SHOWN} === 'config,web-config'")).await;
     let told = browser.value(&text("web-config")).await;
     let told = told.as_str().unwrap();
-    assert!(told.starts_with("The new web configuration is not in force: "), "{told}");
+    assert!(told.starts_with("The new web configuration is invalid and not in force. "), "{told}");
     assert!(told.contains("tls_servor_config") && told.contains(HOSTILE), "{told}");
     assert_eq!(browser.value("document.querySelector('#web-config details').hidden").await, json!(true));
     assert_eq!(browser.value("document.querySelectorAll('tbody').length").await, json!(1));
