@@ -32,11 +32,12 @@ fuzz: ## Fuzzes all parsers with random input; CASES=1000000 for the number of c
 	  pool::link pool::handshake config::tests::hostile target::conninfo connection::scanner reason::
 
 # Module docs are for readers of the code: they may link to private items.
-lint: ## Checks format, clippy and rustdoc; warnings are errors.
+lint: ## Checks format, clippy, rustdoc (warnings are errors), and licenses and vulnerabilities of dependencies.
 	@tests/tools.sh build lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc --locked --no-deps --document-private-items
+	tests/deny.sh
 
 chart: ## Tests the Helm chart, the recipes and the systemd unit.
 	@tests/tools.sh build chart

