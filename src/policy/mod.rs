@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod guard;
 pub mod idle;
+pub mod loss;
 pub mod retry;
 
 use std::time::{Duration, Instant};

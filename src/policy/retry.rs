@@ -48,25 +48,9 @@ impl FailureRow {
         }
     }
 
-    /// How many in a row may have passed by themselves.
-    pub fn temporary(&self) -> u32 {
-        self.temporary
-    }
-
-    /// A login succeeded: the row begins again, after so many failures.
-    pub fn restart(&mut self, temporary: u32) {
-        *self = FailureRow { temporary, permanent: 0 };
-    }
-
-    /// What may pass by itself has passed.
-    pub fn forget_temporary(&mut self) {
-        self.temporary = 0;
-    }
-
-    /// Whether there was a permanent failure since the row began.
-    #[cfg(test)]
-    pub fn has_permanent(&self) -> bool {
-        self.permanent > 0
+    /// A login succeeded: the next failure is the first of a new row.
+    pub fn end(&mut self) {
+        *self = FailureRow::default();
     }
 }
 
@@ -111,12 +95,12 @@ mod tests {
     }
 
     #[test]
-    fn a_login_begins_the_row_again() {
+    fn a_login_ends_the_row() {
         let mut row = FailureRow::default();
         for class in [Class::Permanent, Class::Transient, Class::Transient] {
             row.wait_after(class, BACKOFF, 0.0);
         }
-        row.restart(0);
-        assert_eq!((row.temporary(), row), (0, FailureRow::default()));
+        row.end();
+        assert_eq!(row.wait_after(Class::Transient, BACKOFF, 1.0), BACKOFF.initial);
     }
 }

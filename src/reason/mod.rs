@@ -169,6 +169,7 @@ reasons! {
     WrongRole "wrong_role" "The server is not of the wanted role: check the failover, the host list and role."
     Pooler "pooler" "The pooler answered, its database did not: look at the pooler's log and its server settings."
     QueryFailed "query_failed" "The server answered the ping with an error: look at its log."
+    Flapping "flapping" "Three sessions were lost within five minutes although logins succeed: look at the reasons of the losses, and for a proxy, script or crash that ends sessions."
     Protocol "protocol" "What answers there is not PostgreSQL as we know it: check host and port."
     Config "config" "A setting or file that this target needs cannot be used: the message says which."
     Local "local" "This machine lacks descriptors, memory or local ports: raise its limits."

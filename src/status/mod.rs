@@ -215,6 +215,8 @@ pub struct TargetStatus {
     pub last_phases: Option<Phases>,
     pub recent: Recent,
     pub pings: PingHistory,
+    /// Sessions are lost again and again, while logins succeed.
+    pub flapping: bool,
     /// The idle limit of the other side, once learned.
     pub idle_limit: Option<Duration>,
     /// What ping and refresh come down to under the learned limit; `None` where off.
@@ -250,6 +252,7 @@ impl TargetStatus {
             last_phases: None,
             recent: Recent::default(),
             pings: PingHistory::default(),
+            flapping: false,
             idle_limit: None,
             ping_every: None,
             refresh_every: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Attempt, Line, Moment, TargetStatus};
+use super::{Attempt, Held, Line, Moment, TargetStatus};
 use crate::reason::Reason;
 
 /// The `state` of the contract.
@@ -111,7 +111,7 @@ pub(super) fn state_of(status: &TargetStatus) -> State {
         Line::Never => State::Starting,
         Line::Lost { .. } | Line::Suspect { .. } | Line::Closing => State::Down,
         Line::Asleep { .. } => State::Sleeping,
-        Line::Live(held) if held.login.and(held.ping).and(held.role).is_ok() => State::Up,
+        Line::Live(held) if problem_of(status, held).is_none() => State::Up,
         Line::Live(_) => State::Degraded,
     }
 }
@@ -124,10 +124,16 @@ fn reason_of(status: &TargetStatus) -> Option<Reason> {
             Some(failure) if failure.at.mono >= at.mono => Some(failure.reason),
             _ => Some(*reason),
         },
-        Line::Live(held) => held.login.and(held.ping).and(held.role).err(),
+        Line::Live(held) => problem_of(status, held),
         Line::Suspect { .. } => Some(Reason::Timeout),
         Line::Closing => Some(Reason::Closed),
     }
+}
+
+/// What is wrong although there is a session; what it is now goes before what it was.
+fn problem_of(status: &TargetStatus, held: &Held) -> Option<Reason> {
+    let problem = held.login.and(held.ping).and(held.role).err();
+    problem.or_else(|| status.flapping.then_some(Reason::Flapping))
 }
 
 impl TargetStatus {

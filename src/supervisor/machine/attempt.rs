@@ -62,7 +62,7 @@ impl MachineStep<'_> {
         self.machine.unbroken_before_gap = match &self.status.line {
             Line::Live(held) => Some(held.unbroken_since),
             _ => {
-                self.status.counters.disconnects.add(Reason::Timeout);
+                self.count_loss(Reason::Timeout);
                 None
             }
         };
@@ -87,7 +87,7 @@ impl MachineStep<'_> {
             Line::Closing if unbroken_since.is_some() => self.status.counters.refreshes += 1,
             Line::Closing => self.status.counters.reconnects += 1,
             Line::Suspect { .. } => {
-                self.status.counters.disconnects.add(Reason::Timeout);
+                self.count_loss(Reason::Timeout);
                 self.status.counters.reconnects += 1;
             }
             Line::Lost { .. } if self.machine.had_session => self.status.counters.reconnects += 1,
@@ -114,7 +114,7 @@ impl MachineStep<'_> {
 
     fn count_login(&mut self, login: &Login, purpose: Purpose) {
         self.breaker(Breaker::succeeded);
-        self.machine.failures.restart(self.machine.flaps);
+        self.machine.failures.end();
         self.machine.starting_since = None;
         let (resolve, connect) = (self.machine.connect_times.resolve, self.machine.connect_times.connect);
         let phases = Phases { resolve, connect, tls: login.tls, startup: login.startup, ping: login.ping };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, CALM, MachineStep};
+use super::{Action, MachineStep};
 use crate::policy::{FOREVER, backoff, later};
 use crate::reason::{Cause, Facts, Reason, table};
 use crate::status::{Attempt, Failure, Held, Line, Moment, Purpose, histogram};
@@ -94,7 +94,7 @@ impl MachineStep<'_> {
         let Line::Live(held) = std::mem::replace(&mut self.status.line, Line::Closing) else {
             return;
         };
-        let calm = self.was_calm(&held);
+        let lived = self.now.since(held.unbroken_since);
         self.status.line = Line::Suspect { held, asked_at };
         self.status.counters.ping_failures.add(Reason::Timeout);
         self.status.pings.push(None);
@@ -102,7 +102,7 @@ impl MachineStep<'_> {
         let waited = self.status.tuning.ping.timeout;
         let detail = format!("the ping was not answered within {waited:?}");
         self.status.last_failure = Some(Failure { at: self.now, reason: Reason::Timeout, detail });
-        self.reconnect(calm);
+        self.reconnect(lived);
     }
 
     pub(super) fn lost(&mut self, facts: Facts) {
@@ -116,7 +116,7 @@ impl MachineStep<'_> {
         self.machine.close_idle_at = None;
         self.status.session = None;
         self.status.line = Line::Lost { at: self.now, reason };
-        let calm = self.was_calm(&held);
+        let lived = self.now.since(held.unbroken_since);
         let idle_free = idle_for.is_some() && matches!(self.status.attempt, Attempt::None);
         if self.lets_sleep() && idle_free {
             if facts.sqlstate() == Some("57P05") {
@@ -126,18 +126,14 @@ impl MachineStep<'_> {
                 return self.begin(Purpose::Confirm);
             }
         }
-        self.status.counters.disconnects.add(reason);
-        self.reconnect(calm);
+        self.count_loss(reason);
+        self.reconnect(lived);
     }
 
-    /// Whether this line was whole for a minute: earlier failures are then forgotten.
-    pub(super) fn was_calm(&mut self, held: &Held) -> bool {
-        let calm = self.now.since(held.unbroken_since) >= CALM;
-        if calm {
-            self.machine.flaps = 0;
-            self.machine.failures.forget_temporary();
-        }
-        calm
+    /// A session was lost, by no plan of ours and not to sleep.
+    pub(super) fn count_loss(&mut self, reason: Reason) {
+        self.status.counters.disconnects.add(reason.within(Reason::DISCONNECT));
+        self.machine.losses.add(self.now.mono);
     }
 
     /// What a loss means: idle time and what was learned are context that the facts lack. Teaches the learner.
@@ -186,7 +182,7 @@ impl MachineStep<'_> {
         self.machine.confirm_at = None;
         match self.status.line {
             Line::Lost { reason: lost_by, .. } => {
-                self.status.counters.disconnects.add(lost_by.within(Reason::DISCONNECT));
+                self.count_loss(lost_by);
             }
             _ => self.status.line = Line::Lost { at: self.now, reason },
         }
@@ -195,7 +191,6 @@ impl MachineStep<'_> {
     /// Holding the socket keeps this database awake: we close it ourselves.
     pub(super) fn close_to_sleep(&mut self) {
         let Some(held) = self.status.held().cloned() else { return };
-        self.was_calm(&held);
         let idle_for = self.now.since(held.answered_at);
         self.close();
         self.status.line = Line::Asleep { since: self.now, idle_for };

@@ -21,23 +21,20 @@ use crate::connection::ConnectTimes;
 use crate::policy::breaker::Breaker;
 use crate::policy::idle::Learner;
 use crate::policy::later;
+use crate::policy::loss::Losses;
 use crate::policy::retry::FailureRow;
 use crate::status::{Attempt, Because, Line, Moment, Purpose, TargetStatus};
 use crate::target::{IdlePolicy, Tuning};
 
 /// The loop runs at least this often, so that one that has stopped is noticed whatever it was waiting for.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// A line that was whole for this long is reconnected at once, and forgets earlier failures.
-const CALM: Duration = Duration::from_secs(60);
-
 /// What a target remembers beside its snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
-    /// Failures in a row, for backoff. A login ends the row, but for the flaps.
+    /// Failures in a row, for backoff and slow lane: a login ends the row.
     failures: FailureRow,
-    /// Sessions in a row that were lost before they had been whole for a minute: a login does not end this row, or a
-    /// server that takes logins and drops them would be stormed.
-    flaps: u32,
+    /// When sessions were lost: often within a short time is flapping.
+    losses: Losses,
     /// Logins in a row that found the wrong role.
     wrong_roles: u32,
     /// Since when the server says that it is starting.
@@ -83,6 +80,7 @@ impl Machine {
         step.take(event);
         step.prove_at_last();
         let actions = step.actions;
+        status.flapping = self.losses.flapping_until(now.mono).is_some();
         if status.state() != before {
             status.since = now;
         }
@@ -108,6 +106,7 @@ impl Machine {
         };
         [
             Some(later(now.mono, HEARTBEAT)),
+            self.losses.flapping_until(now.mono),
             attempt,
             ping,
             self.refresh_at.filter(|_| free && rested),

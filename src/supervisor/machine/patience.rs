@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{CALM, MachineStep};
+use super::MachineStep;
+use crate::policy::loss;
 use crate::reason::{Class, Diagnosis, Facts, Reason, table};
 use crate::status::{Attempt, Because, Line, Moment, Purpose};
 
@@ -32,9 +33,6 @@ impl MachineStep<'_> {
         self.status.tried = true;
         match &mut self.status.line {
             Line::Live(held) => {
-                if held.login.is_ok() && self.now.since(held.unbroken_since) >= CALM {
-                    self.machine.failures.forget_temporary();
-                }
                 held.login = Err(reason);
                 self.status.counters.refresh_failures += 1;
             }
@@ -79,18 +77,17 @@ impl MachineStep<'_> {
         (self.now.after(longest), because)
     }
 
-    /// The line is gone or doubtful: at once after a calm line, else after a wait; an attempt under way serves as it is.
-    pub(super) fn reconnect(&mut self, calm: bool) {
+    /// The session is gone or doubtful: the next attempt is due, at once or soon; one under way serves as it is.
+    pub(super) fn reconnect(&mut self, lived: Duration) {
+        let purpose = Purpose::Reconnect;
         match &mut self.status.attempt {
-            Attempt::None if calm => self.begin(Purpose::Reconnect),
-            Attempt::None => {
-                let diagnosis =
-                    Diagnosis { reason: Reason::Other, class: Class::Transient, at_least: Duration::ZERO };
-                let (until, because) = self.wait(&diagnosis);
-                self.machine.flaps = self.machine.failures.temporary();
-                let purpose = Purpose::Reconnect;
-                self.status.attempt = Attempt::Waiting { until, tcp_connect: None, purpose, because };
-            }
+            Attempt::None => match loss::wait_after(lived, (self.dice)()) {
+                Duration::ZERO => self.begin(purpose),
+                wait => {
+                    let (until, because) = (self.now.after(wait), Because::Backoff);
+                    self.status.attempt = Attempt::Waiting { until, tcp_connect: None, purpose, because };
+                }
+            },
             Attempt::Waiting { purpose, .. }
             | Attempt::Connecting { purpose, .. }
             | Attempt::LoggingIn { purpose, .. } => {

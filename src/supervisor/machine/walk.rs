@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::connection::{ConnectTimes, Login, SessionFacts};
-use crate::policy::breaker;
+use crate::policy::{breaker, loss};
 use crate::reason::{Cause, Facts, Phase};
 use crate::status::State;
 use crate::target::{Refresh, Role, TargetName};
@@ -219,6 +219,12 @@ impl Model {
             assert!(closed, "an open breaker has an attempt that waits for it");
             assert!(!self.machine.proving || self.closing, "who asked for a proof is not forgotten");
         }
+        if let Attempt::Waiting { until, tcp_connect: None, because: Because::Backoff, .. } = status.attempt
+            && self.machine.failures == FailureRow::default()
+        {
+            let wait = until.since(self.now);
+            assert!(wait <= Duration::from_secs(2), "{wait:?} after a login that succeeded");
+        }
         let latest = self.now.mono + HEARTBEAT;
         assert!(status.due <= latest, "the loop always says when it runs next");
         self.check_counters();
@@ -242,14 +248,15 @@ impl Model {
     /// Coarse enough to come to an end, fine enough to keep decisions apart.
     fn key(&self) -> StateKey {
         let (m, s) = (&self.machine, &self.status);
-        let calm = |held: &crate::status::Held| self.now.since(held.unbroken_since) >= CALM;
+        let lived =
+            |held: &crate::status::Held| loss::wait_after(self.now.since(held.unbroken_since), 0.0).is_zero();
         let line = match &s.line {
             Line::Live(h) => {
                 let ill = (h.ping.is_err(), h.login.is_err(), h.role.is_err());
-                format!("live {} {ill:?}", calm(h))
+                format!("live {} {ill:?}", lived(h))
             }
             Line::Suspect { held, .. } => {
-                format!("suspect {} {}", held.login.is_err(), calm(held))
+                format!("suspect {} {}", held.login.is_err(), lived(held))
             }
             Line::Lost { .. } => "lost".into(),
             Line::Asleep { .. } => {
@@ -274,15 +281,14 @@ impl Model {
         let starting = m.starting_since.map(|at| self.now.mono.duration_since(at).as_secs() / 30);
         let known = m.learner.limit(self.now.mono).is_some();
         format!(
-            "{line}|{attempt}|{breaker}|{starting:?}|{} {} {} {} {}|{} {} {} {}|{known}|{}",
+            "{line}|{attempt}|{breaker}|{starting:?}|{} {} {} {} {}|{} {} {}|{known}|{}",
             m.closing,
             m.asked_at.is_some(),
             m.had_session,
             m.proving,
             m.stopping,
-            m.failures.temporary().min(2),
-            m.flaps.min(1),
-            m.failures.has_permanent(),
+            m.failures == FailureRow::default(),
+            m.losses.within_window(self.now.mono),
             m.wrong_roles.min(1),
             s.tuning.idle_policy.as_str(),
         )

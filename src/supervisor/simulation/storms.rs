@@ -182,3 +182,42 @@ async fn refreshes_hold_two_sessions_for_moments_and_never_three() {
     assert!(status.counters.refreshes >= 29);
     assert_eq!((status.counters.reconnects, sim.world.most_sessions("one")), (0, 2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_whose_servers_take_every_login_and_end_every_session_stays_within_the_limits() {
+    for life in [s(2), s(12)] {
+        let mut sim = Sim::new(&[("db", Mood::Up), ("other", Mood::Up)]);
+        sim.supervisor.apply(&[targets("t", "db", 300), targets("o", "other", 20)].concat());
+        sim.run(s(120)).await;
+        for _ in 0..60 / life.as_secs() {
+            sim.world.end_sessions("db");
+            sim.world.end_sessions("other");
+            sim.run(life).await;
+        }
+        assert_within_limits(&sim);
+        let flapping = sim.status("o000");
+        assert!(flapping.flapping, "{:?}", flapping.line);
+        assert_eq!(flapping.counters.failures.total(), 0);
+        sim.run(s(60)).await;
+        assert_eq!((sim.count("o", State::Degraded), sim.count("t", State::Down)), (20, 0));
+        sim.run(s(300)).await;
+        assert_eq!((sim.count("o", State::Up), sim.count("t", State::Up)), (20, 300), "it is over");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ends_each_session_after_twelve_seconds_is_up_nine_tenths_of_the_time() {
+    let mut sim = Sim::one(Tuning::default()).await;
+    let mut up = 0;
+    for tick in 0..3_000 {
+        if tick % 120 == 119 {
+            sim.world.end_sessions("db");
+        }
+        sim.run(ms(100)).await;
+        up += u32::from(sim.state("one").is_up());
+    }
+    assert!(up > 2_900, "up in {up} of 3000 looks");
+    assert_eq!(sim.shows("one"), (State::Degraded, Some(Reason::Flapping)));
+    let logins = sim.world.times("db", Saw::Login);
+    assert!(gaps(&logins).iter().all(|gap| *gap >= s(1)), "one login a second at the most");
+}

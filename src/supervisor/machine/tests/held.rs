@@ -87,13 +87,11 @@ fn a_thaw_after_a_failed_login_is_degraded_until_a_login_succeeds() {
 
 #[test]
 fn a_thaw_before_the_jittered_login_began_needs_no_login() {
-    let mut rig = Rig::new(no_refresh(), RigServer::Up);
-    rig.run(s(20));
-    rig.lose(Cause::Closed);
-    rig.run(s(20));
+    let ping = crate::target::Ping { interval: s(1), timeout: s(1) };
+    let mut rig = Rig::new(Tuning { ping, ..no_refresh() }, RigServer::Up);
     rig.server = RigServer::Silent;
-    rig.run(ms(15_300));
-    assert!(matches!(rig.status.attempt, Attempt::Waiting { .. }), "the line is not a minute old");
+    rig.run(ms(2_300));
+    assert!(matches!(rig.status.attempt, Attempt::Waiting { .. }), "the session lived for 2 s");
     let tcp_connects = rig.tcp_connects().len();
     rig.on(pong(Role::Primary));
     rig.server = RigServer::Up;
