@@ -152,6 +152,36 @@ fn no_number_of_that_scrape_is_0_or_stands_there_twice() {
 }
 
 #[test]
+fn each_counter_without_a_label_shows_the_number_that_it_is_named_after() {
+    let now = moment();
+    let mut status = up("one", now);
+    let counters = &mut status.counters;
+    let numbers = [
+        ("connect_attempts_total", &mut counters.attempts),
+        ("connections_total", &mut counters.connections),
+        ("reconnects_total", &mut counters.reconnects),
+        ("refreshes_total", &mut counters.refreshes),
+        ("refresh_failures_total", &mut counters.refresh_failures),
+        ("tcp_connects_total", &mut counters.tcp_connects),
+        ("pings_total", &mut counters.pings),
+        ("throttled_connects_total", &mut counters.throttled),
+        ("address_changes_total", &mut counters.address_changes),
+        ("supervisor_restarts_total", &mut counters.restarts),
+    ];
+    let expected: Vec<_> = (1001..)
+        .zip(numbers)
+        .map(|(value, (name, counter))| {
+            *counter = value;
+            format!("pgtether_{name}{{target=\"one\"}} {value}")
+        })
+        .collect();
+    let scrape = text(&[status], now);
+    for line in expected {
+        assert!(scrape.lines().any(|found| found == line), "{line} is not in {scrape}");
+    }
+}
+
+#[test]
 fn a_target_that_was_never_tried_has_every_counter_at_zero_and_no_gauge_without_a_value() {
     let now = moment();
     let pool = PoolStatus::new(&sample::pool());

@@ -104,6 +104,17 @@ mod tests {
     }
 
     #[test]
+    fn a_close_well_after_the_known_limit_leaves_it_and_one_well_before_contradicts_it() {
+        let now = Instant::now();
+        let mut learner = Learner::default();
+        learner.reported(s(300), now);
+        learner.observed(s(3_000), now);
+        assert_eq!(learner.limit(now), Some(s(300)));
+        learner.observed(s(200), now);
+        assert_eq!(learner.limit(now), None);
+    }
+
+    #[test]
     fn short_closes_teach_nothing() {
         let now = Instant::now();
         let mut learner = Learner::default();

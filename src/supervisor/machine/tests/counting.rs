@@ -51,10 +51,10 @@ fn a_throttled_dial_is_counted_with_its_wait() {
 }
 
 #[test]
-fn a_server_that_moved_is_counted_once() {
+fn a_server_that_moved_to_another_address_is_counted_once_and_another_port_is_none() {
     let refresh = Refresh { every: Some(s(10)), jitter: 0.0, overlap: true };
     let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, RigServer::Silent);
-    for peer in ["127.0.0.1:5432", "127.0.0.1:5432", "127.0.0.2:5432", "127.0.0.2:5432"] {
+    for peer in ["127.0.0.1:5432", "127.0.0.1:6432", "127.0.0.2:5432", "127.0.0.2:6432"] {
         let times = ConnectTimes { peer: peer.parse().ok(), ..ConnectTimes::default() };
         rig.on(Event::Connected { dial: Dial::default(), times });
         rig.on(logged_in(Role::Primary));

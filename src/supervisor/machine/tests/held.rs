@@ -302,7 +302,19 @@ fn silent_closes_teach_after_two_that_agree_and_are_forgotten_after_a_day() {
 }
 
 #[test]
-fn a_close_by_neon_after_its_five_minutes_is_told_as_idleness() {
+fn a_close_by_neon_is_idleness_after_its_five_minutes_of_silence_and_not_before() {
+    let idle_close = |silence| {
+        let mut rig = neon();
+        rig.run(silence);
+        rig.lose(server("57P01", "terminating connection due to administrator command"));
+        rig.shows()
+    };
+    assert_eq!(idle_close(s(300)), (State::Down, Some(Reason::IdleTimeout)));
+    assert_eq!(idle_close(s(100)), (State::Down, Some(Reason::Shutdown)));
+}
+
+/// A session with Neon that nothing is asked on.
+fn neon() -> Rig {
     let ping = crate::target::Ping { interval: s(600), timeout: s(5) };
     let mut rig = Rig::new(Tuning { ping, ..no_refresh() }, RigServer::Silent);
     let provider = crate::target::Provider::Neon;
@@ -310,9 +322,7 @@ fn a_close_by_neon_after_its_five_minutes_is_told_as_idleness() {
     let dial = Dial { location: Some(location), ..Dial::default() };
     rig.on(Event::Connected { dial, times: ConnectTimes::default() });
     rig.on(logged_in(Role::Primary));
-    rig.run(s(300));
-    rig.lose(server("57P01", "terminating connection due to administrator command"));
-    assert_eq!(rig.shows(), (State::Down, Some(Reason::IdleTimeout)));
+    rig
 }
 
 #[test]
