@@ -161,6 +161,7 @@ reasons! {
     Blocked "blocked" "The other side refuses this client: check the IP allow list and the project's or database's settings."
     DatabaseMissing "database_missing" "Check the database name, or the tenant in the user name; create it if it is gone."
     Capacity "capacity" "All connection slots are taken: close idle clients or raise the limit; pgtether tries rarely."
+    Resources "resources" "The server has run out of disk space, memory or processes: the message says of which; free some, or give it more."
     StartingUp "starting_up" "The server is starting or recovering: wait; it is tried again every second."
     Shutdown "shutdown" "The session was ended by an administrator or a server shutdown; reconnecting."
     Crash "crash" "A server process crashed and all sessions were reset: look at the server's log."
@@ -192,6 +193,7 @@ impl Reason {
         Reason::Blocked,
         Reason::DatabaseMissing,
         Reason::Capacity,
+        Reason::Resources,
         Reason::StartingUp,
         Reason::Shutdown,
         Reason::Crash,
@@ -216,6 +218,7 @@ impl Reason {
         Reason::Blocked,
         Reason::DatabaseMissing,
         Reason::Capacity,
+        Reason::Resources,
         Reason::StartingUp,
         Reason::Shutdown,
         Reason::Crash,
@@ -231,6 +234,7 @@ impl Reason {
     pub const PING: &'static [Reason] = &[
         Reason::Timeout,
         Reason::Capacity,
+        Reason::Resources,
         Reason::WrongRole,
         Reason::Pooler,
         Reason::QueryFailed,

@@ -12,12 +12,13 @@ const ANY_PHASE: &[CodeRow] = &[
     // Connection exceptions: a server does not say so of its own clients; something between us and it does.
     CodeRow("08", Reason::Pooler, Class::Transient),
     CodeRow("08004", Reason::Blocked, Class::Permanent),
-    CodeRow("08P01", Reason::Protocol, Class::Transient),
     // Demoted: what was the primary answers, and must not be written to.
     CodeRow("25006", Reason::WrongRole, Class::Transient),
     CodeRow("28", Reason::Auth, Class::Permanent),
     CodeRow("3D000", Reason::DatabaseMissing, Class::Permanent),
-    CodeRow("53", Reason::Capacity, Class::Capacity),
+    // Disk, memory, processes. Like a full server, one that lacks them gets no more load than it must.
+    CodeRow("53", Reason::Resources, Class::Capacity),
+    CodeRow("53300", Reason::Capacity, Class::Capacity),
     CodeRow("53400", Reason::Config, Class::Permanent),
     CodeRow("57P01", Reason::Shutdown, Class::Transient),
     CodeRow("57P02", Reason::Crash, Class::Transient),
@@ -101,7 +102,7 @@ mod tests {
     fn a_whole_sqlstate_beats_its_class_wherever_it_stands() {
         let reason = |code| find(code).map(|found| found.reason);
         assert_eq!(reason("08006"), Some(Reason::Pooler));
-        assert_eq!(reason("08P01"), Some(Reason::Protocol));
+        assert_eq!(reason("08004"), Some(Reason::Blocked));
         assert_eq!(reason("53300"), Some(Reason::Capacity));
         assert_eq!(reason("53400"), Some(Reason::Config));
         assert_eq!(reason("XX000"), None);

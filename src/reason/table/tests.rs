@@ -39,8 +39,11 @@ fn a_servers_own_codes_mean_what_postgresql_says() {
         (Startup, "53300", "sorry, too many clients already", Reason::Capacity, Class::Capacity),
         (Startup, "53300", "remaining connection slots are reserved for roles", Reason::Capacity, Class::Capacity),
         (Startup, "53300", "too many connections for role \"app\"", Reason::Capacity, Class::Capacity),
-        (Ping, "53100", "could not extend file", Reason::Capacity, Class::Capacity),
-        (Ping, "53200", "out of memory", Reason::Capacity, Class::Capacity),
+        (Startup, "53100", "could not write init file: No space left on device", Reason::Resources, Class::Capacity),
+        (Ping, "53100", "could not extend file", Reason::Resources, Class::Capacity),
+        (Startup, "53200", "out of memory", Reason::Resources, Class::Capacity),
+        (Ping, "53200", "out of memory", Reason::Resources, Class::Capacity),
+        (Startup, "53000", "could not fork new process for connection", Reason::Resources, Class::Capacity),
         (Startup, "53400", "configuration limit exceeded", Reason::Config, Permanent),
         (Startup, "28P01", "password authentication failed for user \"app\"", Reason::Auth, Permanent),
         (Startup, "28000", "role \"app\" does not exist", Reason::Auth, Permanent),
@@ -79,7 +82,7 @@ fn transport_codes_are_the_word_of_something_in_between() {
         (Ping, "08003", "connection does not exist", Reason::Pooler, Transient),
         (Ping, "08006", "server closed the connection unexpectedly", Reason::Pooler, Transient),
         (Startup, "08004", "connection rejected", Reason::Blocked, Permanent),
-        (Startup, "08P01", "invalid length of startup packet", Reason::Protocol, Transient),
+        (Startup, "08P01", "invalid length of startup packet", Reason::Pooler, Transient),
     ]);
 }
 
@@ -411,6 +414,31 @@ fn each_family_exports_what_its_rows_can_tell() {
 fn a_nested_notice_as_long_as_a_message_may_be_is_judged() {
     let message = "server login has been failing, cached error: ".repeat(20_000);
     assert_eq!(diagnosed(Startup, "08P01", &message).reason, Reason::Pooler);
+}
+
+#[test]
+#[rustfmt::skip]
+fn the_sentences_of_neons_proxy_are_understood_as_it_sends_them() {
+    assert_rows(&[
+        (Startup, "XX000", "You have exceeded the limit of concurrently active endpoints. Please suspend some endpoints and try again.", Reason::Quota, Permanent),
+        (Startup, "XX000", "You've exceeded the compute time for this branch. Upgrade your plan to increase limits or connect to another branch.", Reason::Quota, Permanent),
+        (Startup, "XX000", "Your account or project has exceeded the compute time quota. Upgrade your plan to increase limits.", Reason::Quota, Permanent),
+        (Startup, "XX000", "The requested endpoint could not be found, or you don't have access to it. Please check the provided ID and try again.", Reason::DatabaseMissing, Permanent),
+        (Startup, "XX000", "You've exceeded the rate limit. Please wait a moment and try again.", Reason::Capacity, Class::Capacity),
+        (Startup, "XX000", "Your project already has running operations. Please wait until they complete, and then try again.", Reason::Pooler, Transient),
+        (Startup, "XX000", "The endpoint has been disabled. Enable it using Neon API and retry.", Reason::Blocked, Permanent),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn what_poolers_were_seen_to_say_at_a_login_is_understood() {
+    assert_rows(&[
+        (Startup, "XX000", "SSL connection is required", Reason::Tls, Permanent),
+        (Startup, "XX000", "Authentication error, reason: \"Authentication query failed: connection not available and request was dropped from queue after 10000ms\"", Reason::Pooler, Transient),
+        (Startup, "08P01", "server login failed: wrong password type", Reason::Auth, Permanent),
+        (Startup, "08P01", "something that no table knows", Reason::Pooler, Transient),
+    ]);
 }
 
 fn any_text() -> impl Strategy<Value = String> {

@@ -76,6 +76,8 @@ const TEXTS: &[TextRow] = &[
     always(&["(edbhandlerexited)"], Pooler, Transient),
     always(&["(epoolterminating)"], Pooler, Transient),
     always(&["(eworkernotfound)"], Pooler, Transient),
+    text(&["ssl connection is required"], Tls, Permanent),
+    text(&["authentication query failed"], Pooler, Transient),
     text(&["tenant or user not found"], DatabaseMissing, Permanent),
     text(&["max client connections reached"], Reason::Capacity, Capacity),
     text(&["max clients reached"], Reason::Capacity, Capacity),
@@ -83,8 +85,14 @@ const TEXTS: &[TextRow] = &[
 
     // Neon's proxy: first its sentences, then the control plane's names for them.
     text(&["endpoint is disabled"], Blocked, Permanent),
+    text(&["endpoint has been disabled"], Blocked, Permanent),
     text(&["endpoint cannot be found"], DatabaseMissing, Permanent),
+    text(&["endpoint could not be found"], DatabaseMissing, Permanent),
     text(&["check your quotas"], Quota, Permanent),
+    text(&["exceeded the limit of concurrently active endpoints"], Quota, Permanent),
+    text(&["exceeded the compute time"], Quota, Permanent),
+    text(&["exceeded the rate limit"], Reason::Capacity, Capacity),
+    text(&["already has running operations"], Pooler, Transient),
     text(&["exceeded the", "quota"], Quota, Permanent),
     text(&["quota exceeded"], Quota, Permanent),
     text(&["endpoint id is not specified"], Config, Permanent),
@@ -145,6 +153,7 @@ const TEXTS: &[TextRow] = &[
     text(&["tls connection required"], Tls, Permanent),
     text(&["ssl required"], Tls, Permanent),
     text(&["login rejected"], Auth, Permanent),
+    text(&["wrong password type"], Auth, Permanent),
 
     // PgCat and PgDog.
     always(&["only tls connections are allowed"], Tls, Permanent),
