@@ -12,7 +12,7 @@ use super::{
 use crate::servers::{Admin, Version, postgres, postgres15};
 
 #[tokio::test]
-async fn a_terminated_session_is_counted_once_and_replaced_within_a_second() {
+async fn a_young_session_that_is_terminated_is_counted_once_and_replaced_within_two_seconds() {
     for version in Version::ALL {
         let cluster = postgres(version, Setup::default());
         let admin = Admin::of(&cluster).await;
@@ -24,7 +24,8 @@ async fn a_terminated_session_is_counted_once_and_replaced_within_a_second() {
         daemon.await_metric(SOON, "pgtether_reconnects_total", DB, 1.0).await;
         let took = ended.elapsed();
 
-        assert!(took < Duration::from_secs(1), "{version:?}: back after {took:?}");
+        // The wait of a session that lived for less than five seconds, and the login.
+        assert!(took < Duration::from_millis(2_500), "{version:?}: back after {took:?}");
         let metrics = daemon.metrics().await;
         assert_eq!(by_reason(&metrics, "pgtether_disconnects_total", "shutdown"), 1.0);
         assert_eq!(total(&metrics, "pgtether_disconnects_total"), 1.0);
