@@ -209,9 +209,6 @@ mapping! {
         /// Time limit for a client's login. After it the client is disconnected. The same default as PgBouncer's
         /// client_login_timeout and PostgreSQL's authentication_timeout.
         login_timeout: Span<SECOND, {10 * MINUTE}> = secs(60),
-        /// true: unnamed statements stay prepared on the sessions, so that the server parses them once. The server may then
-        /// choose a generic plan, see plan_cache_mode in PostgreSQL's documentation.
-        prepare_unnamed: Flag = false,
     }
 }
 

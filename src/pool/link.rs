@@ -53,7 +53,7 @@ pub struct Link {
     /// Of the last ReadyForQuery: idle, in a transaction, in a failed one.
     status: u8,
     copy: Copy,
-    session: Session,
+    session: SessionFate,
     /// What the client may have left on the session.
     hints: Hints,
     /// The session may have taken settings back to what they were when it was opened.
@@ -96,7 +96,7 @@ enum Copy {
 
 /// What has become of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Session {
+enum SessionFate {
     Good,
     /// What it has is not what is known of it.
     Stale,
@@ -159,7 +159,7 @@ impl Link {
             bound: Vec::new(),
             status: b'I',
             copy: Copy::No,
-            session: Session::Good,
+            session: SessionFate::Good,
             hints: Hints::default(),
             was_reset: false,
             changed: false,
@@ -209,7 +209,7 @@ impl Link {
 
     /// The session is to be closed: somebody would be told of a statement that is there, or is not.
     pub fn is_stale(&self) -> bool {
-        self.session == Session::Stale
+        self.session == SessionFate::Stale
     }
 
     /// What the client may have left on the session since this was asked last.
@@ -236,7 +236,7 @@ impl Link {
 
     /// The server has told why it ends the session; the client has it.
     pub fn was_told(&self) -> bool {
-        self.session == Session::Ended
+        self.session == SessionFate::Ended
     }
 
     /// The client can be told something: no message to it is half-way.

@@ -61,7 +61,7 @@ pub struct Relay {
     asked: Option<Instant>,
     /// When the server was last asked for something and had answered all of it.
     pub ready: Instant,
-    client: Client,
+    client: Sending,
     /// The server has ended.
     over: bool,
     timer: Timer,
@@ -69,7 +69,7 @@ pub struct Relay {
 
 /// Whether more is to come of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Client {
+enum Sending {
     Sends,
     /// It has said that nothing more will come, or is gone: that, the answers will show.
     Finished,
@@ -98,7 +98,7 @@ impl Relay {
             to_server: Vec::new(),
             asked: None,
             ready: Instant::now(),
-            client: Client::Sends,
+            client: Sending::Sends,
             over: false,
             timer: Timer::default(),
         }
@@ -152,7 +152,7 @@ impl Relay {
 
     /// What is waited for, where that has an end.
     fn limit(&self) -> Option<Limit> {
-        if self.client == Client::Finished {
+        if self.client == Sending::Finished {
             Some(Limit::HalfClosed)
         } else if self.link.awaits_rest() && self.to_server.is_empty() {
             Some(Limit::Rest)

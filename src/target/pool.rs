@@ -30,8 +30,6 @@ pub struct Pool {
     pub client_idle_timeout: Option<Duration>,
     /// A client that takes longer to log in is disconnected.
     pub login_timeout: Duration,
-    /// Unnamed statements stay prepared on the sessions.
-    pub prepare_unnamed: bool,
 }
 
 /// Where clients connect.

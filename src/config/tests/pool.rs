@@ -32,7 +32,6 @@ fn defaults() -> Pool {
         client_idle_timeout: None,
         // PgBouncer's client_login_timeout, PostgreSQL's authentication_timeout.
         login_timeout: Duration::from_secs(60),
-        prepare_unnamed: false,
     }
 }
 
@@ -60,7 +59,6 @@ fn every_key_counts() {
     idle_transaction_timeout: 3m
     client_idle_timeout: 4m
     login_timeout: 5s
-    prepare_unnamed: true
 ",
     );
     let tls = ClientTls::Files { cert: "/etc/pgtether/tls.crt".into(), key: "/run/tls.key".into() };
@@ -78,7 +76,6 @@ fn every_key_counts() {
         idle_transaction_timeout: Some(Duration::from_secs(180)),
         client_idle_timeout: Some(Duration::from_secs(240)),
         login_timeout: Duration::from_secs(5),
-        prepare_unnamed: true,
     };
     assert_eq!((all, warnings), (expected, Vec::new()));
     assert_eq!(pool("  pool: {listen: localhost:1, tls: off}\n").0.tls, ClientTls::Off);

@@ -3,7 +3,7 @@
 use super::edit::{Edit, Edited};
 use super::expect::Answer;
 use super::refuse::is_surprised;
-use super::{Copy, LONGEST_READ, Link, Session, Statements};
+use super::{Copy, LONGEST_READ, Link, SessionFate, Statements};
 use crate::pool::leftovers::tag;
 use crate::protocol::{Frame, Violation, error_field, text};
 
@@ -57,7 +57,7 @@ impl Link {
                 }
                 // The session dies right behind its last answer: that is for nobody who has that answer already.
                 b'E' if self.renames && self.is_free() && is_fatal(body) => {
-                    self.session = Session::Ended;
+                    self.session = SessionFate::Ended;
                     Answer::Swallow
                 }
                 b'E' => {
@@ -125,13 +125,13 @@ impl Link {
             self.copy = Copy::Failed;
         }
         if self.renames && is_surprised(body) {
-            self.session = self.session.max(Session::Stale);
+            self.session = self.session.max(SessionFate::Stale);
         }
         if is_outdated(body) {
             self.bound.drain(..).for_each(|statement| statements.catalog.forget(&statement));
         }
         if is_fatal(body) {
-            self.session = Session::Ended;
+            self.session = SessionFate::Ended;
         } else if self.batch.open {
             self.batch.failed = self.expected.skip_open_batch(statements);
         }

@@ -16,7 +16,7 @@ pub enum Expect {
     /// ReadyForQuery, after a Sync or after a query that needs none.
     Ready { sync: bool },
     /// ParseComplete; then the session has what was prepared.
-    Parse { answer: Answer, what: Prepared, undo: Option<Box<Undo>> },
+    Parse { answer: Answer, what: ParsedAs, undo: Option<Box<Undo>> },
     /// CloseComplete; then the session has the statement of the catalog no more, if it is one.
     Close { answer: Answer, id: Option<u64>, undo: Option<Box<Undo>> },
     /// An error that we have provoked, to tell the client this.
@@ -27,7 +27,7 @@ pub enum Expect {
 
 /// What a Parse has prepared on the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prepared {
+pub enum ParsedAs {
     /// A statement of the catalog.
     Known(u64),
     /// The client's statement without a name.
@@ -71,7 +71,7 @@ pub struct Expected {
 impl Expect {
     fn id(&self) -> Option<u64> {
         match self {
-            Expect::Parse { what: Prepared::Known(id), .. } => Some(*id),
+            Expect::Parse { what: ParsedAs::Known(id), .. } => Some(*id),
             Expect::Close { id, .. } => *id,
             _ => None,
         }
@@ -92,7 +92,7 @@ impl Expect {
     }
 
     fn is_unnamed(&self) -> bool {
-        matches!(self, Expect::Parse { what: Prepared::Unnamed, .. })
+        matches!(self, Expect::Parse { what: ParsedAs::Unnamed, .. })
     }
 }
 
@@ -190,9 +190,9 @@ impl Expected {
         match self.pop() {
             Some(Expect::Parse { answer, what, .. }) => {
                 match what {
-                    Prepared::Known(id) => statements.server.insert(id),
-                    Prepared::Unnamed => self.has_unnamed = true,
-                    Prepared::Nothing => {}
+                    ParsedAs::Known(id) => statements.server.insert(id),
+                    ParsedAs::Unnamed => self.has_unnamed = true,
+                    ParsedAs::Nothing => {}
                 }
                 answer
             }

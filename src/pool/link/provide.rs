@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::edit::{Edit, ROOM};
-use super::expect::{Answer, Expect, Prepared, Undo};
+use super::expect::{Answer, Expect, ParsedAs, Undo};
 use super::refuse::Refused;
 use super::{LONGEST_READ, Link, Pause, Statements};
 use crate::pool::leftovers::Hints;
@@ -68,7 +68,7 @@ impl Link {
             has => {
                 self.make_room(statement.id, has, edit, statements);
                 self.batch.sent.push(statement.id);
-                let what = Prepared::Known(statement.id);
+                let what = ParsedAs::Known(statement.id);
                 self.expected.push(Expect::Parse { answer: Answer::Swallow, what, undo: None });
                 if !self.send(statement.server_name(), &statement, edit) {
                     return Use::Later;
@@ -111,7 +111,7 @@ impl Link {
             }
         };
         self.batch.unnamed = true;
-        let what = Prepared::Unnamed;
+        let what = ParsedAs::Unnamed;
         self.expected.push(Expect::Parse { answer: Answer::Swallow, what, undo: None });
         match long {
             Some(statement) if !self.send(b"\0", &statement, edit) => Use::Later,
@@ -136,7 +136,7 @@ impl Link {
                 self.make_room(statement.id, has, edit, statements);
                 edit.message(b'P', &[statement.server_name(), statement.body()]);
                 self.batch.sent.push(statement.id);
-                let what = Prepared::Known(statement.id);
+                let what = ParsedAs::Known(statement.id);
                 self.expected.push(Expect::Parse { answer: Answer::Pass, what, undo });
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::edit::Edit;
-use super::expect::{Answer, Expect, Prepared, Undo};
+use super::expect::{Answer, Expect, ParsedAs, Undo};
 use super::housekeeping::Housekeeping;
 use super::provide::{Use, stand_in};
 use super::refuse::Refused;
@@ -93,7 +93,7 @@ impl Link {
             self.hints.add(&Hints::of_text(body, true));
             statements.client.set_unnamed(body);
             self.batch.unnamed = true;
-            let what = Prepared::Unnamed;
+            let what = ParsedAs::Unnamed;
             self.expected.push(Expect::Parse { answer: Answer::Pass, what, undo: None });
             return self.from_client.pass(edit, frame.len);
         }
@@ -102,7 +102,7 @@ impl Link {
         if given {
             // Unless the text is wrong in itself: that, the server says first.
             edit.message(b'P', &[STAND_IN, b"\0", body]);
-            let what = Prepared::Nothing;
+            let what = ParsedAs::Nothing;
             self.expected.push(Expect::Parse { answer: Answer::Swallow, what, undo: None });
             stand_in(edit);
             self.expected.push(Expect::Close { answer: Answer::Swallow, id: None, undo: None });
@@ -194,7 +194,7 @@ impl Link {
                 if self.status != b'E' && statements.client.remove(&name).is_some() =>
             {
                 edit.message(b'P', &[STAND_IN, b"\0", b"\0\0\0"]);
-                let what = Prepared::Nothing;
+                let what = ParsedAs::Nothing;
                 self.expected.push(Expect::Parse { answer: Answer::Swallow, what, undo: None });
                 edit.message(b'Q', &[b"DEALLOCATE ", STAND_IN, b"\0"]);
                 edit.skip(frame.len);

@@ -3,7 +3,7 @@
 
 use super::Link;
 use super::edit::Edit;
-use super::expect::{Answer, Expect, Prepared, Undo};
+use super::expect::{Answer, Expect, ParsedAs, Undo};
 use super::provide::stand_in;
 use super::refuse::Refused;
 use super::{LONGEST_READ, Statements};
@@ -125,7 +125,7 @@ impl Link {
             What::Unnamed(taken) => {
                 self.hints.add(&hints);
                 self.batch.unnamed = true;
-                self.expect_parse(Answer::Pass, Prepared::Unnamed);
+                self.expect_parse(Answer::Pass, ParsedAs::Unnamed);
                 match taken {
                     Taken::Down { text, charge } => {
                         let id = statements.catalog.next_id();
@@ -136,7 +136,7 @@ impl Link {
                 }
             }
             What::NameTaken(name) => {
-                self.expect_parse(Answer::Swallow, Prepared::Nothing);
+                self.expect_parse(Answer::Swallow, ParsedAs::Nothing);
                 stand_in(edit);
                 self.expected.push(Expect::Close { answer: Answer::Swallow, id: None, undo: None });
                 self.refuse(Refused::Taken(name), edit);
@@ -151,11 +151,11 @@ impl Link {
                         self.batch.named.get_or_insert(stamp);
                         self.batch.sent.push(id);
                         let undo = Some(Box::new(Undo::Named { name, stamp }));
-                        let what = Prepared::Known(id);
+                        let what = ParsedAs::Known(id);
                         self.expected.push(Expect::Parse { answer: Answer::Pass, what, undo });
                     }
                     None => {
-                        self.expect_parse(Answer::Swallow, Prepared::Nothing);
+                        self.expect_parse(Answer::Swallow, ParsedAs::Nothing);
                         edit.message(b'C', &[b"S", format!("pgtether_{id}\0").as_bytes()]);
                         self.expected.push(Expect::Close { answer: Answer::Swallow, id: None, undo: None });
                         self.refuse(Refused::NoRoom, edit);
@@ -165,7 +165,7 @@ impl Link {
         }
     }
 
-    fn expect_parse(&mut self, answer: Answer, what: Prepared) {
+    fn expect_parse(&mut self, answer: Answer, what: ParsedAs) {
         self.expected.push(Expect::Parse { answer, what, undo: None });
     }
 }

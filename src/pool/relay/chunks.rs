@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use super::buffers::{Scratch, poll_in, send};
-use super::{Client, Ended, Relay, Sides};
+use super::{Ended, Relay, Sending, Sides};
 use crate::pool::link::{Asked, Edited, Statements};
 
 impl Relay {
@@ -22,7 +22,7 @@ impl Relay {
                 false => Poll::Pending,
             };
         }
-        if self.client == Client::Finished {
+        if self.client == Sending::Finished {
             return match self.link.awaits_answer() {
                 true => Poll::Pending,
                 false => Poll::Ready(Some(Ended::ClientGone(None))),
@@ -36,7 +36,7 @@ impl Relay {
             }
             // What it has asked is answered: it may have closed one direction only.
             Poll::Ready(Ok(_)) if self.link.awaits_answer() && !self.link.awaits_rest() => {
-                self.client = Client::Finished;
+                self.client = Sending::Finished;
                 Poll::Ready(None)
             }
             Poll::Ready(_) => Poll::Ready(Some(Ended::ClientGone(None))),

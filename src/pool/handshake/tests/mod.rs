@@ -1,9 +1,9 @@
 //! Clients of all kinds, from tokio-postgres to random bytes, against the whole handshake.
 
-mod attempts;
 mod drivers;
 mod hostile;
 mod packets;
+mod passwords;
 
 use std::sync::LazyLock;
 use std::time::Duration;
