@@ -14,34 +14,38 @@ use pgtether::config::{self, Config, Problems};
 use pgtether::connection::Postgres;
 use pgtether::http::web::{Rules, RulesFile};
 use pgtether::http::{Scope, Web, WebListener};
+use pgtether::logging::{self, LogOutput};
 use pgtether::run::{self, Reread, RunSetup};
 use pgtether::signals::Signals;
 use pgtether::status::board::Board;
 use pgtether::target::Target;
-use pgtether::{demo, logging, signals};
+use pgtether::{demo, signals};
 use tokio::net::TcpListener;
 
 /// The start failed: a port is taken, a signal handler refused.
 const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
+    let output = match LogOutput::start() {
+        Ok(output) => output,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "pgtether: the log's thread cannot start: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
     let done = match cli::parse(std::env::args_os()) {
-        Ok(Command::Run(args)) => supervise(&args),
-        Ok(Command::Check(args)) => doctor(args),
+        Ok(Command::Run(args)) => supervise(&args, &output),
+        Ok(Command::Check(args)) => doctor(args, &output),
         Ok(Command::Config(ConfigCommand::Show(file))) => show(&file),
         Ok(Command::Config(ConfigCommand::Schema)) => print(&format!("{:#}\n", config::schema())),
-        Ok(Command::Demo(args)) => demonstrate(args),
+        Ok(Command::Demo(args)) => demonstrate(args, &output),
         Err(usage) if usage.code == 0 => print(&usage.text),
         Err(usage) => Err(Exit { code: usage.code, text: usage.text }),
     };
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(exit) => {
-            // Nobody may be reading; the exit code says it, too.
-            let _ = writeln!(io::stderr(), "{}", exit.text.trim_end());
-            ExitCode::from(exit.code)
-        }
-    }
+    // Nobody may be reading; the exit code says it, too.
+    let Exit { code, text } = done.map_or_else(|exit| exit, |code| Exit { code, text: String::new() });
+    output.finish(&text);
+    ExitCode::from(code)
 }
 
 /// A way out that needs words.
@@ -60,8 +64,8 @@ fn failed(what: &str, error: impl std::fmt::Display) -> Exit {
     Exit { code: FAILED, text: format!("pgtether: {what}: {error}") }
 }
 
-fn supervise(args: &RunArgs) -> Done {
-    logging::start(&args.log).map_err(|error| failed("the log cannot start", error))?;
+fn supervise(args: &RunArgs, output: &LogOutput) -> Done {
+    logging::start(&args.log, output).map_err(|error| failed("the log cannot start", error))?;
     let watch = watch(&args.config);
     let rules_file = args.web.config_file.clone().map(RulesFile::open).transpose();
     let (config, rules_file) = match (read(&args.config), rules_file) {
@@ -93,6 +97,7 @@ fn supervise(args: &RunArgs) -> Done {
             listeners,
             signals,
             board: Board::default(),
+            log_lines_dropped: output.dropped(),
         })
         .await
     })?
@@ -113,8 +118,8 @@ fn web(args: &WebArgs, rules_file: Option<&RulesFile>) -> Web {
     }
 }
 
-fn demonstrate(args: DemoArgs) -> Done {
-    logging::start(&args.log).map_err(|error| failed("the log cannot start", error))?;
+fn demonstrate(args: DemoArgs, output: &LogOutput) -> Done {
+    logging::start(&args.log, output).map_err(|error| failed("the log cannot start", error))?;
     let web = Web { enable_lifecycle: true, ..Web::default() };
     let ended = block_on(demo::run(args.chaos, |stage| async move {
         let file = ConfigFile { file: Some(stage.config) };
@@ -125,16 +130,26 @@ fn demonstrate(args: DemoArgs) -> Done {
         let listeners = vec![WebListener { socket: listener, scope: Scope::All }];
         let reread: Reread = Arc::new(move || read(&file));
         let board = stage.board;
-        serve(|signals| RunSetup { config, reread, watch, web, rules_file: None, listeners, signals, board })
-            .await
+        serve(|signals| RunSetup {
+            config,
+            reread,
+            watch,
+            web,
+            rules_file: None,
+            listeners,
+            signals,
+            board,
+            log_lines_dropped: output.dropped(),
+        })
+        .await
     }))?;
     ended.unwrap_or_else(|error| Err(failed("the demo cannot go on", error)))
 }
 
 /// Examines the targets side by side and prints them in order.
-fn doctor(args: CheckArgs) -> Done {
+fn doctor(args: CheckArgs, output: &LogOutput) -> Done {
     let unknown = |text: String| Exit { code: Verdict::Unknown.exit_code(), text };
-    logging::start(&args.log).map_err(|error| unknown(error.to_string()))?;
+    logging::start(&args.log, output).map_err(|error| unknown(error.to_string()))?;
     let targets = subjects(&args).map_err(unknown)?;
     let reports: Result<Vec<CheckReport>, Exit> = block_on(async {
         let connector = Postgres::default();

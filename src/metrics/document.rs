@@ -64,7 +64,8 @@ fn document() -> String {
     render(&views, &mut scrape);
     let targets = shown(str::from_utf8(&scrape).expect("text"));
     scrape.clear();
-    let process = ProcessMetrics::new("1.2.3", now.wall).expect("well-formed instruments");
+    let dropped = log_lines_dropped().expect("a well-formed instrument");
+    let process = ProcessMetrics::new("1.2.3", now.wall, dropped).expect("well-formed instruments");
     process.render(1, 0, &mut scrape).expect("text");
     let process = shown(str::from_utf8(&scrape).expect("text"));
     let (pools, targets): (Vec<_>, Vec<_>) =

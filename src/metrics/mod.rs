@@ -14,7 +14,7 @@ mod text;
 mod usage;
 
 pub use families::FAMILIES;
-pub use process::{Handler, ProcessMetrics};
+pub use process::{Handler, ProcessMetrics, log_lines_dropped};
 
 use crate::status::View;
 

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use prometheus::core::Collector;
-use prometheus::{Encoder, Gauge, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use super::usage::ProcessUsage;
 use crate::status::epoch_seconds;
@@ -76,12 +76,18 @@ pub struct ProcessMetrics {
 }
 
 impl ProcessMetrics {
-    /// For a process whose configuration was loaded at `loaded_at`.
+    /// For a process whose configuration was loaded at `loaded_at`; `log_lines_dropped` is the log's, which begins
+    /// before.
     ///
     /// # Errors
     /// Two instruments of one name or a malformed one: a bug that every start would show.
-    pub fn new(version: &str, loaded_at: SystemTime) -> prometheus::Result<Self> {
+    pub fn new(
+        version: &str,
+        loaded_at: SystemTime,
+        log_lines_dropped: IntCounter,
+    ) -> prometheus::Result<Self> {
         let registry = Registry::new();
+        keep(&registry, log_lines_dropped)?;
         let built = Opts::new("pgtether_build_info", "The build that runs, by its labels; always 1.");
         let built = built
             .const_label("version", version)
@@ -168,10 +174,18 @@ impl ProcessMetrics {
         TextEncoder::new().encode(&self.registry.gather(), out)
     }
 
-    fn counter(&self, handler: Handler, code: u16) -> prometheus::IntCounter {
+    fn counter(&self, handler: Handler, code: u16) -> IntCounter {
         let code = itoa::Buffer::new().format(code).to_owned();
         self.requests.with_label_values(&[handler.as_str(), &code])
     }
+}
+
+/// The log's counter, kept by the log.
+pub fn log_lines_dropped() -> prometheus::Result<IntCounter> {
+    IntCounter::new(
+        "pgtether_log_lines_dropped_total",
+        "Log lines that were not written because nobody read standard error, or it was closed.",
+    )
 }
 
 fn as_gauge(count: usize) -> i64 {

@@ -255,7 +255,8 @@ fn the_table_keeps_the_rules_of_naming() {
 
 #[test]
 fn a_refused_configuration_leaves_the_time_of_the_last_good_one() {
-    let metrics = ProcessMetrics::new("1.2.3", moment().wall).unwrap();
+    let dropped = log_lines_dropped().unwrap();
+    let metrics = ProcessMetrics::new("1.2.3", moment().wall, dropped.clone()).unwrap();
     let scrape = || {
         let mut out = Vec::new();
         metrics.render(3, 2, &mut out).unwrap();
@@ -267,6 +268,7 @@ fn a_refused_configuration_leaves_the_time_of_the_last_good_one() {
         "version=\"1.2.3\"} 1\n",
         "pgtether_targets 3\n",
         "pgtether_logins_in_flight 2\n",
+        "pgtether_log_lines_dropped_total 0\n",
         "pgtether_config_last_reload_successful 1\n",
         "pgtether_config_last_reload_success_timestamp_seconds 1790000000.123\n",
         "pgtether_http_requests_total{code=\"200\",handler=\"metrics\"} 0\n",
@@ -275,11 +277,13 @@ fn a_refused_configuration_leaves_the_time_of_the_last_good_one() {
         assert!(first.contains(line), "{line} is not in {first}");
     }
     metrics.reload_failed();
+    dropped.inc_by(7);
     metrics.request(Handler::Health, 503);
     let second = scrape();
     for line in [
         "pgtether_config_last_reload_successful 0\n",
         "pgtether_config_last_reload_success_timestamp_seconds 1790000000.123\n",
+        "pgtether_log_lines_dropped_total 7\n",
         "pgtether_http_requests_total{code=\"503\",handler=\"health\"} 1\n",
     ] {
         assert!(second.contains(line), "{line} is not in {second}");

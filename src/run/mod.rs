@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
+use prometheus::IntCounter;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -62,6 +63,8 @@ pub struct RunSetup {
     pub signals: Signals,
     /// Shown the board as soon as there is one: the demo watches it.
     pub board: Board,
+    /// The log's counter, for `/metrics`.
+    pub log_lines_dropped: IntCounter,
 }
 
 /// Why a run cannot begin.
@@ -91,9 +94,10 @@ impl std::error::Error for Error {}
 
 /// Runs until told to end, then drains. True where everything ended in its time.
 pub async fn run(setup: RunSetup) -> Result<bool, Error> {
-    let RunSetup { config, reread, mut watch, web, rules_file, listeners, mut signals, board } = setup;
     let started = Moment::now();
-    let metrics = Arc::new(ProcessMetrics::new(web.version, started.wall).map_err(Error::Metrics)?);
+    let metrics = ProcessMetrics::new(setup.web.version, started.wall, setup.log_lines_dropped);
+    let metrics = Arc::new(metrics.map_err(Error::Metrics)?);
+    let RunSetup { config, reread, mut watch, web, rules_file, listeners, mut signals, board, .. } = setup;
     let gate = Gate::new(config.fleet);
     let connector = Postgres::default();
     let mut supervisor =

@@ -16,6 +16,7 @@ mod docs;
 mod drain;
 mod https;
 mod image;
+mod log_output;
 mod map;
 mod operators;
 mod page;

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::*;
-use crate::metrics::ProcessMetrics;
+use crate::metrics::{self, ProcessMetrics};
 use crate::status::TargetStatus;
 
 /// A daemon under the test's control.
@@ -98,7 +98,8 @@ impl Plan {
         let board = Board::default();
         board.replace(self.statuses.into_iter().map(|status| Arc::new(watch::Sender::new(status))).collect());
         let daemon = Arc::new(self.daemon);
-        let metrics = Arc::new(ProcessMetrics::new("0.1.0", self.started.wall).unwrap());
+        let dropped = metrics::log_lines_dropped().unwrap();
+        let metrics = Arc::new(ProcessMetrics::new("0.1.0", self.started.wall, dropped).unwrap());
         let web = Web {
             telemetry_path: self.telemetry_path.to_owned(),
             enable_lifecycle: self.enable_lifecycle,
