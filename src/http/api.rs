@@ -80,7 +80,7 @@ struct PoolJson {
     clients: ByWord<4>,
     servers: ByWord<4>,
     checkouts: u64,
-    failures: ByWord<4>,
+    failures: ByWord<5>,
 }
 
 /// Numbers under the words of a closed set, in its order.

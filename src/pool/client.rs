@@ -14,9 +14,9 @@ use tracing::debug;
 use super::handshake::{self, Authenticated, Rejection};
 use super::link::{Idle, Next};
 use super::place::Seat;
-use super::refusal::Refusal;
 use super::registry::{Order, Registered};
 use super::reject::{Progress, Reject};
+use super::rejection::Refusal;
 use super::relay::{Limit, Relay, poll_first, poll_out};
 use super::settings::ClientSettings;
 use super::shared::Shared;
@@ -61,7 +61,7 @@ pub async fn serve(shared: Arc<Shared>, seat: Seat, client: Authenticated, peer:
     let Authenticated { stream, startup, pending } = client;
     let registered = shared.registry.enter(startup.minor)?;
     let budget = shared.with_catalog(|catalog| catalog.budget().clone());
-    let relay = Relay::new(shared.terms().pool.mode == Mode::Session);
+    let relay = Relay::new(shared.mode == Mode::Session);
     let mut client = Client {
         shared,
         seat,

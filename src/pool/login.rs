@@ -7,11 +7,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
+use super::driver::task::Stage;
 use super::handshake::pending::Progress;
 use super::handshake::{
     self, Attempt, AuthPolicy, Authenticated, CancelKey, Outcome, Penalties, Rejected, Rejection, Stop,
 };
-use super::keeper::Stage;
 use super::shared::{Identity, Shared, Terms};
 use crate::connection::Stream;
 use crate::protocol::ErrorFields;

@@ -1,17 +1,18 @@
 //! All pools of the process: starts, changes and ends them as the configuration says. Runs on the pools' own thread.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info};
 
 use super::certificate::Certificate;
+use super::core::Request;
+use super::driver::task::Task;
 use super::handshake::{Acceptor, Listener, bind};
-use super::keeper::{Keeper, Stage};
 use super::reception;
 use super::shared::{Shared, Terms};
 use crate::connection::Postgres;
@@ -26,12 +27,22 @@ const CUTTING: Duration = Duration::from_millis(500);
 /// A pool that crashed is started again after that long: it may crash at once, and the others share its thread.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
-/// What the manager is told.
-pub enum Told {
-    /// These are the pools now. Answered with what is wrong; then nothing has changed.
-    Apply { pools: Vec<Wanted>, answer: oneshot::Sender<Result<(), Vec<String>>> },
+/// What the manager is to do.
+pub enum Command {
+    /// These are the pools now, once the caller says so. Answered with what is wrong; then nothing has changed.
+    Apply { pools: Vec<Wanted>, prepared: oneshot::Sender<Result<Commit, Vec<String>>> },
+    /// What an operator asks of one pool. Answered with how many of its sessions clients still have, where there is one.
+    Request { name: TargetName, request: Request, answer: oneshot::Sender<Option<usize>> },
     /// End all of them by then. Answered with the number of clients that were cut off.
     Drain { until: Instant, answer: oneshot::Sender<usize> },
+}
+
+/// The caller's part of a change that can go wrong no more. Dropping it takes everything back: a caller that has not
+/// waited for so long is not surprised by the change later.
+#[derive(Debug)]
+pub struct Commit {
+    pub go: oneshot::Sender<()>,
+    pub done: oneshot::Receiver<()>,
 }
 
 /// A pool that is to be.
@@ -56,7 +67,7 @@ pub struct Manager {
     means: Means,
     running: HashMap<TargetName, Running>,
     /// Those that take in nobody any more and wait for their last client.
-    leaving: Vec<watch::Sender<Stage>>,
+    leaving: Vec<Weak<Shared>>,
     /// Each pool, until its last client has gone; those that are replaced, too.
     tasks: JoinSet<usize>,
     names: HashMap<Id, TargetName>,
@@ -67,8 +78,7 @@ pub struct Manager {
 struct Running {
     task: Id,
     listener: Arc<Listener>,
-    terms: watch::Sender<Arc<Terms>>,
-    stage: watch::Sender<Stage>,
+    shared: Arc<Shared>,
 }
 
 /// A pool of the new list, with all that can go wrong behind it.
@@ -76,6 +86,9 @@ struct Ready {
     terms: Arc<Terms>,
     listener: Arc<Listener>,
 }
+
+/// Who might connect to a socket until now.
+type Permitted = (Arc<Listener>, Auth);
 
 impl Manager {
     pub fn new(means: Means) -> Self {
@@ -90,12 +103,16 @@ impl Manager {
     }
 
     /// Until told to drain, or until nobody is left to tell.
-    pub async fn run(mut self, mut orders: mpsc::Receiver<Told>) {
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
             tokio::select! {
-                order = orders.recv() => match order {
-                    Some(Told::Apply { pools, answer }) => _ = answer.send(self.apply(pools)),
-                    Some(Told::Drain { until, answer }) => {
+                command = commands.recv() => match command {
+                    Some(Command::Apply { pools, prepared }) => self.apply(pools, prepared).await,
+                    Some(Command::Request { name, request, answer }) => {
+                        let running = self.running.get(&name);
+                        _ = answer.send(running.map(|running| running.shared.driver.request(request)));
+                    }
+                    Some(Command::Drain { until, answer }) => {
                         let cut = self.drain(until).await;
                         let _ = answer.send(cut);
                         return;
@@ -107,7 +124,34 @@ impl Manager {
         }
     }
 
-    fn apply(&mut self, pools: Vec<Wanted>) -> Result<(), Vec<String>> {
+    /// Prepares, tells the caller, and changes what there is where the caller still wants it.
+    async fn apply(&mut self, pools: Vec<Wanted>, prepared: oneshot::Sender<Result<Commit, Vec<String>>>) {
+        let (ready, permitted) = match self.prepare_all(pools) {
+            Ok(prepared) => prepared,
+            Err(wrong) => {
+                let _ = prepared.send(Err(wrong));
+                return;
+            }
+        };
+        let ((go, gone), (finished, done)) = (oneshot::channel(), oneshot::channel());
+        // Where the caller is gone, so is its end of `gone`.
+        let _ = prepared.send(Ok(Commit { go, done }));
+        if gone.await.is_err() {
+            return take_back(permitted);
+        }
+        let goes_on = |name: &TargetName| ready.iter().any(|pool| pool.terms.target.name == *name);
+        let gone: Vec<_> = self.running.extract_if(|name, _| !goes_on(name)).collect();
+        for (_, running) in gone {
+            self.leave(&running);
+        }
+        for pool in ready {
+            self.put(pool);
+        }
+        let _ = finished.send(());
+    }
+
+    /// All that can go wrong.
+    fn prepare_all(&self, pools: Vec<Wanted>) -> Result<(Vec<Ready>, Vec<Permitted>), Vec<String>> {
         let mut wrong = Vec::new();
         let mut ready = Vec::new();
         for pool in pools {
@@ -120,29 +164,21 @@ impl Manager {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        self.permit(&ready).map_err(|message| vec![message])?;
-        let goes_on = |name: &TargetName| ready.iter().any(|pool| pool.terms.target.name == *name);
-        let gone: Vec<_> = self.running.extract_if(|name, _| !goes_on(name)).collect();
-        for (_, running) in gone {
-            self.leave(running);
-        }
-        for pool in ready {
-            self.put(pool);
-        }
-        Ok(())
+        let permitted = self.permit(&ready).map_err(|message| vec![message])?;
+        Ok((ready, permitted))
     }
 
     /// The socket and the certificate.
     fn prepare(&self, wanted: Wanted) -> Result<Ready, String> {
         let Wanted { target, pool, certificate } = wanted;
         let certificate = certificate?;
-        let known = self.running.values().find(|running| running.terms.borrow().pool.listen == pool.listen);
+        let known = self.running.values().find(|running| running.shared.terms().pool.listen == pool.listen);
         let listener = match known {
             Some(running) => Arc::clone(&running.listener),
             None => Arc::new(bind(&pool.listen, pool.auth).map_err(|error| error.to_string())?),
         };
         let same_tls = known
-            .map(|running| running.terms.borrow().clone())
+            .map(|running| running.shared.terms())
             .filter(|terms| terms.pool.tls == ClientTls::SelfSigned && pool.tls == ClientTls::SelfSigned);
         let acceptor = match (&pool.listen, &pool.tls, same_tls) {
             (_, _, Some(terms)) => terms.acceptor.clone(),
@@ -156,65 +192,63 @@ impl Manager {
         Ok(Ready { terms: Arc::new(terms), listener })
     }
 
-    /// Who may connect to the sockets that stay: before anybody is let in by the new terms, and all of it or nothing.
-    fn permit(&self, ready: &[Ready]) -> Result<(), String> {
-        let mut changed: Vec<(&Listener, Auth)> = Vec::new();
+    /// Who may connect to the sockets that stay: before anybody is let in by the new configuration, and all of it or
+    /// nothing. Returns what it was.
+    fn permit(&self, ready: &[Ready]) -> Result<Vec<Permitted>, String> {
+        let mut changed: Vec<Permitted> = Vec::new();
         for Ready { terms, listener } in ready {
             let same = |running: &&Running| Arc::ptr_eq(&running.listener, listener);
-            let before = self.running.values().find(same).map(|running| running.terms.borrow().pool.auth);
+            let before = self.running.values().find(same).map(|running| running.shared.terms().pool.auth);
             let Some(before) = before.filter(|before| *before != terms.pool.auth) else {
                 continue;
             };
             if let Err(error) = listener.permit(terms.pool.auth) {
-                for (listener, before) in changed {
-                    // The reload is refused either way, and says why.
-                    let _: std::io::Result<()> = listener.permit(before);
-                }
+                take_back(changed);
                 let (name, listen) = (&terms.target.name, &terms.pool.listen);
                 return Err(format!("the pool of \"{name}\": {listen}: {error}"));
             }
-            changed.push((listener, before));
+            changed.push((Arc::clone(listener), before));
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// Changes the pool that is there, or starts one in its place.
     fn put(&mut self, pool: Ready) {
         let name = pool.terms.target.name.clone();
         if let Some(running) = self.running.get(&name) {
-            let before = running.terms.borrow().pool.clone();
+            let before = running.shared.terms().pool.clone();
             // What a client relies on while it is connected.
             if before.listen == pool.terms.pool.listen && before.mode == pool.terms.pool.mode {
-                running.terms.send_replace(pool.terms);
-                return;
+                return running.shared.configure(pool.terms);
             }
         }
         if let Some(before) = self.running.remove(&name) {
-            self.leave(before);
+            self.leave(&before);
         }
         self.start(name, pool, Duration::ZERO);
     }
 
     /// Its clients finish their transactions; that may last.
-    fn leave(&mut self, pool: Running) {
-        pool.stage.send_replace(Stage::Leaving);
-        self.leaving.retain(|stage| !stage.is_closed());
-        self.leaving.push(pool.stage);
+    fn leave(&mut self, pool: &Running) {
+        pool.shared.drain();
+        self.leaving.retain(|shared| shared.strong_count() > 0);
+        self.leaving.push(Arc::downgrade(&pool.shared));
     }
 
     fn start(&mut self, name: TargetName, pool: Ready, after: Duration) {
         let Ready { terms, listener } = pool;
         info!(target = %name, listen = %terms.pool.listen, mode = terms.pool.mode.as_str(), size = terms.pool.size, "pooling");
-        let (terms, told) = watch::channel(terms);
-        let (stage, heard) = watch::channel(Stage::Open);
-        let pool = run(self.means.clone(), told, Arc::clone(&listener), heard);
+        let Means { connector, gate, board, requests, descriptors } = self.means.clone();
+        let (shared, work, closed) = Shared::new(terms, connector);
+        let task = Task { shared: Arc::clone(&shared), gate, board, requests, work, closed };
+        let pool = run(task, Arc::clone(&listener), descriptors);
         let begins = async move {
             sleep(after).await;
             pool.await
         };
         let task = self.tasks.spawn(begins).id();
         self.names.insert(task, name.clone());
-        self.running.insert(name, Running { task, listener, terms, stage });
+        self.running.insert(name, Running { task, listener, shared });
     }
 
     /// A pool that ended unasked has crashed: a new one takes its place.
@@ -231,20 +265,17 @@ impl Manager {
         };
         if let Some(running) = self.running.get(&name).filter(|running| running.task == id) {
             error!(target = %name, ?failure, "the pool ended by itself and is started again; please report this");
-            let pool =
-                Ready { terms: running.terms.borrow().clone(), listener: Arc::clone(&running.listener) };
+            let pool = Ready { terms: running.shared.terms(), listener: Arc::clone(&running.listener) };
             self.start(name, pool, RESTART_AFTER);
         }
     }
 
     async fn drain(mut self, until: Instant) -> usize {
         for (_, running) in std::mem::take(&mut self.running) {
-            self.leave(running);
+            self.leave(&running);
         }
         if timeout_at(until, self.all_ended()).await.is_err() {
-            for stage in &self.leaving {
-                stage.send_replace(Stage::Over);
-            }
+            self.leaving.iter().filter_map(Weak::upgrade).for_each(|shared| shared.end());
             let _ = timeout_at(until + CUTTING, self.all_ended()).await;
         }
         self.cut
@@ -258,17 +289,20 @@ impl Manager {
 }
 
 /// One pool, from its first client to its last. Returns how many were cut off.
-async fn run(
-    means: Means,
-    terms: watch::Receiver<Arc<Terms>>,
-    listener: Arc<Listener>,
-    stage: watch::Receiver<Stage>,
-) -> usize {
-    let Means { connector, gate, board, requests, descriptors } = means;
-    let (chore, chores) = mpsc::unbounded_channel();
-    let shared = Arc::new(Shared::new(terms.clone(), connector, chore));
-    let keeper =
-        Keeper { shared: Arc::clone(&shared), gate, board, requests, terms, chores, stage: stage.clone() };
-    let (cut, ()) = tokio::join!(reception::run(shared, listener, descriptors, stage), keeper.run());
+async fn run(task: Task, listener: Arc<Listener>, descriptors: Arc<Semaphore>) -> usize {
+    let shared = Arc::clone(&task.shared);
+    let clients = async {
+        let cut = reception::run(Arc::clone(&shared), listener, descriptors, shared.stage()).await;
+        shared.driver.clients_gone();
+        cut
+    };
+    let (cut, ()) = tokio::join!(clients, task.run());
     cut
+}
+
+/// The change is refused either way, and says why.
+fn take_back(permitted: Vec<Permitted>) {
+    for (listener, before) in permitted {
+        let _: std::io::Result<()> = listener.permit(before);
+    }
 }

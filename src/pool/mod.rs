@@ -7,42 +7,37 @@
 //! All pools run on one thread of their own, so that a busy application delays no ping and no scrape.
 //!
 //! ```text
-//! manager    starts, changes, ends pools        stock       idle sessions, waiting clients
-//! reception  takes clients in                   server      a session, and what the pool asks of it
-//! handshake/ TLS, startup, SCRAM                dial        opens one
+//! manager    starts, changes, ends pools        core/       decides who gets which session; pure
+//! reception  takes clients in                   driver/     acts it out: opens, tests, resets, closes
+//! handshake/ TLS, startup, SCRAM                server      a session, and what the pool asks of it
 //! login      until a client has logged in       wash        makes one fit for the next client
-//! client     from there to its last byte        place       counts what is held
-//! relay      bytes both ways                    cancel      sends a cancel request on
-//! link/      what passes, what is changed       registry    who is connected, and their keys
-//! statements prepared ones, over sessions       refusal     why there is no session
-//! settings   what follows a client              reject      says so, message by message
-//! keeper     opens, pings, replaces, refuses    certificate reads what is shown under TLS
-//! wire, message                                 frames
+//! client     from there to its last byte        place       counts clients
+//! relay      bytes both ways                    registry    who is connected, and their keys
+//! link/      what passes, what is changed       rejection   why there is no session
+//! statements prepared ones, over sessions       reject      says so, message by message
+//! settings   what follows a client              certificate reads what is shown under TLS
 //! ```
 
-mod cancel;
 mod certificate;
 mod client;
-mod dial;
+mod core;
+mod driver;
 pub mod handshake;
 mod inspect;
-mod keeper;
 mod leftovers;
 mod link;
 mod login;
 mod manager;
 mod place;
-mod ramp;
 mod reception;
-mod refusal;
 mod registry;
 mod reject;
+mod rejection;
 mod relay;
 mod server;
 mod settings;
 mod shared;
 mod statements;
-mod stock;
 mod wash;
 
 use std::fmt;
@@ -54,17 +49,19 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
-use tracing::error;
+use tracing::{error, warn};
 
 use self::certificate::Certificate;
+pub use self::core::Request;
 pub use self::manager::Means;
-use self::manager::{Manager, Told, Wanted};
+use self::manager::{Command, Commit, Manager, Wanted};
 use crate::config::reading::Reading;
-use crate::target::Target;
 use crate::target::pool::Pool;
+use crate::target::{Target, TargetName};
 
-/// Orders that wait; each is answered before the next is given.
-const ORDERS: usize = 4;
+/// Commands that wait.
+const COMMANDS: usize = 4;
+const ENDED: &str = "the pools' thread has ended";
 /// How long the certificate files of all pools may take to be read.
 const READING: Duration = Duration::from_secs(10);
 /// How long the pools' thread may take to answer beyond what it is given.
@@ -74,40 +71,59 @@ const ANSWERING: Duration = Duration::from_secs(2);
 pub struct Pools {
     means: Means,
     /// To the pools' thread.
-    orders: Option<mpsc::Sender<Told>>,
+    commands: Option<mpsc::Sender<Command>>,
     reading: Reading<Vec<Wanted>>,
 }
 
 impl Pools {
     pub fn new(means: Means) -> Self {
-        Pools { means, orders: None, reading: Reading::default() }
+        Pools { means, commands: None, reading: Reading::default() }
     }
 
     /// Makes the pools of `targets` the pools there are: unchanged ones keep sessions and clients. On an error, which
     /// says what cannot be listened on or read, nothing has changed.
     pub async fn apply(&mut self, targets: &[Arc<Target>]) -> Result<(), Vec<String>> {
         let wanted = self.wanted(targets).await.map_err(|message| vec![message])?;
-        if wanted.is_empty() && self.orders.is_none() {
+        if wanted.is_empty() && self.commands.is_none() {
             return Ok(());
         }
-        let orders = match &self.orders {
-            Some(orders) => orders,
+        let commands = match &self.commands {
+            Some(commands) => commands,
             None => {
                 let started = start(self.means.clone())
                     .map_err(|error| vec![format!("the pools' thread cannot be started: {error}")])?;
-                self.orders.insert(started)
+                self.commands.insert(started)
             }
         };
-        let (answer, answered) = oneshot::channel();
+        let (prepared, answered) = oneshot::channel();
         let told = async {
-            orders.send(Told::Apply { pools: wanted, answer }).await.ok()?;
+            commands.send(Command::Apply { pools: wanted, prepared }).await.ok()?;
             answered.await.ok()
         };
-        match timeout(ANSWERING, told).await {
-            Ok(Some(outcome)) => outcome,
-            Ok(None) => Err(vec!["the pools' thread has ended".to_owned()]),
-            Err(_) => Err(vec![format!("the pools' thread has not answered within {ANSWERING:?}")]),
+        let Commit { go, done } = match timeout(ANSWERING, told).await {
+            Ok(Some(outcome)) => outcome?,
+            Ok(None) => return Err(vec![ENDED.to_owned()]),
+            // Dropped with what it waited for: the thread will find that nobody wants the change any more.
+            Err(_) => return Err(vec![format!("the pools' thread has not answered within {ANSWERING:?}")]),
+        };
+        go.send(()).map_err(|()| vec![ENDED.to_owned()])?;
+        // It is decided, whether or not it is done in time.
+        if timeout(ANSWERING, done).await.is_err() {
+            warn!("the pools' thread is slow to take the new configuration");
         }
+        Ok(())
+    }
+
+    /// What an operator asks of one pool. Returns how many of its sessions clients still have; `None` where there is no
+    /// such pool.
+    pub async fn request(&self, name: &TargetName, request: Request) -> Option<usize> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Request { name: name.clone(), request, answer };
+        let asked = async {
+            self.commands.as_ref()?.send(command).await.ok()?;
+            answered.await.ok()?
+        };
+        timeout(ANSWERING, asked).await.ok()?
     }
 
     /// The pools of these targets, with what is in their files.
@@ -133,13 +149,13 @@ impl Pools {
 
     /// Lets clients finish their transactions, and ends. Returns how many had to be cut off.
     pub async fn drain(self, within: Duration) -> usize {
-        let Some(orders) = self.orders else {
+        let Some(commands) = self.commands else {
             return 0;
         };
         let (answer, answered) = oneshot::channel();
         let until = Instant::now() + within;
         let told = async {
-            orders.send(Told::Drain { until, answer }).await.ok()?;
+            commands.send(Command::Drain { until, answer }).await.ok()?;
             answered.await.ok()
         };
         let Ok(cut) = timeout(within + ANSWERING, told).await else {
@@ -150,21 +166,21 @@ impl Pools {
     }
 }
 
-/// Starts the thread of all pools. It ends once it has drained, or when its orders' sender is gone.
-fn start(means: Means) -> io::Result<mpsc::Sender<Told>> {
+/// Starts the thread of all pools. It ends once it has drained, or when the commands' sender is gone.
+fn start(means: Means) -> io::Result<mpsc::Sender<Command>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let (orders, told) = mpsc::channel(ORDERS);
+    let (commands, received) = mpsc::channel(COMMANDS);
     let run = move || {
-        runtime.block_on(Manager::new(means).run(told));
+        runtime.block_on(Manager::new(means).run(received));
         // A resolver that hangs must not keep the process.
         runtime.shutdown_background();
     };
     Builder::new().name("pools".to_owned()).spawn(run)?;
-    Ok(orders)
+    Ok(commands)
 }
 
 impl fmt::Debug for Pools {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pools").field("running", &self.orders.is_some()).finish_non_exhaustive()
+        f.debug_struct("Pools").field("running", &self.commands.is_some()).finish_non_exhaustive()
     }
 }

@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, warn};
 
 use super::client::serve;
+use super::driver::task::Stage;
 use super::handshake::pending::{Pending, Progress, Room};
 use super::handshake::tally::Tally;
 use super::handshake::{Authenticated, Listener, Penalties, Rejection};
-use super::keeper::Stage;
 use super::login::{LoggedIn, Login};
 use super::place::{Places, Seat};
 use super::shared::Shared;

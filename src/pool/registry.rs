@@ -128,26 +128,6 @@ impl Registry {
         silent.filter(|entry| entry.tell(Order::Cut)).count()
     }
 
-    /// Tells one of the sessions in clients' hands that it is to be closed afterwards.
-    pub fn retire_one(&self, fits: impl Fn(&Backend) -> bool) {
-        for entry in self.clients().values() {
-            if let Some(backend) = entry.holds().as_ref().filter(|backend| fits(backend)) {
-                return backend.retire();
-            }
-        }
-    }
-
-    /// How many clients have such a session.
-    pub fn count(&self, fits: impl Fn(&Backend) -> bool) -> usize {
-        let clients = self.clients();
-        clients.values().filter(|entry| entry.holds().as_ref().is_some_and(|backend| fits(backend))).count()
-    }
-
-    /// Whether a client has such a session.
-    pub fn any(&self, fits: impl Fn(&Backend) -> bool) -> bool {
-        self.clients().values().any(|entry| entry.holds().as_ref().is_some_and(|backend| fits(backend)))
-    }
-
     fn millis(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.epoch);
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX).saturating_add(1)

@@ -2,7 +2,7 @@
 //! the error, and the connection stays good for the next.
 
 use super::link::{Idle, Next};
-use super::refusal::Refusal;
+use super::rejection::Refusal;
 use super::statements::ClientStatements;
 use crate::protocol::{Frame, Violation};
 use crate::protocol::{Severity, backend};

@@ -16,7 +16,6 @@ use self::buffers::{Scratch, with_scratch};
 pub use self::buffers::{poll_first, poll_out};
 use self::limits::Timer;
 pub use self::limits::{Limit, Limits};
-use super::keeper::Chore;
 use super::link::Link;
 use super::registry::{Cancelling, Order, Registered};
 use super::server::Server;
@@ -124,16 +123,19 @@ impl Relay {
     }
 
     pub fn poll(&mut self, cx: &mut Context<'_>, sides: &mut Sides<'_>) -> Poll<Ended> {
-        match sides.registered.entry.order(cx) {
-            Order::Cut => return Poll::Ready(Ended::Cut),
-            // A client for good has no end of its own: it is asked to leave when it has nothing under way.
-            Order::Leave if self.for_good && self.link.is_free() => return Poll::Ready(Ended::Free),
-            Order::GoOn | Order::Leave => {}
+        let order = sides.registered.entry.order(cx);
+        if order == Order::Cut {
+            return Poll::Ready(Ended::Cut);
         }
+        // A client for good has no end of its own: it is asked to leave when it has nothing under way.
+        let leaves = self.for_good && order == Order::Leave;
         loop {
             let ended = with_scratch(|scratch| self.move_bytes(cx, sides, scratch));
             if let Some(ended) = ended {
                 return Poll::Ready(ended);
+            }
+            if leaves && self.link.is_free() {
+                return Poll::Ready(Ended::Free);
             }
             let limit = self.limit();
             match self.timer.poll(limit, self.asked, &sides.limits, cx) {
@@ -141,7 +143,7 @@ impl Relay {
                 Poll::Ready(Limit::Query) => {
                     let cancelling = Cancelling::new(&sides.server.backend);
                     let (done, _) = tokio::sync::oneshot::channel();
-                    sides.shared.chore(Chore::Cancel { cancelling, done });
+                    sides.shared.driver.cancel(cancelling, done);
                 }
                 // One that is gone refuses what it is sent, and then the next thing that it is sent.
                 Poll::Ready(Limit::HalfClosed) => self.probe(sides),

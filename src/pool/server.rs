@@ -12,13 +12,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use super::driver::slot::SessionSlot;
 use super::leftovers::Hints;
-use super::place::Place;
 use super::settings::SessionSettings;
 use super::statements::ServerStatements;
 use crate::connection::{Detached, SessionRoute, Stream};
 use crate::protocol::{Frame, error_field, frontend, text};
-use crate::target::{Endpoint, Target};
+use crate::target::Target;
 
 /// A goodbye is a courtesy: no server may keep us longer with it.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -37,9 +37,7 @@ pub struct Server {
     pub hints: Box<Hints>,
     /// When the server last said something.
     pub heard: Instant,
-    /// When a client last had it.
-    pub used: Instant,
-    pub place: Place,
+    pub slot: SessionSlot,
 }
 
 /// What others than its holder may know of a session.
@@ -51,10 +49,6 @@ pub struct Backend {
     pub route: SessionRoute,
     /// As it was configured when it was opened.
     pub target: Arc<Target>,
-    /// As the target's files had it then.
-    pub endpoint: Arc<Endpoint>,
-    /// When it is to be replaced.
-    due: Option<Instant>,
     /// To be closed as soon as no client has it.
     retired: AtomicBool,
     /// Cancel requests under way: until they have ended, no other client may have it.
@@ -81,15 +75,8 @@ pub type Row = Vec<Option<String>>;
 
 impl Server {
     /// Takes over a session that has just logged in.
-    pub fn new(
-        detached: Detached,
-        target: Arc<Target>,
-        endpoint: Arc<Endpoint>,
-        due: Option<Instant>,
-        place: Place,
-    ) -> Self {
+    pub fn new(detached: Detached, target: Arc<Target>, slot: SessionSlot) -> Self {
         let Detached { stream, process_id, secret_key, parameters, route } = detached;
-        let now = Instant::now();
         Server {
             stream,
             backend: Arc::new(Backend {
@@ -97,8 +84,6 @@ impl Server {
                 secret_key,
                 route,
                 target,
-                endpoint,
-                due,
                 retired: AtomicBool::new(false),
                 cancels: AtomicUsize::new(0),
                 cancelled: Notify::new(),
@@ -106,9 +91,8 @@ impl Server {
             statements: ServerStatements::default(),
             settings: SessionSettings::new(parameters),
             hints: Box::default(),
-            heard: now,
-            used: now,
-            place,
+            heard: Instant::now(),
+            slot,
         }
     }
 
@@ -290,11 +274,6 @@ fn is_last_word(body: &[u8]) -> bool {
 }
 
 impl Backend {
-    /// Whether it is to be replaced, and is not yet to be closed.
-    pub fn is_old(&self, now: Instant) -> bool {
-        self.due.is_some_and(|due| now >= due) && !self.is_retired()
-    }
-
     /// Whether it is to be closed as soon as no client has it.
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Relaxed)

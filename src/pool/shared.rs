@@ -1,58 +1,46 @@
-//! What a pool's clients and its keeper share.
+//! What the clients of a pool and its driver share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::core::{Rejection, SessionId, Spec};
+use super::driver::task::Stage;
+use super::driver::{Driver, Work};
 use super::handshake::{Acceptor, CancelKey, Verifier};
-use super::keeper::{Chore, Prospect};
 use super::place::Places;
-use super::refusal::Refusal;
-use super::registry::Registry;
+use super::registry::{Order, Registry};
+use super::rejection::Refusal;
 use super::relay::Limits;
-use super::server::{Backend, Server};
 use super::settings::Spellings;
 use super::statements::Catalog;
-use super::stock::Stock;
 use crate::connection::{Connector, Postgres, Prepared};
 use crate::reason::Facts;
-use crate::status::TargetStatus;
-use crate::status::board::Slot;
 use crate::status::pool::PoolStatus;
-use crate::target::pool::{Auth, Pool};
-use crate::target::{Endpoint, IdlePolicy, Target, TargetName};
+use crate::target::pool::{Auth, Mode, Pool};
+use crate::target::{Endpoint, Target, TargetName};
 
 /// How long what was read of a target's files counts, for clients that log in.
 const FRESH: Duration = Duration::from_secs(1);
-/// A session that was quiet for longer is tested before it is used, where no ping tests it meanwhile.
-const QUIET: Duration = Duration::from_secs(15);
-/// How late a ping may be before its session counts as quiet for long.
-const LATE: Duration = Duration::from_secs(5);
 
 /// One pool.
 pub struct Shared {
     pub name: TargetName,
     pub status: Arc<PoolStatus>,
-    pub stock: Stock,
-    pub sessions: Arc<Places>,
+    /// For how long a client keeps a session. Another mode is another pool.
+    pub mode: Mode,
+    pub driver: Driver,
     pub clients: Arc<Places>,
     pub registry: Arc<Registry>,
     pub connector: Postgres,
-    /// Wakes the keeper.
-    pub nudge: Arc<Notify>,
-    terms: watch::Receiver<Arc<Terms>>,
+    terms: Mutex<Arc<Terms>>,
     catalog: Mutex<Catalog>,
     spellings: Mutex<Spellings>,
     identity: Mutex<Option<(Instant, Arc<Identity>)>>,
-    /// When the line was last in trouble: what was not heard of since is in doubt.
-    trouble: Mutex<Instant>,
-    slot: Mutex<Option<Slot>>,
-    chores: mpsc::UnboundedSender<Chore>,
-    leaving: AtomicBool,
+    stage: watch::Sender<Stage>,
 }
 
 /// What the configuration says of it; replaced by a reload.
@@ -77,50 +65,67 @@ pub struct Identity {
 }
 
 impl Shared {
+    /// With the two ends for the driver's task.
     pub fn new(
-        terms: watch::Receiver<Arc<Terms>>,
+        terms: Arc<Terms>,
         connector: Postgres,
-        chores: mpsc::UnboundedSender<Chore>,
-    ) -> Self {
-        let (name, pool) = {
-            let terms = terms.borrow();
-            (terms.target.name.clone(), Arc::clone(&terms.pool))
-        };
-        let nudge = Arc::new(Notify::new());
-        let status = Arc::new(PoolStatus::new(&pool));
-        Shared {
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Work>, mpsc::UnboundedReceiver<SessionId>) {
+        let (name, mode) = (terms.target.name.clone(), terms.pool.mode);
+        let status = Arc::new(PoolStatus::new(&terms.pool));
+        let (driver, work, closed) =
+            Driver::new(terms.spec(), Arc::clone(&terms.target), Arc::clone(&status));
+        let shared = Shared {
             name,
+            mode,
             status,
-            stock: Stock::new(Arc::clone(&nudge)),
-            sessions: Places::new(Arc::clone(&nudge)),
-            // The keeper has nothing to do when one leaves.
+            driver,
             clients: Arc::default(),
             registry: Registry::new(),
             connector,
-            nudge,
-            terms,
+            terms: Mutex::new(terms),
             catalog: Mutex::default(),
             spellings: Mutex::default(),
             identity: Mutex::default(),
-            trouble: Mutex::new(Instant::now()),
-            slot: Mutex::default(),
-            chores,
-            leaving: AtomicBool::new(false),
-        }
+            stage: watch::channel(Stage::Open).0,
+        };
+        (Arc::new(shared), work, closed)
     }
 
     pub fn terms(&self) -> Arc<Terms> {
-        Arc::clone(&self.terms.borrow())
+        Arc::clone(&held(&self.terms))
     }
 
-    /// How long a client that comes now waits for a session.
-    pub fn wait_timeout(&self) -> Duration {
-        self.terms.borrow().pool.wait_timeout
+    /// A reload: counts from here on, for those who wait, too.
+    pub fn configure(&self, terms: Arc<Terms>) {
+        self.status.set_limits(terms.pool.size, terms.pool.max_clients);
+        *held(&self.terms) = Arc::clone(&terms);
+        self.driver.configure(terms.spec(), &terms.target);
+    }
+
+    /// How far the end of the pool has come.
+    pub fn stage(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
+    }
+
+    /// Lets the clients finish their transactions; who waits is told to come again.
+    pub fn drain(&self) {
+        self.stage.send_if_modified(|stage| {
+            let begins = *stage == Stage::Open;
+            *stage = Stage::Leaving.max(*stage);
+            begins
+        });
+        self.driver.drain();
+        self.registry.tell_all(Order::Leave);
+    }
+
+    /// Drops everything.
+    pub fn end(&self) {
+        self.stage.send_replace(Stage::Over);
     }
 
     /// What clients that stop are allowed.
     pub fn limits(&self) -> Limits {
-        Limits::new(&self.terms.borrow().pool)
+        Limits::new(&held(&self.terms).pool)
     }
 
     pub fn with_catalog<T>(&self, f: impl FnOnce(&mut Catalog) -> T) -> T {
@@ -131,102 +136,21 @@ impl Shared {
         f(&mut held(&self.spellings))
     }
 
-    /// Something that is not a client's business any more. Nobody does it once the keeper has ended; then sessions are
-    /// closed by being dropped.
-    pub fn chore(&self, chore: Chore) {
-        let _ = self.chores.send(chore);
-    }
-
-    /// A session that is ready for the next client.
-    pub fn give_back(&self, server: Server) {
-        if server.backend.is_retired() || self.is_leaving() || self.is_stranger(&server.backend) {
-            self.chore(Chore::Close(server));
-        } else if server.backend.is_being_cancelled() {
-            self.chore(Chore::wash(server));
-        } else if let Some(ended) = self.stock.put(server) {
-            self.chore(Chore::Close(ended));
-        }
-    }
-
-    /// Whether it leads elsewhere than the configuration says now, or than the file says that the configuration names.
-    pub fn is_stranger(&self, backend: &Backend) -> bool {
-        let terms = self.terms.borrow();
-        if !Arc::ptr_eq(&backend.target, &terms.target) && !backend.target.is_same_location(&terms.target) {
-            return true;
-        }
-        held(&self.identity).as_ref().is_some_and(|(_, identity)| {
-            Arc::ptr_eq(&identity.terms, &terms)
-                && !Arc::ptr_eq(&identity.endpoint, &backend.endpoint)
-                && !identity.endpoint.is_same_location(&backend.endpoint)
-        })
-    }
-
-    /// Whether it must be asked before a client may have it.
-    pub fn is_doubtful(&self, server: &Server) -> bool {
-        let heard = server.heard;
-        if heard < *held(&self.trouble) {
-            return true;
-        }
-        let tuning = &self.terms.borrow().target.tuning;
-        let quiet = match tuning.idle_policy {
-            IdlePolicy::KeepAwake => tuning.ping.interval + LATE,
-            IdlePolicy::LetSleep => QUIET,
-        };
-        heard.elapsed() > quiet
-    }
-
-    /// One that was in doubt gave no answer: the others that are have likely gone the same way, and a new session is had
-    /// sooner than each of them is asked.
-    pub fn close_doubtful(&self) {
-        let doubtful = self.stock.take_where(|server| self.is_doubtful(server));
-        doubtful.into_iter().for_each(|server| self.chore(Chore::Close(server)));
-    }
-
-    pub fn in_trouble(&self, at: Instant) {
-        *held(&self.trouble) = at;
-    }
-
-    pub fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
-    }
-
-    pub fn leave(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
-    }
-
-    pub fn set_slot(&self, slot: Slot) {
-        *held(&self.slot) = Some(slot);
-    }
-
-    /// The target's snapshot, once there is one.
-    pub fn with_target<T>(&self, look: impl FnOnce(&TargetStatus) -> T) -> Option<T> {
-        let slot = held(&self.slot).clone()?;
-        let status = slot.borrow();
-        Some(look(&status))
-    }
-
     /// Why nobody can be served for now, where that is known beforehand.
     pub fn refuses_all(&self) -> Option<Refusal> {
-        if self.is_leaving() {
-            return Some(Refusal::draining());
-        }
-        self.with_target(|status| {
-            (Prospect::of(status) == Prospect::Never)
-                .then(|| Refusal::down(self.name.as_str(), status.reason(), true, Duration::ZERO))
-        })?
+        self.driver.rejects_all().map(|why| self.refusal(why))
     }
 
-    /// Why a client is not waited with any longer, whom no session has answered.
-    pub fn too_late(&self, waited: Duration) -> Refusal {
-        let reason = self.with_target(TargetStatus::reason).flatten();
-        Refusal::down(self.name.as_str(), reason, false, waited)
+    /// What a client is told.
+    pub fn refusal(&self, why: Rejection) -> Refusal {
+        Refusal::new(self.name.as_str(), self.terms().pool.size, why)
     }
 
     /// Asks the server to cancel what the client with that key has under way, and waits until that is done.
     pub async fn cancel(&self, key: &CancelKey) {
         if let Some(cancelling) = self.registry.cancel(key) {
             let (done, is_done) = oneshot::channel();
-            self.chore(Chore::Cancel { cancelling, done });
+            self.driver.cancel(cancelling, done);
             // It is dropped and not sent.
             let _: Result<(), _> = is_done.await;
         }
@@ -242,7 +166,10 @@ impl Shared {
             return Ok(Arc::clone(identity));
         }
         match self.connector.prepare(Arc::clone(&terms.target)).await {
-            Ok(prepared) => Ok(self.learn(terms, &prepared)),
+            Ok(prepared) => {
+                self.driver.locate(&terms.target, &prepared.endpoint);
+                Ok(self.learn(terms, &prepared))
+            }
             Err(facts) => known.map(|(_, identity)| identity).ok_or(facts),
         }
     }
@@ -265,6 +192,12 @@ impl Shared {
         });
         *known = Some((Instant::now(), Arc::clone(&identity)));
         identity
+    }
+}
+
+impl Terms {
+    fn spec(&self) -> Spec {
+        Spec { pool: Arc::clone(&self.pool), tuning: Arc::clone(&self.target.tuning) }
     }
 }
 

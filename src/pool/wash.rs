@@ -8,13 +8,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::cancel::cancel;
+use super::driver::cancel::cancel;
 use super::inspect::inspect;
 use super::link::Left;
 use super::registry::Cancelling;
 use super::server::{Said, Server};
 use super::shared::Shared;
-use crate::status::pool::ServerState;
 
 /// A session that takes longer is closed instead.
 const WASH: Duration = Duration::from_secs(10);
@@ -24,10 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Ends what the client left unfinished and gives the session back; closes it where that does not work. `reset` for one
 /// that was a client's for good, `patient` where what it has asked is to be done, as a server does it.
 pub async fn wash(shared: Arc<Shared>, mut server: Server, left: Left, reset: bool, patient: bool) {
-    server.place.is_now(ServerState::Testing);
     let patience = if patient { PATIENCE } else { Duration::ZERO };
     match timeout(patience + WASH, finish(&shared, &mut server, left, reset, patience)).await {
-        Ok(Ok(true)) => shared.give_back(server),
+        Ok(Ok(true)) => shared.driver.give_back(server),
         ended => {
             debug!(target = %shared.name, ?left, ?ended, "a session is closed after its client");
             server.close().await;

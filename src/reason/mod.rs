@@ -242,6 +242,12 @@ impl Reason {
         Reason::Other,
     ];
 
+    /// Whether somebody who waits may bring the next attempt forward although the failure is permanent: there is nothing
+    /// that trying often could lock out, and what is missing may be there again.
+    pub const fn is_safe_to_hurry(self) -> bool {
+        matches!(self, Reason::DatabaseMissing)
+    }
+
     /// This reason if `set` has it, else [`Reason::Other`]: a family exports only what its set names.
     pub fn within(self, set: &[Reason]) -> Reason {
         if set.contains(&self) { self } else { Reason::Other }

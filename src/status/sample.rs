@@ -104,9 +104,7 @@ pub fn pooled(mut status: TargetStatus) -> TargetStatus {
     for state in [ClientState::Idle, ClientState::Idle, ClientState::Waiting, ClientState::Active] {
         pool.client_moved(None, Some(state));
     }
-    for state in [ServerState::Active, ServerState::Idle, ServerState::Testing] {
-        pool.server_moved(None, Some(state));
-    }
+    pool.set_servers([0, 1, 1, 1]);
     for micros in [12, 700, 3_000_000] {
         pool.checked_out(Duration::from_micros(micros));
         pool.answered(Duration::from_micros(micros));
@@ -176,9 +174,7 @@ fn distinct_pool(next: &mut impl FnMut() -> u64) -> PoolStatus {
     for state in ClientState::ALL {
         (0..next()).for_each(|_| pool.client_moved(None, Some(state)));
     }
-    for state in ServerState::ALL {
-        (0..next()).for_each(|_| pool.server_moved(None, Some(state)));
-    }
+    pool.set_servers(ServerState::ALL.map(|_| usize::try_from(next()).unwrap_or_default()));
     for why in CheckoutFailure::ALL {
         (0..next()).for_each(|_| pool.checkout_failed(why));
     }
@@ -250,11 +246,11 @@ pub fn random(dice: &mut fastrand::Rng, name: &str, now: Moment) -> TargetStatus
         let numbers = PoolStatus::new(&pool());
         for _ in 0..dice.usize(..20) {
             numbers.client_moved(None, dice.choice(ClientState::ALL));
-            numbers.server_moved(None, dice.choice(ServerState::ALL));
             numbers.checkout_failed(CheckoutFailure::ALL[dice.usize(..CheckoutFailure::ALL.len())]);
             numbers.checked_out(span(dice).unwrap_or_default());
             numbers.answered(span(dice).unwrap_or_default());
         }
+        numbers.set_servers(ServerState::ALL.map(|_| dice.usize(..20)));
         status.pool = Some(Arc::new(numbers));
     }
     let limits = BreakerLimits { consecutive_failures: 1, ..status.tuning.breaker };

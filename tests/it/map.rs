@@ -9,10 +9,8 @@ const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 /// Names that two types may have: convention asks for them.
 const CONVENTIONAL: &[&str] = &["Error"];
 /// Names that two types still have. The list only gets shorter: a name that is shared no more has to leave it.
-const STILL_SHARED: &[&str] = &[
-    "Asked", "Attempt", "Done", "Identity", "Login", "Next", "Progress", "Reader", "Request", "Row",
-    "Scratch", "Server", "Shared", "Sight", "Slot", "Stage", "Step", "Undo", "Values",
-];
+const STILL_SHARED: &[&str] =
+    &["Asked", "Attempt", "Done", "Identity", "Login", "Next", "Progress", "Reader", "Request", "Row"];
 /// Files that are still told apart by a plural, each with its module.
 const STILL_PLURAL: &[(&str, &str)] = &[("supervisor", "requests")];
 

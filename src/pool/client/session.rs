@@ -7,10 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Client, Farewell};
-use crate::pool::keeper::Chore;
 use crate::pool::leftovers::Kinds;
 use crate::pool::link::{Left, Link};
-use crate::pool::refusal::Refusal;
+use crate::pool::rejection::Refusal;
 use crate::pool::relay::{Ended, Relay, Sides};
 use crate::pool::server::{Said, Server};
 use crate::pool::statements::Catalog;
@@ -51,7 +50,7 @@ impl Client {
                 Ok(server)
             }
             _ => {
-                self.shared.chore(Chore::Close(server));
+                self.shared.driver.close(server);
                 Err(Farewell::Lost("the server did not answer while the connection was idle"))
             }
         }
@@ -61,14 +60,14 @@ impl Client {
     fn keep_alive_every(&self) -> Option<Duration> {
         let terms = self.shared.terms();
         let tuning = &terms.target.tuning;
-        let learned = self.shared.with_target(|status| status.ping_every).flatten();
+        let learned = self.shared.driver.ping_every();
         (tuning.idle_policy == IdlePolicy::KeepAwake).then(|| learned.unwrap_or(tuning.ping.interval))
     }
 
     /// Relays until the session is free, and gives it back; returns one that the client keeps, and that needs something.
     async fn transact(&mut self, mut server: Server) -> Result<Option<(Server, Kept)>, Farewell> {
         let for_good = self.relay.is_for_good();
-        let every = self.keep_alive_every().filter(|_| for_good);
+        let every = if for_good { self.keep_alive_every() } else { None };
         self.seat.is_now(ClientState::Active);
         self.registered.entry.hold(Some(Arc::clone(&server.backend)));
         let relay = &mut self.relay;
@@ -88,7 +87,6 @@ impl Client {
             None => poll_fn(|cx| relay.poll(cx, &mut sides)).await,
         };
         self.registered.entry.hold(None);
-        server.used = server.heard;
         let left = if relay.has_sent_all() { relay.link.left() } else { Left::Broken };
         if relay.link.has_changed() && !matches!(ended, Ended::Reset | Ended::Quiet) {
             self.shared.with_catalog(Catalog::begin_generation);
@@ -110,13 +108,13 @@ impl Client {
         let (link, for_good) = (&self.relay.link, self.relay.is_for_good());
         match ended {
             Ended::Free if for_good => {
-                self.shared.chore(Chore::Wash { server, left, reset: true, patient: false });
+                self.shared.driver.clean_up(server, left, true, false);
                 Err(Farewell::Told(Refusal::draining()))
             }
             Ended::Reset => Ok(Some((server, Kept::HasReset))),
             Ended::Quiet => Ok(Some((server, Kept::IsQuiet))),
             Ended::Free if link.was_told() => {
-                self.shared.chore(Chore::Close(server));
+                self.shared.driver.close(server);
                 Ok(None)
             }
             Ended::Free => {
@@ -124,23 +122,23 @@ impl Client {
                 Ok(None)
             }
             Ended::Goodbye => {
-                self.shared.chore(Chore::Wash { server, left, reset: for_good, patient: true });
+                self.shared.driver.clean_up(server, left, for_good, true);
                 Err(Farewell::Gone)
             }
             Ended::ClientGone(violation) => {
                 let left = if violation.is_some() { Left::Broken } else { left };
-                self.shared.chore(Chore::Wash { server, left, reset: for_good, patient: false });
+                self.shared.driver.clean_up(server, left, for_good, false);
                 Err(violation.filter(|_| link.can_tell()).map_or(Farewell::Gone, Farewell::Violation))
             }
             Ended::ClientStopped(limit) => {
-                self.shared.chore(Chore::Wash { server, left, reset: for_good, patient: false });
+                self.shared.driver.clean_up(server, left, for_good, false);
                 Err(match link.can_tell() {
                     true => Farewell::Violation(limit.violation()),
                     false => Farewell::Gone,
                 })
             }
             Ended::ServerGone(violation) => {
-                self.shared.chore(Chore::Close(server));
+                self.shared.driver.close(server);
                 Err(match violation {
                     _ if link.was_told() => Farewell::Gone,
                     None => lost(link, "the server closed the connection unexpectedly"),
@@ -148,7 +146,7 @@ impl Client {
                 })
             }
             Ended::Cut => {
-                self.shared.chore(Chore::GiveUp(server));
+                self.shared.driver.give_up(server);
                 Err(lost(link, "the server has been silent for too long, and its database is down"))
             }
         }

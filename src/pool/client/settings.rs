@@ -7,13 +7,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Client, Farewell};
 use crate::pool::inspect::{Inspected, inspect, is_too_late};
-use crate::pool::keeper::Chore;
 use crate::pool::leftovers::question::{Found, question};
 use crate::pool::leftovers::{Hints, Kinds};
 use crate::pool::server::{Row, Said, Server};
 use crate::pool::settings::{ClientSettings, Spelled, Spellings};
 use crate::protocol::{ErrorFields, Severity, backend};
-use crate::status::pool::{ClientState, ServerState};
+use crate::status::pool::ClientState;
 
 /// So many sessions are asked how they spell a client's settings.
 const SESSIONS: usize = 3;
@@ -43,10 +42,11 @@ impl Client {
         first: &mut Vec<u8>,
     ) -> Result<Spelled, Farewell> {
         let since = Instant::now();
-        if !self.shared.with_spellings(|spellings| spellings.are_begun()) {
-            // The first session brings them.
+        let known = self.shared.with_spellings(|spellings| spellings.are_begun());
+        if !known || self.shared.driver.is_unproven() {
+            // The first session brings them; and what failed last time is tried anew for whoever comes.
             let server = self.obtain_any(first).await?;
-            self.shared.give_back(server);
+            self.shared.driver.give_back(server);
         }
         for _ in 0..SESSIONS {
             if let Some(spelled) = self.shared.with_spellings(|spellings| spellings.get(asked)) {
@@ -60,7 +60,7 @@ impl Client {
                 return Ok(spelled);
             }
         }
-        Err(Farewell::Told(self.shared.too_late(since.elapsed())))
+        Err(self.too_late(since))
     }
 
     /// `None` where the session has ended.
@@ -72,7 +72,7 @@ impl Client {
         let question = Spellings::question(asked).unwrap_or_default();
         match timeout_at(self.patience(), server.run(&question)).await {
             Ok(Ok(Said { error: Some(error), .. })) => {
-                self.shared.give_back(server);
+                self.shared.driver.give_back(server);
                 Err(Farewell::Refused(error))
             }
             Ok(Ok(Said { mut rows, .. })) => {
@@ -81,13 +81,13 @@ impl Client {
                     .shared
                     .with_spellings(|spellings| spellings.learn_from(asked, row, &mut server.settings));
                 match spelled {
-                    Some(_) => self.shared.give_back(server),
-                    None => self.shared.chore(Chore::Close(server)),
+                    Some(_) => self.shared.driver.give_back(server),
+                    None => self.shared.driver.close(server),
                 }
                 Ok(spelled)
             }
             Ok(Err(_)) | Err(_) => {
-                self.shared.chore(Chore::Close(server));
+                self.shared.driver.close(server);
                 Ok(None)
             }
         }
@@ -111,11 +111,11 @@ impl Client {
             match said {
                 Ok(Ok(Said { error: None, .. })) => {}
                 Ok(Ok(said)) if !is_too_late(&said) => {
-                    self.shared.give_back(server);
+                    self.shared.driver.give_back(server);
                     return Err(Farewell::Refused(said.error.unwrap_or_default()));
                 }
                 _ => {
-                    self.shared.chore(Chore::Close(server));
+                    self.shared.driver.close(server);
                     return Ok(None);
                 }
             }
@@ -135,14 +135,14 @@ impl Client {
         let missing = match rows.and_then(|rows| Found::read(&hints, rows)) {
             Some(found) => self.settings.missing(&found.settings),
             None => {
-                self.shared.chore(Chore::Close(server));
+                self.shared.driver.close(server);
                 return Err(Farewell::Lost(LOST));
             }
         };
         if let Some(sql) = missing
             && self.run_unseen(&mut server, &sql).await.is_none()
         {
-            self.shared.chore(Chore::Close(server));
+            self.shared.driver.close(server);
             return Err(Farewell::Lost(LOST));
         }
         self.settings.are_told(&server.settings);
@@ -165,14 +165,13 @@ impl Client {
     pub(super) async fn settle(&mut self, mut server: Server) -> Result<(), Farewell> {
         if server.hints.is_empty() {
             *server.hints = Hints::default();
-            self.shared.give_back(server);
+            self.shared.driver.give_back(server);
             return Ok(());
         }
-        server.place.is_now(ServerState::Testing);
         let follows = server.hints.kinds.contains(Kinds::SETTINGS);
         let patience = self.shared.terms().target.tuning.ping.timeout;
         let Ok(Ok(Some(inspected))) = timeout(patience, inspect(&mut server)).await else {
-            self.shared.chore(Chore::Close(server));
+            self.shared.driver.close(server);
             // What it has set is lost with its session: its next query must not be done without.
             return if follows { Err(Farewell::Lost(LOST)) } else { Ok(()) };
         };
@@ -187,7 +186,7 @@ impl Client {
             self.shared.status.was_reset();
         }
         self.shared.with_spellings(|spellings| spellings.report(server.settings.of_server()));
-        self.shared.give_back(server);
+        self.shared.driver.give_back(server);
         if let Some(lost) = lost {
             self.warn(&lost);
         }

@@ -8,6 +8,8 @@ use crate::status::{Attempt, Because, Line, Purpose};
 
 /// `/probe` asks a target at most that often.
 const PROVE_EVERY: Duration = Duration::from_secs(1);
+/// Nor do the clients of a pool bring its attempts nearer together.
+const HURRY_EVERY: Duration = Duration::from_secs(1);
 
 impl MachineStep<'_> {
     pub(super) fn secret_changed(&mut self) {
@@ -17,12 +19,24 @@ impl MachineStep<'_> {
         }
     }
 
-    /// Somebody needs the session: the database is woken.
+    /// Somebody needs the session: the database is woken, and what was missing is looked for again.
     pub(super) fn wanted(&mut self) {
-        let asleep =
-            matches!((&self.status.line, &self.status.attempt), (Line::Asleep { .. }, Attempt::None));
-        if asleep && !self.machine.closing {
-            self.begin(Purpose::Wake);
+        let failure = self.status.last_failure.as_ref();
+        let hurried = failure.filter(|failure| failure.reason.is_safe_to_hurry());
+        let soonest = hurried.map(|failure| failure.at.after(HURRY_EVERY));
+        match (&self.status.line, &mut self.status.attempt) {
+            (Line::Asleep { .. }, Attempt::None) if !self.machine.closing => self.begin(Purpose::Wake),
+            (Line::Lost { .. }, Attempt::Waiting { until, because: Because::SlowLane, purpose, .. }) => {
+                let purpose = *purpose;
+                match soonest {
+                    Some(soonest) if soonest.mono > self.now.mono => {
+                        *until = if soonest.mono < until.mono { soonest } else { *until };
+                    }
+                    Some(_) => self.begin(purpose),
+                    None => {}
+                }
+            }
+            _ => {}
         }
     }
 

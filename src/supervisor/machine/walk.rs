@@ -111,6 +111,7 @@ impl Model {
                 events.extend([login(Role::Primary), login(Role::Standby)]);
                 for cause in [
                     server("28P01", "password authentication failed for user \"x\""),
+                    server("3D000", "database \"x\" does not exist"),
                     server("57P03", "the database system is starting up"),
                     server("53300", "sorry, too many clients already"),
                     Cause::Timeout,
@@ -279,9 +280,12 @@ impl Model {
             other => 100 * (other.state() as u32),
         };
         let starting = m.starting_since.map(|at| self.now.mono.duration_since(at).as_secs() / 30);
+        let slow = matches!(s.attempt, Attempt::Waiting { because: Because::SlowLane, .. });
+        let hurried =
+            slow && s.last_failure.as_ref().is_some_and(|failure| failure.reason.is_safe_to_hurry());
         let known = m.learner.limit(self.now.mono).is_some();
         format!(
-            "{line}|{attempt}|{breaker}|{starting:?}|{} {} {} {} {}|{} {} {}|{known}|{}",
+            "{line}|{attempt}|{breaker}|{starting:?}|{hurried}|{} {} {} {} {}|{} {} {}|{known}|{}",
             m.closing,
             m.asked_at.is_some(),
             m.had_session,

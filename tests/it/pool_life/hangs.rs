@@ -98,13 +98,13 @@ async fn sessions_that_fell_silent_together_cost_a_client_one_test_and_no_more()
     // The line is in trouble for a moment: what was not heard of since is in doubt.
     door.kill(*supervised).await;
     door.daemon.await_metric(SOON, "pgtether_reconnects_total", DB, 1.0).await;
-    let guest = door.guest().await;
     let asked = Instant::now();
+    let guest = door.guest().await;
     let pid = guest.pid().await;
     let took = asked.elapsed().as_secs_f64();
     assert!(!silent.contains(&pid));
-    // The limit of a ping, and a login.
-    assert!((1.9..3.9).contains(&took), "served after {took} s");
+    // A test that is slow is not waited for: half a second, and a login.
+    assert!((0.4..1.9).contains(&took), "served after {took} s");
     let checkouts = door.daemon.metric("pgtether_pool_checkouts_total", DB).await;
     assert_eq!(checkouts, Some(1.0), "what failed its test was handed to nobody");
     for pid in silent {

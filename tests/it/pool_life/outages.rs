@@ -86,7 +86,7 @@ async fn a_client_that_comes_while_the_database_is_down_is_let_in_and_told_at_it
 
 #[tokio::test]
 async fn a_password_that_is_wrong_for_good_is_told_at_once() {
-    let door = Door::open("size: 3", &[]).await;
+    let door = Door::open("size: 3, min_idle: 0", &[]).await;
     let guest = door.guest().await;
     guest.ask("SELECT 1").await;
     door.admin.query(&format!("ALTER ROLE {USER} PASSWORD 'another'")).await;

@@ -339,6 +339,21 @@ fn changed_settings_are_tried_at_once_in_the_slow_lane_and_change_no_other_wait(
 }
 
 #[test]
+fn a_client_that_waits_has_a_missing_database_looked_for_once_a_second_and_no_other_permanent_failure() {
+    let missing = server("3D000", "database \"app\" does not exist");
+    for (cause, every) in [(missing, s(1)), (wrong_password(), s(30))] {
+        let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(cause));
+        for _ in 0..200 {
+            rig.on(Event::Wanted);
+            rig.run(ms(100));
+        }
+        let gaps = gaps(&rig.logins());
+        assert!(gaps.iter().all(|gap| *gap >= every), "{gaps:?}");
+        assert_eq!(gaps.len(), if every == s(1) { 20 } else { 0 }, "{gaps:?}");
+    }
+}
+
+#[test]
 fn a_full_server_is_asked_no_sooner_than_after_five_seconds() {
     let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(full()));
     assert_eq!(rig.waits(), (s(5), Because::Capacity));

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::core::Rejection;
 use crate::protocol::{ErrorFields, Severity, backend};
 use crate::reason::Reason;
 use crate::status::pool::CheckoutFailure;
@@ -18,9 +19,27 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The target can't be had, until `reason` is dealt with or, where it will be by itself, until too late.
-    pub fn down(name: &str, reason: Option<Reason>, for_good: bool, waited: Duration) -> Self {
-        let why = if for_good { CheckoutFailure::Permanent } else { CheckoutFailure::Down };
+    /// Of a pool of so many sessions with that target.
+    pub fn new(name: &str, size: u32, why: Rejection) -> Self {
+        match why {
+            Rejection::Busy { waited } => Self::busy(name, size, waited),
+            Rejection::Down { reason, permanent, waited, next } => {
+                Self::down(name, reason, permanent, waited, next)
+            }
+            Rejection::Paused { waited } => Self::paused(name, waited),
+            Rejection::Draining => Self::draining(),
+        }
+    }
+
+    /// The target is not available.
+    fn down(
+        name: &str,
+        reason: Option<Reason>,
+        permanent: bool,
+        waited: Duration,
+        next: Option<Duration>,
+    ) -> Self {
+        let why = if permanent { CheckoutFailure::Permanent } else { CheckoutFailure::Down };
         let word = reason.map_or("no session yet", Reason::as_str);
         let message = match waited.as_secs() {
             0 => format!("no session with \"{name}\": the database is not available ({word})"),
@@ -28,19 +47,31 @@ impl Refusal {
                 "no session with \"{name}\" within {waited} s: the database is not available ({word})"
             ),
         };
-        let hint =
+        let remedy =
             reason.map_or("Try again; pgtether's status page shows what is the matter.", Reason::remedy);
+        // Rounded up: who comes then is not too early.
+        let next = next.map(|next| next.as_millis().div_ceil(1000));
+        let hint = match next {
+            Some(next) if next > 0 => Cow::Owned(format!("{remedy} The next attempt is in {next} s.")),
+            _ => Cow::Borrowed(remedy),
+        };
         Self::ours(Some(why), "57P03", message, hint)
     }
 
     /// All sessions are in other clients' hands.
-    pub fn busy(name: &str, size: u32, waited: Duration) -> Self {
+    fn busy(name: &str, size: u32, waited: Duration) -> Self {
         let message = format!(
             "no session with \"{name}\" within {} s: all {size} of its pool are in use",
             waited.as_secs()
         );
         let hint = "Shorten transactions, or raise the pool's size or wait_timeout.";
         Self::ours(Some(CheckoutFailure::Busy), "57P03", message, hint)
+    }
+
+    fn paused(name: &str, waited: Duration) -> Self {
+        let message = format!("no session with \"{name}\" within {} s: its pool is paused", waited.as_secs());
+        let hint = "Try again later: whoever paused it will resume it (POST /-/pools/NAME/resume).";
+        Self::ours(Some(CheckoutFailure::Paused), "57P03", message, hint)
     }
 
     /// The pool is ending.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::registry::Cancelling;
-use super::shared::Shared;
 use crate::connection::Connector;
+use crate::pool::registry::Cancelling;
+use crate::pool::shared::Shared;
 
 /// A cancel request that takes longer is given up.
 const CANCEL: Duration = Duration::from_secs(5);

@@ -1,0 +1,412 @@
+//! Acts out what the core decides. It has the servers that no client has, and the clients' ends of the queue.
+//!
+//! A client that comes while a session is idle gets it in the same call, and so does the session that it gives back go
+//! straight to the next client: one lock, no other task. What takes time (open, test, reset, close) is done by the
+//! [`task`].
+
+pub mod cancel;
+mod health;
+mod open;
+pub mod slot;
+pub mod task;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use slotmap::SecondaryMap;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use self::slot::SessionSlot;
+use super::core::{
+    Action, ClientId, Condition, Core, Event, Phase, Rejection, Request, SessionId, Spec, TestOutcome,
+};
+use super::link::Left;
+use super::registry::Cancelling;
+use super::server::Server;
+use crate::status::pool::{PoolStatus, ServerState};
+use crate::target::{Endpoint, Target};
+
+/// What a waiting client gets.
+pub type Grant = Result<Server, Rejection>;
+
+/// How a client's need is met.
+#[derive(Debug)]
+pub enum Acquired {
+    Now(Grant),
+    Later(oneshot::Receiver<Grant>),
+}
+
+/// What is to be done with a session that comes back, beside closing it or handing it out.
+#[derive(Debug, Clone, Copy)]
+pub enum Leftover {
+    Nothing,
+    /// See [`super::wash::wash`].
+    Unfinished {
+        left: Left,
+        reset: bool,
+        patient: bool,
+    },
+    /// The server hangs: it hears that nobody waits for its answer when it goes on.
+    Hangs,
+}
+
+/// What takes time.
+pub enum Work {
+    Open {
+        slot: SessionSlot,
+        urgent: bool,
+    },
+    Test(Server),
+    Reset {
+        server: Server,
+        left: Left,
+        reset: bool,
+        patient: bool,
+    },
+    Close {
+        server: Server,
+        hangs: bool,
+    },
+    CutSilent(Duration),
+    Wake,
+    /// Whoever asked for it hears of its end: `done` is dropped.
+    Cancel {
+        cancelling: Cancelling,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// The sessions of one pool, and who waits for one.
+pub struct Driver {
+    inner: Mutex<Inner>,
+    status: Arc<PoolStatus>,
+    work: mpsc::UnboundedSender<Work>,
+    closed: mpsc::UnboundedSender<SessionId>,
+    /// Tells the task that it is due earlier than it knows.
+    earlier: Notify,
+}
+
+struct Inner {
+    core: Core,
+    /// The servers that no client and no work has.
+    parked: SecondaryMap<SessionId, Parked>,
+    granted: HashMap<ClientId, oneshot::Sender<Grant>>,
+    location: Location,
+    dice: fastrand::Rng,
+    /// Woken when an idle session says something or ends.
+    watcher: Option<Waker>,
+    /// What the gauges show.
+    shown: [usize; ServerState::ALL.len()],
+    /// When the task reports the time next.
+    due: Option<Instant>,
+}
+
+struct Parked {
+    server: Server,
+    leftover: Leftover,
+}
+
+/// Where sessions lead: as it is configured, and as the target's files had it last.
+struct Location {
+    target: Arc<Target>,
+    endpoint: Option<Arc<Endpoint>>,
+}
+
+impl Driver {
+    /// With the two ends for its task.
+    pub fn new(
+        spec: Spec,
+        target: Arc<Target>,
+        status: Arc<PoolStatus>,
+    ) -> (Self, mpsc::UnboundedReceiver<Work>, mpsc::UnboundedReceiver<SessionId>) {
+        let (work, works) = mpsc::unbounded_channel();
+        let (closed, closings) = mpsc::unbounded_channel();
+        let inner = Inner {
+            core: Core::new(spec),
+            parked: SecondaryMap::new(),
+            granted: HashMap::new(),
+            location: Location { target, endpoint: None },
+            dice: fastrand::Rng::new(),
+            watcher: None,
+            shown: Default::default(),
+            due: None,
+        };
+        (Driver { inner: Mutex::new(inner), status, work, closed, earlier: Notify::new() }, works, closings)
+    }
+
+    /// A session for a client that has waited since then, or begins to.
+    pub fn acquire(&self, client: ClientId, since: Option<Instant>) -> Acquired {
+        let now = now();
+        let mut inner = self.inner();
+        self.pass_over_ended(&mut inner, now);
+        let mut granted = None;
+        self.step(&mut inner, Event::Waits { client, since: since.unwrap_or(now) }, now, |to, grant| {
+            if to == client {
+                _ = granted.insert(grant)
+            }
+        });
+        if let Some(grant) = granted {
+            return Acquired::Now(grant);
+        }
+        let (grant, later) = oneshot::channel();
+        inner.granted.insert(client, grant);
+        if inner.due.is_some_and(|due| inner.core.due(now) < due) {
+            self.earlier.notify_one();
+        }
+        Acquired::Later(later)
+    }
+
+    /// The client does not wait any more. What it was given and has not taken comes back.
+    pub fn leave_queue(&self, client: ClientId, later: &mut oneshot::Receiver<Grant>) {
+        let mut inner = self.inner();
+        inner.granted.remove(&client);
+        self.happen(&mut inner, Event::Leaves(client), now());
+        drop(inner);
+        later.close();
+        if let Ok(Ok(server)) = later.try_recv() {
+            self.give_back(server);
+        }
+    }
+
+    /// A session that is ready for the next client.
+    pub fn give_back(&self, mut server: Server) {
+        let mut inner = self.inner();
+        let condition = match () {
+            () if server.backend.is_retired() || inner.has_ended(&mut server) => Condition::Broken,
+            // It waits for the end of the request, which must hit no other client.
+            () if server.backend.is_being_cancelled() => Condition::NeedsReset,
+            () => Condition::Clean,
+        };
+        let leftover = match condition {
+            Condition::NeedsReset => Leftover::Unfinished { left: Left::Clean, reset: false, patient: false },
+            Condition::Clean | Condition::Broken => Leftover::Nothing,
+        };
+        self.returned(&mut inner, server, condition, leftover);
+    }
+
+    /// A session that is not.
+    pub fn clean_up(&self, server: Server, left: Left, reset: bool, patient: bool) {
+        let leftover = Leftover::Unfinished { left, reset, patient };
+        self.returned(&mut self.inner(), server, Condition::NeedsReset, leftover);
+    }
+
+    /// A session that nobody may have any more.
+    pub fn close(&self, server: Server) {
+        self.returned(&mut self.inner(), server, Condition::Broken, Leftover::Nothing);
+    }
+
+    /// The same of one that hangs.
+    pub fn give_up(&self, server: Server) {
+        self.returned(&mut self.inner(), server, Condition::Broken, Leftover::Hangs);
+    }
+
+    pub fn cancel(&self, cancelling: Cancelling, done: oneshot::Sender<()>) {
+        let _ = self.work.send(Work::Cancel { cancelling, done });
+    }
+
+    /// A new configuration.
+    pub fn configure(&self, spec: Spec, target: &Arc<Target>) {
+        let mut inner = self.inner();
+        let moved = !inner.location.target.is_same_location(target);
+        inner.location.target = Arc::clone(target);
+        if moved {
+            inner.location.endpoint = None;
+            self.happen(&mut inner, Event::Moved, now());
+        }
+        self.happen(&mut inner, Event::Configured(spec), now());
+    }
+
+    /// What the target's files lead to now. Returns the generation of sessions that are opened with it: where it was
+    /// read for another configuration, that of no session.
+    pub fn locate(&self, target: &Arc<Target>, endpoint: &Arc<Endpoint>) -> u64 {
+        let mut inner = self.inner();
+        if !Arc::ptr_eq(&inner.location.target, target) && !inner.location.target.is_same_location(target) {
+            return 0;
+        }
+        let before = inner.location.endpoint.replace(Arc::clone(endpoint));
+        if before.is_some_and(|before| !before.is_same_location(endpoint)) {
+            self.happen(&mut inner, Event::Moved, now());
+        }
+        inner.core.generation()
+    }
+
+    /// What an operator asks for. Returns how many sessions clients still have.
+    pub fn request(&self, request: Request) -> usize {
+        let mut inner = self.inner();
+        self.happen(&mut inner, Event::Requested(request), now());
+        inner.core.held()
+    }
+
+    pub fn drain(&self) {
+        self.happen(&mut self.inner(), Event::Drain, now());
+    }
+
+    pub fn clients_gone(&self) {
+        self.happen(&mut self.inner(), Event::ClientsGone, now());
+        // The end may have come with it.
+        self.earlier.notify_one();
+    }
+
+    /// What sessions that are begun now belong to.
+    pub fn generation(&self) -> u64 {
+        self.inner().core.generation()
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.inner().core.phase()
+    }
+
+    /// How often a session is to be pinged, where that is less than it is configured.
+    pub fn ping_every(&self) -> Option<Duration> {
+        self.inner().core.ping_every()
+    }
+
+    /// Why a client that logs in now cannot be served.
+    pub fn rejects_all(&self) -> Option<Rejection> {
+        self.inner().core.rejects_all(now())
+    }
+
+    /// Whether a client that logs in now is let in only once a session was had.
+    pub fn is_unproven(&self) -> bool {
+        self.inner().core.is_unproven()
+    }
+
+    /// Why a client whose time is over got no session.
+    pub fn too_late(&self, waited: Duration) -> Rejection {
+        self.inner().core.too_late(waited, now())
+    }
+
+    /// Tells the core of something that no client waits for in this call.
+    fn happen(&self, inner: &mut Inner, event: Event, now: Instant) {
+        self.step(inner, event, now, |_, _| {});
+    }
+
+    fn returned(&self, inner: &mut Inner, server: Server, condition: Condition, leftover: Leftover) {
+        let (session, heard) = (server.slot.id(), server.heard.into_std());
+        inner.park(server, leftover);
+        self.happen(inner, Event::Returned { session, heard, condition }, now());
+    }
+
+    /// One step of the core, and what follows from it. A grant for which no client waits goes to `here`.
+    fn step(&self, inner: &mut Inner, event: Event, now: Instant, mut here: impl FnMut(ClientId, Grant)) {
+        let dice = inner.dice.f64();
+        inner.core.on(event, now, dice);
+        while let Some(action) = inner.core.next_action() {
+            let (client, grant) = match action {
+                Action::HandOver { client, session } => match inner.parked.remove(session) {
+                    Some(Parked { server, .. }) => (client, Ok(server)),
+                    None => continue,
+                },
+                Action::Reject { client, why } => (client, Err(why)),
+                other => {
+                    self.begin(inner, other);
+                    continue;
+                }
+            };
+            match inner.granted.remove(&client) {
+                // A client that has gone says so itself, and takes back what it was given.
+                Some(waiter) => _ = waiter.send(grant),
+                None => here(client, grant),
+            }
+        }
+        let counts = inner.core.counts();
+        if counts != inner.shown {
+            inner.shown = counts;
+            self.status.set_servers(counts);
+        }
+    }
+
+    /// Nobody does it once the task has ended; then sessions are closed by being dropped.
+    fn begin(&self, inner: &mut Inner, action: Action) {
+        let mut parked = |session| inner.parked.remove(session);
+        let work = match action {
+            Action::Open { session, urgent } => {
+                Some(Work::Open { slot: SessionSlot::new(session, self.closed.clone()), urgent })
+            }
+            Action::Test(session) => parked(session).map(|parked| Work::Test(parked.server)),
+            Action::Reset(session) => parked(session).map(|parked| match parked.leftover {
+                Leftover::Unfinished { left, reset, patient } => {
+                    Work::Reset { server: parked.server, left, reset, patient }
+                }
+                Leftover::Nothing | Leftover::Hangs => Work::Close { server: parked.server, hangs: false },
+            }),
+            Action::Close(session) => parked(session).map(|parked| {
+                let hangs = matches!(parked.leftover, Leftover::Hangs);
+                Work::Close { server: parked.server, hangs }
+            }),
+            Action::CutSilent(longer_than) => Some(Work::CutSilent(longer_than)),
+            Action::Wake => Some(Work::Wake),
+            Action::HandOver { .. } | Action::Reject { .. } => None,
+        };
+        if let Some(work) = work {
+            let _ = self.work.send(work);
+        }
+    }
+
+    /// A session that has just ended, which the task may not have heard of yet, is not handed out.
+    fn pass_over_ended(&self, inner: &mut Inner, now: Instant) {
+        while let Some(last) = inner.core.idle().last().copied()
+            && let Some(mut parked) = inner.parked.remove(last)
+        {
+            let ended = inner.has_ended(&mut parked.server);
+            inner.parked.insert(last, parked);
+            if !ended {
+                return;
+            }
+            self.happen(inner, Event::Ended(last), now);
+        }
+    }
+
+    /// Watches the idle sessions. Ready where some have ended. The caller's task is woken whenever one has something to
+    /// say.
+    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        let mut inner = self.inner();
+        if !inner.watcher.as_ref().is_some_and(|watcher| watcher.will_wake(cx.waker())) {
+            inner.watcher = Some(cx.waker().clone());
+        }
+        let Inner { core, parked, .. } = &mut *inner;
+        let mut ends =
+            |id: &SessionId| parked.get_mut(*id).is_some_and(|parked| parked.server.poll_idle(cx).is_ready());
+        let ended: Vec<_> = core.idle().iter().copied().filter(|id| ends(id)).collect();
+        let now = now();
+        ended.iter().for_each(|session| self.happen(&mut inner, Event::Ended(*session), now));
+        if ended.is_empty() { Poll::Pending } else { Poll::Ready(ended.len()) }
+    }
+
+    fn tested(&self, server: Server, outcome: TestOutcome) {
+        let mut inner = self.inner();
+        let session = server.slot.id();
+        inner.park(server, Leftover::Nothing);
+        self.happen(&mut inner, Event::Tested { session, outcome }, now());
+    }
+
+    /// Nobody panics while holding the lock.
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn park(&mut self, server: Server, leftover: Leftover) {
+        self.parked.insert(server.slot.id(), Parked { server, leftover });
+    }
+
+    /// Whether it has ended already, as far as can be told without asking. The task watches it from here on.
+    fn has_ended(&self, server: &mut Server) -> bool {
+        let watcher = self.watcher.as_ref().unwrap_or(Waker::noop());
+        server.poll_idle(&mut Context::from_waker(watcher)).is_ready()
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,257 @@
+//! What takes time: opens, tests, resets and closes sessions, watches the idle ones and the target, and tells the core
+//! what came of it.
+
+use std::future::{pending, poll_fn};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep_until, timeout};
+use tracing::{debug, error, info, warn};
+
+use super::cancel::cancel;
+use super::open::{New, Opened, open};
+use super::slot::SessionSlot;
+use super::{Driver, Leftover, Work, now};
+use crate::pool::core::{Event, Health, Phase, SessionId, TestOutcome};
+use crate::pool::registry::Cancelling;
+use crate::pool::server::Server;
+use crate::pool::shared::Shared;
+use crate::pool::wash::wash;
+use crate::reason::{Diagnosis, Facts, table};
+use crate::status::TargetStatus;
+use crate::status::board::Board;
+use crate::supervisor::Requests;
+use crate::supervisor::gate::{Gate, Lane};
+
+/// How far the end of a pool has come, for those who serve its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Open,
+    /// Clients leave at the end of their transactions.
+    Leaving,
+    /// All is dropped.
+    Over,
+}
+
+/// What the task works with.
+pub struct Task {
+    pub shared: Arc<Shared>,
+    pub gate: Gate,
+    pub board: Board,
+    pub requests: Requests,
+    pub work: mpsc::UnboundedReceiver<Work>,
+    pub closed: mpsc::UnboundedReceiver<SessionId>,
+}
+
+/// What came of work.
+enum Done {
+    Opened(Opened),
+    Tested(Server, TestOutcome),
+    Nothing,
+}
+
+impl Task {
+    /// Until the pool has ended.
+    pub async fn run(mut self) {
+        let mut running = JoinSet::new();
+        let mut target = None;
+        loop {
+            if target.is_none() {
+                target = self.watch_target();
+            }
+            let due = self.shared.driver.sleeps();
+            let ended = self.shared.driver.phase() == Phase::Ended;
+            let over = *self.shared.stage().borrow() == Stage::Over;
+            if ended || over {
+                break;
+            }
+            let shared = Arc::clone(&self.shared);
+            tokio::select! {
+                Some(work) = self.work.recv() => self.begin(work, &mut running),
+                Some(session) = self.closed.recv() => shared.driver.tell(Event::Closed(session)),
+                Some(done) = running.join_next(), if !running.is_empty() => self.done(done),
+                count = poll_fn(|cx| shared.driver.poll_ended(cx)) => {
+                    debug!(target = %shared.name, count, "idle sessions have ended");
+                }
+                () = changed(&mut target) => self.look(&mut target),
+                () = shared.driver.earlier.notified() => {}
+                () = sleep_until(due.into()) => shared.driver.tell(Event::Timer),
+            }
+        }
+        self.shared.driver.clear();
+    }
+
+    /// The target's snapshot, once there is one. It shows this pool from then on.
+    fn watch_target(&self) -> Option<watch::Receiver<TargetStatus>> {
+        let slot = self.board.get(self.shared.name.as_str())?;
+        let mut target = slot.subscribe();
+        slot.send_modify(|status| status.pool = Some(Arc::clone(&self.shared.status)));
+        let health = Health::of(&target.borrow_and_update());
+        self.shared.driver.tell(Event::Target(health));
+        Some(target)
+    }
+
+    fn look(&self, target: &mut Option<watch::Receiver<TargetStatus>>) {
+        if let Some(target) = target {
+            let health = Health::of(&target.borrow_and_update());
+            self.shared.driver.tell(Event::Target(health));
+        }
+    }
+
+    fn begin(&self, work: Work, running: &mut JoinSet<Done>) {
+        let shared = Arc::clone(&self.shared);
+        match work {
+            Work::Open { slot, urgent } => {
+                let gate = self.gate.clone();
+                let lane = if urgent { Lane::Reconnect } else { Lane::Refresh };
+                running.spawn(open_one(shared, gate, lane, slot));
+            }
+            Work::Test(server) => _ = running.spawn(test(shared, server)),
+            Work::Wake => _ = self.requests.want(shared.name.as_str()),
+            Work::CutSilent(longer_than) => {
+                let cut = shared.registry.cut_silent(longer_than, now().into());
+                if cut > 0 {
+                    warn!(target = %shared.name, clients = cut, "queries are cut off: the target is down and their servers are silent");
+                }
+            }
+            Work::Reset { server, left, reset, patient } => {
+                running.spawn(async move {
+                    wash(shared, server, left, reset, patient).await;
+                    Done::Nothing
+                });
+            }
+            Work::Close { server, hangs } => {
+                running.spawn(async move {
+                    if hangs {
+                        let cancelling = Cancelling::new(&server.backend);
+                        tokio::join!(cancel(&shared, cancelling), server.close());
+                    } else {
+                        server.close().await;
+                    }
+                    Done::Nothing
+                });
+            }
+            Work::Cancel { cancelling, done } => {
+                running.spawn(async move {
+                    cancel(&shared, cancelling).await;
+                    drop(done);
+                    Done::Nothing
+                });
+            }
+        }
+    }
+
+    fn done(&self, done: Result<Done, JoinError>) {
+        let driver = &self.shared.driver;
+        match done {
+            Ok(Done::Nothing) => {}
+            Ok(Done::Tested(server, outcome)) => {
+                if outcome != TestOutcome::Answered {
+                    debug!(target = %self.shared.name, ?outcome, "a session did not answer its test");
+                }
+                driver.tested(server, outcome);
+            }
+            Ok(Done::Opened(Opened { generation, outcome })) => match outcome {
+                Ok(New { server, due }) => {
+                    if driver.opened(server, generation, due) {
+                        info!(target = %self.shared.name, "the pool opens sessions again");
+                    }
+                }
+                Err((slot, facts)) => self.failed(slot.id(), generation, &facts),
+            },
+            // What it had is dropped, and counted.
+            Err(failure) => {
+                error!(target = %self.shared.name, %failure, "a task of the pool has crashed; please report this");
+            }
+        }
+    }
+
+    fn failed(&self, session: SessionId, generation: u64, facts: &Facts) {
+        let diagnosis = table::diagnose(facts);
+        if self.shared.driver.failed(session, generation, diagnosis) {
+            let (reason, remedy) = (diagnosis.reason, diagnosis.reason.remedy());
+            warn!(target = %self.shared.name, %reason, phase = facts.phase.as_str(), detail = %facts, remedy, "the pool cannot open a session");
+        }
+    }
+}
+
+async fn changed(target: &mut Option<watch::Receiver<TargetStatus>>) {
+    // Where the target is gone from the list, this pool will be, too.
+    let gone = match target {
+        Some(target) => target.changed().await.is_err(),
+        None => true,
+    };
+    if gone {
+        pending().await
+    }
+}
+
+async fn open_one(shared: Arc<Shared>, gate: Gate, lane: Lane, slot: SessionSlot) -> Done {
+    Done::Opened(open(&shared, &gate, lane, slot).await)
+}
+
+async fn test(shared: Arc<Shared>, mut server: Server) -> Done {
+    let limit = shared.terms().target.tuning.ping.timeout;
+    let outcome = match timeout(limit, server.ping()).await {
+        Ok(true) => TestOutcome::Answered,
+        Ok(false) => TestOutcome::Ended,
+        Err(_) => TestOutcome::Silent,
+    };
+    Done::Tested(server, outcome)
+}
+
+/// The pool is shown no more, unless another one is in its place already.
+impl Drop for Task {
+    fn drop(&mut self) {
+        let Some(slot) = self.board.get(self.shared.name.as_str()) else {
+            return;
+        };
+        slot.send_if_modified(|status| {
+            let ours = status.pool.as_ref().is_some_and(|pool| Arc::ptr_eq(pool, &self.shared.status));
+            if ours {
+                status.pool = None;
+            }
+            ours
+        });
+    }
+}
+
+impl Driver {
+    /// When the task is to report the time.
+    fn sleeps(&self) -> Instant {
+        let mut inner = self.inner();
+        let due = inner.core.due(now());
+        inner.due = Some(due);
+        due
+    }
+
+    fn tell(&self, event: Event) {
+        self.happen(&mut self.inner(), event, now());
+    }
+
+    /// Whether it is the first after failures.
+    fn opened(&self, server: Server, generation: u64, due: Option<Instant>) -> bool {
+        let mut inner = self.inner();
+        let failed = inner.core.open_failure().is_some();
+        let session = server.slot.id();
+        inner.park(server, Leftover::Nothing);
+        self.happen(&mut inner, Event::Opened { session, generation, due }, now());
+        failed
+    }
+
+    /// Whether that is news.
+    fn failed(&self, session: SessionId, generation: u64, diagnosis: Diagnosis) -> bool {
+        let mut inner = self.inner();
+        let before = inner.core.open_failure().map(|failure| failure.reason);
+        self.happen(&mut inner, Event::Failed { session, generation, diagnosis }, now());
+        let after = inner.core.open_failure().map(|failure| failure.reason);
+        after.is_some() && after != before
+    }
+
+    /// The sessions that nobody has are dropped.
+    fn clear(&self) {
+        self.inner().parked.clear();
+    }
+}
