@@ -197,6 +197,11 @@ impl Link {
         self.batch.open || !self.expected.is_empty()
     }
 
+    /// The server owes an answer for which it needs nothing more of the client: neither a Sync nor COPY data.
+    pub fn is_still_answered(&self) -> bool {
+        self.expected.ready() > 0 && self.copy != Copy::In
+    }
+
     /// A transaction is open, and its client has nothing under way.
     pub fn is_idle_in_transaction(&self) -> bool {
         self.status != b'I' && !self.awaits_answer() && self.copy != Copy::In && self.between_messages()

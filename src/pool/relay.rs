@@ -60,7 +60,7 @@ pub struct Relay {
     asked: Option<Instant>,
     /// When the server was last asked for something and had answered all of it.
     pub ready: Instant,
-    client: Sending,
+    client: ClientSide,
     /// The server has ended.
     over: bool,
     timer: Timer,
@@ -68,7 +68,7 @@ pub struct Relay {
 
 /// Whether more is to come of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sending {
+enum ClientSide {
     Sends,
     /// It has said that nothing more will come, or is gone: that, the answers will show.
     Finished,
@@ -97,7 +97,7 @@ impl Relay {
             to_server: Vec::new(),
             asked: None,
             ready: Instant::now(),
-            client: Sending::Sends,
+            client: ClientSide::Sends,
             over: false,
             timer: Timer::default(),
         }
@@ -154,7 +154,7 @@ impl Relay {
 
     /// What is waited for, where that has an end.
     fn limit(&self) -> Option<Limit> {
-        if self.client == Sending::Finished {
+        if self.client == ClientSide::Finished {
             Some(Limit::HalfClosed)
         } else if self.link.awaits_rest() && self.to_server.is_empty() {
             Some(Limit::Rest)

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use super::buffers::{Scratch, poll_in, send};
-use super::{Ended, Relay, Sending, Sides};
+use super::{ClientSide, Ended, Relay, Sides};
 use crate::pool::link::{Asked, Edited, Statements};
 
 impl Relay {
@@ -22,8 +22,8 @@ impl Relay {
                 false => Poll::Pending,
             };
         }
-        if self.client == Sending::Finished {
-            return match self.link.awaits_answer() {
+        if self.client == ClientSide::Finished {
+            return match self.link.is_still_answered() {
                 true => Poll::Pending,
                 false => Poll::Ready(Some(Ended::ClientGone(None))),
             };
@@ -35,8 +35,8 @@ impl Relay {
                 Poll::Ready(self.client_sent(cx, &scratch.read[..n], sides, &mut scratch.edited))
             }
             // What it has asked is answered: it may have closed one direction only.
-            Poll::Ready(Ok(_)) if self.link.awaits_answer() && !self.link.awaits_rest() => {
-                self.client = Sending::Finished;
+            Poll::Ready(Ok(_)) if self.link.is_still_answered() && !self.link.awaits_rest() => {
+                self.client = ClientSide::Finished;
                 Poll::Ready(None)
             }
             Poll::Ready(_) => Poll::Ready(Some(Ended::ClientGone(None))),
