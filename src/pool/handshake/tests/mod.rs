@@ -1,7 +1,7 @@
 //! Clients of all kinds, from tokio-postgres to random bytes, against the whole handshake.
 
-mod drivers;
 mod hostile;
+mod libraries;
 mod packets;
 mod passwords;
 
