@@ -84,7 +84,7 @@ async fn rounds(board: &Board, server: &Server) -> Result<Infallible, Error> {
 /// Waits for the line to be up, and then for a while.
 async fn calm(board: &Board) -> Result<(), Error> {
     let up = async {
-        while board.get(NAME).is_none_or(|slot| slot.borrow().state() != State::Up) {
+        while board.get(NAME).is_none_or(|slot| !works(slot.borrow().state())) {
             sleep(Duration::from_millis(50)).await;
         }
     };
@@ -223,6 +223,11 @@ struct Course {
     back: Option<Moment>,
 }
 
+/// Whether a target in this state has a session that works.
+const fn works(state: State) -> bool {
+    matches!(state, State::Up | State::Degraded)
+}
+
 impl Course {
     fn new(watched_since: Moment) -> Course {
         Course { watched_since, noticed: None, reasons: Vec::new(), back: None }
@@ -245,6 +250,10 @@ impl Course {
             }
             // Up since after the fault: it was down meanwhile, seen or not.
             State::Up if sight.since.mono > self.watched_since.mono => {
+                self.back.get_or_insert(sight.since);
+            }
+            // One that has lost several sessions in a row is called flapping for a while, and works.
+            State::Degraded if self.noticed.is_some() => {
                 self.back.get_or_insert(sight.since);
             }
             State::Up | State::Starting | State::Degraded | State::Sleeping => {}
