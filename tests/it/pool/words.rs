@@ -196,8 +196,12 @@ async fn a_password_that_was_changed_is_told_at_once_and_never_shown() {
     let admin = Admin::of(&cluster).await;
     let (client, _) = connect(&url).await;
     client.simple_query("SELECT 1").await.unwrap();
+    // One that has shown the old password already would be let in.
+    let opening = [("target", "db"), ("state", "login")];
+    daemon.await_metric(SOON, "pgtether_pool_servers", &opening, 0.0).await;
     admin.query("ALTER ROLE app PASSWORD 'something-else'").await;
-    admin.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'").await;
+    // Not only told to end: a session that is yet to hear of it may still answer.
+    admin.query("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'app'").await;
     await_down(&daemon, SOON, "auth").await;
     let began = Instant::now();
     let told = unanswered(&client).await;

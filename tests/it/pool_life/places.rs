@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pgtether::demo::postgres::free_port;
 use pgtether::status::pool::ServerState;
 
@@ -10,12 +12,17 @@ use crate::process::{Daemon, wait_until};
 use crate::servers::Admin;
 use crate::supervise::{SOON, await_state, targets};
 
-/// Is cancelled once without an end: whoever left it has it washed for two seconds.
-const STUBBORN: &str =
-    "DO $$ BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(2); END $$";
-
 fn url_of_other(port: u16) -> String {
     url_at(port).replace("/postgres", "/other")
+}
+
+/// The process of the session whose query sleeps.
+async fn asleep(admin: &Admin) -> Pid {
+    let sql = format!("SELECT pid FROM pg_stat_activity WHERE usename = '{USER}' AND wait_event = 'PgSleep'");
+    let pid = wait_until(SOON, "a query that sleeps", async || {
+        admin.query(&sql).await.pop().ok_or_else(|| "none".to_owned())
+    });
+    Pid::from_raw(pid.await.parse().unwrap())
 }
 
 #[tokio::test]
@@ -23,15 +30,18 @@ async fn a_session_that_is_washed_while_the_url_changes_is_nobodys_afterwards() 
     let door = Door::open("size: 1", &[]).await;
     door.admin.query(&format!("CREATE DATABASE other OWNER {USER}")).await;
     let guest = door.guest().await;
-    tokio::select! {
-        ended = guest.try_ask(STUBBORN) => panic!("it ended: {ended:?}"),
-        () = door.await_servers(ServerState::Active, 1) => {}
-    }
+    // What is stopped is cleaned up for as long as the test wants.
+    let stopped = tokio::select! {
+        ended = guest.try_ask("SELECT pg_sleep(60)") => panic!("it ended: {ended:?}"),
+        pid = asleep(&door.admin) => pid,
+    };
+    kill(stopped, Signal::SIGSTOP).unwrap();
     guest.vanish().await;
     door.await_servers(ServerState::Testing, 1).await;
     let config = door_config(&door.cluster, door.port, "size: 1", &[]).replace("/postgres", "/other");
     door.reload_to(&config).await;
-    assert_eq!(door.servers(ServerState::Testing).await, 1.0, "the wash was over too soon");
+    assert_eq!(door.servers(ServerState::Testing).await, 1.0);
+    kill(stopped, Signal::SIGCONT).unwrap();
     let new = Guest::at(&url_of_other(door.port)).await.unwrap();
     assert_eq!(new.ask("SELECT current_database()").await, "other");
 }
