@@ -77,12 +77,13 @@ impl SessionSettings {
 
     /// All are the server's again.
     pub fn were_reset(&mut self) {
-        self.made = Values::default();
+        self.are_made(Values::default());
     }
 
-    /// These were made for it, and no others.
+    /// These were made for it, and no others. What the server reports of them is no change that the next client makes.
     pub fn are_made(&mut self, made: Values) {
         self.made = made;
+        self.given = Arc::clone(&self.reported);
     }
 
     /// What the server reports of itself: not made for this session.

@@ -116,6 +116,19 @@ fn what_was_made_for_the_session_is_not_the_servers() {
 }
 
 #[test]
+fn what_was_made_before_a_client_got_the_session_is_no_change_of_its_own() {
+    let mut here = session();
+    here.report("TimeZone", "Asia/Tokyo");
+    here.are_made(Arc::new(values(&[("timezone", "Asia/Tokyo")])));
+    assert!(!here.have_changed());
+    here.report("TimeZone", "UTC");
+    here.were_reset();
+    assert!(!here.have_changed());
+    here.report("TimeZone", "Asia/Tokyo");
+    assert!(here.have_changed());
+}
+
+#[test]
 fn another_time_zone_gives_a_text_another_meaning_and_another_application_name_does_not() {
     let mut here = session();
     let mut one = client(&[], &here);
