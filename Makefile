@@ -1,6 +1,6 @@
 # The two main commands are `make demo` and `make test`. Both first install the tools that they need, and say so.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos test chaos-test fuzz lint chart generated chart-update image figures pictures tools release clean
+.PHONY: help demo chaos check test chaos-test fuzz lint chart generated chart-update image figures pictures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -13,6 +13,13 @@ demo: ## Starts a temporary PostgreSQL and pgtether: status page, metrics and he
 
 chaos: ARGS += --chaos
 chaos: demo ## Runs the demo, while the server is killed, restarted, stopped and locked on a schedule.
+
+check: ## Runs what needs no server: format, clippy, unit tests, and tests of the docs and of the code's structure.
+	@tests/tools.sh build
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked --lib
+	$(CARGO) test --locked --test it -- map:: docs:: contributing::
 
 # Most tests wait for servers: three at the same time suit two cores.
 test: ## Runs all checks: format, lints, docs, and all tests against real servers.
