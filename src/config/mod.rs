@@ -14,7 +14,6 @@ mod overrides;
 mod pool;
 mod problems;
 pub(crate) mod read;
-pub mod reading;
 mod rules;
 mod scalar;
 mod schema;

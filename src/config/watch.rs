@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::reading::Reading;
+use crate::blocking::OneCall;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -23,14 +23,14 @@ pub struct Watch {
     files: Vec<PathBuf>,
     seen: Seen<Vec<Print>>,
     next: Instant,
-    looking: Reading<Vec<Print>>,
+    looking: OneCall<Vec<Print>>,
 }
 
 impl Watch {
     /// From what is there now: to be made before the files are read. Looks at the file system.
     pub fn new(files: Vec<PathBuf>) -> Self {
         let seen = Seen::new(prints(&files));
-        Watch { files, seen, next: Instant::now() + EVERY, looking: Reading::default() }
+        Watch { files, seen, next: Instant::now() + EVERY, looking: OneCall::default() }
     }
 
     /// Waits for a change. Nothing is lost where the wait is given up.

@@ -5,11 +5,11 @@ use tokio::time::Instant;
 
 use super::Login;
 use super::attempt::{Ask, SocketLogin};
-use super::blocking::Blocking;
 use super::facts::more_telling;
 use super::session::{PgSession, SessionRoute};
 use super::tcp::{Address, Candidates, Connected, Resolver, connect};
 use super::tls::Connectors;
+use crate::blocking::BlockingCalls;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{Endpoint, Role, SessionAttrs, SocketTuning, SslMode};
 
@@ -26,7 +26,7 @@ pub struct Context<'a> {
     pub sockets: &'a SocketTuning,
     pub connectors: &'a Connectors,
     pub resolver: &'a Resolver,
-    pub calls: &'a Blocking,
+    pub calls: &'a BlockingCalls,
     /// `application_name` where the connection string names none.
     pub service: &'a str,
     pub role: Role,

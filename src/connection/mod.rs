@@ -9,12 +9,11 @@
 //! login      which host, which way of sslmode   tap        the stream under tokio-postgres
 //! attempt    one socket: TLS, startup, ping     scanner    what the server says, and how much
 //! tls        handshake, certificates            hello      which version of TLS was agreed on
-//! files      secrets and certificates           blocking   calls that block, bounded in number
+//! files      secrets and certificates
 //! facts      what happened, free of secrets
 //! ```
 
 mod attempt;
-mod blocking;
 mod facts;
 mod files;
 mod hello;

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::blocking::Blocking;
 use super::files::{Certificates, Contents};
 use super::login::{Context, OpenSocket};
 use super::session::{PgSession, SessionRoute};
 use super::tcp::{Candidates, Resolver};
 use super::tls::Connectors;
 use super::{ConnectTimes, Connector, Fingerprint, Login, Prepared};
+use crate::blocking::BlockingCalls;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{Endpoint, Host, SslMode, Target, Tls};
 
@@ -31,7 +31,7 @@ struct PostgresShared {
     connectors: Connectors,
     resolver: Resolver,
     /// For files and for building connectors.
-    calls: Blocking,
+    calls: BlockingCalls,
     /// Keyed by chance at each start, so that a fingerprint tells nothing outside of this process.
     hasher: RandomState,
 }
@@ -60,7 +60,7 @@ impl Default for PostgresShared {
         PostgresShared {
             connectors: Connectors::default(),
             resolver: Resolver::default(),
-            calls: Blocking::new(CALLS_AT_ONCE),
+            calls: BlockingCalls::new(CALLS_AT_ONCE),
             hasher: RandomState::new(),
         }
     }
@@ -103,7 +103,11 @@ impl PostgresShared {
             let fingerprint = Fingerprint(hasher.hash_one((contents.bytes(), certificates)));
             (endpoint, fingerprint)
         };
-        if target.has_files() { self.calls.run_for(&target.name, read).await } else { Ok(read()) }
+        if target.has_files() {
+            Ok(self.calls.run_for(target.name.as_str(), read).await?)
+        } else {
+            Ok(read())
+        }
     }
 }
 

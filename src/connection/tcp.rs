@@ -14,9 +14,9 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
-use super::blocking::Blocking;
 use super::facts::{config, io_cause, more_telling};
 use super::tap::Stream;
+use crate::blocking::BlockingCalls;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{Endpoint, Host, LoadBalance, SocketTuning};
 
@@ -25,7 +25,7 @@ const RESOLVING_AT_ONCE: usize = 64;
 
 /// Asks the system's resolver off the runtime's thread; nothing is cached here.
 #[derive(Debug, Clone)]
-pub struct Resolver(Blocking);
+pub struct Resolver(BlockingCalls);
 
 /// The addresses that are left to try.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Address {
 
 impl Default for Resolver {
     fn default() -> Self {
-        Resolver(Blocking::new(RESOLVING_AT_ONCE))
+        Resolver(BlockingCalls::new(RESOLVING_AT_ONCE))
     }
 }
 

@@ -15,11 +15,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::blocking::Blocking;
 use super::facts::{config, io_cause, server, tls_cause};
 use super::files::Certificates;
 use super::hello::Sniffer;
 use super::tap::Stream;
+use crate::blocking::BlockingCalls;
 use crate::protocol::ErrorFields;
 use crate::protocol::frontend::{SSL_REQUEST, packet};
 use crate::reason::Cause;
@@ -50,7 +50,7 @@ pub struct Handshake {
 
 impl Connectors {
     /// The connector for these settings; the files are read each time, so that a renewed certificate counts at once.
-    pub async fn get(&self, tls: &Tls, calls: &Blocking) -> Result<TlsConnector, Cause> {
+    pub async fn get(&self, tls: &Tls, calls: &BlockingCalls) -> Result<TlsConnector, Cause> {
         let wanted = tls.clone();
         let files = match tls.has_files() {
             true => calls.run(move || Certificates::read(&wanted)).await??,
@@ -201,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_connector_serves_all_that_want_the_same() {
-        let (connectors, calls) = (Connectors::default(), Blocking::new(4));
+        let (connectors, calls) = (Connectors::default(), BlockingCalls::new(4));
         let wanted = tls("sslmode=require");
         let all = (0..20).map(|_| connectors.get(&wanted, &calls));
         let got = futures_util::future::join_all(all).await;
@@ -213,7 +213,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connector_of_yesterday_is_forgotten() {
-        let (connectors, calls) = (Connectors::default(), Blocking::new(4));
+        let (connectors, calls) = (Connectors::default(), BlockingCalls::new(4));
         connectors.get(&tls("sslmode=require"), &calls).await.unwrap();
         tokio::time::advance(MAX_AGE).await;
         connectors.get(&tls("sslmode=require&sslsni=0"), &calls).await.unwrap();

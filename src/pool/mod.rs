@@ -55,7 +55,7 @@ use self::certificate::Certificate;
 pub use self::core::Request;
 pub use self::manager::Means;
 use self::manager::{Command, Commit, Manager, Wanted};
-use crate::config::reading::Reading;
+use crate::blocking::OneCall;
 use crate::target::pool::Pool;
 use crate::target::{Target, TargetName};
 
@@ -72,12 +72,12 @@ pub struct Pools {
     means: Means,
     /// To the pools' thread.
     commands: Option<mpsc::Sender<Command>>,
-    reading: Reading<Vec<Wanted>>,
+    reading: OneCall<Vec<Wanted>>,
 }
 
 impl Pools {
     pub fn new(means: Means) -> Self {
-        Pools { means, commands: None, reading: Reading::default() }
+        Pools { means, commands: None, reading: OneCall::default() }
     }
 
     /// Makes the pools of `targets` the pools there are: unchanged ones keep sessions and clients. On an error, which

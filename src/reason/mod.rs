@@ -9,6 +9,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::blocking::Crashed;
+
 pub use crate::policy::retry::Class;
 
 /// Where in the life of a connection something happened.
@@ -80,6 +82,12 @@ pub enum Cause {
     Local { message: String },
     /// A bug of pgtether: the target's task ended by itself.
     Internal,
+}
+
+impl From<Crashed> for Cause {
+    fn from(Crashed: Crashed) -> Self {
+        Cause::Internal
+    }
 }
 
 impl Facts {

@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 
 use self::daemon::{ReloadRequest, Shared};
 use self::reload::{Due, Reload};
-use crate::config::reading::Reading;
+use crate::blocking::OneCall;
 use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
 use crate::connection::Postgres;
@@ -136,7 +136,7 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     let mut reload = Reload {
         reread,
         watch,
-        reading: Reading::default(),
+        reading: OneCall::default(),
         web: rules_file,
         metrics,
         shared: shared.clone(),

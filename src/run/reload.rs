@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use super::Reread;
 use super::daemon::{ReloadRequest, Shared};
-use crate::config::reading::Reading;
+use crate::blocking::OneCall;
 use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
 use crate::connection::Postgres;
@@ -32,7 +32,7 @@ const READING: Duration = Duration::from_secs(10);
 pub struct Reload {
     pub reread: Reread,
     pub watch: Watch,
-    pub reading: Reading<Result<Config, Problems>>,
+    pub reading: OneCall<Result<Config, Problems>>,
     pub web: Option<RulesFile>,
     pub metrics: Arc<ProcessMetrics>,
     pub shared: Arc<Shared>,

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::assemble::{self, ReadRules};
 use super::{Live, Rules};
-use crate::config::reading::Reading;
+use crate::blocking::OneCall;
 use crate::config::watch::Watch;
 use crate::config::{Problem, Problems};
 
@@ -19,7 +19,7 @@ pub struct RulesFile {
     path: PathBuf,
     live: Live,
     watch: Watch,
-    reading: Reading<ReadRules>,
+    reading: OneCall<ReadRules>,
 }
 
 impl RulesFile {
@@ -34,7 +34,7 @@ impl RulesFile {
             watch = Watch::new(outcome.files);
             outcome = read(path.clone());
         }
-        Ok(RulesFile { path, live: Live::new(outcome.rules?), watch, reading: Reading::default() })
+        Ok(RulesFile { path, live: Live::new(outcome.rules?), watch, reading: OneCall::default() })
     }
 
     /// The rules in force.
