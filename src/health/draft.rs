@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Number;
 
 use super::{Judged, Speaker, Status, rfc3339, rounded};
+use crate::status::State;
 use crate::status::pool::{ClientState, ServerState};
 
 #[derive(Debug, Serialize)]
@@ -60,6 +61,11 @@ struct DraftConnection<'a> {
     success_rate: Option<f64>,
     breaker: &'static str,
     next_attempt: Option<String>,
+    /// Only where it is not `pass`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pool: Option<DraftPool>,
 }
@@ -78,19 +84,50 @@ pub(super) fn document<'a>(
     status: Status,
     targets: &[Judged<'a>],
 ) -> DraftDocument<'a> {
-    let unwell = targets.iter().filter(|judged| judged.status != Status::Healthy).count();
     DraftDocument {
         status: word(status),
         release_id: speaker.version,
         service_id: speaker.service,
         description: "Proven lines to PostgreSQL databases",
-        output: (status != Status::Healthy && speaker.details)
-            .then(|| format!("{unwell} of {} targets: {}", targets.len(), status.as_str())),
+        output: (status != Status::Healthy && speaker.details).then(|| summary(targets)),
         checks: speaker.details.then(|| Checks {
             connections: targets.iter().map(connection).collect(),
             response_time: targets.iter().filter_map(response_time).collect(),
         }),
     }
+}
+
+/// Counts what is not well, the worst first: "11 required targets down, 1 optional down, 3 degraded".
+fn summary(targets: &[Judged<'_>]) -> String {
+    if targets.is_empty() {
+        return "no target is known yet".to_owned();
+    }
+    let is = |judged: &Judged<'_>, state| judged.view.state() == state;
+    let required = |judged: &Judged<'_>| judged.view.status.tuning.required;
+    let wrong_role = |judged: &Judged<'_>| is(judged, State::Degraded) && judged.status == Status::Failing;
+    type Kind<'k> = (&'static str, &'static str, &'k dyn Fn(&Judged<'_>) -> bool);
+    let kinds: [Kind<'_>; 6] = [
+        ("required", "down", &|judged| is(judged, State::Down) && required(judged)),
+        ("optional", "down", &|judged| is(judged, State::Down) && !required(judged)),
+        ("", "of the wrong role", &wrong_role),
+        ("", "degraded", &|judged| is(judged, State::Degraded) && !wrong_role(judged)),
+        ("required", "starting", &|judged| is(judged, State::Starting) && required(judged)),
+        ("optional", "starting", &|judged| is(judged, State::Starting) && !required(judged)),
+    ];
+    let mut said: Vec<String> = Vec::new();
+    for (which, what, belongs) in kinds {
+        let count = targets.iter().filter(|judged| belongs(judged)).count();
+        let noun = match (said.is_empty(), count) {
+            (_, 0) => continue,
+            (true, 1) => "target",
+            (true, _) => "targets",
+            (false, _) => "",
+        };
+        let words = [&count.to_string(), which, noun, what];
+        let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        said.push(words.join(" "));
+    }
+    said.join(", ")
 }
 
 /// `pass` and `warn` go with 200, `fail` with 503.
@@ -115,6 +152,8 @@ fn connection<'a>(judged: &Judged<'a>) -> DraftConnection<'a> {
         success_rate: status.recent.rate().map(rounded),
         breaker: status.breaker.state().as_str(),
         next_attempt: view.next_attempt().and_then(|at| rfc3339(at.wall)),
+        remedy: view.remedy(),
+        detail: view.detail(),
         pool: status.pool.as_deref().map(|pool| DraftPool {
             clients_waiting: pool.clients(ClientState::Waiting),
             servers_active: pool.servers(ServerState::Active),

@@ -1,8 +1,8 @@
 //! `/health`: what people and uptime checkers are told, in two vocabularies, as a projection of snapshots.
 //!
 //! A target's [`Status`] follows from its state and from whether it is required; the whole is as bad as its worst
-//! target. Reasons are words of the closed set: nothing that a server said is repeated here. Knows nothing of HTTP but
-//! the two status codes.
+//! target. What a server said is repeated only to those who may see targets. Knows nothing of HTTP but the two status
+//! codes.
 
 mod draft;
 mod plain;

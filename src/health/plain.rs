@@ -36,6 +36,9 @@ struct PlainTarget<'a> {
     success_rate: Option<f64>,
     breaker: &'static str,
     reason: Option<&'static str>,
+    remedy: Option<&'static str>,
+    /// What was seen last: the words of a server or of the operating system.
+    detail: Option<&'a str>,
     next_attempt: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pool: Option<PlainPool>,
@@ -90,6 +93,8 @@ fn target<'a>(view: &View<'a>) -> PlainTarget<'a> {
         success_rate: status.recent.rate().map(rounded),
         breaker: status.breaker.state().as_str(),
         reason: view.reason().map(|reason| reason.as_str()),
+        remedy: view.remedy(),
+        detail: view.detail(),
         next_attempt: view.next_attempt().and_then(|at| rfc3339(at.wall)),
         pool: status.pool.as_deref().map(|pool| PlainPool {
             clients_waiting: pool.clients(ClientState::Waiting),

@@ -49,7 +49,7 @@ fn the_document_keeps_its_keys_and_their_order() {
         r#""database":{"status":"connected","timestamp":1789999999.123},"version":"0.1.0","#,
         r#""targets":[{"name":"primary","status":"connected","state":"up","since":"2026-09-21T14:11:46.873Z","#,
         r#""age_seconds":93.25,"reconnects":0,"ping_ms":0.412,"success_rate":1.0,"breaker":"closed","#,
-        r#""reason":null,"next_attempt":null}]}"#,
+        r#""reason":null,"remedy":null,"detail":null,"next_attempt":null}]}"#,
     );
     assert_eq!(body, expected);
 }
@@ -60,7 +60,7 @@ fn nothing_is_made_up_before_the_first_attempt() {
     let (_, body) = plain(&[starting("primary", now)], now);
     let document: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(document["database"], serde_json::json!({"status": "unreachable", "timestamp": null}));
-    for key in ["age_seconds", "ping_ms", "success_rate", "reason", "next_attempt"] {
+    for key in ["age_seconds", "ping_ms", "success_rate", "reason", "remedy", "detail", "next_attempt"] {
         assert_eq!(document["targets"][0][key], Value::Null, "{key}");
     }
 }
@@ -158,7 +158,7 @@ fn the_word_healthy_is_in_the_body_only_when_all_is() {
 }
 
 #[test]
-fn an_outage_tells_its_reason_in_a_word_and_nothing_that_the_server_said() {
+fn an_outage_tells_reason_remedy_and_detail_to_those_who_may_see_targets_and_to_nobody_else() {
     let now = moment();
     let mut status = lost("primary", now, 30.0);
     status.last_failure = Some(crate::status::Failure {
@@ -174,9 +174,21 @@ fn an_outage_tells_its_reason_in_a_word_and_nothing_that_the_server_said() {
     };
     for vocabulary in [Vocabulary::Plain, Vocabulary::Draft] {
         let (_, body) = all(std::slice::from_ref(&status), now, vocabulary);
-        assert!(body.contains("\"auth\""), "{body}");
-        assert!(body.contains("\"2026-09-21T14:13:21.623Z\""), "{body}");
-        assert!(!body.contains("authentication"), "{body}");
+        let target = match (serde_json::from_str::<Value>(&body).unwrap(), vocabulary) {
+            (document, Vocabulary::Plain) => document["targets"][0].clone(),
+            (document, Vocabulary::Draft) => document["checks"]["database:connections"][0].clone(),
+        };
+        assert!(body.contains("\"auth\"") && body.contains("\"2026-09-21T14:13:21.623Z\""), "{body}");
+        assert_eq!(target["remedy"], Reason::Auth.remedy());
+        assert_eq!(target["detail"], "password authentication failed for user \"orders\"");
+        let outline = Speaker { details: false, ..SPEAKER };
+        let view = View::new(&status, now);
+        for document in [of_all(outline, &[view], vocabulary), of_one(outline, &view, vocabulary)] {
+            let body = String::from_utf8(document.unwrap().body).unwrap();
+            for word in ["auth", "password", "orders", "primary", "target"] {
+                assert!(!body.contains(word), "{word} in {body}");
+            }
+        }
     }
 }
 
@@ -193,7 +205,7 @@ fn the_draft_says_the_same_in_its_own_words() {
     assert_eq!(document["status"], "fail");
     assert_eq!(document["releaseId"], "0.1.0");
     assert_eq!(document["serviceId"], "image-editor");
-    assert_eq!(document["output"], "2 of 3 targets: starting");
+    assert_eq!(document["output"], "1 optional target down, 1 required starting");
     let connections = document["checks"]["database:connections"].as_array().unwrap();
     let said: Vec<_> = connections
         .iter()
@@ -211,6 +223,37 @@ fn the_draft_says_the_same_in_its_own_words() {
         "status": "pass", "time": "2026-09-21T14:13:19.123Z",
     });
     assert_eq!(times[1], primary);
+}
+
+#[test]
+fn the_draft_counts_what_is_not_well_by_what_it_is() {
+    let now = moment();
+    let summary = |statuses: &[TargetStatus]| -> Value {
+        let (_, body) = all(statuses, now, Vocabulary::Draft);
+        serde_json::from_str::<Value>(&body).unwrap()["output"].clone()
+    };
+    let degraded = ailing(now, |held| held.login = Err(Reason::Auth));
+    let wrong_role = ailing(now, |held| held.role = Err(Reason::WrongRole));
+    let down = lost("down", now, 60.0);
+    let mut fleet = vec![down.clone(); 11];
+    fleet.push(optional(down.clone()));
+    fleet.extend([degraded.clone(), degraded.clone(), degraded.clone()]);
+    fleet.extend([up("a", now), asleep("b", now)]);
+    assert_eq!(summary(&fleet), "11 required targets down, 1 optional down, 3 degraded");
+    fleet.extend([
+        wrong_role.clone(),
+        optional(wrong_role.clone()),
+        starting("c", now),
+        optional(starting("d", now)),
+    ]);
+    let expected = "11 required targets down, 1 optional down, 1 of the wrong role, 4 degraded, 1 required starting, \
+                    1 optional starting";
+    assert_eq!(summary(&fleet), expected);
+    assert_eq!(summary(&[degraded.clone(), up("a", now), degraded]), "2 targets degraded");
+    assert_eq!(summary(&[wrong_role]), "1 target of the wrong role");
+    assert_eq!(summary(&[suspect(now), down]), "2 required targets down");
+    assert_eq!(summary(&[starting("c", now)]), "1 required target starting");
+    assert_eq!(summary(&[]), "no target is known yet");
 }
 
 #[test]

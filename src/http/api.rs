@@ -206,7 +206,7 @@ fn target<'a>(view: &View<'a>) -> TargetJson<'a> {
         state: view.state().as_str(),
         since: rfc3339(view.since().wall),
         reason: reason.map(Reason::as_str),
-        remedy: reason.map(Reason::remedy),
+        remedy: view.remedy(),
         required: tuning.required,
         idle_policy: tuning.idle_policy.as_str(),
         role: Role::as_str(tuning.role),

@@ -129,7 +129,6 @@ impl Cells {
         let reason = view.reason();
         let location = status.location.as_ref();
         let pool = status.pool.as_deref();
-        let failure = status.last_failure.as_ref().filter(|failure| Some(failure.reason) == reason);
         let wait = view.next_attempt().map(|at| format!("in {}", InOneUnit(at.since(view.now))));
         Cells {
             name: status.name.as_str().to_owned(),
@@ -146,8 +145,8 @@ impl Cells {
             breaker: status.breaker.state().as_str(),
             next: Maybe(wait).to_string(),
             reason: reason.map(Reason::as_str).unwrap_or_default(),
-            remedy: reason.map(Reason::remedy).unwrap_or_default(),
-            detail: failure.map(|failure| failure.detail.clone()).unwrap_or_default(),
+            remedy: view.remedy().unwrap_or_default(),
+            detail: view.detail().unwrap_or_default().to_owned(),
         }
     }
 }

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use super::*;
 use crate::generated;
+use crate::reason::Reason;
 use crate::status::sample::{distinct, lost, moment};
+use crate::status::{Line, TargetStatus};
 
 const INTRODUCTION: &str = "\
 # Metrics
@@ -58,7 +60,11 @@ impl Shown {
 
 fn document() -> String {
     let now = moment();
-    let statuses = [distinct("primary", now), lost("archive", now, 0.5)];
+    let mut statuses = vec![distinct("primary", now)];
+    statuses.extend(Reason::ALL.iter().map(|reason| {
+        let line = Line::Lost { at: now, reason: *reason };
+        TargetStatus { line, ..lost("archive", now, 0.5) }
+    }));
     let views: Vec<_> = statuses.iter().map(|status| View::new(status, now)).collect();
     let mut scrape = Vec::new();
     render(&views, &mut scrape);

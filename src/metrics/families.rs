@@ -30,6 +30,16 @@ pub const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "pgtether_target_reason",
+        help: "Why the target is down or degraded, as of the last check: 1 for the reason in force; absent otherwise.",
+        kind: FamilyKind::Gauge,
+        read: |view, out| {
+            if let Some(reason) = view.reason() {
+                out.whole(&[("reason", reason.as_str())], 1);
+            }
+        },
+    },
+    Family {
         name: "pgtether_target_info",
         help: "Where the target is and how it is supervised; always 1.",
         kind: FamilyKind::Gauge,

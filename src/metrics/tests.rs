@@ -230,6 +230,34 @@ fn reasons_are_exported_only_where_they_can_happen() {
 }
 
 #[test]
+fn the_reason_in_force_is_there_while_a_target_is_down_or_degraded_and_no_other() {
+    use crate::reason::Reason;
+    use crate::status::{Failure, Line};
+    let now = moment();
+    let reasons = |status: TargetStatus, now| -> Vec<String> {
+        let scrape = text(&[status], now);
+        let lines =
+            scrape.lines().filter_map(|line| line.strip_prefix("pgtether_target_reason{target=\"one\","));
+        lines.map(str::to_owned).collect()
+    };
+    for well in [up("one", now), starting("one", now), sample::asleep("one", now)] {
+        assert_eq!(reasons(well, now), [""; 0]);
+    }
+    let mut down = lost("one", now, 30.0);
+    assert_eq!(reasons(down.clone(), now), ["reason=\"shutdown\"} 1"]);
+    let at = sample::ago(now, 1.0);
+    down.last_failure = Some(Failure { at, reason: Reason::Auth, detail: "no".to_owned() });
+    assert_eq!(reasons(down, now), ["reason=\"auth\"} 1"]);
+    let mut degraded = up("one", now);
+    if let Line::Live(held) = &mut degraded.line {
+        held.ping = Err(Reason::QueryFailed);
+    }
+    assert_eq!(reasons(degraded, now), ["reason=\"query_failed\"} 1"]);
+    let late = now.after(View::GRACE + std::time::Duration::from_secs(1));
+    assert_eq!(reasons(up("one", now), late), ["reason=\"stalled\"} 1"]);
+}
+
+#[test]
 fn a_stalled_target_is_down_whatever_its_snapshot_says() {
     let now = moment();
     let late = now.after(View::GRACE + std::time::Duration::from_secs(1));

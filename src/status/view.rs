@@ -75,6 +75,18 @@ impl<'a> View<'a> {
         reason_of(self.status)
     }
 
+    /// What a person can do about it.
+    pub fn remedy(&self) -> Option<&'static str> {
+        self.reason().map(Reason::remedy)
+    }
+
+    /// What was seen last that has the reason in force; `None` where the last failure was of another kind.
+    pub fn detail(&self) -> Option<&'a str> {
+        let reason = self.reason()?;
+        let failure = self.status.last_failure.as_ref().filter(|failure| failure.reason == reason);
+        failure.map(|failure| failure.detail.as_str())
+    }
+
     /// Since when the state is what it is.
     pub fn since(&self) -> Moment {
         self.status.since

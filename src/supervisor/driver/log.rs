@@ -123,11 +123,10 @@ fn log_problem(view: &View<'_>, logged: &LoggedState, reason: Reason) {
     let status = view.status;
     let (target, from, to) = (&status.name, logged.state.as_str(), status.state().as_str());
     let after = human(view.now.since(logged.since));
-    let detail = status.last_failure.as_ref().filter(|failure| failure.reason == reason);
-    let detail = detail.map(|failure| failure.detail.as_str());
+    let (detail, remedy) = (view.detail(), view.remedy());
     let retry_in = view.next_attempt().map(|at| human(at.since(view.now)));
     let message = failure_message(logged.state, status.state());
-    warn!(%target, from, to, %reason, after, detail, retry_in, remedy = reason.remedy(), "{message}");
+    warn!(%target, from, to, %reason, after, detail, retry_in, remedy, "{message}");
 }
 
 const fn recovery_message(from: State) -> &'static str {
