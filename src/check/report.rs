@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::connection::SessionFacts;
-use crate::reason::{Facts, Reason, table};
+use crate::reason::{Facts, Reason, remedy, table};
 use crate::target::{Endpoint, Provider, Target};
 
 /// Nagios's words and exit codes.
@@ -128,7 +128,7 @@ impl CheckReport {
             seconds: after.as_secs_f64(),
             detail: facts.to_string(),
             reason: Some(reason.as_str()),
-            remedy: Some(reason.remedy()),
+            remedy: Some(remedy(reason, facts)),
         });
         None
     }

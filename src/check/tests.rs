@@ -140,7 +140,7 @@ fn login() -> Login {
 }
 
 fn server(phase: Phase, sqlstate: &str, message: &str) -> Facts {
-    Facts::new(phase, Cause::Server { sqlstate: sqlstate.to_owned(), message: message.to_owned() })
+    Facts::new(phase, Cause::server(sqlstate, message))
 }
 
 fn target(url: &str, tuning: Tuning) -> Arc<Target> {

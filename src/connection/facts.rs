@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::tap::Tap;
 use crate::protocol::ErrorFields;
-use crate::reason::{Cause, Facts, Phase};
+use crate::reason::{Cause, Facts, Phase, ServerWords};
 use crate::target::{REDACTED, Secret};
 
 /// A peer's text is shown up to here.
@@ -60,7 +60,17 @@ pub fn cause(tap: &Tap, error: &tokio_postgres::Error, password: Option<&Secret>
 
 /// What the server reports, fit to be shown.
 pub fn server(fields: ErrorFields<'_>, password: Option<&Secret>) -> Cause {
-    Cause::Server { sqlstate: fields.sqlstate.to_string(), message: scrub(&fields.message, password) }
+    let shown = |text: &str| scrub(text, password);
+    let words = ServerWords {
+        detail: fields.detail.as_deref().map(shown).filter(|text| !text.is_empty()),
+        hint: fields.hint.as_deref().map(shown).filter(|text| !text.is_empty()),
+        routine: fields.routine.as_deref().map(shown),
+    };
+    Cause::Server {
+        sqlstate: fields.sqlstate.to_string(),
+        message: shown(&fields.message),
+        words: Box::new(words),
+    }
 }
 
 /// What an error of a stream means: ours, the network's, TLS's, or simply the end.
@@ -86,11 +96,28 @@ pub fn tls_cause(error: &(dyn Error + 'static)) -> Cause {
         }
         next = here.source();
     }
-    let message = tidy(&error.to_string());
+    let message = tidy(&plain_tls(&error.to_string()));
     if message.to_ascii_lowercase().contains("unexpected eof") {
         return Cause::Closed;
     }
     Cause::Tls { message }
+}
+
+/// What OpenSSL says, without the names of its files and functions: of the first error on its stack the reason, and the
+/// result of the verification in brackets, which stands at the end.
+fn plain_tls(text: &str) -> String {
+    // error:CODE:library:function:reason:file:line:data
+    let parts: Vec<&str> = text.splitn(8, ':').collect();
+    let [error, _, _, _, reason, _, line, rest] = parts[..] else { return text.to_owned() };
+    if !error.ends_with("error") || line.parse::<u32>().is_err() {
+        return text.to_owned();
+    }
+    let verification =
+        rest.rfind(" (").map(|at| &rest[at..]).or_else(|| rest.strip_prefix('(').map(|_| rest));
+    match verification.filter(|words| words.ends_with(')')) {
+        Some(words) => format!("{reason} {}", words.trim()),
+        None => reason.to_owned(),
+    }
 }
 
 /// Errors that tell of this machine rather than of the other.
@@ -231,8 +258,40 @@ mod tests {
     #[test]
     fn a_sqlstate_that_is_none_is_not_passed_on() {
         let fields = ErrorFields::fatal("my password", "so\r\nwhat\u{7}");
-        let expected = Cause::Server { sqlstate: "XX000".into(), message: "so  what".into() };
+        let expected = Cause::server("XX000", "so  what");
         assert_eq!(server(fields, None), expected);
+    }
+
+    #[test]
+    fn detail_and_hint_are_carried_bounded_and_scrubbed_like_the_message() {
+        let long = "x".repeat(5000);
+        let fields = ErrorFields::fatal("57P03", "no").detail("Hot standby\u{1b}[31m mode sesame").hint(long);
+        let shown = Facts::new(Phase::Startup, server(fields, Some(&Secret::new("sesame")))).to_string();
+        let start = "no (SQLSTATE 57P03), DETAIL: Hot standby [31m mode <redacted>, HINT: xxx";
+        assert!(shown.starts_with(start) && shown.chars().count() < 800, "{shown}");
+        let plain = Facts::new(Phase::Startup, server(ErrorFields::fatal("57P03", "no"), None)).to_string();
+        assert_eq!(plain, "no (SQLSTATE 57P03)");
+    }
+
+    #[test]
+    fn openssl_s_files_and_functions_are_not_shown() {
+        let rows = [
+            (
+                "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:\
+                 ../ssl/statem/statem_clnt.c:1889: (certificate has expired)",
+                "certificate verify failed (certificate has expired)",
+            ),
+            (
+                "error:0A000418:SSL routines:ssl3_read_bytes:tlsv1 alert unknown ca:\
+                 ../ssl/record/rec_layer_s3.c:1590:SSL alert number 48",
+                "tlsv1 alert unknown ca",
+            ),
+            ("unexpected EOF", "unexpected EOF"),
+            ("a:b:c:d:e:f:g:h", "a:b:c:d:e:f:g:h"),
+        ];
+        for (said, shown) in rows {
+            assert_eq!(plain_tls(said), shown);
+        }
     }
 
     #[test]

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     fn facts(phase: Phase, sqlstate: &str) -> Facts {
-        Facts::new(phase, Cause::Server { sqlstate: sqlstate.into(), message: String::new() })
+        Facts::new(phase, Cause::server(sqlstate, ""))
     }
 
     #[test]

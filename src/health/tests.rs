@@ -164,6 +164,7 @@ fn an_outage_tells_reason_remedy_and_detail_to_those_who_may_see_targets_and_to_
     status.last_failure = Some(crate::status::Failure {
         at: crate::status::sample::ago(now, 1.0),
         reason: Reason::Auth,
+        remedy: "Run ALTER ROLE … LOGIN.",
         detail: "password authentication failed for user \"orders\"".to_owned(),
     });
     status.attempt = crate::status::Attempt::Waiting {
@@ -179,7 +180,7 @@ fn an_outage_tells_reason_remedy_and_detail_to_those_who_may_see_targets_and_to_
             (document, Vocabulary::Draft) => document["checks"]["database:connections"][0].clone(),
         };
         assert!(body.contains("\"auth\"") && body.contains("\"2026-09-21T14:13:21.623Z\""), "{body}");
-        assert_eq!(target["remedy"], Reason::Auth.remedy());
+        assert_eq!(target["remedy"], "Run ALTER ROLE … LOGIN.");
         assert_eq!(target["detail"], "password authentication failed for user \"orders\"");
         let outline = Speaker { details: false, ..SPEAKER };
         let view = View::new(&status, now);

@@ -299,7 +299,7 @@ fn last_failure(failure: &Failure) -> FailureJson<'_> {
     FailureJson {
         at: rfc3339(failure.at.wall),
         reason: failure.reason.as_str(),
-        remedy: failure.reason.remedy(),
+        remedy: failure.remedy,
         detail: &failure.detail,
     }
 }

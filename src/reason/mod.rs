@@ -3,6 +3,7 @@
 //! The connection reports facts and never judges; [`table`] judges and never waits; how long to wait is the
 //! supervisor's. Nothing here knows of sockets, clocks or configuration.
 
+mod remedy;
 pub mod table;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crate::blocking::Crashed;
 
 pub use crate::policy::retry::Class;
+pub use remedy::remedy;
 
 /// Where in the life of a connection something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,7 +61,7 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     /// An ErrorResponse, or a notice of class 57P sent before the end, of the server or of a pooler before it.
-    Server { sqlstate: String, message: String },
+    Server { sqlstate: String, message: String, words: Box<ServerWords> },
     /// The resolver's answer: no such name, or no answer.
     Dns { message: String },
     /// The operating system's error on a socket.
@@ -90,6 +92,22 @@ impl From<Crashed> for Cause {
     }
 }
 
+/// What a server adds to its message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServerWords {
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+    /// The function that reported it, which no locale translates.
+    pub routine: Option<String>,
+}
+
+impl Cause {
+    /// An ErrorResponse with nothing but what each has.
+    pub fn server(sqlstate: impl Into<String>, message: impl Into<String>) -> Self {
+        Cause::Server { sqlstate: sqlstate.into(), message: message.into(), words: Box::default() }
+    }
+}
+
 impl Facts {
     /// What happened, and where.
     pub fn new(phase: Phase, cause: Cause) -> Self {
@@ -115,7 +133,13 @@ impl Facts {
 impl fmt::Display for Facts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Server { sqlstate, message } => write!(f, "{message} (SQLSTATE {sqlstate})"),
+            Cause::Server { sqlstate, message, words } => {
+                write!(f, "{message} (SQLSTATE {sqlstate})")?;
+                let more = [("DETAIL", &words.detail), ("HINT", &words.hint)];
+                more.iter()
+                    .filter_map(|(name, text)| Some((name, text.as_ref()?)))
+                    .try_for_each(|(name, text)| write!(f, ", {name}: {text}"))
+            }
             Cause::Dns { message } => write!(f, "name resolution failed: {message}"),
             Cause::Io { os: Some(os), .. } => write!(f, "{}", io::Error::from_raw_os_error(*os)),
             Cause::Io { kind, os: None } => write!(f, "{kind}"),

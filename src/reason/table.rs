@@ -17,7 +17,7 @@ use super::{Cause, Class, Diagnosis, Facts, Phase, Reason};
 /// What these facts mean, taken by themselves.
 pub fn diagnose(facts: &Facts) -> Diagnosis {
     match &facts.cause {
-        Cause::Server { sqlstate, message } => server(facts.phase, sqlstate, message),
+        Cause::Server { sqlstate, message, .. } => server(facts.phase, sqlstate, message),
         Cause::Io { kind, os } => io(facts.phase, *kind, *os),
         Cause::Dns { .. } => diagnosis(Reason::Dns, Class::Transient),
         Cause::Closed => diagnosis(Reason::Closed, Class::Transient),

@@ -152,6 +152,8 @@ impl Location {
 pub struct Failure {
     pub at: Moment,
     pub reason: Reason,
+    /// What mends it.
+    pub remedy: &'static str,
     /// One line for people, without secrets.
     pub detail: String,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Attempt, Held, Line, Moment, TargetStatus};
+use super::{Attempt, Failure, Held, Line, Moment, TargetStatus};
 use crate::reason::Reason;
 
 /// The `state` of the contract.
@@ -77,14 +77,18 @@ impl<'a> View<'a> {
 
     /// What a person can do about it.
     pub fn remedy(&self) -> Option<&'static str> {
-        self.reason().map(Reason::remedy)
+        self.failure().map(|failure| failure.remedy).or_else(|| self.reason().map(Reason::remedy))
     }
 
     /// What was seen last that has the reason in force; `None` where the last failure was of another kind.
     pub fn detail(&self) -> Option<&'a str> {
+        self.failure().map(|failure| failure.detail.as_str())
+    }
+
+    /// The last failure, where it has the reason in force.
+    fn failure(&self) -> Option<&'a Failure> {
         let reason = self.reason()?;
-        let failure = self.status.last_failure.as_ref().filter(|failure| failure.reason == reason);
-        failure.map(|failure| failure.detail.as_str())
+        self.status.last_failure.as_ref().filter(|failure| failure.reason == reason)
     }
 
     /// Since when the state is what it is.

@@ -66,7 +66,8 @@ pub(super) fn crashed(slot: &Slot, pause: Duration) {
             }
         }
         let detail = Facts::new(Phase::Idle, Cause::Internal).to_string();
-        status.last_failure = Some(Failure { at: now, reason: Reason::Internal, detail });
+        status.last_failure =
+            Some(Failure { at: now, reason: Reason::Internal, remedy: Reason::Internal.remedy(), detail });
         status.counters.restarts += 1;
         if status.state().is_up() {
             status.since = now;

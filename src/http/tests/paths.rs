@@ -412,6 +412,7 @@ async fn the_api_tells_everything_of_a_view() {
     down.last_failure = Some(crate::status::Failure {
         at: now,
         reason: Reason::Refused,
+        remedy: Reason::Refused.remedy(),
         detail: "Connection refused (os error 111)".to_owned(),
     });
     down.attempt = crate::status::Attempt::Waiting {

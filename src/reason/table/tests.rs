@@ -6,7 +6,7 @@ use Phase::{Connect, Idle, Ping, Prepare, Resolve, Startup};
 
 fn diagnosed(phase: Phase, sqlstate: &str, message: &str) -> Diagnosis {
     let (sqlstate, message) = (sqlstate.to_owned(), message.to_owned());
-    diagnose(&Facts::new(phase, Cause::Server { sqlstate, message }))
+    diagnose(&Facts::new(phase, Cause::server(sqlstate, message)))
 }
 
 /// Asserts each row: phase, SQLSTATE, message, and what they mean.
@@ -451,7 +451,7 @@ fn any_text() -> impl Strategy<Value = String> {
 fn any_cause() -> impl Strategy<Value = Cause> {
     let code = prop_oneof!["[0-9A-Z]{5}", "(08|28|42|53|57|58|XX)[0P]0[0-9]", any::<String>()];
     prop_oneof![
-        8 => (code, any_text()).prop_map(|(sqlstate, message)| Cause::Server { sqlstate, message }),
+        8 => (code, any_text()).prop_map(|(sqlstate, message)| Cause::server(sqlstate, message)),
         2 => any_text().prop_map(|message| Cause::Tls { message }),
         2 => any::<i32>().prop_map(|os| {
             let kind = io::Error::from_raw_os_error(os).kind();

@@ -25,7 +25,7 @@ const fn ms(millis: u64) -> Duration {
 }
 
 fn server(sqlstate: &str, message: &str) -> Cause {
-    Cause::Server { sqlstate: sqlstate.into(), message: message.into() }
+    Cause::server(sqlstate, message)
 }
 
 fn io(kind: ErrorKind) -> Cause {

@@ -44,7 +44,7 @@ type StateKey = String;
 const CLOSING_TAKES: Duration = Duration::from_secs(1);
 
 fn server(sqlstate: &str, message: &str) -> Cause {
-    Cause::Server { sqlstate: sqlstate.into(), message: message.into() }
+    Cause::server(sqlstate, message)
 }
 
 fn login(role: Role) -> Event {

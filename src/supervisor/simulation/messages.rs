@@ -86,3 +86,18 @@ async fn a_thaw_logs_no_login_that_was_not_made() {
     assert_eq!(logged.len(), 2, "{logged:#?}");
     assert!(logged[0].contains("reason=timeout") && !logged[1].contains("login="), "{logged:#?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_login_is_not_a_database_that_cannot_be_reached() {
+    let mut sim = Sim::new(&[("db", Mood::Rejects), ("dead", Mood::Refuses)]);
+    let on = |name, host| target(name, host, Tuning::default());
+    sim.supervisor.apply(&[on("rejected", "db"), on("refused", "dead")]);
+    sim.run(s(10)).await;
+    let logged = sim.log.take();
+    for (target, message) in
+        [("rejected", "the login was rejected"), ("refused", "the database cannot be reached")]
+    {
+        let line = logged.iter().find(|line| line.contains(&format!("target={target} ")));
+        assert!(line.is_some_and(|line| line.contains(message)), "{target}: {logged:#?}");
+    }
+}

@@ -296,7 +296,7 @@ impl World {
 }
 
 fn server(sqlstate: &str, message: &str) -> Cause {
-    Cause::Server { sqlstate: sqlstate.to_owned(), message: message.to_owned() }
+    Cause::server(sqlstate, message)
 }
 
 impl Session for WorldSession {

@@ -54,7 +54,7 @@ async fn the_words_of_poolers_and_providers_come_through_as_they_were_said() {
     ];
     for (sqlstate, text) in said {
         let facts = answered(vec![Send(say::fatal(sqlstate, text)), Close]).await;
-        let cause = Cause::Server { sqlstate: sqlstate.into(), message: text.into() };
+        let cause = Cause::server(sqlstate, text);
         assert_eq!(facts, Facts::new(Phase::Startup, cause));
     }
 }
@@ -211,7 +211,7 @@ async fn a_pings_error_is_the_pings_own_and_the_session_lives_on() {
     let server = Scripted::start(logged_in(script)).await;
     let mut held = session(&server.url()).await;
     held.ping(Role::Any);
-    let expected = Cause::Server { sqlstate: "53200".into(), message: "out of memory".into() };
+    let expected = Cause::server("53200", "out of memory");
     let failed = SessionEvent::PingFailed(Facts::new(Phase::Ping, expected));
     assert_eq!(event(&mut held).await, failed);
     pong(&mut held).await;

@@ -1,0 +1,180 @@
+//! What a person can do about one failure: the fix by its name where the facts tell which, else the reason's own remedy.
+
+use super::{Cause, Facts, Phase, Reason};
+
+/// What mends `facts`, which mean `reason`.
+pub fn remedy(reason: Reason, facts: &Facts) -> &'static str {
+    let found = match &facts.cause {
+        Cause::Server { sqlstate, message, words } => {
+            let message = message.to_ascii_lowercase();
+            server(reason, sqlstate, &message, words.routine.as_deref().unwrap_or_default())
+        }
+        Cause::Tls { message } => tls(&message.to_ascii_lowercase()),
+        Cause::TlsRefused => Some(
+            "The server has no TLS: set ssl = on and a certificate in postgresql.conf, or sslmode=disable where the \
+             network is trusted.",
+        ),
+        Cause::Timeout => timeout(facts.phase),
+        _ => None,
+    };
+    found.unwrap_or_else(|| reason.remedy())
+}
+
+/// `message` is in lower case; `routine` is a name that no locale translates.
+fn server(reason: Reason, sqlstate: &str, message: &str, routine: &str) -> Option<&'static str> {
+    let says = |words: &str| message.contains(words);
+    Some(match (reason, sqlstate) {
+        (Reason::Auth, "28000") if says("not permitted to log in") => {
+            "The role may not log in: run ALTER ROLE … LOGIN, or use another user."
+        }
+        (Reason::Auth, "28000") if says("role \"") && says("does not exist") => {
+            "The role does not exist: check the user name, or run CREATE ROLE … LOGIN."
+        }
+        (Reason::Auth, "28000") if routine == "InitializeSessionUserId" => {
+            "The role does not exist or may not log in: check the user name, or run ALTER ROLE … LOGIN."
+        }
+        (Reason::Auth, "28000") if says("pg_hba.conf") || routine == "ClientAuthentication" => {
+            "pg_hba.conf does not let this user in from here: add a line for user, database and address, and reload."
+        }
+        (Reason::Tls, "28000") => {
+            "pg_hba.conf does not let this user in without TLS: set sslmode=require or better, or add a line."
+        }
+        (Reason::StartingUp, "57P03") if says("the database system is not accepting connections") => {
+            "The server is a standby with hot_standby = off: waiting never helps; set hot_standby = on, or connect to \
+             the primary."
+        }
+        (Reason::Resources, "53100") => {
+            "The server's disk is full: free space on it or enlarge it; never delete files of pg_wal by hand."
+        }
+        (Reason::Resources, "53200") => {
+            "The server has run out of memory: lower work_mem or the number of connections, or give it more."
+        }
+        (Reason::Capacity, _) if says("query_wait_timeout") => {
+            "The pooler had no server connection in time: if it is paused, run RESUME on its console, else raise \
+             its pool size."
+        }
+        _ => return None,
+    })
+}
+
+/// By the library's verification result. `message` is in lower case.
+fn tls(message: &str) -> Option<&'static str> {
+    let says = |words: &str| message.contains(words);
+    Some(match () {
+        () if says("certificate has expired") => {
+            "The server's certificate, or one above it, has expired: renew it and reload the server."
+        }
+        () if says("certificate is not yet valid") => {
+            "The server's certificate is not valid yet: check the clocks of both machines."
+        }
+        () if says("hostname mismatch") || says("ip address mismatch") => {
+            "The certificate is of another name: connect by a name that it has, or issue one for this host; \
+             sslmode=verify-ca does not check the name."
+        }
+        () if says("self-signed certificate") || says("unable to get local issuer") => {
+            "The certificate's authority is not trusted here: name its certificate in sslrootcert."
+        }
+        () => return None,
+    })
+}
+
+const fn timeout(phase: Phase) -> Option<&'static str> {
+    match phase {
+        Phase::Connect => Some(
+            "Nothing answers the TCP connect: a firewall or security group drops it, the address is wrong, or the \
+             machine is off.",
+        ),
+        Phase::Tls | Phase::Startup => Some(
+            "The TCP connect is accepted, then nothing comes: the server hangs or is overloaded, or the pooler is \
+             paused (RESUME on its console).",
+        ),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::ServerWords;
+    use crate::reason::table::diagnose;
+
+    fn remedy_of(phase: Phase, cause: Cause) -> &'static str {
+        let facts = Facts::new(phase, cause);
+        remedy(diagnose(&facts).reason, &facts)
+    }
+
+    /// Each as a server, a pooler or OpenSSL 3 wrote it.
+    #[test]
+    fn the_remedy_names_the_fix() {
+        let said = |sqlstate: &str, message: &str| Cause::server(sqlstate, message);
+        let tls = |message: &str| Cause::Tls { message: message.to_owned() };
+        let rows = [
+            (Phase::Startup, said("28000", "role \"app\" is not permitted to log in"), "ALTER ROLE"),
+            (Phase::Startup, said("28000", "role \"ap\" does not exist"), "CREATE ROLE"),
+            (
+                Phase::Startup,
+                said(
+                    "28000",
+                    "no pg_hba.conf entry for host \"10.0.0.1\", user \"app\", database \"app\", SSL encryption",
+                ),
+                "add a line for user",
+            ),
+            (
+                Phase::Startup,
+                said(
+                    "28000",
+                    "no pg_hba.conf entry for host \"10.0.0.1\", user \"app\", database \"app\", no encryption",
+                ),
+                "without TLS",
+            ),
+            (
+                Phase::Startup,
+                said("28P01", "password authentication failed for user \"app\""),
+                Reason::Auth.remedy(),
+            ),
+            (
+                Phase::Startup,
+                said("57P03", "the database system is not accepting connections"),
+                "hot_standby = on",
+            ),
+            (
+                Phase::Startup,
+                said("57P03", "the database system is not yet accepting connections"),
+                Reason::StartingUp.remedy(),
+            ),
+            (
+                Phase::Startup,
+                said("53100", "could not write init file: No space left on device"),
+                "disk is full",
+            ),
+            (Phase::Ping, said("53200", "out of memory"), "work_mem"),
+            (Phase::Ping, said("08P01", "query_wait_timeout"), "RESUME"),
+            (Phase::Startup, said("53300", "sorry, too many clients already"), Reason::Capacity.remedy()),
+            (Phase::Tls, tls("certificate verify failed (certificate has expired)"), "has expired"),
+            (Phase::Tls, tls("certificate verify failed (Hostname mismatch)"), "another name"),
+            (
+                Phase::Tls,
+                tls("certificate verify failed (self-signed certificate in certificate chain)"),
+                "sslrootcert",
+            ),
+            (Phase::Tls, tls("tlsv1 alert unknown ca"), Reason::Tls.remedy()),
+            (Phase::Tls, Cause::TlsRefused, "ssl = on"),
+            (Phase::Connect, Cause::Timeout, "firewall"),
+            (Phase::Startup, Cause::Timeout, "hangs"),
+            (Phase::Ping, Cause::Timeout, Reason::Timeout.remedy()),
+        ];
+        for (phase, cause, words) in rows {
+            let found = remedy_of(phase, cause.clone());
+            assert!(found.contains(words), "{cause:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_role_that_a_server_names_in_another_language_is_known_by_the_routine() {
+        let words =
+            ServerWords { routine: Some("InitializeSessionUserId".to_owned()), ..ServerWords::default() };
+        let message = "Rolle »app« hat keine Erlaubnis, sich einzuloggen".to_owned();
+        let cause = Cause::Server { sqlstate: "28000".to_owned(), message, words: Box::new(words) };
+        assert!(remedy_of(Phase::Startup, cause).contains("ALTER ROLE"));
+    }
+}
