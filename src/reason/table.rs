@@ -17,7 +17,10 @@ use super::{Cause, Class, Diagnosis, Facts, Phase, Reason};
 /// What these facts mean, taken by themselves.
 pub fn diagnose(facts: &Facts) -> Diagnosis {
     match &facts.cause {
-        Cause::Server { sqlstate, message, .. } => server(facts.phase, sqlstate, message),
+        Cause::Server { sqlstate, message, words } => {
+            by_routine(sqlstate, words.routine.as_deref().unwrap_or_default())
+                .unwrap_or_else(|| server(facts.phase, sqlstate, message))
+        }
         Cause::Io { kind, os } => io(facts.phase, *kind, *os),
         Cause::Dns { .. } => diagnosis(Reason::Dns, Class::Transient),
         Cause::Closed => diagnosis(Reason::Closed, Class::Transient),
@@ -34,6 +37,15 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
 
 const fn diagnosis(reason: Reason, class: Class) -> Diagnosis {
     Diagnosis { reason, class, at_least: Duration::ZERO }
+}
+
+/// Where a SQLSTATE says too little, the server's function that reported it decides: no locale translates its name.
+fn by_routine(sqlstate: &str, routine: &str) -> Option<Diagnosis> {
+    match (sqlstate, routine) {
+        // An administrator's SQLSTATE, but these report it where they wait and the postmaster is gone.
+        ("57P01", "secure_read" | "secure_write") => Some(diagnosis(Reason::Crash, Class::Transient)),
+        _ => None,
+    }
 }
 
 /// An ErrorResponse.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::reason::ServerWords;
 use Class::{Local, Permanent, Starting, Transient};
 use Phase::{Connect, Idle, Ping, Prepare, Resolve, Startup};
 
@@ -71,6 +72,25 @@ fn a_servers_own_codes_mean_what_postgresql_says() {
         (Startup, "XX000", "cache lookup failed", Reason::Other, Transient),
         (Ping, "XX000", "cache lookup failed", Reason::QueryFailed, Transient),
     ]);
+}
+
+/// As a server with lc_messages = de_DE says it.
+#[test]
+fn the_routine_tells_a_crash_from_an_administrator_in_any_language() {
+    let rows = [
+        (
+            "ProcessInterrupts",
+            "breche Verbindung ab aufgrund von Anweisung des Administrators",
+            Reason::Shutdown,
+        ),
+        ("secure_read", "breche Verbindung ab wegen unerwartetem Ende des Postmasters", Reason::Crash),
+    ];
+    for (routine, message, reason) in rows {
+        let words = ServerWords { routine: Some(routine.to_owned()), ..ServerWords::default() };
+        let (sqlstate, message) = ("57P01".to_owned(), message.to_owned());
+        let cause = Cause::Server { sqlstate, message, words: Box::new(words) };
+        assert_eq!(diagnose(&Facts::new(Idle, cause)).reason, reason, "{routine}");
+    }
 }
 
 #[test]
