@@ -202,7 +202,9 @@ fn show(file: &ConfigFile) -> Done {
 fn checked(config: &Config, rules: Option<&Rules>) -> String {
     let warnings = config.warnings.iter().chain(rules.map(Rules::warnings).unwrap_or_default());
     let mut text: String = warnings.map(|warning| format!("warning: {warning}\n")).collect();
-    text.push_str(&format!("the configuration is good: {} targets\n", config.targets.len()));
+    let targets = config.targets.len();
+    let plural = if targets == 1 { "" } else { "s" };
+    text.push_str(&format!("the configuration is good: {targets} target{plural}\n"));
     if rules.is_some() {
         text.push_str("the web configuration is good\n");
     }

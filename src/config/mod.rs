@@ -130,6 +130,13 @@ impl Config {
 
 /// The text of a file that `flag` names. Blocks on the file system.
 pub(crate) fn text_of(path: &Path, flag: &str) -> Result<String, Problems> {
+    if scalar::is_no_path(&path.to_string_lossy()) {
+        let message = format!(
+            "is given a connection string or a key (not shown, it may hold a secret): it takes the path of a file. A \
+             connection string belongs in {DATABASE_URL} or in the file"
+        );
+        return Err(Problems::whole(flag, message));
+    }
     let whole = |message| Problems::whole(path.display(), message);
     let bytes = read_limited(path, flag).map_err(whole)?;
     utf8(&bytes).map(str::to_owned).map_err(whole)

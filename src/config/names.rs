@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-use super::scalar::Scalar;
+use super::scalar::{Scalar, is_no_path};
 use super::values::{VARIABLE, Value, value};
 use crate::target::pool::Listen;
 use crate::target::{REDACTED, Secret, TargetName};
@@ -117,6 +117,11 @@ impl Value for File {
         let path = text.trimmed();
         if path.contains('\0') {
             return Err("a path cannot hold a NUL character".to_owned());
+        }
+        if is_no_path(path) {
+            return Err("this is no path, but a connection string or a key (not shown, it may hold a secret): write it \
+                        to a file, and name the file here"
+                .to_owned());
         }
         Ok(File(PathBuf::from(path)))
     }

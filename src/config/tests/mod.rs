@@ -268,6 +268,8 @@ fn database_url_is_one_target_named_default() {
     let config = Config::from_database_url("postgresql://app:hunter2@localhost/shop\n").unwrap();
     assert_eq!(config.targets.len(), 1);
     assert_eq!(config.targets[0].name.as_str(), "default");
+    let marked = Config::from_database_url("\u{feff}postgresql://app:hunter2@localhost/shop\r\n").unwrap();
+    assert_eq!(marked.targets, config.targets, "a byte order mark is no part of it");
     let problems = Config::from_database_url("postgresql://app:hunter2@localhost/shop?sslmod=x").unwrap_err();
     assert_eq!(problems.to_string(), "DATABASE_URL: unknown keyword `sslmod`: did you mean `sslmode`?");
     assert_eq!(Config::from_database_url(" ").unwrap_err().iter().count(), 1);
@@ -295,6 +297,16 @@ fn the_configuration_is_located_by_name_then_here_then_database_url() {
     assert_eq!(
         missing,
         "/nowhere/pgtether.yaml: there is no such file: check the path given with --config.file"
+    );
+}
+
+#[test]
+fn a_connection_string_given_as_the_file_is_refused_without_showing_it() {
+    let url = Path::new("postgresql://app:hunter2@localhost/shop");
+    assert_eq!(
+        find(Some(url), &env).unwrap_err().to_string(),
+        "--config.file: is given a connection string or a key (not shown, it may hold a secret): it takes the path of a \
+         file. A connection string belongs in DATABASE_URL or in the file"
     );
 }
 

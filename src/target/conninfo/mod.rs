@@ -58,7 +58,7 @@ pub struct Parsed {
 
 /// Reads a URI (`postgresql://`, `postgres://`) or a keyword string; every problem at once.
 ///
-/// White space around the string is cut off: it comes from files that end in a newline.
+/// White space around the string and a byte order mark before it are cut off: it comes from files.
 pub fn parse(text: &str) -> Result<Parsed, Vec<Mistake>> {
     let mut findings = Findings::default();
     let split = split(text, &mut findings);
@@ -73,6 +73,8 @@ pub fn parse(text: &str) -> Result<Parsed, Vec<Mistake>> {
 }
 
 fn split(text: &str, findings: &mut Findings) -> Split {
+    // Editors on Windows put a byte order mark first.
+    let text = text.trim_ascii_start().trim_start_matches('\u{feff}');
     let trimmed = text.trim_ascii();
     if trimmed.is_empty() {
         findings.problem(

@@ -469,3 +469,11 @@ fn used_is_not_ignored(key: Keyword) {
     let with = endpoint(&format!("{base} {}='{value}'", key.keyword()));
     assert_ne!(with, endpoint(&base), "{key:?} changes nothing");
 }
+
+#[test]
+fn a_byte_order_mark_before_a_string_is_no_part_of_it() {
+    for text in ["postgresql://app:hunter2@localhost/shop", "host=localhost user=app password=hunter2"] {
+        assert_eq!(endpoint(&format!("\u{feff}{text}\r\n")), endpoint(text));
+    }
+    assert_eq!(problems("\u{feff}"), problems(""));
+}
