@@ -7,6 +7,7 @@ mod api;
 mod connections;
 mod kubernetes;
 mod negotiate;
+mod origin;
 mod page;
 mod probe;
 mod reply;

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::kubernetes::{LIVEZ, Probe, READYZ};
 use super::negotiate::{vocabulary, wants_gzip};
+use super::origin::{check_host, check_site};
 use super::reply::{HTML, JSON, Reply, With, json, reply, text};
 use super::web::Visibility;
 use super::{App, Scope, api, page, probe};
@@ -75,6 +76,11 @@ impl<'a> HttpPath<'a> {
         matches!(self, HttpPath::Health(_) | HttpPath::Livez(_) | HttpPath::Readyz(_))
     }
 
+    /// Whether a request does something, beyond telling what is known.
+    fn acts(self) -> bool {
+        matches!(self, HttpPath::Probe | HttpPath::Reload)
+    }
+
     fn handler(self) -> Handler {
         match self {
             HttpPath::Page => Handler::Page,
@@ -109,7 +115,11 @@ where
     let route = HttpPath::of(head.uri.path(), &app.web.telemetry_path, scope);
     let rules = app.web.rules.get();
     let for_probes = route.is_some_and(HttpPath::is_for_probes);
-    let mut reply = match rules.admit(scope, for_probes, &head.headers).await {
+    let admitted = match check_host(head.version, &head.headers) {
+        Ok(()) => rules.admit(scope, for_probes, &head.headers).await,
+        Err(refusal) => Err(refusal),
+    };
+    let mut reply = match admitted {
         Ok(visibility) => respond(app, route, visibility, &head, body).await,
         Err(refusal) => refusal,
     };
@@ -133,11 +143,16 @@ where
     let Some(route) = route else {
         return text(StatusCode::NOT_FOUND, "no such page\n");
     };
-    match route.allows(&head.method) {
-        Err(allowed) => text(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed, use {allowed}\n"))
-            .with(header::ALLOW, allowed),
-        Ok(()) => serve(app, route, visibility, head, body).await,
+    if let Err(allowed) = route.allows(&head.method) {
+        let help = format!("method not allowed, use {allowed}\n");
+        return text(StatusCode::METHOD_NOT_ALLOWED, help).with(header::ALLOW, allowed);
     }
+    if route.acts()
+        && let Err(refusal) = check_site(&head.headers)
+    {
+        return refusal;
+    }
+    serve(app, route, visibility, head, body).await
 }
 
 async fn serve<B>(app: &App, route: HttpPath<'_>, visibility: Visibility, head: &Parts, body: B) -> Reply

@@ -67,6 +67,7 @@ async fn head_answers_as_get_does_and_other_methods_are_told_which_to_use() {
         answer => Err(answer.text()),
     })
     .await;
+    let brew = Method::from_bytes(b"BREW").unwrap();
     for (page, status) in PAGES {
         let get = daemon.get(page).await;
         assert_eq!(get.status.as_u16(), *status, "{page}: {}", get.text());
@@ -77,7 +78,7 @@ async fn head_answers_as_get_does_and_other_methods_are_told_which_to_use() {
         if *status == 404 && !page.contains("nobody") {
             continue;
         }
-        for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, brew.clone()] {
             let other = request(daemon.address(), method.clone(), page, &[]).await;
             assert_eq!(other.status, 405, "{method} {page}");
             assert_eq!(other.header("allow"), Some("GET, HEAD"), "{method} {page}");

@@ -2,6 +2,7 @@
 
 mod conversations;
 mod guarded;
+mod origin;
 mod paths;
 
 use std::sync::Arc;
