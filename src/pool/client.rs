@@ -11,10 +11,10 @@ use std::task::{Context, Poll, ready};
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::client_slot::ClientSlot;
 use super::handshake::{self, Authenticated, Rejection};
 use super::link::{Idle, Next};
-use super::place::Seat;
-use super::registry::{Order, Registered};
+use super::registry::{ClientSignal, Registered};
 use super::reject::{Progress, Reject};
 use super::rejection::Refusal;
 use super::relay::{Limit, Relay, poll_first, poll_out};
@@ -30,7 +30,7 @@ use crate::target::pool::Mode;
 /// A client that is let in.
 struct Client {
     shared: Arc<Shared>,
-    seat: Seat,
+    slot: ClientSlot,
     registered: Registered,
     stream: Stream,
     /// What the client has not read yet.
@@ -57,14 +57,19 @@ enum Farewell {
 }
 
 /// Serves a client that has proven who it is. Why it was not let in, where it was not.
-pub async fn serve(shared: Arc<Shared>, seat: Seat, client: Authenticated, peer: &str) -> Option<Rejection> {
+pub async fn serve(
+    shared: Arc<Shared>,
+    slot: ClientSlot,
+    client: Authenticated,
+    peer: &str,
+) -> Option<Rejection> {
     let Authenticated { stream, startup, pending } = client;
     let registered = shared.registry.enter(startup.minor)?;
     let budget = shared.with_catalog(|catalog| catalog.budget().clone());
     let relay = Relay::new(shared.mode == Mode::Session);
     let mut client = Client {
         shared,
-        seat,
+        slot,
         registered,
         stream,
         to_client: pending,
@@ -127,7 +132,7 @@ impl Client {
     /// Until the client leaves, or cannot be served any more.
     async fn stay(&mut self, mut first: Vec<u8>) -> Farewell {
         loop {
-            self.seat.is_now(ClientState::Idle);
+            self.slot.is_now(ClientState::Idle);
             first = match self.question(first).await {
                 Ok(first) => first,
                 Err(farewell) => return farewell,
@@ -189,7 +194,7 @@ impl Client {
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, Farewell>> {
-        if self.registered.entry.order(cx) != Order::GoOn {
+        if self.registered.entry.signal(cx) != ClientSignal::GoOn {
             return Poll::Ready(Err(Farewell::Told(Refusal::draining())));
         }
         if !self.to_client.is_empty() && ready!(poll_out(&mut self.stream, &mut self.to_client, cx)).is_err()
@@ -205,7 +210,7 @@ impl Client {
     /// Answers with the error what the client has asked, until it has nothing under way. Returns what it has begun since.
     async fn reject(&mut self, refusal: Refusal, mut have: Vec<u8>) -> Result<Vec<u8>, Farewell> {
         let mut reject = Reject::new(refusal);
-        self.seat.is_now(ClientState::Idle);
+        self.slot.is_now(ClientState::Idle);
         loop {
             let mut rest = &have[..];
             let progress = reject.read(&mut rest, &mut self.statements, &mut self.to_client);

@@ -12,7 +12,7 @@ use super::handshake::pending::Progress;
 use super::handshake::{
     self, Attempt, AuthPolicy, Authenticated, CancelKey, Outcome, Penalties, Rejected, Rejection, Stop,
 };
-use super::shared::{Identity, Shared, Terms};
+use super::shared::{Identity, PoolConfig, Shared};
 use crate::connection::Stream;
 use crate::protocol::ErrorFields;
 use crate::status::login::LoginFailure;
@@ -20,11 +20,11 @@ use crate::status::login::LoginFailure;
 /// What is left of `login_timeout` when the pool ends.
 const LAST_LOGIN: Duration = Duration::from_millis(500);
 
-/// One connection, and the terms that were in force when it came: who was let to the socket under others proves itself
+/// One connection, and the config that were in force when it came: who was let to the socket under others proves itself
 /// by those.
 pub struct Login {
     pub shared: Arc<Shared>,
-    pub terms: Arc<Terms>,
+    pub config: Arc<PoolConfig>,
     pub stream: Stream,
     pub peer: String,
     pub progress: Progress,
@@ -43,10 +43,10 @@ pub enum LoggedIn {
 impl Login {
     /// To the proof of who it is, or to its end.
     pub async fn run(self) -> LoggedIn {
-        let Login { shared, terms, stream, peer, progress, penalties, stage } = self;
-        let expired = Box::pin(expired(stage, terms.pool.login_timeout));
+        let Login { shared, config, stream, peer, progress, penalties, stage } = self;
+        let expired = Box::pin(expired(stage, config.pool.login_timeout));
         let mut attempt = Attempt { progress, penalties, expired };
-        let identity = match attempt.in_time(async { Ok(shared.auth_policy(&terms).await) }).await {
+        let identity = match attempt.in_time(async { Ok(shared.auth_policy(&config).await) }).await {
             Ok(Ok(identity)) => identity,
             Ok(Err(facts)) => {
                 let words = ErrorFields::fatal(
@@ -54,7 +54,7 @@ impl Login {
                     format!("what \"{}\" needs cannot be read: {facts}", shared.name),
                 )
                 .hint("pgtether's log and status page say more.");
-                return reject(&shared, &terms, stream, (LoginFailure::Config, words), attempt).await;
+                return reject(&shared, &config, stream, (LoginFailure::Config, words), attempt).await;
             }
             Err(stop) => return over(stop.unsaid()),
         };
@@ -70,21 +70,21 @@ impl Login {
 
     /// To its end, without asking who it is.
     pub async fn reject(self, why: LoginFailure, words: ErrorFields<'static>) -> LoggedIn {
-        let Login { shared, terms, stream, progress, penalties, stage, .. } = self;
-        let expired = Box::pin(expired(stage, terms.pool.login_timeout));
+        let Login { shared, config, stream, progress, penalties, stage, .. } = self;
+        let expired = Box::pin(expired(stage, config.pool.login_timeout));
         let attempt = Attempt { progress, penalties, expired };
-        reject(&shared, &terms, stream, (why, words), attempt).await
+        reject(&shared, &config, stream, (why, words), attempt).await
     }
 }
 
 async fn reject(
     shared: &Shared,
-    terms: &Terms,
+    config: &PoolConfig,
     stream: Stream,
     because: (LoginFailure, ErrorFields<'static>),
     attempt: Attempt,
 ) -> LoggedIn {
-    match handshake::reject(stream, terms.acceptor.as_deref(), because, attempt).await {
+    match handshake::reject(stream, config.acceptor.as_deref(), because, attempt).await {
         Ok((key, stream)) => cancel(shared, &key, stream).await,
         Err(rejected) => over(rejected),
     }

@@ -10,11 +10,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info};
 
 use super::certificate::Certificate;
-use super::core::Request;
+use super::core::PoolRequest;
 use super::driver::task::Task;
 use super::handshake::{Acceptor, Listener, bind};
 use super::reception;
-use super::shared::{Shared, Terms};
+use super::shared::{PoolConfig, Shared};
 use crate::connection::Postgres;
 use crate::status::board::Board;
 use crate::supervisor::Requests;
@@ -28,11 +28,11 @@ const CUTTING: Duration = Duration::from_millis(500);
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
 /// What the manager is to do.
-pub enum Command {
+pub enum PoolCommand {
     /// These are the pools now, once the caller says so. Answered with what is wrong; then nothing has changed.
-    Apply { pools: Vec<Wanted>, prepared: oneshot::Sender<Result<Commit, Vec<String>>> },
+    Apply { pools: Vec<PoolSpec>, prepared: oneshot::Sender<Result<Commit, Vec<String>>> },
     /// What an operator asks of one pool. Answered with how many of its sessions clients still have, where there is one.
-    Request { name: TargetName, request: Request, answer: oneshot::Sender<Option<usize>> },
+    Request { name: TargetName, request: PoolRequest, answer: oneshot::Sender<Option<usize>> },
     /// End all of them by then. Answered with the number of clients that were cut off.
     Drain { until: Instant, answer: oneshot::Sender<usize> },
 }
@@ -46,7 +46,7 @@ pub struct Commit {
 }
 
 /// A pool that is to be.
-pub struct Wanted {
+pub struct PoolSpec {
     pub target: Arc<Target>,
     pub pool: Arc<Pool>,
     pub certificate: Certificate,
@@ -54,7 +54,7 @@ pub struct Wanted {
 
 /// What every pool works with.
 #[derive(Debug, Clone)]
-pub struct Means {
+pub struct Deps {
     pub connector: Postgres,
     pub gate: Gate,
     pub board: Board,
@@ -64,7 +64,7 @@ pub struct Means {
 }
 
 pub struct Manager {
-    means: Means,
+    deps: Deps,
     running: HashMap<TargetName, Running>,
     /// Those that take in nobody any more and wait for their last client.
     leaving: Vec<Weak<Shared>>,
@@ -83,7 +83,7 @@ struct Running {
 
 /// A pool of the new list, with all that can go wrong behind it.
 struct Ready {
-    terms: Arc<Terms>,
+    config: Arc<PoolConfig>,
     listener: Arc<Listener>,
 }
 
@@ -91,9 +91,9 @@ struct Ready {
 type Permitted = (Arc<Listener>, Auth);
 
 impl Manager {
-    pub fn new(means: Means) -> Self {
+    pub fn new(deps: Deps) -> Self {
         Manager {
-            means,
+            deps,
             running: HashMap::new(),
             leaving: Vec::new(),
             tasks: JoinSet::new(),
@@ -103,16 +103,16 @@ impl Manager {
     }
 
     /// Until told to drain, or until nobody is left to tell.
-    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub async fn run(mut self, mut commands: mpsc::Receiver<PoolCommand>) {
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Apply { pools, prepared }) => self.apply(pools, prepared).await,
-                    Some(Command::Request { name, request, answer }) => {
+                    Some(PoolCommand::Apply { pools, prepared }) => self.apply(pools, prepared).await,
+                    Some(PoolCommand::Request { name, request, answer }) => {
                         let running = self.running.get(&name);
                         _ = answer.send(running.map(|running| running.shared.driver.request(request)));
                     }
-                    Some(Command::Drain { until, answer }) => {
+                    Some(PoolCommand::Drain { until, answer }) => {
                         let cut = self.drain(until).await;
                         let _ = answer.send(cut);
                         return;
@@ -125,7 +125,7 @@ impl Manager {
     }
 
     /// Prepares, tells the caller, and changes what there is where the caller still wants it.
-    async fn apply(&mut self, pools: Vec<Wanted>, prepared: oneshot::Sender<Result<Commit, Vec<String>>>) {
+    async fn apply(&mut self, pools: Vec<PoolSpec>, prepared: oneshot::Sender<Result<Commit, Vec<String>>>) {
         let (ready, permitted) = match self.prepare_all(pools) {
             Ok(prepared) => prepared,
             Err(wrong) => {
@@ -139,7 +139,7 @@ impl Manager {
         if gone.await.is_err() {
             return take_back(permitted);
         }
-        let goes_on = |name: &TargetName| ready.iter().any(|pool| pool.terms.target.name == *name);
+        let goes_on = |name: &TargetName| ready.iter().any(|pool| pool.config.target.name == *name);
         let gone: Vec<_> = self.running.extract_if(|name, _| !goes_on(name)).collect();
         for (_, running) in gone {
             self.leave(&running);
@@ -151,7 +151,7 @@ impl Manager {
     }
 
     /// All that can go wrong.
-    fn prepare_all(&self, pools: Vec<Wanted>) -> Result<(Vec<Ready>, Vec<Permitted>), Vec<String>> {
+    fn prepare_all(&self, pools: Vec<PoolSpec>) -> Result<(Vec<Ready>, Vec<Permitted>), Vec<String>> {
         let mut wrong = Vec::new();
         let mut ready = Vec::new();
         for pool in pools {
@@ -169,42 +169,42 @@ impl Manager {
     }
 
     /// The socket and the certificate.
-    fn prepare(&self, wanted: Wanted) -> Result<Ready, String> {
-        let Wanted { target, pool, certificate } = wanted;
+    fn prepare(&self, spec: PoolSpec) -> Result<Ready, String> {
+        let PoolSpec { target, pool, certificate } = spec;
         let certificate = certificate?;
-        let known = self.running.values().find(|running| running.shared.terms().pool.listen == pool.listen);
+        let known = self.running.values().find(|running| running.shared.config().pool.listen == pool.listen);
         let listener = match known {
             Some(running) => Arc::clone(&running.listener),
             None => Arc::new(bind(&pool.listen, pool.auth).map_err(|error| error.to_string())?),
         };
         let same_tls = known
-            .map(|running| running.shared.terms())
-            .filter(|terms| terms.pool.tls == ClientTls::SelfSigned && pool.tls == ClientTls::SelfSigned);
+            .map(|running| running.shared.config())
+            .filter(|config| config.pool.tls == ClientTls::SelfSigned && pool.tls == ClientTls::SelfSigned);
         let acceptor = match (&pool.listen, &pool.tls, same_tls) {
-            (_, _, Some(terms)) => terms.acceptor.clone(),
+            (_, _, Some(config)) => config.acceptor.clone(),
             (Listen::Unix(_), _, _) | (_, ClientTls::Off, _) => None,
             (_, ClientTls::SelfSigned, _) => {
                 Some(Arc::new(Acceptor::self_signed().map_err(|e| e.to_string())?))
             }
             (_, ClientTls::Files { .. }, _) => certificate,
         };
-        let terms = Terms { target, pool, acceptor };
-        Ok(Ready { terms: Arc::new(terms), listener })
+        let config = PoolConfig { target, pool, acceptor };
+        Ok(Ready { config: Arc::new(config), listener })
     }
 
     /// Who may connect to the sockets that stay: before anybody is let in by the new configuration, and all of it or
     /// nothing. Returns what it was.
     fn permit(&self, ready: &[Ready]) -> Result<Vec<Permitted>, String> {
         let mut changed: Vec<Permitted> = Vec::new();
-        for Ready { terms, listener } in ready {
+        for Ready { config, listener } in ready {
             let same = |running: &&Running| Arc::ptr_eq(&running.listener, listener);
-            let before = self.running.values().find(same).map(|running| running.shared.terms().pool.auth);
-            let Some(before) = before.filter(|before| *before != terms.pool.auth) else {
+            let before = self.running.values().find(same).map(|running| running.shared.config().pool.auth);
+            let Some(before) = before.filter(|before| *before != config.pool.auth) else {
                 continue;
             };
-            if let Err(error) = listener.permit(terms.pool.auth) {
+            if let Err(error) = listener.permit(config.pool.auth) {
                 take_back(changed);
-                let (name, listen) = (&terms.target.name, &terms.pool.listen);
+                let (name, listen) = (&config.target.name, &config.pool.listen);
                 return Err(format!("the pool of \"{name}\": {listen}: {error}"));
             }
             changed.push((Arc::clone(listener), before));
@@ -214,12 +214,12 @@ impl Manager {
 
     /// Changes the pool that is there, or starts one in its place.
     fn put(&mut self, pool: Ready) {
-        let name = pool.terms.target.name.clone();
+        let name = pool.config.target.name.clone();
         if let Some(running) = self.running.get(&name) {
-            let before = running.shared.terms().pool.clone();
+            let before = running.shared.config().pool.clone();
             // What a client relies on while it is connected.
-            if before.listen == pool.terms.pool.listen && before.mode == pool.terms.pool.mode {
-                return running.shared.configure(pool.terms);
+            if before.listen == pool.config.pool.listen && before.mode == pool.config.pool.mode {
+                return running.shared.configure(pool.config);
             }
         }
         if let Some(before) = self.running.remove(&name) {
@@ -236,10 +236,10 @@ impl Manager {
     }
 
     fn start(&mut self, name: TargetName, pool: Ready, after: Duration) {
-        let Ready { terms, listener } = pool;
-        info!(target = %name, listen = %terms.pool.listen, mode = terms.pool.mode.as_str(), size = terms.pool.size, "pooling");
-        let Means { connector, gate, board, requests, descriptors } = self.means.clone();
-        let (shared, work, closed) = Shared::new(terms, connector);
+        let Ready { config, listener } = pool;
+        info!(target = %name, listen = %config.pool.listen, mode = config.pool.mode.as_str(), size = config.pool.size, "pooling");
+        let Deps { connector, gate, board, requests, descriptors } = self.deps.clone();
+        let (shared, work, closed) = Shared::new(config, connector);
         let task = Task { shared: Arc::clone(&shared), gate, board, requests, work, closed };
         let pool = run(task, Arc::clone(&listener), descriptors);
         let begins = async move {
@@ -265,7 +265,7 @@ impl Manager {
         };
         if let Some(running) = self.running.get(&name).filter(|running| running.task == id) {
             error!(target = %name, ?failure, "the pool ended by itself and is started again; please report this");
-            let pool = Ready { terms: running.shared.terms(), listener: Arc::clone(&running.listener) };
+            let pool = Ready { config: running.shared.config(), listener: Arc::clone(&running.listener) };
             self.start(name, pool, RESTART_AFTER);
         }
     }

@@ -10,8 +10,8 @@
 //! manager    starts, changes, ends pools        core/       decides who gets which session; pure
 //! reception  takes clients in                   driver/     acts it out: opens, tests, resets, closes
 //! handshake/ TLS, startup, SCRAM                server      a session, and what the pool asks of it
-//! login      until a client has logged in       wash        makes one fit for the next client
-//! client     from there to its last byte        place       counts clients
+//! login      until a client has logged in       cleanup     makes one fit for the next client
+//! client     from there to its last byte        client_slot counts clients
 //! relay      bytes both ways                    registry    who is connected, and their keys
 //! link/      what passes, what is changed       rejection   why there is no session
 //! statements prepared ones, over sessions       reject      says so, message by message
@@ -19,7 +19,9 @@
 //! ```
 
 mod certificate;
+mod cleanup;
 mod client;
+mod client_slot;
 mod core;
 mod driver;
 pub mod handshake;
@@ -28,7 +30,6 @@ mod leftovers;
 mod link;
 mod login;
 mod manager;
-mod place;
 mod reception;
 mod registry;
 mod reject;
@@ -38,7 +39,6 @@ mod server;
 mod settings;
 mod shared;
 mod statements;
-mod wash;
 
 use std::fmt;
 use std::io;
@@ -52,9 +52,9 @@ use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 
 use self::certificate::Certificate;
-pub use self::core::Request;
-pub use self::manager::Means;
-use self::manager::{Command, Commit, Manager, Wanted};
+pub use self::core::PoolRequest;
+pub use self::manager::Deps;
+use self::manager::{Commit, Manager, PoolCommand, PoolSpec};
 use crate::blocking::OneCall;
 use crate::target::pool::Pool;
 use crate::target::{Target, TargetName};
@@ -69,35 +69,35 @@ const ANSWERING: Duration = Duration::from_secs(2);
 
 /// All pools. Nothing runs until one is configured.
 pub struct Pools {
-    means: Means,
+    deps: Deps,
     /// To the pools' thread.
-    commands: Option<mpsc::Sender<Command>>,
-    reading: OneCall<Vec<Wanted>>,
+    commands: Option<mpsc::Sender<PoolCommand>>,
+    reading: OneCall<Vec<PoolSpec>>,
 }
 
 impl Pools {
-    pub fn new(means: Means) -> Self {
-        Pools { means, commands: None, reading: OneCall::default() }
+    pub fn new(deps: Deps) -> Self {
+        Pools { deps, commands: None, reading: OneCall::default() }
     }
 
     /// Makes the pools of `targets` the pools there are: unchanged ones keep sessions and clients. On an error, which
     /// says what cannot be listened on or read, nothing has changed.
     pub async fn apply(&mut self, targets: &[Arc<Target>]) -> Result<(), Vec<String>> {
-        let wanted = self.wanted(targets).await.map_err(|message| vec![message])?;
-        if wanted.is_empty() && self.commands.is_none() {
+        let specs = self.specs(targets).await.map_err(|message| vec![message])?;
+        if specs.is_empty() && self.commands.is_none() {
             return Ok(());
         }
         let commands = match &self.commands {
             Some(commands) => commands,
             None => {
-                let started = start(self.means.clone())
+                let started = start(self.deps.clone())
                     .map_err(|error| vec![format!("the pools' thread cannot be started: {error}")])?;
                 self.commands.insert(started)
             }
         };
         let (prepared, answered) = oneshot::channel();
         let told = async {
-            commands.send(Command::Apply { pools: wanted, prepared }).await.ok()?;
+            commands.send(PoolCommand::Apply { pools: specs, prepared }).await.ok()?;
             answered.await.ok()
         };
         let Commit { go, done } = match timeout(ANSWERING, told).await {
@@ -116,9 +116,9 @@ impl Pools {
 
     /// What an operator asks of one pool. Returns how many of its sessions clients still have; `None` where there is no
     /// such pool.
-    pub async fn request(&self, name: &TargetName, request: Request) -> Option<usize> {
+    pub async fn request(&self, name: &TargetName, request: PoolRequest) -> Option<usize> {
         let (answer, answered) = oneshot::channel();
-        let command = Command::Request { name: name.clone(), request, answer };
+        let command = PoolCommand::Request { name: name.clone(), request, answer };
         let asked = async {
             self.commands.as_ref()?.send(command).await.ok()?;
             answered.await.ok()?
@@ -127,7 +127,7 @@ impl Pools {
     }
 
     /// The pools of these targets, with what is in their files.
-    async fn wanted(&mut self, targets: &[Arc<Target>]) -> Result<Vec<Wanted>, String> {
+    async fn specs(&mut self, targets: &[Arc<Target>]) -> Result<Vec<PoolSpec>, String> {
         let pools: Vec<_> =
             targets.iter().filter_map(|target| Some((Arc::clone(target), target.pool.clone()?))).collect();
         if pools.is_empty() {
@@ -135,11 +135,11 @@ impl Pools {
         }
         let with_certificate = |(target, pool): (Arc<Target>, Arc<Pool>)| {
             let certificate: Certificate = certificate::read(&pool.tls);
-            Wanted { target, pool, certificate }
+            PoolSpec { target, pool, certificate }
         };
         let read = self.reading.run(move || pools.into_iter().map(with_certificate).collect());
         match timeout(READING, read).await {
-            Ok(Ok(wanted)) => Ok(wanted),
+            Ok(Ok(specs)) => Ok(specs),
             Ok(Err(failure)) => Err(format!("reading the pools' certificates failed: {failure}")),
             Err(_) => Err(format!(
                 "the pools' certificates could not be read within {READING:?}: are they on a disk that hangs?"
@@ -155,7 +155,7 @@ impl Pools {
         let (answer, answered) = oneshot::channel();
         let until = Instant::now() + within;
         let told = async {
-            commands.send(Command::Drain { until, answer }).await.ok()?;
+            commands.send(PoolCommand::Drain { until, answer }).await.ok()?;
             answered.await.ok()
         };
         let Ok(cut) = timeout(within + ANSWERING, told).await else {
@@ -167,11 +167,11 @@ impl Pools {
 }
 
 /// Starts the thread of all pools. It ends once it has drained, or when the commands' sender is gone.
-fn start(means: Means) -> io::Result<mpsc::Sender<Command>> {
+fn start(deps: Deps) -> io::Result<mpsc::Sender<PoolCommand>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let (commands, received) = mpsc::channel(COMMANDS);
     let run = move || {
-        runtime.block_on(Manager::new(means).run(received));
+        runtime.block_on(Manager::new(deps).run(received));
         // A resolver that hangs must not keep the process.
         runtime.shutdown_background();
     };

@@ -13,12 +13,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, warn};
 
 use super::client::serve;
+use super::client_slot::{ClientSlot, ClientSlots};
 use super::driver::task::Stage;
 use super::handshake::pending::{Pending, Progress, Room};
 use super::handshake::tally::Tally;
 use super::handshake::{Authenticated, Listener, Penalties, Rejection};
 use super::login::{LoggedIn, Login};
-use super::place::{Places, Seat};
 use super::shared::Shared;
 use crate::connection::Stream;
 use crate::protocol::ErrorFields;
@@ -38,7 +38,7 @@ struct Reception {
     /// One that was accepted and waits for a slot.
     next: Option<Next>,
     pending: Pending<Id, Slot>,
-    places: Arc<Places>,
+    slots: Arc<ClientSlots>,
     logins: JoinSet<LoggedIn>,
     clients: JoinSet<Option<Rejection>>,
     penalties: Arc<Mutex<Penalties>>,
@@ -70,7 +70,7 @@ pub async fn run(
         descriptors,
         next: None,
         pending: Pending::default(),
-        places: Arc::default(),
+        slots: Arc::default(),
         logins: JoinSet::new(),
         clients: JoinSet::new(),
         penalties: Arc::default(),
@@ -189,7 +189,7 @@ impl Reception {
         let shared = Arc::clone(&self.shared);
         let progress = Progress::new(now);
         let login = Login {
-            terms: shared.terms(),
+            config: shared.config(),
             shared,
             stream,
             peer,
@@ -197,10 +197,10 @@ impl Reception {
             penalties: Arc::clone(&self.penalties),
             stage: self.stage.clone(),
         };
-        let place = Seat::take(&self.places, &self.shared.status);
+        let slot = ClientSlot::take(&self.slots, &self.shared.status);
         let is_served = descriptor.is_some();
         let task = self.logins.spawn(async move {
-            let _place = place;
+            let _slot = slot;
             match is_served {
                 true => login.run().await,
                 false => login.reject(LoginFailure::Descriptors, no_descriptor()).await,
@@ -212,12 +212,12 @@ impl Reception {
     /// One that has proven who it is.
     fn admit(&mut self, client: Authenticated, peer: String, descriptor: Option<OwnedSemaphorePermit>) {
         let shared = Arc::clone(&self.shared);
-        let most = shared.terms().pool.max_clients;
+        let most = shared.config().pool.max_clients;
         if shared.clients.held() < most as usize {
-            let seat = Seat::take(&shared.clients, &shared.status);
+            let slot = ClientSlot::take(&shared.clients, &shared.status);
             self.clients.spawn(async move {
                 let _descriptor = descriptor;
-                serve(shared, seat, client, &peer).await
+                serve(shared, slot, client, &peer).await
             });
             return;
         }

@@ -35,7 +35,7 @@ pub struct Entry {
     secret: Vec<u8>,
     /// The session that it has, and asks something of.
     holds: Mutex<Option<Arc<Backend>>>,
-    order: AtomicU8,
+    signal: AtomicU8,
     /// It was asked to stop waiting for a session.
     cancelled: AtomicBool,
     waker: AtomicWaker,
@@ -46,7 +46,7 @@ pub struct Entry {
 
 /// What a client's task is told from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Order {
+pub enum ClientSignal {
     GoOn,
     /// Leave at the end of the transaction.
     Leave,
@@ -61,11 +61,11 @@ pub struct Registered {
     registry: Arc<Registry>,
 }
 
-impl Order {
+impl ClientSignal {
     /// The one that is kept as that number.
     fn of(number: u8) -> Self {
-        let all = [Order::GoOn, Order::Leave];
-        all.into_iter().find(|order| *order as u8 == number).unwrap_or(Order::Cut)
+        let all = [ClientSignal::GoOn, ClientSignal::Leave];
+        all.into_iter().find(|signal| *signal as u8 == number).unwrap_or(ClientSignal::Cut)
     }
 }
 
@@ -85,7 +85,7 @@ impl Registry {
             process_id,
             secret,
             holds: Mutex::default(),
-            order: AtomicU8::new(0),
+            signal: AtomicU8::new(0),
             cancelled: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             silent_since: AtomicU64::new(0),
@@ -110,9 +110,9 @@ impl Registry {
     }
 
     /// Tells all clients to leave.
-    pub fn tell_all(&self, order: Order) {
+    pub fn tell_all(&self, signal: ClientSignal) {
         for entry in self.clients().values() {
-            entry.tell(order);
+            entry.tell(signal);
         }
     }
 
@@ -125,7 +125,7 @@ impl Registry {
             let since = entry.silent_since.load(Ordering::Relaxed);
             since != 0 && since < limit
         });
-        silent.filter(|entry| entry.tell(Order::Cut)).count()
+        silent.filter(|entry| entry.tell(ClientSignal::Cut)).count()
     }
 
     fn millis(&self, at: Instant) -> u64 {
@@ -169,16 +169,16 @@ impl Entry {
     }
 
     /// What it was told last; its task is woken when that changes.
-    pub fn order(&self, cx: &Context<'_>) -> Order {
+    pub fn signal(&self, cx: &Context<'_>) -> ClientSignal {
         self.waker.register(cx.waker());
-        Order::of(self.order.load(Ordering::Acquire))
+        ClientSignal::of(self.signal.load(Ordering::Acquire))
     }
 
     /// Whether that is news to it: what it was told before counts on where it asks for more.
-    fn tell(&self, order: Order) -> bool {
-        let before = self.order.fetch_max(order as u8, Ordering::AcqRel);
+    fn tell(&self, signal: ClientSignal) -> bool {
+        let before = self.signal.fetch_max(signal as u8, Ordering::AcqRel);
         self.waker.wake();
-        Order::of(before) < order
+        ClientSignal::of(before) < signal
     }
 
     fn holds(&self) -> MutexGuard<'_, Option<Arc<Backend>>> {

@@ -17,7 +17,7 @@ pub use self::buffers::{poll_first, poll_out};
 use self::limits::Timer;
 pub use self::limits::{Limit, Limits};
 use super::link::Link;
-use super::registry::{Cancelling, Order, Registered};
+use super::registry::{Cancelling, ClientSignal, Registered};
 use super::server::Server;
 use super::settings::ClientSettings;
 use super::shared::Shared;
@@ -123,12 +123,12 @@ impl Relay {
     }
 
     pub fn poll(&mut self, cx: &mut Context<'_>, sides: &mut Sides<'_>) -> Poll<Ended> {
-        let order = sides.registered.entry.order(cx);
-        if order == Order::Cut {
+        let signal = sides.registered.entry.signal(cx);
+        if signal == ClientSignal::Cut {
             return Poll::Ready(Ended::Cut);
         }
         // A client for good has no end of its own: it is asked to leave when it has nothing under way.
-        let leaves = self.for_good && order == Order::Leave;
+        let leaves = self.for_good && signal == ClientSignal::Leave;
         loop {
             let ended = with_scratch(|scratch| self.move_bytes(cx, sides, scratch));
             if let Some(ended) = ended {

@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::client_slot::ClientSlots;
 use super::core::{Rejection, SessionId, Spec};
 use super::driver::task::Stage;
-use super::driver::{Driver, Work};
+use super::driver::{PoolDriver, Work};
 use super::handshake::{Acceptor, CancelKey, Verifier};
-use super::place::Places;
-use super::registry::{Order, Registry};
+use super::registry::{ClientSignal, Registry};
 use super::rejection::Refusal;
 use super::relay::Limits;
 use super::settings::Spellings;
@@ -32,11 +32,11 @@ pub struct Shared {
     pub status: Arc<PoolStatus>,
     /// For how long a client keeps a session. Another mode is another pool.
     pub mode: Mode,
-    pub driver: Driver,
-    pub clients: Arc<Places>,
+    pub driver: PoolDriver,
+    pub clients: Arc<ClientSlots>,
     pub registry: Arc<Registry>,
     pub connector: Postgres,
-    terms: Mutex<Arc<Terms>>,
+    config: Mutex<Arc<PoolConfig>>,
     catalog: Mutex<Catalog>,
     spellings: Mutex<Spellings>,
     identity: Mutex<Option<(Instant, Arc<Identity>)>>,
@@ -44,7 +44,7 @@ pub struct Shared {
 }
 
 /// What the configuration says of it; replaced by a reload.
-pub struct Terms {
+pub struct PoolConfig {
     pub target: Arc<Target>,
     /// The target's, which it has.
     pub pool: Arc<Pool>,
@@ -61,19 +61,19 @@ pub struct Identity {
     pub verifier: Option<Arc<Verifier>>,
     pub demand_tls: bool,
     /// Read for these.
-    terms: Arc<Terms>,
+    config: Arc<PoolConfig>,
 }
 
 impl Shared {
     /// With the two ends for the driver's task.
     pub fn new(
-        terms: Arc<Terms>,
+        config: Arc<PoolConfig>,
         connector: Postgres,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Work>, mpsc::UnboundedReceiver<SessionId>) {
-        let (name, mode) = (terms.target.name.clone(), terms.pool.mode);
-        let status = Arc::new(PoolStatus::new(&terms.pool));
+        let (name, mode) = (config.target.name.clone(), config.pool.mode);
+        let status = Arc::new(PoolStatus::new(&config.pool));
         let (driver, work, closed) =
-            Driver::new(terms.spec(), Arc::clone(&terms.target), Arc::clone(&status));
+            PoolDriver::new(config.spec(), Arc::clone(&config.target), Arc::clone(&status));
         let shared = Shared {
             name,
             mode,
@@ -82,7 +82,7 @@ impl Shared {
             clients: Arc::default(),
             registry: Registry::new(),
             connector,
-            terms: Mutex::new(terms),
+            config: Mutex::new(config),
             catalog: Mutex::default(),
             spellings: Mutex::default(),
             identity: Mutex::default(),
@@ -91,15 +91,15 @@ impl Shared {
         (Arc::new(shared), work, closed)
     }
 
-    pub fn terms(&self) -> Arc<Terms> {
-        Arc::clone(&held(&self.terms))
+    pub fn config(&self) -> Arc<PoolConfig> {
+        Arc::clone(&held(&self.config))
     }
 
     /// A reload: counts from here on, for those who wait, too.
-    pub fn configure(&self, terms: Arc<Terms>) {
-        self.status.set_limits(terms.pool.size, terms.pool.max_clients);
-        *held(&self.terms) = Arc::clone(&terms);
-        self.driver.configure(terms.spec(), &terms.target);
+    pub fn configure(&self, config: Arc<PoolConfig>) {
+        self.status.set_limits(config.pool.size, config.pool.max_clients);
+        *held(&self.config) = Arc::clone(&config);
+        self.driver.configure(config.spec(), &config.target);
     }
 
     /// How far the end of the pool has come.
@@ -115,7 +115,7 @@ impl Shared {
             begins
         });
         self.driver.drain();
-        self.registry.tell_all(Order::Leave);
+        self.registry.tell_all(ClientSignal::Leave);
     }
 
     /// Drops everything.
@@ -125,7 +125,7 @@ impl Shared {
 
     /// What clients that stop are allowed.
     pub fn limits(&self) -> Limits {
-        Limits::new(&held(&self.terms).pool)
+        Limits::new(&held(&self.config).pool)
     }
 
     pub fn with_catalog<T>(&self, f: impl FnOnce(&mut Catalog) -> T) -> T {
@@ -143,7 +143,7 @@ impl Shared {
 
     /// What a client is told.
     pub fn refusal(&self, why: Rejection) -> Refusal {
-        Refusal::new(self.name.as_str(), self.terms().pool.size, why)
+        Refusal::new(self.name.as_str(), self.config().pool.size, why)
     }
 
     /// Asks the server to cancel what the client with that key has under way, and waits until that is done.
@@ -156,26 +156,27 @@ impl Shared {
         }
     }
 
-    /// Who a client that came under these terms must be, as the target's files have it now; as they had it last while
+    /// Who a client that came under these config must be, as the target's files have it now; as they had it last while
     /// they can't be read.
-    pub async fn auth_policy(&self, terms: &Arc<Terms>) -> Result<Arc<Identity>, Facts> {
-        let known = held(&self.identity).clone().filter(|(_, identity)| Arc::ptr_eq(&identity.terms, terms));
+    pub async fn auth_policy(&self, config: &Arc<PoolConfig>) -> Result<Arc<Identity>, Facts> {
+        let known =
+            held(&self.identity).clone().filter(|(_, identity)| Arc::ptr_eq(&identity.config, config));
         if let Some((read, identity)) = &known
-            && (!terms.target.has_files() || read.elapsed() < FRESH)
+            && (!config.target.has_files() || read.elapsed() < FRESH)
         {
             return Ok(Arc::clone(identity));
         }
-        match self.connector.prepare(Arc::clone(&terms.target)).await {
+        match self.connector.prepare(Arc::clone(&config.target)).await {
             Ok(prepared) => {
-                self.driver.locate(&terms.target, &prepared.endpoint);
-                Ok(self.learn(terms, &prepared))
+                self.driver.locate(&config.target, &prepared.endpoint);
+                Ok(self.learn(config, &prepared))
             }
             Err(facts) => known.map(|(_, identity)| identity).ok_or(facts),
         }
     }
 
     /// Takes what was read of the target's files.
-    pub fn learn(&self, terms: &Arc<Terms>, prepared: &Prepared) -> Arc<Identity> {
+    pub fn learn(&self, config: &Arc<PoolConfig>, prepared: &Prepared) -> Arc<Identity> {
         let endpoint = &prepared.endpoint;
         let mut known = held(&self.identity);
         let verifier = match &*known {
@@ -183,19 +184,19 @@ impl Shared {
             _ => endpoint.password.as_ref().and_then(|password| Verifier::new(password).ok()).map(Arc::new),
         };
         let identity = Arc::new(Identity {
-            auth: terms.pool.auth,
-            acceptor: terms.acceptor.clone(),
+            auth: config.pool.auth,
+            acceptor: config.acceptor.clone(),
             endpoint: Arc::clone(endpoint),
             verifier,
-            demand_tls: !terms.pool.listen.is_local(),
-            terms: Arc::clone(terms),
+            demand_tls: !config.pool.listen.is_local(),
+            config: Arc::clone(config),
         });
         *known = Some((Instant::now(), Arc::clone(&identity)));
         identity
     }
 }
 
-impl Terms {
+impl PoolConfig {
     fn spec(&self) -> Spec {
         Spec { pool: Arc::clone(&self.pool), tuning: Arc::clone(&self.target.tuning) }
     }

@@ -28,7 +28,7 @@ use crate::connection::Postgres;
 use crate::http::web::{Rules, RulesFile};
 use crate::http::{self, App, ConnectionLimits, LastRead, Scope, Web, WebListener};
 use crate::metrics::ProcessMetrics;
-use crate::pool::{Means, Pools};
+use crate::pool::{Deps, Pools};
 use crate::signals::Signals;
 use crate::status::Moment;
 use crate::status::board::Board;
@@ -105,7 +105,7 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     let requests = supervisor.requests();
     let descriptors = descriptors::raise();
     let shares = descriptors::shares(descriptors);
-    let mut pools = Pools::new(Means {
+    let mut pools = Pools::new(Deps {
         connector,
         gate: gate.clone(),
         board: board.clone(),

@@ -62,15 +62,15 @@ impl Way {
 
 /// A pgtether with a pool for each mode, and a database for each way: clients that come by different ways at the same
 /// time do not meet.
-struct Doors {
+struct TwoPools {
     daemon: Daemon,
     urls: BTreeMap<Way, String>,
     ports: BTreeMap<Way, u16>,
 }
 
-impl Doors {
+impl TwoPools {
     /// Opens both, with so many server sessions each and more keys of `pool`, as lines of YAML.
-    async fn open(cluster: &Cluster, sizes: [u32; 2], keys: &[&str]) -> Doors {
+    async fn open(cluster: &Cluster, sizes: [u32; 2], keys: &[&str]) -> TwoPools {
         let admin = Admin::of(cluster).await;
         let mut urls = BTreeMap::new();
         let mut ports = BTreeMap::new();
@@ -102,7 +102,7 @@ impl Doors {
         for port in ports.values() {
             await_listening(*port).await;
         }
-        Doors { daemon, urls, ports }
+        TwoPools { daemon, urls, ports }
     }
 
     fn url(&self, way: Way) -> &str {

@@ -31,31 +31,31 @@ const USER: &str = "app";
 const PASSWORD: &str = "sesame";
 
 /// A server, a daemon whose target `db` has a pool, and the test's own look at the server.
-struct Door {
+struct PoolUnderTest {
     daemon: Daemon,
     cluster: Cluster,
     admin: Admin,
     port: u16,
 }
 
-impl Door {
+impl PoolUnderTest {
     /// Opens it with these keys of `pool`, `listen` excepted, and these lines of the target; waits until it is up.
-    async fn open(pool: &str, keys: &[&str]) -> Door {
-        Door::of(Setup::default(), pool, keys).await
+    async fn open(pool: &str, keys: &[&str]) -> PoolUnderTest {
+        PoolUnderTest::of(Setup::default(), pool, keys).await
     }
 
-    async fn of(setup: Setup, pool: &str, keys: &[&str]) -> Door {
+    async fn of(setup: Setup, pool: &str, keys: &[&str]) -> PoolUnderTest {
         let cluster = cluster_for_app(setup).await;
-        Door::to(cluster, pool, keys).await
+        PoolUnderTest::to(cluster, pool, keys).await
     }
 
-    async fn to(cluster: Cluster, pool: &str, keys: &[&str]) -> Door {
+    async fn to(cluster: Cluster, pool: &str, keys: &[&str]) -> PoolUnderTest {
         let port = free_port().unwrap();
         let config = door_config(&cluster, port, pool, keys);
         let daemon = Daemon::start_with(&config, &["--web.enable-lifecycle"], &[]);
         await_state(&daemon, SOON, "up").await;
         let admin = Admin::of(&cluster).await;
-        Door { daemon, cluster, admin, port }
+        PoolUnderTest { daemon, cluster, admin, port }
     }
 
     fn url(&self) -> String {
@@ -63,8 +63,8 @@ impl Door {
     }
 
     /// A client that is let in.
-    async fn guest(&self) -> Guest {
-        Guest::at(&self.url()).await.unwrap_or_else(|e| panic!("not let in: {e:?}"))
+    async fn guest(&self) -> AppClient {
+        AppClient::at(&self.url()).await.unwrap_or_else(|e| panic!("not let in: {e:?}"))
     }
 
     /// Server sessions in this state, as the metrics tell it.
@@ -132,15 +132,15 @@ async fn gauge(daemon: &Daemon, name: &str, state: &str) -> f64 {
 }
 
 /// An application's connection.
-struct Guest {
+struct AppClient {
     client: Client,
     wire: JoinHandle<Result<(), Error>>,
 }
 
-impl Guest {
-    async fn at(url: &str) -> Result<Guest, Error> {
+impl AppClient {
+    async fn at(url: &str) -> Result<AppClient, Error> {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-        Ok(Guest { client, wire: tokio::spawn(connection) })
+        Ok(AppClient { client, wire: tokio::spawn(connection) })
     }
 
     /// The first column of the last row, by a simple query.
@@ -164,7 +164,7 @@ impl Guest {
 
     /// What it is told, unasked, as its connection ends within the limit.
     async fn farewell(self, limit: Duration) -> Told {
-        let Guest { client, wire } = self;
+        let AppClient { client, wire } = self;
         let ended = tokio::time::timeout(limit, wire).await;
         let ended = ended.unwrap_or_else(|_| panic!("the connection was still open after {limit:?}"));
         drop(client);

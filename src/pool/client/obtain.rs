@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Client, Farewell};
 use crate::pool::core::{ClientId, Rejection};
 use crate::pool::driver::{Acquired, Grant};
-use crate::pool::registry::Order;
+use crate::pool::registry::ClientSignal;
 use crate::pool::rejection::Refusal;
 use crate::pool::relay::poll_first;
 use crate::pool::server::Server;
@@ -85,7 +85,7 @@ impl Client {
         first: &mut Vec<u8>,
         since: Instant,
     ) -> Result<Server, Farewell> {
-        let until = since + self.shared.terms().pool.wait_timeout;
+        let until = since + self.shared.config().pool.wait_timeout;
         loop {
             let server = self.granted(acquired, first).await?;
             let synced = match self.settings.fit(&server.settings) {
@@ -124,7 +124,7 @@ impl Client {
 
     /// Until when a session may take to answer something small.
     pub(super) fn patience(&self) -> Instant {
-        Instant::now() + self.shared.terms().target.tuning.ping.timeout
+        Instant::now() + self.shared.config().target.tuning.ping.timeout
     }
 
     /// Waits in the queue.
@@ -133,14 +133,14 @@ impl Client {
         granted: oneshot::Receiver<Grant>,
         first: &mut Vec<u8>,
     ) -> Result<Server, Farewell> {
-        self.seat.is_now(ClientState::Waiting);
+        self.slot.is_now(ClientState::Waiting);
         let shared = Arc::clone(&self.shared);
         let mut queued = Queued { shared: &shared, client: self.id(), granted };
         poll_fn(|cx| {
             if let Poll::Ready(granted) = queued.poll(cx) {
                 return Poll::Ready(granted.map_err(|why| Farewell::Told(shared.refusal(why))));
             }
-            if self.registered.entry.order(cx) != Order::GoOn {
+            if self.registered.entry.signal(cx) != ClientSignal::GoOn {
                 return Poll::Ready(Err(Farewell::Told(Refusal::draining())));
             }
             if self.registered.entry.is_cancelled() {

@@ -38,7 +38,7 @@ impl Client {
     /// Asks for a sign of life, of which the client sees nothing: what ends sessions that are idle for long does not end
     /// this one. A Sync disturbs no statement and no portal that the client has.
     async fn keep_alive(&mut self, mut server: Server) -> Result<Server, Farewell> {
-        let limit = self.shared.terms().target.tuning.ping.timeout;
+        let limit = self.shared.config().target.tuning.ping.timeout;
         let answered = timeout(limit, async {
             server.sync().await?;
             server.until_ready(1).await
@@ -58,8 +58,8 @@ impl Client {
 
     /// How long a session that a client keeps may be quiet.
     fn keep_alive_every(&self) -> Option<Duration> {
-        let terms = self.shared.terms();
-        let tuning = &terms.target.tuning;
+        let config = self.shared.config();
+        let tuning = &config.target.tuning;
         let learned = self.shared.driver.ping_every();
         (tuning.idle_policy == IdlePolicy::KeepAwake).then(|| learned.unwrap_or(tuning.ping.interval))
     }
@@ -68,7 +68,7 @@ impl Client {
     async fn transact(&mut self, mut server: Server) -> Result<Option<(Server, Kept)>, Farewell> {
         let for_good = self.relay.is_for_good();
         let every = if for_good { self.keep_alive_every() } else { None };
-        self.seat.is_now(ClientState::Active);
+        self.slot.is_now(ClientState::Active);
         self.registered.entry.hold(Some(Arc::clone(&server.backend)));
         let relay = &mut self.relay;
         relay.ready = server.heard;

@@ -100,7 +100,7 @@ impl Client {
         until: Instant,
     ) -> Result<Option<Server>, Farewell> {
         if let Some(sql) = self.settings.change(&server.settings) {
-            self.seat.is_now(ClientState::Waiting);
+            self.slot.is_now(ClientState::Waiting);
             let mut said = Ok(Ok(Said::default()));
             for _ in 0..TRIES {
                 said = timeout_at(until, server.run(&sql)).await;
@@ -169,7 +169,7 @@ impl Client {
             return Ok(());
         }
         let follows = server.hints.kinds.contains(Kinds::SETTINGS);
-        let patience = self.shared.terms().target.tuning.ping.timeout;
+        let patience = self.shared.config().target.tuning.ping.timeout;
         let Ok(Ok(Some(inspected))) = timeout(patience, inspect(&mut server)).await else {
             self.shared.driver.close(server);
             // What it has set is lost with its session: its next query must not be done without.

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::event::{Action, Availability, ClientId, Condition, Rejection, SessionId, TestOutcome};
+use super::event::{Availability, ClientId, Condition, PoolAction, Rejection, SessionId, TestOutcome};
 use super::openings::HURRIED;
 use super::queue::Waiting;
-use super::sessions::{Due, Session, State};
-use super::{Core, Phase};
+use super::sessions::{Due, Session, SessionState};
+use super::{Core, PoolPhase};
 use crate::reason::{Class, Reason};
 use crate::target::IdlePolicy;
 
@@ -21,7 +21,7 @@ impl Core {
     /// Why a client that logs in now cannot be served, where that is known beforehand.
     pub fn rejects_all(&self, now: Instant) -> Option<Rejection> {
         match (self.phase, self.health.availability) {
-            (Phase::Draining | Phase::Closing(_) | Phase::Ended, _) => Some(Rejection::Draining),
+            (PoolPhase::Draining | PoolPhase::Closing(_) | PoolPhase::Ended, _) => Some(Rejection::Draining),
             (_, Availability::Permanent(next)) if !self.is_hurried() => {
                 Some(self.down(true, Duration::ZERO, Some(next), now))
             }
@@ -44,23 +44,23 @@ impl Core {
             Availability::Asleep | Availability::Trying => None,
         };
         match self.phase {
-            Phase::Paused => Rejection::Paused { waited },
-            Phase::Running if live && self.openings.failure().is_none() => Rejection::Busy { waited },
-            Phase::Running => self.down(false, waited, next, now),
-            Phase::Draining | Phase::Closing(_) | Phase::Ended => Rejection::Draining,
+            PoolPhase::Paused => Rejection::Paused { waited },
+            PoolPhase::Running if live && self.openings.failure().is_none() => Rejection::Busy { waited },
+            PoolPhase::Running => self.down(false, waited, next, now),
+            PoolPhase::Draining | PoolPhase::Closing(_) | PoolPhase::Ended => Rejection::Draining,
         }
     }
 
     /// As most do, it gets a session at once.
     pub(super) fn waits(&mut self, client: ClientId, since: Instant, now: Instant) {
-        if self.phase == Phase::Running && self.queue.is_empty() {
+        if self.phase == PoolPhase::Running && self.queue.is_empty() {
             let ready = self.sessions.idle().last().copied().filter(|last| self.is_ready(*last, now));
             if let Some(session) = ready {
                 self.hand_over(client, session);
                 return self.open_spare(now);
             }
-        } else if !matches!(self.phase, Phase::Running | Phase::Paused) {
-            return self.actions.push_back(Action::Reject { client, why: Rejection::Draining });
+        } else if !matches!(self.phase, PoolPhase::Running | PoolPhase::Paused) {
+            return self.actions.push_back(PoolAction::Reject { client, why: Rejection::Draining });
         }
         self.queue.insert(Waiting { client, since, deadline: since + self.spec.pool.wait_timeout });
         self.serve(now);
@@ -69,7 +69,7 @@ impl Core {
             && let Some(why) = self.in_vain(at, &waiting, now)
         {
             self.queue.remove(client);
-            self.actions.push_back(Action::Reject { client, why });
+            self.actions.push_back(PoolAction::Reject { client, why });
         }
         self.open(now);
     }
@@ -84,7 +84,7 @@ impl Core {
         let Some(found) = self.sessions.get_mut(session) else {
             return;
         };
-        if !matches!(found.state, State::Held(_) | State::Resetting) {
+        if !matches!(found.state, SessionState::Held(_) | SessionState::Resetting) {
             return;
         }
         found.heard = heard;
@@ -97,15 +97,19 @@ impl Core {
                 self.serve(now);
             }
             Condition::NeedsReset => {
-                self.sessions.set(session, State::Resetting);
-                self.actions.push_back(Action::Reset(session));
+                self.sessions.set(session, SessionState::Resetting);
+                self.actions.push_back(PoolAction::Reset(session));
             }
             Condition::Broken => self.close(session),
         }
     }
 
     pub(super) fn tested(&mut self, session: SessionId, outcome: TestOutcome, now: Instant) {
-        if !self.sessions.get(session).is_some_and(|found| matches!(found.state, State::Testing { .. })) {
+        if !self
+            .sessions
+            .get(session)
+            .is_some_and(|found| matches!(found.state, SessionState::Testing { .. }))
+        {
             return;
         }
         match outcome {
@@ -132,8 +136,8 @@ impl Core {
             return;
         };
         let current = found.generation == self.generation && found.due != Due::WhenFree;
-        if current && self.phase == Phase::Running {
-            self.sessions.set(session, State::Idle);
+        if current && self.phase == PoolPhase::Running {
+            self.sessions.set(session, SessionState::Idle);
         } else {
             self.close(session);
         }
@@ -141,7 +145,7 @@ impl Core {
 
     /// Hands out what is there, and tests the rest: one session for each client that waits.
     pub(super) fn serve(&mut self, now: Instant) {
-        if self.phase != Phase::Running {
+        if self.phase != PoolPhase::Running {
             return;
         }
         while !self.queue.is_empty() {
@@ -162,13 +166,13 @@ impl Core {
     }
 
     pub(super) fn test(&mut self, session: SessionId, now: Instant) {
-        self.sessions.set(session, State::Testing { since: now });
-        self.actions.push_back(Action::Test(session));
+        self.sessions.set(session, SessionState::Testing { since: now });
+        self.actions.push_back(PoolAction::Test(session));
     }
 
     fn hand_over(&mut self, client: ClientId, session: SessionId) {
-        self.sessions.set(session, State::Held(client));
-        self.actions.push_back(Action::HandOver { client, session });
+        self.sessions.set(session, SessionState::Held(client));
+        self.actions.push_back(PoolAction::HandOver { client, session });
     }
 
     /// Whether it needs no test.
@@ -199,7 +203,7 @@ impl Core {
             |_| {},
         );
         self.queue = queue;
-        self.actions.extend(vain.into_iter().map(|(client, why)| Action::Reject { client, why }));
+        self.actions.extend(vain.into_iter().map(|(client, why)| PoolAction::Reject { client, why }));
     }
 
     /// Whether waiting on is in vain, and why.
@@ -209,7 +213,7 @@ impl Core {
             return Some(self.too_late(waited, now));
         }
         // A session is being tested for it; or it is an operator who lets it wait.
-        if at < self.sessions.testing() || self.phase == Phase::Paused {
+        if at < self.sessions.testing() || self.phase == PoolPhase::Paused {
             return None;
         }
         match self.health.availability {
@@ -241,14 +245,14 @@ impl Core {
 
     /// Asks for an attempt that waits for somebody to need it.
     pub(super) fn call_target(&mut self) {
-        let waits = !self.queue.is_empty() && self.phase == Phase::Running;
+        let waits = !self.queue.is_empty() && self.phase == PoolPhase::Running;
         let called = match self.health.availability {
             Availability::Asleep => true,
             Availability::Permanent(_) => self.is_hurried(),
             Availability::Live | Availability::Trying | Availability::NotBefore(_) => false,
         };
         if waits && called {
-            self.actions.push_back(Action::Wake);
+            self.actions.push_back(PoolAction::Wake);
         }
     }
 

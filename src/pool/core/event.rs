@@ -20,7 +20,7 @@ pub struct ClientId(pub i32);
 
 /// What happens.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub enum PoolEvent {
     /// A client needs a session, and has needed it since then.
     Waits {
         client: ClientId,
@@ -58,7 +58,7 @@ pub enum Event {
     Configured(Spec),
     /// Sessions lead elsewhere from now on: those there are must not be used any more.
     Moved,
-    Requested(Request),
+    Requested(PoolRequest),
     /// The pool ends: clients finish their transactions.
     Drain,
     /// The last client of a pool that ends has left.
@@ -89,7 +89,7 @@ pub enum TestOutcome {
 
 /// What an operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
+pub enum PoolRequest {
     /// No session is handed out; each is closed as soon as no client has it.
     Pause,
     Resume,
@@ -134,7 +134,7 @@ pub enum Availability {
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum PoolAction {
     HandOver {
         client: ClientId,
         session: SessionId,

@@ -1,6 +1,6 @@
 //! The decisions of one pool: who gets which session, when sessions are opened, tested, replaced and closed, and who
 //! waits in vain. Pure: time and dice are arguments; no clock, no socket, no lock. The driver reports what happens as
-//! [`Event`]s and carries out the [`Action`]s; [`Core::on`] is the only way in.
+//! [`PoolEvent`]s and carries out the [`PoolAction`]s; [`Core::on`] is the only way in.
 //!
 //! ```text
 //!              Open             Opened                    HandOver
@@ -35,13 +35,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use self::event::{
-    Action, Availability, ClientId, Condition, Event, Health, Rejection, Request, SessionId, Spec,
-    TestOutcome,
+    Availability, ClientId, Condition, Health, PoolAction, PoolEvent, PoolRequest, Rejection, SessionId,
+    Spec, TestOutcome,
 };
 pub use self::openings::OpenFailure;
 use self::openings::Openings;
 use self::queue::Queue;
-use self::sessions::{Due, Sessions, State};
+use self::sessions::{Due, SessionState, Sessions};
 use crate::reason::{Class, Diagnosis, Reason};
 use crate::status::pool::ServerState;
 
@@ -54,7 +54,7 @@ const CLOSING: Duration = Duration::from_millis(1500);
 #[derive(Debug, Clone)]
 pub struct Core {
     spec: Spec,
-    phase: Phase,
+    phase: PoolPhase,
     health: Health,
     /// Sessions of an earlier one are closed as they come free.
     generation: u64,
@@ -63,12 +63,12 @@ pub struct Core {
     sessions: Sessions,
     queue: Queue,
     openings: Openings,
-    actions: VecDeque<Action>,
+    actions: VecDeque<PoolAction>,
 }
 
 /// How far the life of the pool has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Phase {
+pub enum PoolPhase {
     Running,
     /// By an operator: clients wait.
     Paused,
@@ -95,7 +95,7 @@ impl Core {
     pub fn new(spec: Spec) -> Self {
         Core {
             spec,
-            phase: Phase::Running,
+            phase: PoolPhase::Running,
             health: Health::UNKNOWN,
             generation: 1,
             lost_at: None,
@@ -107,37 +107,37 @@ impl Core {
     }
 
     /// One step. What is to be done then is had from [`Core::next_action`]. `dice` is in 0..1.
-    pub fn on(&mut self, event: Event, now: Instant, dice: f64) {
+    pub fn on(&mut self, event: PoolEvent, now: Instant, dice: f64) {
         match event {
             // Those of each transaction: nothing is looked at that they do not touch.
-            Event::Waits { client, since } => return self.waits(client, since, now),
-            Event::Leaves(client) => return self.queue.remove(client),
-            Event::Returned { session, heard, condition } => {
+            PoolEvent::Waits { client, since } => return self.waits(client, since, now),
+            PoolEvent::Leaves(client) => return self.queue.remove(client),
+            PoolEvent::Returned { session, heard, condition } => {
                 return self.returned(session, heard, condition, now);
             }
-            Event::Opened { session, generation, due } => self.opened(session, generation, due, now),
-            Event::Failed { session, generation, diagnosis } => {
+            PoolEvent::Opened { session, generation, due } => self.opened(session, generation, due, now),
+            PoolEvent::Failed { session, generation, diagnosis } => {
                 self.failed(session, generation, diagnosis, now, dice);
             }
-            Event::Tested { session, outcome } => self.tested(session, outcome, now),
-            Event::Ended(session) => self.close(session),
-            Event::Closed(session) => self.closed(session, now, dice),
-            Event::Target(health) => self.target(health, now),
-            Event::Configured(spec) => {
+            PoolEvent::Tested { session, outcome } => self.tested(session, outcome, now),
+            PoolEvent::Ended(session) => self.close(session),
+            PoolEvent::Closed(session) => self.closed(session, now, dice),
+            PoolEvent::Target(health) => self.target(health, now),
+            PoolEvent::Configured(spec) => {
                 self.spec = spec;
                 // What has failed by the old one is tried by the new one.
                 self.openings.forget_failure();
             }
-            Event::Moved => self.outdate(),
-            Event::Requested(request) => self.requested(request),
-            Event::Drain => self.drain(),
-            Event::ClientsGone => self.phase = Phase::Closing(now + CLOSING),
-            Event::Timer => {}
+            PoolEvent::Moved => self.outdate(),
+            PoolEvent::Requested(request) => self.requested(request),
+            PoolEvent::Drain => self.drain(),
+            PoolEvent::ClientsGone => self.phase = PoolPhase::Closing(now + CLOSING),
+            PoolEvent::Timer => {}
         }
         self.settle(now);
     }
 
-    pub fn next_action(&mut self) -> Option<Action> {
+    pub fn next_action(&mut self) -> Option<PoolAction> {
         self.actions.pop_front()
     }
 
@@ -146,7 +146,7 @@ impl Core {
         let waits = !self.queue.is_empty();
         let tests = self.sessions.testing() > 0 && waits;
         let closing = match self.phase {
-            Phase::Closing(until) => Some(until),
+            PoolPhase::Closing(until) => Some(until),
             _ => None,
         };
         [
@@ -171,7 +171,7 @@ impl Core {
         self.health.ping_every
     }
 
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> PoolPhase {
         self.phase
     }
 
@@ -193,15 +193,15 @@ impl Core {
 
     /// Everything that may follow from what has changed.
     fn settle(&mut self, now: Instant) {
-        if let Phase::Closing(until) = self.phase
+        if let PoolPhase::Closing(until) = self.phase
             && (self.sessions.len() == 0 || now >= until)
         {
-            self.phase = Phase::Ended;
+            self.phase = PoolPhase::Ended;
         }
         self.serve(now);
         self.reject_vain(now);
         self.call_target();
-        if self.phase == Phase::Running {
+        if self.phase == PoolPhase::Running {
             self.shrink();
             self.replace(now);
             self.open(now);
@@ -209,7 +209,7 @@ impl Core {
             self.close_unused(now);
         }
         if self.health.down {
-            self.actions.push_back(Action::CutSilent(self.spec.pool.query_stall));
+            self.actions.push_back(PoolAction::CutSilent(self.spec.pool.query_stall));
         }
     }
 
@@ -231,14 +231,14 @@ impl Core {
         }
     }
 
-    fn requested(&mut self, request: Request) {
+    fn requested(&mut self, request: PoolRequest) {
         match (request, self.phase) {
-            (Request::Pause, Phase::Running) => {
-                self.phase = Phase::Paused;
+            (PoolRequest::Pause, PoolPhase::Running) => {
+                self.phase = PoolPhase::Paused;
                 self.close_idle();
             }
-            (Request::Resume, Phase::Paused) => self.phase = Phase::Running,
-            (Request::Reconnect, Phase::Running | Phase::Paused) => {
+            (PoolRequest::Resume, PoolPhase::Paused) => self.phase = PoolPhase::Running,
+            (PoolRequest::Reconnect, PoolPhase::Running | PoolPhase::Paused) => {
                 self.outdate();
                 self.openings.forget_failure();
             }
@@ -247,12 +247,12 @@ impl Core {
     }
 
     fn drain(&mut self) {
-        if !matches!(self.phase, Phase::Running | Phase::Paused) {
+        if !matches!(self.phase, PoolPhase::Running | PoolPhase::Paused) {
             return;
         }
-        self.phase = Phase::Draining;
+        self.phase = PoolPhase::Draining;
         let actions = &mut self.actions;
-        let reject = |client| Action::Reject { client, why: Rejection::Draining };
+        let reject = |client| PoolAction::Reject { client, why: Rejection::Draining };
         self.queue.take_where(|_, _| true, |waiting| actions.push_back(reject(waiting.client)));
         self.close_idle();
     }
@@ -261,7 +261,7 @@ impl Core {
         let Some(found) = self.sessions.get_mut(session) else {
             return;
         };
-        let State::Opening { replaces } = found.state else {
+        let SessionState::Opening { replaces } = found.state else {
             return;
         };
         (found.generation, found.heard, found.used) = (generation, now, now);
@@ -282,7 +282,7 @@ impl Core {
 
     fn closed(&mut self, session: SessionId, now: Instant, dice: f64) {
         let gone = self.sessions.remove(session);
-        if gone.is_some_and(|session| matches!(session.state, State::Opening { .. })) {
+        if gone.is_some_and(|session| matches!(session.state, SessionState::Opening { .. })) {
             // Its task has crashed: it may crash at once again.
             let (reason, class) = (Reason::Internal, Class::Local);
             let diagnosis = Diagnosis { reason, class, at_least: Duration::ZERO };
@@ -291,9 +291,9 @@ impl Core {
     }
 
     fn close(&mut self, session: SessionId) {
-        if self.sessions.get(session).is_some_and(|found| found.state != State::Closing) {
-            self.sessions.set(session, State::Closing);
-            self.actions.push_back(Action::Close(session));
+        if self.sessions.get(session).is_some_and(|found| found.state != SessionState::Closing) {
+            self.sessions.set(session, SessionState::Closing);
+            self.actions.push_back(PoolAction::Close(session));
         }
     }
 

@@ -10,7 +10,7 @@ use crate::status::pool::ServerState;
 /// What is known of one session.
 #[derive(Debug, Clone)]
 pub struct Session {
-    pub state: State,
+    pub state: SessionState,
     /// The generation under which it was opened.
     pub generation: u64,
     /// When the server last said something.
@@ -22,7 +22,7 @@ pub struct Session {
 
 /// What a session is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum SessionState {
     /// `replaces`: an old session is closed once it is there.
     Opening {
         replaces: bool,
@@ -65,25 +65,27 @@ impl Session {
     }
 
     pub fn is_held(&self) -> bool {
-        matches!(self.state, State::Held(_))
+        matches!(self.state, SessionState::Held(_))
     }
 }
 
-impl State {
+impl SessionState {
     /// As metrics and the page show it. One that is being closed is ready for nobody.
     fn shown(self) -> ServerState {
         match self {
-            State::Opening { .. } => ServerState::Login,
-            State::Idle => ServerState::Idle,
-            State::Testing { .. } | State::Resetting | State::Closing => ServerState::Testing,
-            State::Held(_) => ServerState::Active,
+            SessionState::Opening { .. } => ServerState::Login,
+            SessionState::Idle => ServerState::Idle,
+            SessionState::Testing { .. } | SessionState::Resetting | SessionState::Closing => {
+                ServerState::Testing
+            }
+            SessionState::Held(_) => ServerState::Active,
         }
     }
 }
 
 impl Sessions {
     pub fn open(&mut self, replaces: bool, generation: u64, now: Instant) -> SessionId {
-        let state = State::Opening { replaces };
+        let state = SessionState::Opening { replaces };
         self.count(state, 1);
         self.all.insert(Session { state, generation, heard: now, used: now, due: Due::Never })
     }
@@ -101,7 +103,7 @@ impl Sessions {
     }
 
     /// The only way in which a session's state changes.
-    pub fn set(&mut self, id: SessionId, state: State) {
+    pub fn set(&mut self, id: SessionId, state: SessionState) {
         let Some(session) = self.all.get_mut(id) else {
             return;
         };
@@ -109,14 +111,14 @@ impl Sessions {
         self.count(before, -1);
         self.count(state, 1);
         match (before, state) {
-            (State::Idle, State::Idle) => {}
+            (SessionState::Idle, SessionState::Idle) => {}
             // Mostly the last one.
-            (State::Idle, _) => {
+            (SessionState::Idle, _) => {
                 if let Some(at) = self.idle.iter().rposition(|idle| *idle == id) {
                     self.idle.remove(at);
                 }
             }
-            (_, State::Idle) => self.idle.push(id),
+            (_, SessionState::Idle) => self.idle.push(id),
             _ => {}
         }
     }
@@ -167,19 +169,19 @@ impl Sessions {
     /// Tests that are not slow yet.
     pub fn tested_for_less_than(&self, limit: Duration, now: Instant) -> usize {
         let young = |session: &Session| match session.state {
-            State::Testing { since } => now.saturating_duration_since(since) < limit,
+            SessionState::Testing { since } => now.saturating_duration_since(since) < limit,
             _ => false,
         };
         self.all.values().filter(|session| young(session)).count()
     }
 
-    fn count(&mut self, state: State, change: isize) {
+    fn count(&mut self, state: SessionState, change: isize) {
         let add = |count: &mut usize| *count = count.saturating_add_signed(change);
         add(&mut self.counts[state.shown() as usize]);
         match state {
-            State::Closing => add(&mut self.closing),
-            State::Testing { .. } => add(&mut self.testing),
-            State::Opening { replaces: true } => add(&mut self.replacing),
+            SessionState::Closing => add(&mut self.closing),
+            SessionState::Testing { .. } => add(&mut self.testing),
+            SessionState::Opening { replaces: true } => add(&mut self.replacing),
             _ => {}
         }
     }

@@ -50,36 +50,36 @@ impl Rig {
     pub fn new(change: impl FnOnce(&mut Pool, &mut Tuning)) -> Self {
         let now = Instant::now() + s(1_000);
         let mut rig = Rig { core: Core::new(spec(change)), now };
-        rig.on(Event::Target(live()));
+        rig.on(PoolEvent::Target(live()));
         rig
     }
 
-    pub fn on(&mut self, event: Event) -> Vec<Action> {
+    pub fn on(&mut self, event: PoolEvent) -> Vec<PoolAction> {
         self.core.on(event, self.now, 0.5);
         std::iter::from_fn(|| self.core.next_action()).collect()
     }
 
-    pub fn after(&mut self, time: Duration) -> Vec<Action> {
+    pub fn after(&mut self, time: Duration) -> Vec<PoolAction> {
         self.now += time;
-        self.on(Event::Timer)
+        self.on(PoolEvent::Timer)
     }
 
-    pub fn waits(&mut self, number: i32) -> Vec<Action> {
-        self.on(Event::Waits { client: client(number), since: self.now })
+    pub fn waits(&mut self, number: i32) -> Vec<PoolAction> {
+        self.on(PoolEvent::Waits { client: client(number), since: self.now })
     }
 
-    pub fn returns(&mut self, session: SessionId, condition: Condition) -> Vec<Action> {
-        self.on(Event::Returned { session, heard: self.now, condition })
+    pub fn returns(&mut self, session: SessionId, condition: Condition) -> Vec<PoolAction> {
+        self.on(PoolEvent::Returned { session, heard: self.now, condition })
     }
 
-    pub fn opens(&mut self, session: SessionId) -> Vec<Action> {
+    pub fn opens(&mut self, session: SessionId) -> Vec<PoolAction> {
         let generation = self.core.generation();
-        self.on(Event::Opened { session, generation, due: None })
+        self.on(PoolEvent::Opened { session, generation, due: None })
     }
 
-    pub fn fails(&mut self, session: SessionId, reason: Reason, class: Class) -> Vec<Action> {
+    pub fn fails(&mut self, session: SessionId, reason: Reason, class: Class) -> Vec<PoolAction> {
         let diagnosis = Diagnosis { reason, class, at_least: Duration::ZERO };
-        self.on(Event::Failed { session, generation: self.core.generation(), diagnosis })
+        self.on(PoolEvent::Failed { session, generation: self.core.generation(), diagnosis })
     }
 
     /// So many sessions that clients have, numbered from 101.
@@ -89,7 +89,7 @@ impl Rig {
             let actions = self.waits(number);
             let session = opened(&actions);
             let actions = self.opens(session);
-            assert_eq!(actions, [Action::HandOver { client: client(number), session }]);
+            assert_eq!(actions, [PoolAction::HandOver { client: client(number), session }]);
             held.push(session);
         }
         held
@@ -106,29 +106,29 @@ impl Rig {
 }
 
 /// The one session that is to be opened.
-pub fn opened(actions: &[Action]) -> SessionId {
+pub fn opened(actions: &[PoolAction]) -> SessionId {
     let mut opened = all_opened(actions);
     let first = opened.pop();
     assert!(opened.is_empty(), "{actions:?}");
     first.unwrap_or_else(|| panic!("nothing is opened: {actions:?}"))
 }
 
-pub fn all_opened(actions: &[Action]) -> Vec<SessionId> {
-    let opened = |action: &Action| match action {
-        Action::Open { session, .. } => Some(*session),
+pub fn all_opened(actions: &[PoolAction]) -> Vec<SessionId> {
+    let opened = |action: &PoolAction| match action {
+        PoolAction::Open { session, .. } => Some(*session),
         _ => None,
     };
     actions.iter().filter_map(opened).collect()
 }
 
-pub fn hands(number: i32, session: SessionId) -> Action {
-    Action::HandOver { client: client(number), session }
+pub fn hands(number: i32, session: SessionId) -> PoolAction {
+    PoolAction::HandOver { client: client(number), session }
 }
 
 /// Who is rejected, and why.
-pub fn rejected(actions: &[Action]) -> Vec<(i32, Rejection)> {
-    let rejected = |action: &Action| match action {
-        Action::Reject { client, why } => Some((client.0, *why)),
+pub fn rejected(actions: &[PoolAction]) -> Vec<(i32, Rejection)> {
+    let rejected = |action: &PoolAction| match action {
+        PoolAction::Reject { client, why } => Some((client.0, *why)),
         _ => None,
     };
     actions.iter().filter_map(rejected).collect()

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::event::{Action, Availability, SessionId};
+use super::event::{Availability, PoolAction, SessionId};
 use super::sessions::{Due, Session};
 use super::{Core, clients};
 use crate::target::IdlePolicy;
@@ -40,7 +40,7 @@ impl Core {
 
     fn may_open(&self, now: Instant) -> bool {
         let waits = !self.queue.is_empty();
-        self.phase == super::Phase::Running
+        self.phase == super::PoolPhase::Running
             && self.health.availability == Availability::Live
             && self.openings.next(waits).is_none_or(|next| now >= next)
     }
@@ -51,7 +51,7 @@ impl Core {
 
     fn begin_to_open(&mut self, urgent: bool, replaces: bool, now: Instant) {
         let session = self.sessions.open(replaces, self.generation, now);
-        self.actions.push_back(Action::Open { session, urgent });
+        self.actions.push_back(PoolAction::Open { session, urgent });
     }
 
     /// Replaces one session that has grown old: by a new one where there is room for it, else it makes room first.
@@ -151,5 +151,5 @@ impl Core {
 
 /// Closing and opening ones are not replaced.
 fn is_in_use(session: &Session) -> bool {
-    !matches!(session.state, super::State::Closing | super::State::Opening { .. })
+    !matches!(session.state, super::SessionState::Closing | super::SessionState::Opening { .. })
 }

@@ -23,7 +23,7 @@ enum Doing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum With {
     Opening,
-    Driver,
+    PoolDriver,
     Test,
     Client,
     Reset,
@@ -67,36 +67,41 @@ impl World {
     }
 
     /// Everything that can be reported now.
-    fn possible(&self) -> Vec<Event> {
-        let mut events = vec![Event::Timer, Event::Drain];
+    fn possible(&self) -> Vec<PoolEvent> {
+        let mut events = vec![PoolEvent::Timer, PoolEvent::Drain];
         match self.theme {
             Theme::Outages => {
-                events.push(Event::Moved);
-                events.extend(self.healths().map(Event::Target));
+                events.push(PoolEvent::Moved);
+                events.extend(self.healths().map(PoolEvent::Target));
             }
             Theme::Changes => {
-                events.push(Event::Target(live()));
-                events.extend([Request::Pause, Request::Resume, Request::Reconnect].map(Event::Requested));
-                events.extend([1, 2].map(|size| Event::Configured(spec(|pool, _| pool.size = size))));
+                events.push(PoolEvent::Target(live()));
+                events.extend(
+                    [PoolRequest::Pause, PoolRequest::Resume, PoolRequest::Reconnect]
+                        .map(PoolEvent::Requested),
+                );
+                events.extend([1, 2].map(|size| PoolEvent::Configured(spec(|pool, _| pool.size = size))));
             }
         }
         for (number, doing) in &self.clients {
             let client = ClientId(*number);
             match *doing {
-                Doing::Nothing => events.push(Event::Waits { client, since: self.now }),
-                Doing::Waiting(_) => events.push(Event::Leaves(client)),
+                Doing::Nothing => events.push(PoolEvent::Waits { client, since: self.now }),
+                Doing::Waiting(_) => events.push(PoolEvent::Leaves(client)),
                 Doing::Holding(session) => {
-                    let back = |condition| Event::Returned { session, heard: self.now, condition };
+                    let back = |condition| PoolEvent::Returned { session, heard: self.now, condition };
                     events.extend([Condition::Clean, Condition::NeedsReset, Condition::Broken].map(back));
-                    events.push(Event::Closed(session));
+                    events.push(PoolEvent::Closed(session));
                 }
             }
         }
         for (session, kept) in &self.sessions {
             events.extend(self.of_session(*session, kept));
         }
-        if self.clients.values().all(|doing| *doing == Doing::Nothing) && self.core.phase == Phase::Draining {
-            events.push(Event::ClientsGone);
+        if self.clients.values().all(|doing| *doing == Doing::Nothing)
+            && self.core.phase == PoolPhase::Draining
+        {
+            events.push(PoolEvent::ClientsGone);
         }
         events
     }
@@ -113,13 +118,13 @@ impl World {
         ]
     }
 
-    fn of_session(&self, session: SessionId, kept: &Kept) -> Vec<Event> {
+    fn of_session(&self, session: SessionId, kept: &Kept) -> Vec<PoolEvent> {
         let generation = self.core.generation - u64::from(kept.outdated);
         match kept.with {
             With::Opening => {
                 let fails = |(reason, class)| {
                     let diagnosis = Diagnosis { reason, class, at_least: Duration::ZERO };
-                    Event::Failed { session, generation, diagnosis }
+                    PoolEvent::Failed { session, generation, diagnosis }
                 };
                 let failures = [
                     (Reason::Reset, Class::Transient),
@@ -130,25 +135,25 @@ impl World {
                 let mut events: Vec<_> =
                     failures.into_iter().take(if changes { 1 } else { 3 }).map(fails).collect();
                 let due = changes.then(|| self.now + s(2));
-                events.push(Event::Opened { session, generation, due });
-                events.push(Event::Closed(session));
+                events.push(PoolEvent::Opened { session, generation, due });
+                events.push(PoolEvent::Closed(session));
                 events
             }
-            With::Driver => vec![Event::Ended(session)],
+            With::PoolDriver => vec![PoolEvent::Ended(session)],
             With::Test => [TestOutcome::Answered, TestOutcome::Ended, TestOutcome::Silent]
-                .map(|outcome| Event::Tested { session, outcome })
+                .map(|outcome| PoolEvent::Tested { session, outcome })
                 .into(),
             With::Reset => [Condition::Clean, Condition::Broken]
-                .map(|condition| Event::Returned { session, heard: self.now, condition })
+                .map(|condition| PoolEvent::Returned { session, heard: self.now, condition })
                 .into(),
-            With::Close => vec![Event::Closed(session)],
+            With::Close => vec![PoolEvent::Closed(session)],
             With::Client => vec![],
         }
     }
 
-    fn happen(&mut self, event: Event) {
+    fn happen(&mut self, event: PoolEvent) {
         match &event {
-            Event::Timer => self.now = self.core.due(self.now).max(self.now + ms(1)),
+            PoolEvent::Timer => self.now = self.core.due(self.now).max(self.now + ms(1)),
             _ => self.now += ms(10),
         }
         let event = self.prepare(event);
@@ -160,40 +165,40 @@ impl World {
     }
 
     /// What the driver knows of the event, and its right time.
-    fn prepare(&mut self, mut event: Event) -> Event {
+    fn prepare(&mut self, mut event: PoolEvent) -> PoolEvent {
         let now = self.now;
         match &mut event {
-            Event::Waits { client, since } => {
+            PoolEvent::Waits { client, since } => {
                 *since = now;
                 self.clients.insert(client.0, Doing::Waiting(now));
             }
-            Event::Leaves(client) => _ = self.clients.insert(client.0, Doing::Nothing),
-            Event::Returned { session, heard, .. } => {
+            PoolEvent::Leaves(client) => _ = self.clients.insert(client.0, Doing::Nothing),
+            PoolEvent::Returned { session, heard, .. } => {
                 *heard = now;
                 self.let_go(*session);
-                self.keep(*session, With::Driver);
+                self.keep(*session, With::PoolDriver);
             }
-            Event::Opened { session, .. } => self.keep(*session, With::Driver),
-            Event::Tested { session, outcome } => {
+            PoolEvent::Opened { session, .. } => self.keep(*session, With::PoolDriver),
+            PoolEvent::Tested { session, outcome } => {
                 let heard = self.sessions[session].heard;
-                self.keep(*session, With::Driver);
+                self.keep(*session, With::PoolDriver);
                 if *outcome != TestOutcome::Answered {
                     self.sessions.get_mut(session).expect("it is there").heard = heard;
                 }
             }
-            Event::Failed { session, .. } => _ = self.sessions.remove(session),
-            Event::Closed(session) => {
+            PoolEvent::Failed { session, .. } => _ = self.sessions.remove(session),
+            PoolEvent::Closed(session) => {
                 self.let_go(*session);
                 self.sessions.remove(session);
             }
-            Event::Moved | Event::Requested(Request::Reconnect) => self.outdate(),
-            Event::Target(health) => {
+            PoolEvent::Moved | PoolEvent::Requested(PoolRequest::Reconnect) => self.outdate(),
+            PoolEvent::Target(health) => {
                 let was_live = self.core.health.availability == Availability::Live;
                 if was_live && health.availability != Availability::Live {
                     self.lost_at = Some(now);
                 }
             }
-            Event::Configured(spec) => self.size = spec.pool.size as usize,
+            PoolEvent::Configured(spec) => self.size = spec.pool.size as usize,
             _ => {}
         }
         event
@@ -218,13 +223,13 @@ impl World {
     /// From the driver's hands into others'.
     fn hand_on(&mut self, session: SessionId, with: With) {
         let kept = self.sessions.get_mut(&session).expect("the session is known");
-        assert_eq!(kept.with, With::Driver, "only what the driver has can be handed on");
+        assert_eq!(kept.with, With::PoolDriver, "only what the driver has can be handed on");
         kept.with = with;
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, action: PoolAction) {
         match action {
-            Action::HandOver { client, session } => {
+            PoolAction::HandOver { client, session } => {
                 let waiting = |doing: &Doing| match doing {
                     Doing::Waiting(since) => Some(*since),
                     _ => None,
@@ -241,19 +246,19 @@ impl World {
                 self.hand_on(session, With::Client);
                 self.clients.insert(client.0, Doing::Holding(session));
             }
-            Action::Reject { client, .. } => {
+            PoolAction::Reject { client, .. } => {
                 let before = self.clients.insert(client.0, Doing::Nothing);
                 assert!(matches!(before, Some(Doing::Waiting(_))), "only who waits is rejected");
             }
-            Action::Open { session, .. } => {
+            PoolAction::Open { session, .. } => {
                 assert!(self.sessions.len() < self.size, "no more than size are opened");
                 let kept = Kept { with: With::Opening, outdated: false, heard: self.now };
                 assert!(self.sessions.insert(session, kept).is_none(), "no session twice");
             }
-            Action::Test(session) => self.hand_on(session, With::Test),
-            Action::Reset(session) => self.hand_on(session, With::Reset),
-            Action::Close(session) => self.hand_on(session, With::Close),
-            Action::CutSilent(_) | Action::Wake => {}
+            PoolAction::Test(session) => self.hand_on(session, With::Test),
+            PoolAction::Reset(session) => self.hand_on(session, With::Reset),
+            PoolAction::Close(session) => self.hand_on(session, With::Close),
+            PoolAction::CutSilent(_) | PoolAction::Wake => {}
         }
     }
 
@@ -264,12 +269,13 @@ impl World {
         assert_eq!(self.sessions.len(), self.core.sessions.len(), "every session is known");
         let with = |with: &[With]| self.sessions.values().filter(|kept| with.contains(&kept.with)).count();
         let between = with(&[With::Test, With::Reset, With::Close]);
-        let counts = [with(&[With::Opening]), with(&[With::Driver]), between, with(&[With::Client])];
+        let counts = [with(&[With::Opening]), with(&[With::PoolDriver]), between, with(&[With::Client])];
         assert_eq!(self.core.counts(), counts, "the counts are those of the driver");
         let idle: HashSet<_> = self.core.idle().iter().collect();
-        assert_eq!(idle.len(), with(&[With::Driver]), "what the driver has is idle");
+        assert_eq!(idle.len(), with(&[With::PoolDriver]), "what the driver has is idle");
         assert!(self.core.due(self.now) > self.now, "the driver would spin");
-        let served = self.core.phase != Phase::Running || waiting <= with(&[With::Test]) || idle.is_empty();
+        let served =
+            self.core.phase != PoolPhase::Running || waiting <= with(&[With::Test]) || idle.is_empty();
         assert!(served, "a client waits beside an idle session");
     }
 
@@ -283,7 +289,7 @@ impl World {
                 let kept = &self.sessions[&id];
                 let suspect = self.lost_at.is_some_and(|lost| kept.heard <= lost);
                 let due = (session.due == Due::WhenFree, session.is_old(self.now));
-                let replaces = matches!(session.state, State::Opening { replaces: true });
+                let replaces = matches!(session.state, SessionState::Opening { replaces: true });
                 (kept.with, kept.outdated, suspect, due, replaces)
             })
             .collect();
@@ -296,7 +302,7 @@ impl World {
             other => format!("{other:?}"),
         };
         let phase = match core.phase {
-            Phase::Closing(_) => "closing".into(),
+            PoolPhase::Closing(_) => "closing".into(),
             other => format!("{other:?}"),
         };
         let width = core.openings.width().min(2);
@@ -312,70 +318,70 @@ impl World {
         let until = self.now + s(16);
         while self.waiting() > 0 {
             assert!(self.now < until, "somebody waits for ever in {}", self.key());
-            self.happen(Event::Timer);
+            self.happen(PoolEvent::Timer);
         }
     }
 
     /// All is well from now on: a client that comes gets a session soon.
     fn heal(&mut self) {
-        if !matches!(self.core.phase, Phase::Running | Phase::Paused) {
+        if !matches!(self.core.phase, PoolPhase::Running | PoolPhase::Paused) {
             return;
         }
-        self.happen(Event::Requested(Request::Resume));
-        self.happen(Event::Target(live()));
+        self.happen(PoolEvent::Requested(PoolRequest::Resume));
+        self.happen(PoolEvent::Target(live()));
         let client = ClientId(CLIENTS);
-        self.happen(Event::Waits { client, since: self.now });
+        self.happen(PoolEvent::Waits { client, since: self.now });
         for _ in 0..200 {
             if matches!(self.clients[&CLIENTS], Doing::Holding(_)) {
                 return;
             }
             if self.clients[&CLIENTS] == Doing::Nothing {
                 // Rejected by what is known from before: it comes again.
-                self.happen(Event::Timer);
-                self.happen(Event::Waits { client, since: self.now });
+                self.happen(PoolEvent::Timer);
+                self.happen(PoolEvent::Waits { client, since: self.now });
                 continue;
             }
-            let event = self.well().unwrap_or(Event::Timer);
+            let event = self.well().unwrap_or(PoolEvent::Timer);
             self.happen(event);
         }
         panic!("no way back from {}", self.key());
     }
 
     /// Something that goes well now.
-    fn well(&self) -> Option<Event> {
+    fn well(&self) -> Option<PoolEvent> {
         let held = self.clients.values().find_map(|doing| match doing {
             Doing::Holding(session) => Some(*session),
             _ => None,
         });
-        let back = |session| Event::Returned { session, heard: self.now, condition: Condition::Clean };
+        let back = |session| PoolEvent::Returned { session, heard: self.now, condition: Condition::Clean };
         held.map(back).or_else(|| {
             self.sessions.iter().find_map(|(id, kept)| {
                 let session = *id;
                 let generation = self.core.generation - u64::from(kept.outdated);
                 match kept.with {
-                    With::Opening => Some(Event::Opened { session, generation, due: None }),
-                    With::Test => Some(Event::Tested { session, outcome: TestOutcome::Answered }),
+                    With::Opening => Some(PoolEvent::Opened { session, generation, due: None }),
+                    With::Test => Some(PoolEvent::Tested { session, outcome: TestOutcome::Answered }),
                     With::Reset => Some(back(session)),
-                    With::Close => Some(Event::Closed(session)),
-                    With::Driver | With::Client => None,
+                    With::Close => Some(PoolEvent::Closed(session)),
+                    With::PoolDriver | With::Client => None,
                 }
             })
         })
     }
 
     fn drain(&mut self) {
-        self.happen(Event::Drain);
+        self.happen(PoolEvent::Drain);
         assert_eq!(self.waiting(), 0, "who waits is told");
         for _ in 0..50 {
-            if self.core.phase == Phase::Ended {
+            if self.core.phase == PoolPhase::Ended {
                 assert_eq!(self.sessions.len(), 0, "everything is closed");
                 return;
             }
             let held = self.clients.values().any(|doing| *doing != Doing::Nothing);
             let event = match self.well() {
                 Some(event) => event,
-                None if !held => Event::ClientsGone,
-                None => Event::Timer,
+                None if !held => PoolEvent::ClientsGone,
+                None => PoolEvent::Timer,
             };
             self.happen(event);
         }
@@ -389,7 +395,7 @@ fn walk(theme: Theme) -> usize {
     let mut seen = HashSet::from([start.key()]);
     let mut queue = VecDeque::from([start]);
     while let Some(world) = queue.pop_front() {
-        if world.core.phase != Phase::Ended {
+        if world.core.phase != PoolPhase::Ended {
             world.clone().leave_alone();
             world.clone().heal();
             world.clone().drain();
@@ -397,7 +403,7 @@ fn walk(theme: Theme) -> usize {
         for event in world.possible() {
             let mut next = world.clone();
             next.happen(event);
-            if next.core.phase != Phase::Ended && seen.insert(next.key()) {
+            if next.core.phase != PoolPhase::Ended && seen.insert(next.key()) {
                 queue.push_back(next);
             }
             assert!(seen.len() < 400_000, "the key is too fine to be exhausted");

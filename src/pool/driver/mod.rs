@@ -21,7 +21,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::slot::SessionSlot;
 use super::core::{
-    Action, ClientId, Condition, Core, Event, Phase, Rejection, Request, SessionId, Spec, TestOutcome,
+    ClientId, Condition, Core, PoolAction, PoolEvent, PoolPhase, PoolRequest, Rejection, SessionId, Spec,
+    TestOutcome,
 };
 use super::link::Left;
 use super::registry::Cancelling;
@@ -43,7 +44,7 @@ pub enum Acquired {
 #[derive(Debug, Clone, Copy)]
 pub enum Leftover {
     Nothing,
-    /// See [`super::wash::wash`].
+    /// See [`super::cleanup::cleanup`].
     Unfinished {
         left: Left,
         reset: bool,
@@ -80,7 +81,7 @@ pub enum Work {
 }
 
 /// The sessions of one pool, and who waits for one.
-pub struct Driver {
+pub struct PoolDriver {
     inner: Mutex<Inner>,
     status: Arc<PoolStatus>,
     work: mpsc::UnboundedSender<Work>,
@@ -115,7 +116,7 @@ struct Location {
     endpoint: Option<Arc<Endpoint>>,
 }
 
-impl Driver {
+impl PoolDriver {
     /// With the two ends for its task.
     pub fn new(
         spec: Spec,
@@ -134,7 +135,11 @@ impl Driver {
             shown: Default::default(),
             due: None,
         };
-        (Driver { inner: Mutex::new(inner), status, work, closed, earlier: Notify::new() }, works, closings)
+        (
+            PoolDriver { inner: Mutex::new(inner), status, work, closed, earlier: Notify::new() },
+            works,
+            closings,
+        )
     }
 
     /// A session for a client that has waited since then, or begins to.
@@ -143,7 +148,7 @@ impl Driver {
         let mut inner = self.inner();
         self.pass_over_ended(&mut inner, now);
         let mut granted = None;
-        self.step(&mut inner, Event::Waits { client, since: since.unwrap_or(now) }, now, |to, grant| {
+        self.step(&mut inner, PoolEvent::Waits { client, since: since.unwrap_or(now) }, now, |to, grant| {
             if to == client {
                 _ = granted.insert(grant)
             }
@@ -163,7 +168,7 @@ impl Driver {
     pub fn leave_queue(&self, client: ClientId, later: &mut oneshot::Receiver<Grant>) {
         let mut inner = self.inner();
         inner.granted.remove(&client);
-        self.happen(&mut inner, Event::Leaves(client), now());
+        self.happen(&mut inner, PoolEvent::Leaves(client), now());
         drop(inner);
         later.close();
         if let Ok(Ok(server)) = later.try_recv() {
@@ -214,9 +219,9 @@ impl Driver {
         inner.location.target = Arc::clone(target);
         if moved {
             inner.location.endpoint = None;
-            self.happen(&mut inner, Event::Moved, now());
+            self.happen(&mut inner, PoolEvent::Moved, now());
         }
-        self.happen(&mut inner, Event::Configured(spec), now());
+        self.happen(&mut inner, PoolEvent::Configured(spec), now());
     }
 
     /// What the target's files lead to now. Returns the generation of sessions that are opened with it: where it was
@@ -228,24 +233,24 @@ impl Driver {
         }
         let before = inner.location.endpoint.replace(Arc::clone(endpoint));
         if before.is_some_and(|before| !before.is_same_location(endpoint)) {
-            self.happen(&mut inner, Event::Moved, now());
+            self.happen(&mut inner, PoolEvent::Moved, now());
         }
         inner.core.generation()
     }
 
     /// What an operator asks for. Returns how many sessions clients still have.
-    pub fn request(&self, request: Request) -> usize {
+    pub fn request(&self, request: PoolRequest) -> usize {
         let mut inner = self.inner();
-        self.happen(&mut inner, Event::Requested(request), now());
+        self.happen(&mut inner, PoolEvent::Requested(request), now());
         inner.core.held()
     }
 
     pub fn drain(&self) {
-        self.happen(&mut self.inner(), Event::Drain, now());
+        self.happen(&mut self.inner(), PoolEvent::Drain, now());
     }
 
     pub fn clients_gone(&self) {
-        self.happen(&mut self.inner(), Event::ClientsGone, now());
+        self.happen(&mut self.inner(), PoolEvent::ClientsGone, now());
         // The end may have come with it.
         self.earlier.notify_one();
     }
@@ -255,7 +260,7 @@ impl Driver {
         self.inner().core.generation()
     }
 
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> PoolPhase {
         self.inner().core.phase()
     }
 
@@ -280,27 +285,27 @@ impl Driver {
     }
 
     /// Tells the core of something that no client waits for in this call.
-    fn happen(&self, inner: &mut Inner, event: Event, now: Instant) {
+    fn happen(&self, inner: &mut Inner, event: PoolEvent, now: Instant) {
         self.step(inner, event, now, |_, _| {});
     }
 
     fn returned(&self, inner: &mut Inner, server: Server, condition: Condition, leftover: Leftover) {
         let (session, heard) = (server.slot.id(), server.heard.into_std());
         inner.park(server, leftover);
-        self.happen(inner, Event::Returned { session, heard, condition }, now());
+        self.happen(inner, PoolEvent::Returned { session, heard, condition }, now());
     }
 
     /// One step of the core, and what follows from it. A grant for which no client waits goes to `here`.
-    fn step(&self, inner: &mut Inner, event: Event, now: Instant, mut here: impl FnMut(ClientId, Grant)) {
+    fn step(&self, inner: &mut Inner, event: PoolEvent, now: Instant, mut here: impl FnMut(ClientId, Grant)) {
         let dice = inner.dice.f64();
         inner.core.on(event, now, dice);
         while let Some(action) = inner.core.next_action() {
             let (client, grant) = match action {
-                Action::HandOver { client, session } => match inner.parked.remove(session) {
+                PoolAction::HandOver { client, session } => match inner.parked.remove(session) {
                     Some(Parked { server, .. }) => (client, Ok(server)),
                     None => continue,
                 },
-                Action::Reject { client, why } => (client, Err(why)),
+                PoolAction::Reject { client, why } => (client, Err(why)),
                 other => {
                     self.begin(inner, other);
                     continue;
@@ -320,26 +325,26 @@ impl Driver {
     }
 
     /// Nobody does it once the task has ended; then sessions are closed by being dropped.
-    fn begin(&self, inner: &mut Inner, action: Action) {
+    fn begin(&self, inner: &mut Inner, action: PoolAction) {
         let mut parked = |session| inner.parked.remove(session);
         let work = match action {
-            Action::Open { session, urgent } => {
+            PoolAction::Open { session, urgent } => {
                 Some(Work::Open { slot: SessionSlot::new(session, self.closed.clone()), urgent })
             }
-            Action::Test(session) => parked(session).map(|parked| Work::Test(parked.server)),
-            Action::Reset(session) => parked(session).map(|parked| match parked.leftover {
+            PoolAction::Test(session) => parked(session).map(|parked| Work::Test(parked.server)),
+            PoolAction::Reset(session) => parked(session).map(|parked| match parked.leftover {
                 Leftover::Unfinished { left, reset, patient } => {
                     Work::Reset { server: parked.server, left, reset, patient }
                 }
                 Leftover::Nothing | Leftover::Hangs => Work::Close { server: parked.server, hangs: false },
             }),
-            Action::Close(session) => parked(session).map(|parked| {
+            PoolAction::Close(session) => parked(session).map(|parked| {
                 let hangs = matches!(parked.leftover, Leftover::Hangs);
                 Work::Close { server: parked.server, hangs }
             }),
-            Action::CutSilent(longer_than) => Some(Work::CutSilent(longer_than)),
-            Action::Wake => Some(Work::Wake),
-            Action::HandOver { .. } | Action::Reject { .. } => None,
+            PoolAction::CutSilent(longer_than) => Some(Work::CutSilent(longer_than)),
+            PoolAction::Wake => Some(Work::Wake),
+            PoolAction::HandOver { .. } | PoolAction::Reject { .. } => None,
         };
         if let Some(work) = work {
             let _ = self.work.send(work);
@@ -356,7 +361,7 @@ impl Driver {
             if !ended {
                 return;
             }
-            self.happen(inner, Event::Ended(last), now);
+            self.happen(inner, PoolEvent::Ended(last), now);
         }
     }
 
@@ -372,7 +377,7 @@ impl Driver {
             |id: &SessionId| parked.get_mut(*id).is_some_and(|parked| parked.server.poll_idle(cx).is_ready());
         let ended: Vec<_> = core.idle().iter().copied().filter(|id| ends(id)).collect();
         let now = now();
-        ended.iter().for_each(|session| self.happen(&mut inner, Event::Ended(*session), now));
+        ended.iter().for_each(|session| self.happen(&mut inner, PoolEvent::Ended(*session), now));
         if ended.is_empty() { Poll::Pending } else { Poll::Ready(ended.len()) }
     }
 
@@ -380,7 +385,7 @@ impl Driver {
         let mut inner = self.inner();
         let session = server.slot.id();
         inner.park(server, Leftover::Nothing);
-        self.happen(&mut inner, Event::Tested { session, outcome }, now());
+        self.happen(&mut inner, PoolEvent::Tested { session, outcome }, now());
     }
 
     /// Nobody panics while holding the lock.
@@ -405,8 +410,8 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-impl fmt::Debug for Driver {
+impl fmt::Debug for PoolDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").finish_non_exhaustive()
+        f.debug_struct("PoolDriver").finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::slot::SessionSlot;
 use crate::connection::{Connector, Detached};
 use crate::pool::server::Server;
-use crate::pool::shared::{Shared, Terms};
+use crate::pool::shared::{PoolConfig, Shared};
 use crate::reason::{Cause, Facts, Phase};
 use crate::supervisor::dial;
 use crate::supervisor::gate::{Gate, Lane};
@@ -26,13 +26,13 @@ pub struct New {
 }
 
 pub async fn open(shared: &Arc<Shared>, gate: &Gate, lane: Lane, slot: SessionSlot) -> Opened {
-    let terms = shared.terms();
+    let config = shared.config();
     let mut generation = shared.driver.generation();
-    let outcome = match log_in(shared, &terms, gate, lane, &mut generation).await {
+    let outcome = match log_in(shared, &config, gate, lane, &mut generation).await {
         Ok(detached) => {
             shared.with_spellings(|spellings| spellings.report(detached.parameters.iter()));
-            let server = Server::new(detached, Arc::clone(&terms.target), slot);
-            Ok(New { server, due: due(&terms) })
+            let server = Server::new(detached, Arc::clone(&config.target), slot);
+            Ok(New { server, due: due(&config) })
         }
         Err(facts) => Err((slot, facts)),
     };
@@ -41,15 +41,15 @@ pub async fn open(shared: &Arc<Shared>, gate: &Gate, lane: Lane, slot: SessionSl
 
 async fn log_in(
     shared: &Arc<Shared>,
-    terms: &Arc<Terms>,
+    config: &Arc<PoolConfig>,
     gate: &Gate,
     lane: Lane,
     generation: &mut u64,
 ) -> Result<Detached, Facts> {
-    let target = Arc::clone(&terms.target);
+    let target = Arc::clone(&config.target);
     let connector = &shared.connector;
     let prepared = connector.prepare(Arc::clone(&target)).await?;
-    shared.learn(terms, &prepared);
+    shared.learn(config, &prepared);
     // Of what was read: the login is still to come.
     *generation = shared.driver.locate(&target, &prepared.endpoint);
     let budget = prepared.sockets.connect_timeout;
@@ -62,8 +62,8 @@ async fn log_in(
 }
 
 /// When a session opened now is to be replaced: spread, so that they are not all replaced at once.
-fn due(terms: &Terms) -> Option<Instant> {
-    let refresh = terms.target.tuning.refresh;
-    let every = refresh.every.filter(|_| terms.target.tuning.idle_policy == IdlePolicy::KeepAwake)?;
+fn due(config: &PoolConfig) -> Option<Instant> {
+    let refresh = config.target.tuning.refresh;
+    let every = refresh.every.filter(|_| config.target.tuning.idle_policy == IdlePolicy::KeepAwake)?;
     Some(super::now() + every.mul_f64(1.0 - refresh.jitter * fastrand::f64()))
 }

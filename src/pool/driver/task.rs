@@ -13,12 +13,12 @@ use tracing::{debug, error, info, warn};
 use super::cancel::cancel;
 use super::open::{New, Opened, open};
 use super::slot::SessionSlot;
-use super::{Driver, Leftover, Work, now};
-use crate::pool::core::{Event, Health, Phase, SessionId, TestOutcome};
+use super::{Leftover, PoolDriver, Work, now};
+use crate::pool::cleanup::cleanup;
+use crate::pool::core::{Health, PoolEvent, PoolPhase, SessionId, TestOutcome};
 use crate::pool::registry::Cancelling;
 use crate::pool::server::Server;
 use crate::pool::shared::Shared;
-use crate::pool::wash::wash;
 use crate::reason::{Diagnosis, Facts, table};
 use crate::status::TargetStatus;
 use crate::status::board::Board;
@@ -62,7 +62,7 @@ impl Task {
                 target = self.watch_target();
             }
             let due = self.shared.driver.sleeps();
-            let ended = self.shared.driver.phase() == Phase::Ended;
+            let ended = self.shared.driver.phase() == PoolPhase::Ended;
             let over = *self.shared.stage().borrow() == Stage::Over;
             if ended || over {
                 break;
@@ -70,14 +70,14 @@ impl Task {
             let shared = Arc::clone(&self.shared);
             tokio::select! {
                 Some(work) = self.work.recv() => self.begin(work, &mut running),
-                Some(session) = self.closed.recv() => shared.driver.tell(Event::Closed(session)),
+                Some(session) = self.closed.recv() => shared.driver.tell(PoolEvent::Closed(session)),
                 Some(done) = running.join_next(), if !running.is_empty() => self.done(done),
                 count = poll_fn(|cx| shared.driver.poll_ended(cx)) => {
                     debug!(target = %shared.name, count, "idle sessions have ended");
                 }
                 () = changed(&mut target) => self.look(&mut target),
                 () = shared.driver.earlier.notified() => {}
-                () = sleep_until(due.into()) => shared.driver.tell(Event::Timer),
+                () = sleep_until(due.into()) => shared.driver.tell(PoolEvent::Timer),
             }
         }
         self.shared.driver.clear();
@@ -89,14 +89,14 @@ impl Task {
         let mut target = slot.subscribe();
         slot.send_modify(|status| status.pool = Some(Arc::clone(&self.shared.status)));
         let health = Health::of(&target.borrow_and_update());
-        self.shared.driver.tell(Event::Target(health));
+        self.shared.driver.tell(PoolEvent::Target(health));
         Some(target)
     }
 
     fn look(&self, target: &mut Option<watch::Receiver<TargetStatus>>) {
         if let Some(target) = target {
             let health = Health::of(&target.borrow_and_update());
-            self.shared.driver.tell(Event::Target(health));
+            self.shared.driver.tell(PoolEvent::Target(health));
         }
     }
 
@@ -118,7 +118,7 @@ impl Task {
             }
             Work::Reset { server, left, reset, patient } => {
                 running.spawn(async move {
-                    wash(shared, server, left, reset, patient).await;
+                    cleanup(shared, server, left, reset, patient).await;
                     Done::Nothing
                 });
             }
@@ -193,7 +193,7 @@ async fn open_one(shared: Arc<Shared>, gate: Gate, lane: Lane, slot: SessionSlot
 }
 
 async fn test(shared: Arc<Shared>, mut server: Server) -> Done {
-    let limit = shared.terms().target.tuning.ping.timeout;
+    let limit = shared.config().target.tuning.ping.timeout;
     let outcome = match timeout(limit, server.ping()).await {
         Ok(true) => TestOutcome::Answered,
         Ok(false) => TestOutcome::Ended,
@@ -218,7 +218,7 @@ impl Drop for Task {
     }
 }
 
-impl Driver {
+impl PoolDriver {
     /// When the task is to report the time.
     fn sleeps(&self) -> Instant {
         let mut inner = self.inner();
@@ -227,7 +227,7 @@ impl Driver {
         due
     }
 
-    fn tell(&self, event: Event) {
+    fn tell(&self, event: PoolEvent) {
         self.happen(&mut self.inner(), event, now());
     }
 
@@ -237,7 +237,7 @@ impl Driver {
         let failed = inner.core.open_failure().is_some();
         let session = server.slot.id();
         inner.park(server, Leftover::Nothing);
-        self.happen(&mut inner, Event::Opened { session, generation, due }, now());
+        self.happen(&mut inner, PoolEvent::Opened { session, generation, due }, now());
         failed
     }
 
@@ -245,7 +245,7 @@ impl Driver {
     fn failed(&self, session: SessionId, generation: u64, diagnosis: Diagnosis) -> bool {
         let mut inner = self.inner();
         let before = inner.core.open_failure().map(|failure| failure.reason);
-        self.happen(&mut inner, Event::Failed { session, generation, diagnosis }, now());
+        self.happen(&mut inner, PoolEvent::Failed { session, generation, diagnosis }, now());
         let after = inner.core.open_failure().map(|failure| failure.reason);
         after.is_some() && after != before
     }

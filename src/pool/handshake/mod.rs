@@ -42,7 +42,7 @@ pub use tls::Acceptor;
 pub use wire::{Stop, close};
 
 use self::attempt::penalty;
-use self::negotiate::{Connection, Request, negotiate};
+use self::negotiate::{Connection, FirstPacket, negotiate};
 use self::pending::Progress;
 use self::scram::Proof;
 use self::startup::StartupMessage;
@@ -117,8 +117,8 @@ pub async fn authenticate(
     mut attempt: Attempt,
 ) -> Result<Outcome, Rejected> {
     let (mut connection, packet) = match negotiate(stream, policy.acceptor, &mut attempt).await? {
-        (connection, Request::Cancel(key)) => return Ok(Outcome::Cancel(key, connection.stream)),
-        (connection, Request::Startup(packet)) => (connection, packet),
+        (connection, FirstPacket::Cancel(key)) => return Ok(Outcome::Cancel(key, connection.stream)),
+        (connection, FirstPacket::Startup(packet)) => (connection, packet),
     };
     let mut pending = Vec::new();
     let (progress, penalties) = (attempt.progress.clone(), Arc::clone(&attempt.penalties));
@@ -143,8 +143,8 @@ pub async fn reject(
     mut attempt: Attempt,
 ) -> Result<(CancelKey, Stream), Rejected> {
     match negotiate(stream, acceptor, &mut attempt).await? {
-        (connection, Request::Cancel(key)) => Ok((key, connection.stream)),
-        (connection, Request::Startup(_)) => Err(connection.end(Stop::because(why, words)).await),
+        (connection, FirstPacket::Cancel(key)) => Ok((key, connection.stream)),
+        (connection, FirstPacket::Startup(_)) => Err(connection.end(Stop::because(why, words)).await),
     }
 }
 

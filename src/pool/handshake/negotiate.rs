@@ -24,14 +24,14 @@ pub struct Connection<'a> {
 
 /// What a client came for.
 #[derive(Debug)]
-pub enum Request {
+pub enum FirstPacket {
     Startup(StartupMessage),
     Cancel(CancelKey),
 }
 
 /// What the next packets lead to.
 enum Step<'a> {
-    Done(Request),
+    Done(FirstPacket),
     /// The client waits for the handshake, of which these bytes have been read already.
     Handshake(&'a Acceptor, Bytes),
 }
@@ -49,7 +49,7 @@ pub async fn negotiate<'a>(
     stream: Stream,
     acceptor: Option<&'a Acceptor>,
     attempt: &mut Attempt,
-) -> Result<(Connection<'a>, Request), Rejected> {
+) -> Result<(Connection<'a>, FirstPacket), Rejected> {
     let mut connection = Connection { stream, secured_by: None };
     let mut asked = Asked::default();
     loop {
@@ -98,8 +98,8 @@ impl<'a> Connection<'a> {
             let packet = body(&mut self.stream, startup::length(word)?).await?;
             progress.made(Instant::now());
             match startup::decode(&packet)? {
-                Packet::Startup(packet) => return Ok(Step::Done(Request::Startup(packet))),
-                Packet::Cancel(key) => return Ok(Step::Done(Request::Cancel(key))),
+                Packet::Startup(packet) => return Ok(Step::Done(FirstPacket::Startup(packet))),
+                Packet::Cancel(key) => return Ok(Step::Done(FirstPacket::Cancel(key))),
                 Packet::SslRequest if self.secured_by.is_none() && !asked.tls => {
                     asked.tls = true;
                     let Some(acceptor) = acceptor else {

@@ -3,7 +3,7 @@
 use pgtether::demo::postgres::Setup;
 use tokio::process::Command;
 
-use super::{Doors, Way, client, passes, programs};
+use super::{TwoPools, Way, client, passes, programs};
 use crate::servers::{Version, postgres};
 
 fn pgbench(url: &str, args: &[&str]) -> Command {
@@ -30,7 +30,7 @@ const BALANCED: &str = "SELECT (SELECT sum(tbalance) FROM pgbench_tellers) = sum
 #[tokio::test]
 async fn pgbench_fails_no_transaction_in_any_protocol() {
     let cluster = postgres(Version::V15, Setup::default());
-    let doors = Doors::open(&cluster, [16, 4], &[]).await;
+    let doors = TwoPools::open(&cluster, [16, 4], &[]).await;
     let pipeline = programs().join("pipeline.sql");
     for way in Way::ALL {
         let url = doors.url(way);

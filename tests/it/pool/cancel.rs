@@ -8,13 +8,13 @@ use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
 
 use super::rust::connect;
-use super::{Doors, SOON, Way};
+use super::{SOON, TwoPools, Way};
 use crate::servers::{Version, postgres};
 
 /// One server session, so that each client gets the one that the other has just used.
-async fn one_session() -> (pgtether::demo::postgres::Cluster, Doors) {
+async fn one_session() -> (pgtether::demo::postgres::Cluster, TwoPools) {
     let cluster = postgres(Version::V15, Setup::default());
-    let doors = Doors::open(&cluster, [2, 1], &[]).await;
+    let doors = TwoPools::open(&cluster, [2, 1], &[]).await;
     (cluster, doors)
 }
 

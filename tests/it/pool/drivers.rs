@@ -5,7 +5,7 @@ use std::fs;
 use futures_util::future::join_all;
 use pgtether::demo::postgres::Setup;
 
-use super::{Doors, Way, node, passes, python};
+use super::{TwoPools, Way, node, passes, python};
 use crate::certs::{Authority, with_tls};
 use crate::servers::{Version, postgres};
 
@@ -28,7 +28,7 @@ pub fn peak(pid: i32) -> u64 {
 #[tokio::test]
 async fn psycopg_does_through_the_pool_what_it_does_without() {
     let cluster = postgres(Version::V18, setup());
-    let doors = Doors::open(&cluster, SIZES, &[]).await;
+    let doors = TwoPools::open(&cluster, SIZES, &[]).await;
     let before = peak(doors.daemon.pid());
     join_all(Way::ALL.map(async |way| {
         for script in ["psycopg_uses.py", "psycopg_sessions.py"] {
@@ -44,7 +44,7 @@ async fn psycopg_does_through_the_pool_what_it_does_without() {
 #[tokio::test]
 async fn clients_on_one_session_keep_their_settings_and_statements_apart() {
     let cluster = postgres(Version::V15, Setup::default());
-    let doors = Doors::open(&cluster, [1, 1], &[]).await;
+    let doors = TwoPools::open(&cluster, [1, 1], &[]).await;
     let url = doors.url(Way::Transaction);
     let statements = [
         "transaction",
@@ -69,7 +69,7 @@ async fn clients_on_one_session_keep_their_settings_and_statements_apart() {
 async fn asyncpg_does_through_the_pool_what_it_does_without() {
     // Fifty connections at once come directly, too.
     let cluster = postgres(Version::V15, Setup::default().set("max_connections", 120));
-    let doors = Doors::open(&cluster, [24, 4], &[]).await;
+    let doors = TwoPools::open(&cluster, [24, 4], &[]).await;
     join_all(Way::ALL.map(async |way| {
         passes(&mut python("asyncpg_uses.py", doors.url(way), &[way.word()])).await;
     }))
@@ -79,7 +79,7 @@ async fn asyncpg_does_through_the_pool_what_it_does_without() {
 #[tokio::test]
 async fn node_does_through_the_pool_what_it_does_without() {
     let cluster = postgres(Version::V18, setup());
-    let doors = Doors::open(&cluster, SIZES, &[]).await;
+    let doors = TwoPools::open(&cluster, SIZES, &[]).await;
     join_all(Way::ALL.map(async |way| {
         passes(&mut node("node_uses.mjs", doors.url(way), &[way.word()])).await;
     }))

@@ -14,7 +14,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
-use super::{Doors, SOON, Way};
+use super::{SOON, TwoPools, Way};
 use crate::servers::{Version, postgres};
 
 /// A client, and what it is told without having asked.
@@ -32,7 +32,7 @@ pub async fn connect(url: &str) -> (Client, UnboundedReceiver<AsyncMessage>) {
 #[tokio::test]
 async fn tokio_postgres_does_through_the_pool_what_it_does_without() {
     let cluster = postgres(Version::V18, Setup::default());
-    let doors = Doors::open(&cluster, [12, 2], &[]).await;
+    let doors = TwoPools::open(&cluster, [12, 2], &[]).await;
     join_all(Way::ALL.map(async |way| {
         let url = doors.url(way);
         statements_are_pipelined(url).await;

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{Doors, SOON, Way, client, ended, interrupt, passes, programs, said};
+use super::{SOON, TwoPools, Way, client, ended, interrupt, passes, programs, said};
 use crate::certs::{Authority, with_tls};
 use crate::servers::{Version, postgres};
 
@@ -36,7 +36,7 @@ fn with(url: &str, parameters: &str) -> String {
 #[tokio::test]
 async fn psql_prints_through_the_pool_what_it_prints_without() {
     let cluster = postgres(Version::V15, Setup::default());
-    let doors = Doors::open(&cluster, [4, 2], &[]).await;
+    let doors = TwoPools::open(&cluster, [4, 2], &[]).await;
     let script = programs().join("terminal.sql");
     let copied = tempfile::tempdir().unwrap();
     let mut printed = Vec::new();
@@ -67,7 +67,7 @@ async fn psql_is_let_in_with_every_sslmode_and_with_neons_parameters() {
     let authority = Authority::new("test authority");
     let setup = with_tls(Setup::default(), &authority, &authority.server());
     let cluster = postgres(Version::V15, setup);
-    let doors = Doors::open(&cluster, [4, 2], &[]).await;
+    let doors = TwoPools::open(&cluster, [4, 2], &[]).await;
     let sql = ["-Atc", "SELECT 'in'", "-c", "\\conninfo"];
     let neon = "sslmode=require&channel_binding=require&options=endpoint%3Dep-cool-moon-123456";
     let modes = [
@@ -114,7 +114,7 @@ async fn interrupted(url: &str, script: &str, line: &str, times: usize) -> Outpu
 #[tokio::test]
 async fn ctrl_c_ends_the_query_and_the_next_psql_is_served() {
     let cluster = postgres(Version::V15, Setup::default());
-    let doors = Doors::open(&cluster, [1, 1], &[]).await;
+    let doors = TwoPools::open(&cluster, [1, 1], &[]).await;
     for way in Way::ALL {
         let url = doors.url(way);
         let script = "SELECT 'on';\nSELECT pg_sleep(60);\nSELECT 'never';\n";

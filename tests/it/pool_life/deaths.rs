@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use pgtether::status::pool::ServerState;
 
-use super::{Door, Guest, Told};
+use super::{AppClient, PoolUnderTest, Told};
 use crate::process::wait_until;
 use crate::supervise::{DB, SOON, value};
 
 #[tokio::test]
 async fn a_session_that_dies_between_two_queries_is_never_seen_by_its_client() {
-    let door = Door::open("size: 2, min_idle: 1", &[]).await;
+    let door = PoolUnderTest::open("size: 2, min_idle: 1", &[]).await;
     let guest = door.guest().await;
     let mut had = Vec::new();
     for round in 0..100 {
@@ -26,12 +26,12 @@ async fn a_session_that_dies_between_two_queries_is_never_seen_by_its_client() {
 
 #[tokio::test]
 async fn all_sessions_die_at_once_beside_clients_that_are_asking_and_the_quiet_ones_never_notice() {
-    let door = Door::open("size: 4", &[]).await;
+    let door = PoolUnderTest::open("size: 4", &[]).await;
     // Named, so that the supervised session, which follows its own rules, is left alone.
     let url = format!("{}?application_name=quiet", door.url());
     let mut guests = Vec::new();
     for _ in 0..12 {
-        guests.push(Guest::at(&url).await.unwrap());
+        guests.push(AppClient::at(&url).await.unwrap());
     }
     for round in 0..20 {
         let answers =
@@ -45,7 +45,7 @@ async fn all_sessions_die_at_once_beside_clients_that_are_asking_and_the_quiet_o
 
 #[tokio::test]
 async fn a_session_that_dies_in_a_transaction_is_told_at_once_with_its_sqlstate() {
-    let door = Door::open("size: 1", &[]).await;
+    let door = PoolUnderTest::open("size: 1", &[]).await;
     let guest = door.guest().await;
     guest.ask("BEGIN").await;
     let pid = guest.pid().await;
@@ -62,7 +62,7 @@ async fn a_session_that_dies_in_a_transaction_is_told_at_once_with_its_sqlstate(
 #[tokio::test]
 async fn a_session_that_dies_under_a_query_is_told_in_its_place() {
     for mode in ["transaction", "session"] {
-        let door = Door::open(&format!("size: 1, mode: {mode}"), &[]).await;
+        let door = PoolUnderTest::open(&format!("size: 1, mode: {mode}"), &[]).await;
         let guest = door.guest().await;
         let pid = guest.pid().await;
         let (answer, ()) = tokio::join!(guest.try_ask("SELECT pg_sleep(60)"), async {
@@ -82,7 +82,7 @@ async fn a_session_that_dies_under_a_query_is_told_in_its_place() {
 
 #[tokio::test]
 async fn in_session_mode_the_end_of_a_held_session_is_told_at_once() {
-    let door = Door::open("size: 1, mode: session", &[]).await;
+    let door = PoolUnderTest::open("size: 1, mode: session", &[]).await;
     let guest = door.guest().await;
     let pid = guest.pid().await;
     door.kill(pid).await;
@@ -93,7 +93,7 @@ async fn in_session_mode_the_end_of_a_held_session_is_told_at_once() {
 
 #[tokio::test]
 async fn min_idle_sessions_are_there_from_the_start_and_come_back_after_they_die() {
-    let door = Door::open("size: 5, min_idle: 3", &[]).await;
+    let door = PoolUnderTest::open("size: 5, min_idle: 3", &[]).await;
     door.await_servers(ServerState::Idle, 3).await;
     let first = door.await_pids("three and the supervised one", |pids| pids.len() == 4).await;
     for pid in &first {
@@ -107,7 +107,7 @@ async fn min_idle_sessions_are_there_from_the_start_and_come_back_after_they_die
 
 #[tokio::test]
 async fn min_idle_sessions_that_are_pinged_bring_no_more_of_them() {
-    let door = Door::open("size: 10, min_idle: 3", &["ping: {interval: 1s, timeout: 1s}"]).await;
+    let door = PoolUnderTest::open("size: 10, min_idle: 3", &["ping: {interval: 1s, timeout: 1s}"]).await;
     door.await_servers(ServerState::Idle, 3).await;
     let first = door.await_pids("three and the supervised one", |pids| pids.len() == 4).await;
     let pings = value(&door.daemon, "pgtether_pings_total").await;

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use pgtether::status::pool::{ClientState, ServerState};
 
-use super::{Door, Guest, Told};
+use super::{AppClient, PoolUnderTest, Told};
 use crate::process::wait_until;
 
 const MOMENT: Duration = Duration::from_secs(1);
 
-async fn await_closed(door: &Door) {
+async fn await_closed(door: &PoolUnderTest) {
     wait_until(MOMENT, "the pool's port closed", async || {
         match tokio::net::TcpStream::connect(("127.0.0.1", door.port)).await {
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(()),
@@ -23,7 +23,7 @@ async fn await_closed(door: &Door) {
 #[tokio::test]
 async fn a_transaction_is_finished_idle_clients_are_told_and_the_process_ends_with_the_last_client() {
     for mode in ["transaction", "session"] {
-        let mut door = Door::open(&format!("mode: {mode}, size: 3"), &[]).await;
+        let mut door = PoolUnderTest::open(&format!("mode: {mode}, size: 3"), &[]).await;
         let (idle, holder, asking) = (door.guest().await, door.guest().await, door.guest().await);
         idle.ask("SELECT 1").await;
         holder.ask("BEGIN; INSERT INTO kept VALUES (1)").await;
@@ -37,7 +37,7 @@ async fn a_transaction_is_finished_idle_clients_are_told_and_the_process_ends_wi
         let told = idle.farewell(MOMENT).await;
         assert_eq!((told.severity.as_str(), told.sqlstate.as_str()), ("FATAL", "57P01"), "{mode}: {told:?}");
         await_closed(&door).await;
-        assert!(Guest::at(&door.url()).await.is_err(), "{mode}: nobody new is let in");
+        assert!(AppClient::at(&door.url()).await.is_err(), "{mode}: nobody new is let in");
         let (asking, answer) = slow.await.unwrap();
         assert_eq!(answer.unwrap(), "slow", "{mode}: what runs is finished");
         assert_eq!(asking.farewell(MOMENT).await.sqlstate, "57P01", "{mode}");
@@ -62,7 +62,7 @@ async fn a_transaction_is_finished_idle_clients_are_told_and_the_process_ends_wi
 
 #[tokio::test]
 async fn who_waits_is_told_at_once_and_who_never_logs_in_holds_nothing_up() {
-    let mut door = Door::open("size: 1, wait_timeout: 30s", &[]).await;
+    let mut door = PoolUnderTest::open("size: 1, wait_timeout: 30s", &[]).await;
     let (holder, waiter) = (door.guest().await, door.guest().await);
     holder.ask("BEGIN").await;
     // A port check: connected, and silent.
@@ -88,7 +88,7 @@ async fn who_waits_is_told_at_once_and_who_never_logs_in_holds_nothing_up() {
 
 #[tokio::test]
 async fn a_client_that_sits_in_its_transaction_is_cut_off_after_ten_seconds_and_counted() {
-    let mut door = Door::open("", &[]).await;
+    let mut door = PoolUnderTest::open("", &[]).await;
     let holder = door.guest().await;
     holder.ask("BEGIN; INSERT INTO kept VALUES (1)").await;
     door.daemon.signal(Signal::SIGTERM);
@@ -104,7 +104,7 @@ async fn a_client_that_sits_in_its_transaction_is_cut_off_after_ten_seconds_and_
 
 #[tokio::test]
 async fn a_server_that_hangs_does_not_hold_the_end_up_once_the_clients_have_gone() {
-    let mut door = Door::open("size: 2, min_idle: 2", &[]).await;
+    let mut door = PoolUnderTest::open("size: 2, min_idle: 2", &[]).await;
     door.await_servers(ServerState::Idle, 2).await;
     let guest = door.guest().await;
     guest.ask("BEGIN").await;

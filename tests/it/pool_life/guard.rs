@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pgtether::demo::postgres::Setup;
 use pgtether::status::pool::ServerState;
 
-use super::{Door, Guest, cluster_for_app, door_config};
+use super::{AppClient, PoolUnderTest, cluster_for_app, door_config};
 use crate::process::Daemon;
 use crate::servers::Admin;
 use crate::supervise::{SOON, await_state};
@@ -50,11 +50,11 @@ async fn fifty_waiting_clients_bring_no_storm_of_logins() {
     let daemon = Daemon::start(&(fleet + &door_config(&cluster, port, &pool, &[])));
     await_state(&daemon, SOON, "up").await;
     let admin = Admin::of(&cluster).await;
-    let door = Door { daemon, cluster, admin, port };
+    let door = PoolUnderTest { daemon, cluster, admin, port };
     let url = door.url();
     let began = jiff::Timestamp::now();
     let come = (0..SIZE).map(async |_| {
-        let guest = Guest::at(&url).await.unwrap();
+        let guest = AppClient::at(&url).await.unwrap();
         guest.ask("BEGIN").await;
         guest
     });
@@ -102,7 +102,8 @@ fn assert_ramp(pool: &[(jiff::Timestamp, String, Seen)]) {
 
 #[tokio::test]
 async fn after_an_outage_the_pool_begins_with_one_login() {
-    let mut door = Door::open("size: 12, min_idle: 12, wait_timeout: 30s", &["refresh: {every: off}"]).await;
+    let mut door =
+        PoolUnderTest::open("size: 12, min_idle: 12, wait_timeout: 30s", &["refresh: {every: off}"]).await;
     door.await_servers(ServerState::Idle, 12).await;
     door.cluster.stop(pgtether::demo::postgres::Shutdown::Fast).unwrap();
     let before = door.cluster.log().len();

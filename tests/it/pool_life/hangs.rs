@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pgtether::status::pool::ServerState;
 
-use super::{Door, Told};
+use super::{PoolUnderTest, Told};
 use crate::process::wait_until;
 use crate::supervise::{DB, SOON, await_state};
 
@@ -15,7 +15,7 @@ const PING: &str = "ping: {interval: 1s, timeout: 1s}";
 
 #[tokio::test]
 async fn a_slow_query_on_a_target_that_is_up_is_never_cut() {
-    let door = Door::open(STALL, &[PING]).await;
+    let door = PoolUnderTest::open(STALL, &[PING]).await;
     let guest = door.guest().await;
     assert_eq!(guest.ask("SELECT 'slow' FROM pg_sleep(6)").await, "slow");
     assert_eq!(guest.ask("BEGIN; SELECT 1 FROM pg_sleep(3); COMMIT; SELECT 3").await, "3");
@@ -23,7 +23,7 @@ async fn a_slow_query_on_a_target_that_is_up_is_never_cut() {
 
 #[tokio::test]
 async fn a_query_on_a_hung_server_is_cut_once_the_target_is_down_and_not_before() {
-    let door = Door::open(STALL, &[PING]).await;
+    let door = PoolUnderTest::open(STALL, &[PING]).await;
     let guest = door.guest().await;
     guest.ask("SELECT 1").await;
     let query = tokio::spawn(async move {
@@ -67,7 +67,7 @@ async fn a_query_on_a_hung_server_is_cut_once_the_target_is_down_and_not_before(
 
 #[tokio::test]
 async fn a_server_that_hangs_for_a_moment_loses_nothing() {
-    let door = Door::open("size: 2, query_stall: 10s", &[PING]).await;
+    let door = PoolUnderTest::open("size: 2, query_stall: 10s", &[PING]).await;
     let guest = door.guest().await;
     guest.ask("BEGIN").await;
     let pid = guest.pid().await;
@@ -88,7 +88,7 @@ async fn a_server_that_hangs_for_a_moment_loses_nothing() {
 #[tokio::test]
 async fn sessions_that_fell_silent_together_cost_a_client_one_test_and_no_more() {
     let keys = ["ping: {interval: 30s, timeout: 2s}", "refresh: {every: off}"];
-    let door = Door::open("size: 8, min_idle: 6", &keys).await;
+    let door = PoolUnderTest::open("size: 8, min_idle: 6", &keys).await;
     door.await_servers(ServerState::Idle, 6).await;
     let all = door.pids().await;
     let (supervised, silent) = all.split_first().unwrap();

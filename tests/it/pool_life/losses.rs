@@ -6,14 +6,14 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use pgtether::status::pool::{ClientState, ServerState};
 
-use super::Door;
+use super::PoolUnderTest;
 use crate::process::wait_until;
 use crate::supervise::SOON;
 
 const MODES: [&str; 2] = ["transaction", "session"];
 
 /// Waits until no query of the pool's runs or holds a transaction open.
-async fn await_quiet(door: &Door, limit: Duration) {
+async fn await_quiet(door: &PoolUnderTest, limit: Duration) {
     wait_until(limit, "quiet sessions", async || {
         let sql =
             "SELECT state || ': ' || query FROM pg_stat_activity WHERE usename = 'app' AND state <> 'idle'";
@@ -26,7 +26,7 @@ async fn await_quiet(door: &Door, limit: Duration) {
 #[tokio::test]
 async fn a_transaction_whose_client_is_gone_is_rolled_back_within_a_second_and_its_session_used_again() {
     for mode in MODES {
-        let door = Door::open(&format!("size: 1, mode: {mode}"), &[]).await;
+        let door = PoolUnderTest::open(&format!("size: 1, mode: {mode}"), &[]).await;
         door.admin.query("INSERT INTO kept VALUES (1)").await;
         let guest = door.guest().await;
         guest.ask("BEGIN").await;
@@ -44,7 +44,7 @@ async fn a_transaction_whose_client_is_gone_is_rolled_back_within_a_second_and_i
 #[tokio::test]
 async fn a_query_whose_client_is_gone_is_cancelled_on_the_server() {
     for mode in MODES {
-        let door = Door::open(&format!("size: 1, mode: {mode}"), &[]).await;
+        let door = PoolUnderTest::open(&format!("size: 1, mode: {mode}"), &[]).await;
         let guest = door.guest().await;
         let pid = guest.pid().await;
         let asking = tokio::spawn(async move {
@@ -68,7 +68,7 @@ async fn a_query_whose_client_is_gone_is_cancelled_on_the_server() {
 #[tokio::test]
 async fn a_copy_whose_client_is_gone_leaves_nothing_and_frees_the_place() {
     for mode in MODES {
-        let door = Door::open(&format!("size: 1, mode: {mode}"), &[]).await;
+        let door = PoolUnderTest::open(&format!("size: 1, mode: {mode}"), &[]).await;
         let guest = door.guest().await;
         let pid = guest.pid().await;
         let copy = guest.client.copy_in::<_, Bytes>("COPY kept FROM STDIN").await.unwrap();
@@ -85,7 +85,7 @@ async fn a_copy_whose_client_is_gone_leaves_nothing_and_frees_the_place() {
 
 #[tokio::test]
 async fn a_result_whose_client_is_gone_in_its_middle_keeps_nobody_waiting() {
-    let door = Door::open("size: 1", &[]).await;
+    let door = PoolUnderTest::open("size: 1", &[]).await;
     let guest = door.guest().await;
     // More than all buffers on the way hold.
     let params: [i32; 0] = [];
@@ -101,7 +101,7 @@ async fn a_result_whose_client_is_gone_in_its_middle_keeps_nobody_waiting() {
 
 #[tokio::test]
 async fn a_client_that_goes_while_it_waits_takes_nobodys_session() {
-    let door = Door::open("size: 1", &[]).await;
+    let door = PoolUnderTest::open("size: 1", &[]).await;
     let holder = door.guest().await;
     holder.ask("BEGIN").await;
     let pid = holder.pid().await;

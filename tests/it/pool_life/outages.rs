@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pgtether::demo::postgres::{Setup, Shutdown, free_port};
 use pgtether::status::pool::ClientState;
 
-use super::{Door, Guest, PASSWORD, Told, USER, cluster_for_app, door_config, url_at};
+use super::{AppClient, PASSWORD, PoolUnderTest, Told, USER, cluster_for_app, door_config, url_at};
 use crate::process::{Daemon, wait_until};
 use crate::servers::Admin;
 use crate::supervise::{DB, SOON, await_down, await_state, by_reason};
@@ -15,7 +15,7 @@ const BACK: Duration = Duration::from_secs(3);
 /// What need not be waited for.
 const AT_ONCE: Duration = Duration::from_millis(200);
 
-async fn timed(guest: &Guest, sql: &str) -> (Duration, Told) {
+async fn timed(guest: &AppClient, sql: &str) -> (Duration, Told) {
     let asked = Instant::now();
     let error = guest.try_ask(sql).await.expect_err("it was answered");
     (asked.elapsed(), Told::of(&error))
@@ -25,7 +25,7 @@ async fn timed(guest: &Guest, sql: &str) -> (Duration, Told) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_through_a_restart_is_served_as_soon_as_the_server_is_back() {
     for how in [Shutdown::Fast, Shutdown::Immediate] {
-        let mut door = Door::open("size: 2, wait_timeout: 30s", &[]).await;
+        let mut door = PoolUnderTest::open("size: 2, wait_timeout: 30s", &[]).await;
         let quiet = door.guest().await;
         quiet.ask("SELECT 1").await;
         let mut waiting = Vec::new();
@@ -55,7 +55,7 @@ async fn who_waits_through_a_restart_is_served_as_soon_as_the_server_is_back() {
 
 #[tokio::test]
 async fn who_has_waited_long_enough_is_told_why_and_its_next_query_works() {
-    let mut door = Door::open("wait_timeout: 1s", &[]).await;
+    let mut door = PoolUnderTest::open("wait_timeout: 1s", &[]).await;
     let guest = door.guest().await;
     guest.ask("SELECT 1").await;
     door.cluster.stop(Shutdown::Fast).unwrap();
@@ -76,7 +76,7 @@ async fn who_has_waited_long_enough_is_told_why_and_its_next_query_works() {
 
 #[tokio::test]
 async fn a_client_that_comes_while_the_database_is_down_is_let_in_and_told_at_its_query() {
-    let mut door = Door::open("wait_timeout: 500ms", &[]).await;
+    let mut door = PoolUnderTest::open("wait_timeout: 500ms", &[]).await;
     door.guest().await.ask("SELECT 1").await;
     door.cluster.stop(Shutdown::Fast).unwrap();
     await_down(&door.daemon, SOON, "refused").await;
@@ -86,7 +86,7 @@ async fn a_client_that_comes_while_the_database_is_down_is_let_in_and_told_at_it
 
 #[tokio::test]
 async fn a_password_that_is_wrong_for_good_is_told_at_once() {
-    let door = Door::open("size: 3, min_idle: 0", &[]).await;
+    let door = PoolUnderTest::open("size: 3, min_idle: 0", &[]).await;
     let guest = door.guest().await;
     guest.ask("SELECT 1").await;
     door.admin.query(&format!("ALTER ROLE {USER} PASSWORD 'another'")).await;
@@ -100,7 +100,7 @@ async fn a_password_that_is_wrong_for_good_is_told_at_once() {
     assert!(told.message.contains("(auth)") && !told.hint.is_empty(), "{told:?}");
     assert!(!format!("{told:?}").contains(PASSWORD));
     let new = Instant::now();
-    let refused = Guest::at(&door.url()).await.err().expect("it was let in");
+    let refused = AppClient::at(&door.url()).await.err().expect("it was let in");
     assert!(new.elapsed() < AT_ONCE, "told after {:?}", new.elapsed());
     assert_eq!(Told::of(&refused).sqlstate, "57P03");
     let metrics = door.daemon.metrics().await;
@@ -109,7 +109,7 @@ async fn a_password_that_is_wrong_for_good_is_told_at_once() {
 
 #[tokio::test]
 async fn a_pool_that_cannot_log_in_beside_a_live_line_says_so_at_once_and_recovers_with_the_line() {
-    let door = Door::open("size: 3, min_idle: 0", &[]).await;
+    let door = PoolUnderTest::open("size: 3, min_idle: 0", &[]).await;
     let guest = door.guest().await;
     let pid = guest.pid().await;
     door.admin.query(&format!("ALTER ROLE {USER} PASSWORD 'another'")).await;
@@ -139,7 +139,7 @@ async fn a_database_that_was_dropped_is_told_at_once() {
     let config = door_config(&cluster, port, "", &[]).replace("/postgres", "/doomed");
     let daemon = Daemon::start(&config);
     await_state(&daemon, SOON, "up").await;
-    let guest = Guest::at(&url_at(port).replace("/postgres", "/doomed")).await.unwrap();
+    let guest = AppClient::at(&url_at(port).replace("/postgres", "/doomed")).await.unwrap();
     guest.ask("SELECT 1").await;
     admin.query("DROP DATABASE doomed WITH (FORCE)").await;
     await_down(&daemon, SOON, "database_missing").await;
@@ -155,7 +155,7 @@ async fn a_daemon_that_starts_before_its_database_lets_clients_wait_for_it() {
     let port = free_port().unwrap();
     let daemon = Daemon::start(&door_config(&cluster, port, "wait_timeout: 30s", &[]));
     await_down(&daemon, SOON, "refused").await;
-    let come = tokio::spawn(async move { Guest::at(&url_at(port)).await });
+    let come = tokio::spawn(async move { AppClient::at(&url_at(port)).await });
     let labels = [DB, &[("state", "waiting")]].concat();
     daemon.await_metric(SOON, "pgtether_pool_clients", &labels, 1.0).await;
     cluster.start().unwrap();

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use pgtether::demo::postgres::free_port;
 use pgtether::status::pool::ServerState;
 
-use super::{Door, Guest, PASSWORD, USER, cluster_for_app, door_config, url_at};
+use super::{AppClient, PASSWORD, PoolUnderTest, USER, cluster_for_app, door_config, url_at};
 use crate::process::{Daemon, wait_until};
 use crate::servers::Admin;
 use crate::supervise::{SOON, await_state, targets};
@@ -26,8 +26,8 @@ async fn asleep(admin: &Admin) -> Pid {
 }
 
 #[tokio::test]
-async fn a_session_that_is_washed_while_the_url_changes_is_nobodys_afterwards() {
-    let door = Door::open("size: 1", &[]).await;
+async fn a_session_that_is_cleaned_up_while_the_url_changes_is_nobodys_afterwards() {
+    let door = PoolUnderTest::open("size: 1", &[]).await;
     door.admin.query(&format!("CREATE DATABASE other OWNER {USER}")).await;
     let guest = door.guest().await;
     // What is stopped is cleaned up for as long as the test wants.
@@ -42,7 +42,7 @@ async fn a_session_that_is_washed_while_the_url_changes_is_nobodys_afterwards() 
     door.reload_to(&config).await;
     assert_eq!(door.servers(ServerState::Testing).await, 1.0);
     kill(stopped, Signal::SIGCONT).unwrap();
-    let new = Guest::at(&url_of_other(door.port)).await.unwrap();
+    let new = AppClient::at(&url_of_other(door.port)).await.unwrap();
     assert_eq!(new.ask("SELECT current_database()").await, "other");
 }
 
@@ -62,17 +62,17 @@ async fn a_url_file_that_names_another_database_leads_every_client_there() {
     ];
     let daemon = Daemon::start(&targets(&[("db", &[&keys[0], &keys[1]])]));
     await_state(&daemon, SOON, "up").await;
-    let door = Door { daemon, cluster, admin, port };
+    let door = PoolUnderTest { daemon, cluster, admin, port };
     door.await_servers(ServerState::Idle, 2).await;
 
     fs::write(&file, url.replace("/postgres", "/other")).unwrap();
     let first = wait_until(SOON, "the other database's clients let in", async || {
-        Guest::at(&url_of_other(port)).await.map_err(|error| format!("{error:?}"))
+        AppClient::at(&url_of_other(port)).await.map_err(|error| format!("{error:?}"))
     })
     .await;
     let mut guests = vec![first];
     for _ in 0..2 {
-        guests.push(Guest::at(&url_of_other(port)).await.unwrap());
+        guests.push(AppClient::at(&url_of_other(port)).await.unwrap());
     }
     for guest in &guests {
         assert_eq!(guest.ask("BEGIN; SELECT current_database()").await, "other");

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use pgtether::demo::postgres::Setup;
 use pgtether::status::pool::ServerState;
 
-use super::{Door, USER, cluster_for_app};
+use super::{PoolUnderTest, USER, cluster_for_app};
 use crate::supervise::await_log;
 
 const FOR: Duration = Duration::from_secs(6);
 
 /// What some clients met in a while: how many transactions, on which sessions.
-async fn work(door: &Door, clients: usize) -> (usize, BTreeSet<i32>) {
+async fn work(door: &PoolUnderTest, clients: usize) -> (usize, BTreeSet<i32>) {
     let mut guests = Vec::new();
     for _ in 0..clients {
         guests.push(door.guest().await);
@@ -40,7 +40,7 @@ async fn work(door: &Door, clients: usize) -> (usize, BTreeSet<i32>) {
 async fn busy_sessions_are_replaced_without_a_failed_query_and_never_beyond_size() {
     for (size, clients) in [(4, 6), (1, 2)] {
         let cluster = cluster_for_app(Setup::default()).await;
-        let door = Door::to(cluster, &format!("size: {size}"), &["refresh: {every: 2s}"]).await;
+        let door = PoolUnderTest::to(cluster, &format!("size: {size}"), &["refresh: {every: 2s}"]).await;
         // The pool's, the supervised one, and the one that replaces it. Whatever is beyond is refused, and told.
         door.admin.query(&format!("ALTER ROLE {USER} CONNECTION LIMIT {}", size + 2)).await;
         let (done, pids) = work(&door, clients).await;
@@ -56,14 +56,14 @@ async fn busy_sessions_are_replaced_without_a_failed_query_and_never_beyond_size
 
 #[tokio::test]
 async fn idle_sessions_are_replaced_too() {
-    let door = Door::open("size: 2, min_idle: 2", &["refresh: {every: 1s}"]).await;
+    let door = PoolUnderTest::open("size: 2, min_idle: 2", &["refresh: {every: 1s}"]).await;
     let first = door.await_pids("two and the supervised one", |pids| pids.len() >= 3).await;
     door.await_pids("others", |pids| pids.len() >= 3 && !pids.iter().any(|pid| first.contains(pid))).await;
 }
 
 #[tokio::test]
 async fn a_replacement_that_failed_is_tried_again_although_nobody_waits() {
-    let door = Door::open("size: 2, min_idle: 1", &["refresh: {every: 1s}"]).await;
+    let door = PoolUnderTest::open("size: 2, min_idle: 1", &["refresh: {every: 1s}"]).await;
     door.await_servers(ServerState::Idle, 1).await;
     door.admin.query(&format!("ALTER ROLE {USER} CONNECTION LIMIT 0")).await;
     await_log(&door.daemon, "the pool cannot open a session").await;

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use pgtether::demo::postgres::{Setup, free_port};
 use pgtether::status::pool::{ClientState, ServerState};
 
-use super::{Door, Guest, PASSWORD, Told, USER, cluster_for_app, door_config, url_at};
+use super::{AppClient, PASSWORD, PoolUnderTest, Told, USER, cluster_for_app, door_config, url_at};
 use crate::certs::Authority;
 use crate::process::{Daemon, wait_until};
 use crate::servers::Admin;
@@ -16,7 +16,7 @@ use crate::supervise::{DB, SOON, await_log, config, targets};
 
 const MOMENT: Duration = Duration::from_secs(1);
 
-impl Door {
+impl PoolUnderTest {
     /// Puts these keys of `pool` in force.
     async fn reload(&self, port: u16, pool: &str) {
         self.reload_to(&door_config(&self.cluster, port, pool, &[])).await;
@@ -31,7 +31,7 @@ impl Door {
 
 #[tokio::test]
 async fn size_and_wait_timeout_change_under_clients_that_do_not_notice() {
-    let door = Door::open("size: 1, wait_timeout: 30s", &[]).await;
+    let door = PoolUnderTest::open("size: 1, wait_timeout: 30s", &[]).await;
     let (holder, other) = (door.guest().await, door.guest().await);
     holder.ask("BEGIN").await;
     let pid = holder.pid().await;
@@ -51,7 +51,7 @@ async fn size_and_wait_timeout_change_under_clients_that_do_not_notice() {
 
 #[tokio::test]
 async fn a_smaller_size_closes_what_is_too_much_as_soon_as_nobody_has_it() {
-    let door = Door::open("size: 4, min_idle: 4", &[]).await;
+    let door = PoolUnderTest::open("size: 4, min_idle: 4", &[]).await;
     door.await_servers(ServerState::Idle, 4).await;
     let holders = [door.guest().await, door.guest().await, door.guest().await];
     for holder in &holders {
@@ -68,7 +68,7 @@ async fn a_smaller_size_closes_what_is_too_much_as_soon_as_nobody_has_it() {
 
 #[tokio::test]
 async fn another_mode_lets_clients_finish_and_takes_new_ones_at_once() {
-    let door = Door::open("", &[]).await;
+    let door = PoolUnderTest::open("", &[]).await;
     let (idle, holder) = (door.guest().await, door.guest().await);
     holder.ask("BEGIN; INSERT INTO kept VALUES (1)").await;
     door.reload(door.port, "mode: session").await;
@@ -85,12 +85,12 @@ async fn another_mode_lets_clients_finish_and_takes_new_ones_at_once() {
 
 #[tokio::test]
 async fn another_address_is_listened_on_at_once_and_the_old_one_is_given_up() {
-    let door = Door::open("", &[]).await;
+    let door = PoolUnderTest::open("", &[]).await;
     let holder = door.guest().await;
     holder.ask("BEGIN; INSERT INTO kept VALUES (1)").await;
     let port = free_port().unwrap();
     door.reload(port, "").await;
-    assert_eq!(Guest::at(&url_at(port)).await.unwrap().ask("SELECT 1").await, "1");
+    assert_eq!(AppClient::at(&url_at(port)).await.unwrap().ask("SELECT 1").await, "1");
     await_refusing(door.port).await;
     holder.ask("COMMIT").await;
     assert_eq!(holder.farewell(MOMENT).await.sqlstate, "57P01");
@@ -99,7 +99,7 @@ async fn another_address_is_listened_on_at_once_and_the_old_one_is_given_up() {
 
 #[tokio::test]
 async fn an_address_that_is_taken_refuses_the_whole_reload_and_the_old_pool_goes_on() {
-    let door = Door::open("size: 1", &[]).await;
+    let door = PoolUnderTest::open("size: 1", &[]).await;
     let guest = door.guest().await;
     let pid = guest.pid().await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -136,7 +136,7 @@ async fn an_address_that_is_taken_refuses_the_whole_reload_and_the_old_pool_goes
 
 #[tokio::test]
 async fn a_pool_that_is_removed_frees_its_port_its_sessions_and_its_series() {
-    let door = Door::open("min_idle: 2", &[]).await;
+    let door = PoolUnderTest::open("min_idle: 2", &[]).await;
     let guest = door.guest().await;
     guest.ask("SELECT 1").await;
     door.reload_to(&config(&door.cluster.url(USER, PASSWORD, "postgres"), &[])).await;
@@ -157,16 +157,16 @@ async fn a_pool_that_is_removed_frees_its_port_its_sessions_and_its_series() {
 
 #[tokio::test]
 async fn a_changed_password_is_asked_of_newcomers_and_used_for_new_sessions_under_clients_that_stay() {
-    let door = Door::open("size: 2", &[]).await;
+    let door = PoolUnderTest::open("size: 2", &[]).await;
     let (holder, idle) = (door.guest().await, door.guest().await);
     holder.ask("BEGIN; INSERT INTO kept VALUES (1)").await;
     let before = door.pids().await;
     door.admin.query(&format!("ALTER ROLE {USER} PASSWORD 'renewed'")).await;
     let config = door_config(&door.cluster, door.port, "size: 2", &[]);
     door.reload_to(&config.replace(PASSWORD, "renewed")).await;
-    let refused = Guest::at(&door.url()).await.err().expect("the old password still counts");
+    let refused = AppClient::at(&door.url()).await.err().expect("the old password still counts");
     assert_eq!(Told::of(&refused).sqlstate, "28P01");
-    let new = Guest::at(&door.url().replace(PASSWORD, "renewed")).await.unwrap();
+    let new = AppClient::at(&door.url().replace(PASSWORD, "renewed")).await.unwrap();
     assert!(!before.contains(&new.pid().await), "it has a session of before");
     assert!(!before.contains(&idle.pid().await), "it has a session of before");
     holder.ask("COMMIT").await;
@@ -192,7 +192,7 @@ async fn two_pools_exchange_their_addresses() {
     let found = async |ports: [u16; 2]| {
         for (port, database) in ports.into_iter().zip(["postgres", "other"]) {
             let url = url_at(port).replace("/postgres", &format!("/{database}"));
-            let guest = Guest::at(&url).await.unwrap_or_else(|e| panic!("{database} at {port}: {e:?}"));
+            let guest = AppClient::at(&url).await.unwrap_or_else(|e| panic!("{database} at {port}: {e:?}"));
             assert_eq!(guest.ask("SELECT current_database()").await, database);
         }
     };
@@ -210,11 +210,11 @@ async fn two_pools_exchange_their_addresses() {
 async fn a_pool_is_added_to_a_target_that_is_up() {
     let cluster = cluster_for_app(Setup::default()).await;
     let plain = config(&cluster.url(USER, PASSWORD, "postgres"), &[]);
-    let door = Door::to(cluster, "", &[]).await;
+    let door = PoolUnderTest::to(cluster, "", &[]).await;
     door.reload_to(&plain).await;
     let port = free_port().unwrap();
     door.reload(port, "min_idle: 1").await;
-    assert_eq!(Guest::at(&url_at(port)).await.unwrap().ask("SELECT 1").await, "1");
+    assert_eq!(AppClient::at(&url_at(port)).await.unwrap().ask("SELECT 1").await, "1");
     assert_eq!(
         door.daemon.metric("pgtether_reconnects_total", DB).await,
         Some(0.0),
@@ -228,7 +228,7 @@ async fn renewed_certificate_files_are_followed_and_connected_clients_stay() {
     let (old, new) = (Authority::new("the old"), Authority::new("the new"));
     let (cert, key) = old.server().write(folder.path(), "pool");
     let tls = format!("tls: {{cert_file: {}, key_file: {}}}", cert.display(), key.display());
-    let door = Door::open(&tls, &[]).await;
+    let door = PoolUnderTest::open(&tls, &[]).await;
     assert!(secure(&door, &new).await.is_err(), "it must not be verified by another authority");
     let before = secure(&door, &old).await.unwrap();
     before.ask("SELECT 1").await;
@@ -251,10 +251,10 @@ async fn renewed_certificate_files_are_followed_and_connected_clients_stay() {
 }
 
 /// A client that demands a certificate of this authority.
-async fn secure(door: &Door, authority: &Authority) -> Result<Guest, tokio_postgres::Error> {
+async fn secure(door: &PoolUnderTest, authority: &Authority) -> Result<AppClient, tokio_postgres::Error> {
     let (client, connection) =
         tokio_postgres::connect(&format!("{}?sslmode=require", door.url()), authority.demanded()).await?;
-    Ok(Guest { client, wire: tokio::spawn(connection) })
+    Ok(AppClient { client, wire: tokio::spawn(connection) })
 }
 
 async fn await_refusing(port: u16) {

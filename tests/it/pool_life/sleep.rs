@@ -5,13 +5,13 @@ use std::time::Duration;
 use pgtether::demo::postgres::Setup;
 use pgtether::status::pool::ServerState;
 
-use super::{Door, Guest};
+use super::{AppClient, PoolUnderTest};
 use crate::process::wait_until;
 use crate::supervise::{DB, SOON, await_state};
 
 const LET_SLEEP: &str = "idle_policy: let_sleep";
 
-async fn await_no_session(door: &Door) {
+async fn await_no_session(door: &PoolUnderTest) {
     wait_until(SOON, "no session", async || {
         let states = ServerState::ALL;
         let held = futures_util::future::join_all(states.map(|state| door.servers(state))).await;
@@ -22,7 +22,7 @@ async fn await_no_session(door: &Door) {
 
 #[tokio::test]
 async fn whoever_comes_wakes_what_sleeps_and_lets_it_sleep_again() {
-    let door = Door::of(Setup::default().set("idle_session_timeout", "2s"), "", &[LET_SLEEP]).await;
+    let door = PoolUnderTest::of(Setup::default().set("idle_session_timeout", "2s"), "", &[LET_SLEEP]).await;
     await_state(&door.daemon, SOON, "sleeping").await;
     assert_eq!(door.servers(ServerState::Idle).await, 0.0, "nobody has come yet");
     let guest = door.guest().await;
@@ -38,11 +38,11 @@ async fn whoever_comes_wakes_what_sleeps_and_lets_it_sleep_again() {
 
 #[tokio::test]
 async fn many_who_come_to_a_sleeper_at_once_are_all_served_by_one_wake() {
-    let door = Door::of(Setup::default().set("idle_session_timeout", "2s"), "", &[LET_SLEEP]).await;
+    let door = PoolUnderTest::of(Setup::default().set("idle_session_timeout", "2s"), "", &[LET_SLEEP]).await;
     await_state(&door.daemon, SOON, "sleeping").await;
     let url = door.url();
     let come = (0..12).map(async |n: i32| {
-        let guest = Guest::at(&url).await.unwrap();
+        let guest = AppClient::at(&url).await.unwrap();
         assert_eq!(guest.ask(&format!("SELECT {n}")).await, n.to_string());
     });
     futures_util::future::join_all(come).await;
@@ -51,7 +51,7 @@ async fn many_who_come_to_a_sleeper_at_once_are_all_served_by_one_wake() {
 
 #[tokio::test]
 async fn sessions_that_would_keep_it_awake_are_closed_when_they_are_unused() {
-    let door = Door::open("", &[LET_SLEEP, "close_idle_after: 1s"]).await;
+    let door = PoolUnderTest::open("", &[LET_SLEEP, "close_idle_after: 1s"]).await;
     let guest = door.guest().await;
     guest.ask("SELECT 1").await;
     await_no_session(&door).await;

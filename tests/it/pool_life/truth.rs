@@ -2,11 +2,11 @@
 
 use pgtether::status::pool::{ClientState, ServerState};
 
-use super::{Door, gauge};
+use super::{PoolUnderTest, gauge};
 use crate::process::wait_until;
 use crate::supervise::{SOON, value};
 
-async fn sum(door: &Door, name: &str, states: [&str; 4]) -> f64 {
+async fn sum(door: &PoolUnderTest, name: &str, states: [&str; 4]) -> f64 {
     let mut sum = 0.0;
     for state in states {
         sum += gauge(&door.daemon, name, state).await;
@@ -16,7 +16,7 @@ async fn sum(door: &Door, name: &str, states: [&str; 4]) -> f64 {
 
 #[tokio::test]
 async fn the_numbers_are_those_that_server_and_clients_see() {
-    let door = Door::open("size: 6", &[]).await;
+    let door = PoolUnderTest::open("size: 6", &[]).await;
     let mut guests = Vec::new();
     for _ in 0..7 {
         guests.push(door.guest().await);
@@ -54,7 +54,7 @@ async fn the_numbers_are_those_that_server_and_clients_see() {
 
 #[tokio::test]
 async fn checkouts_waits_and_failures_are_counted_once_each() {
-    let door = Door::open("size: 1, wait_timeout: 500ms", &[]).await;
+    let door = PoolUnderTest::open("size: 1, wait_timeout: 500ms", &[]).await;
     let (holder, other) = (door.guest().await, door.guest().await);
     let before = value(&door.daemon, "pgtether_pool_checkouts_total").await;
     holder.ask("BEGIN").await;

@@ -9,7 +9,7 @@ use pgtether::status::pool::{ClientState, ServerState};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_postgres::NoTls;
 
-use super::{Door, Guest, Told, USER};
+use super::{AppClient, PoolUnderTest, Told, USER};
 use crate::process::wait_until;
 use crate::supervise::{DB, SOON, value};
 use crate::wire::startup;
@@ -17,7 +17,7 @@ use crate::wire::startup;
 #[tokio::test]
 async fn silent_sessions_do_not_make_a_client_wait_longer_than_wait_timeout() {
     let keys = ["ping: {interval: 60s, timeout: 1500ms}", "refresh: {every: off}"];
-    let door = Door::open("size: 4, min_idle: 4, wait_timeout: 2s", &keys).await;
+    let door = PoolUnderTest::open("size: 4, min_idle: 4, wait_timeout: 2s", &keys).await;
     door.await_servers(ServerState::Idle, 4).await;
     let guest = door.guest().await;
     let supervised = door.pids().await[0];
@@ -34,11 +34,11 @@ async fn silent_sessions_do_not_make_a_client_wait_longer_than_wait_timeout() {
 
 #[tokio::test]
 async fn settings_that_the_server_refuses_are_told_at_login_and_count_as_no_checkout() {
-    let door = Door::open("min_idle: 1", &[]).await;
+    let door = PoolUnderTest::open("min_idle: 1", &[]).await;
     door.guest().await.ask("SELECT 1").await;
     let before = value(&door.daemon, "pgtether_pool_checkouts_total").await;
     let url = format!("{}?options=-c%20timezone%3DNowhere", door.url());
-    let told = Told::of(&Guest::at(&url).await.map(drop).unwrap_err());
+    let told = Told::of(&AppClient::at(&url).await.map(drop).unwrap_err());
     assert_eq!((told.severity.as_str(), told.sqlstate.as_str()), ("FATAL", "22023"), "{told:?}");
     assert!(told.message.contains("Nowhere"), "{told:?}");
     assert_eq!(value(&door.daemon, "pgtether_pool_checkouts_total").await, before);
@@ -47,9 +47,9 @@ async fn settings_that_the_server_refuses_are_told_at_login_and_count_as_no_chec
 
 #[tokio::test]
 async fn a_query_that_is_cancelled_while_its_session_is_made_ready_never_runs() {
-    let door = Door::open("size: 1", &["ping: {interval: 60s, timeout: 20s}"]).await;
+    let door = PoolUnderTest::open("size: 1", &["ping: {interval: 60s, timeout: 20s}"]).await;
     door.guest().await.ask("SELECT 1").await;
-    let guest = Guest::at(&format!("{}?application_name=another", door.url())).await.unwrap();
+    let guest = AppClient::at(&format!("{}?application_name=another", door.url())).await.unwrap();
     let cancel = guest.client.cancel_token();
     door.cluster.pause();
     let asked = tokio::spawn(async move {
@@ -67,7 +67,7 @@ async fn a_query_that_is_cancelled_while_its_session_is_made_ready_never_runs() 
 
 #[tokio::test]
 async fn a_query_that_comes_with_the_first_clients_login_is_answered() {
-    let door = Door::open("auth: trust, min_idle: 0", &[]).await;
+    let door = PoolUnderTest::open("auth: trust, min_idle: 0", &[]).await;
     assert_eq!(door.pids().await.len(), 1, "the pool has no session yet, and knows no parameters");
     let asked = query("SELECT 'an early ' || 'bird'");
     let mut client = tokio::net::TcpStream::connect(("127.0.0.1", door.port)).await.unwrap();
@@ -82,7 +82,7 @@ async fn a_query_that_comes_with_the_first_clients_login_is_answered() {
 
 #[tokio::test]
 async fn what_was_asked_before_a_goodbye_is_done() {
-    let door = Door::open("auth: trust, size: 1", &[]).await;
+    let door = PoolUnderTest::open("auth: trust, size: 1", &[]).await;
     let asked = query("INSERT INTO kept SELECT 1 FROM pg_sleep(1)");
     let mut client = tokio::net::TcpStream::connect(("127.0.0.1", door.port)).await.unwrap();
     client.write_all(&[startup(USER, "postgres"), asked, terminate()].concat()).await.unwrap();

@@ -27,9 +27,9 @@ fn so_do_those_that_are_being_closed() {
     let mut rig = Rig::new(|pool, _| pool.size = 1);
     let session = rig.held(1)[0];
     assert_eq!(rig.waits(1), []);
-    assert_eq!(rig.returns(session, Condition::Broken), [Action::Close(session)]);
+    assert_eq!(rig.returns(session, Condition::Broken), [PoolAction::Close(session)]);
     assert_eq!(rig.after(s(1)), []);
-    assert_eq!(all_opened(&rig.on(Event::Closed(session))).len(), 1);
+    assert_eq!(all_opened(&rig.on(PoolEvent::Closed(session))).len(), 1);
 }
 
 #[test]
@@ -65,9 +65,9 @@ fn a_login_of_the_supervisor_ends_the_wait() {
     let session = opened(&rig.waits(1));
     rig.fails(session, Reason::Capacity, Class::Capacity);
     rig.now += ms(10);
-    assert_eq!(rig.on(Event::Target(live())), []);
+    assert_eq!(rig.on(PoolEvent::Target(live())), []);
     let proven = Health { last_login: Some(rig.now), ..live() };
-    assert_eq!(all_opened(&rig.on(Event::Target(proven))).len(), 1);
+    assert_eq!(all_opened(&rig.on(PoolEvent::Target(proven))).len(), 1);
 }
 
 #[test]
@@ -75,9 +75,9 @@ fn a_failure_of_where_sessions_do_not_lead_any_more_says_nothing() {
     let mut rig = Rig::new(|_, _| {});
     let session = opened(&rig.waits(1));
     let generation = rig.core.generation();
-    rig.on(Event::Moved);
+    rig.on(PoolEvent::Moved);
     let diagnosis = Diagnosis { reason: Reason::Auth, class: Class::Permanent, at_least: Duration::ZERO };
-    let failed = rig.on(Event::Failed { session, generation, diagnosis });
+    let failed = rig.on(PoolEvent::Failed { session, generation, diagnosis });
     assert_eq!(all_opened(&failed).len(), 1, "{failed:?}");
     assert_eq!(rejected(&failed), []);
 }
@@ -111,7 +111,7 @@ fn a_database_that_only_the_pool_misses_is_looked_for_when_a_client_comes_once_a
 fn an_opening_that_crashed_is_not_repeated_at_once() {
     let mut rig = Rig::new(|_, _| {});
     let session = opened(&rig.waits(1));
-    assert_eq!(rig.on(Event::Closed(session)), []);
+    assert_eq!(rig.on(PoolEvent::Closed(session)), []);
     assert_eq!(all_opened(&rig.after(ms(200))).len(), 1);
 }
 
@@ -120,10 +120,10 @@ fn a_slow_test_is_not_relied_on() {
     let mut rig = Rig::new(|_, _| {});
     let session = rig.idle(1)[0];
     rig.now += ms(1);
-    rig.on(Event::Target(lost(Availability::Trying, Reason::Timeout)));
+    rig.on(PoolEvent::Target(lost(Availability::Trying, Reason::Timeout)));
     rig.now += s(1);
-    rig.on(Event::Target(live()));
-    assert_eq!(rig.waits(1), [Action::Test(session)]);
+    rig.on(PoolEvent::Target(live()));
+    assert_eq!(rig.waits(1), [PoolAction::Test(session)]);
     assert_eq!(rig.core.due(rig.now), rig.now + ms(500));
     let other = opened(&rig.after(ms(500)));
     assert_eq!(rig.opens(other), [hands(1, other)]);

@@ -36,15 +36,15 @@ fn nobody_who_comes_now_overtakes_those_who_wait() {
     let session = rig.held(1)[0];
     rig.waits(1);
     // The session is tested for the first; it is not there for the second.
-    rig.on(Event::Target(lost(Availability::Trying, Reason::Shutdown)));
+    rig.on(PoolEvent::Target(lost(Availability::Trying, Reason::Shutdown)));
     rig.now += ms(1);
     let heard = rig.now - s(1);
     assert_eq!(
-        rig.on(Event::Returned { session, heard, condition: Condition::Clean }),
-        [Action::Test(session)]
+        rig.on(PoolEvent::Returned { session, heard, condition: Condition::Clean }),
+        [PoolAction::Test(session)]
     );
     assert_eq!(rig.waits(2), []);
-    let answered = rig.on(Event::Tested { session, outcome: TestOutcome::Answered });
+    let answered = rig.on(PoolEvent::Tested { session, outcome: TestOutcome::Answered });
     assert!(answered.contains(&hands(1, session)), "{answered:?}");
 }
 
@@ -55,8 +55,8 @@ fn who_got_a_dead_session_goes_back_to_where_it_was() {
     let session = rig.held(1)[0];
     rig.now += s(1);
     rig.waits(1);
-    assert_eq!(rig.returns(session, Condition::Broken), [Action::Close(session)]);
-    rig.on(Event::Waits { client: client(101), since });
+    assert_eq!(rig.returns(session, Condition::Broken), [PoolAction::Close(session)]);
+    rig.on(PoolEvent::Waits { client: client(101), since });
     assert_eq!(rig.core.queue.clients(), [client(101), client(1)]);
 }
 
@@ -65,7 +65,7 @@ fn a_session_goes_to_nobody_before_what_was_left_on_it_is_undone() {
     let mut rig = Rig::new(|pool, _| pool.size = 1);
     let session = rig.held(1)[0];
     rig.waits(1);
-    assert_eq!(rig.returns(session, Condition::NeedsReset), [Action::Reset(session)]);
+    assert_eq!(rig.returns(session, Condition::NeedsReset), [PoolAction::Reset(session)]);
     assert_eq!(rig.after(s(1)), []);
     assert_eq!(rig.waits(2), []);
     assert_eq!(rig.returns(session, Condition::Clean), [hands(1, session)]);
@@ -77,7 +77,7 @@ fn who_leaves_the_queue_is_given_nothing() {
     let session = rig.held(1)[0];
     rig.waits(1);
     rig.waits(2);
-    rig.on(Event::Leaves(client(1)));
+    rig.on(PoolEvent::Leaves(client(1)));
     assert_eq!(rig.returns(session, Condition::Clean), [hands(2, session)]);
 }
 
@@ -105,7 +105,7 @@ fn nobody_waits_for_an_attempt_that_comes_after_its_time() {
         waited: Duration::ZERO,
         next: Some(s(20)),
     };
-    assert_eq!(rejected(&rig.on(Event::Target(health))), [(1, why)]);
+    assert_eq!(rejected(&rig.on(PoolEvent::Target(health))), [(1, why)]);
     assert_eq!(rejected(&rig.waits(2)), [(2, why)], "nor begins to");
     rig.now += s(6);
     assert_eq!(rejected(&rig.waits(3)), [], "it is within its time now");
@@ -115,7 +115,7 @@ fn nobody_waits_for_an_attempt_that_comes_after_its_time() {
 fn a_failure_that_only_a_person_can_mend_is_told_at_once_with_the_next_attempt() {
     let mut rig = Rig::new(|_, _| {});
     let next = rig.now + s(30);
-    rig.on(Event::Target(lost(Availability::Permanent(next), Reason::Auth)));
+    rig.on(PoolEvent::Target(lost(Availability::Permanent(next), Reason::Auth)));
     rig.now += s(10);
     let why = |next| Rejection::Down {
         reason: Some(Reason::Auth),
@@ -135,19 +135,19 @@ fn a_missing_database_is_looked_for_again_when_a_client_comes_and_it_hears_what_
         ..lost(Availability::Permanent(next), Reason::DatabaseMissing)
     };
     let first = rig.now;
-    rig.on(Event::Target(missing(first + s(30), first)));
+    rig.on(PoolEvent::Target(missing(first + s(30), first)));
     assert_eq!(rig.core.rejects_all(rig.now), None);
     assert!(rig.core.is_unproven(), "who logs in waits for a session");
     rig.now += ms(999);
     let young = rig.waits(1);
-    assert_eq!(young[0], Action::Wake, "and what is known is told at once: {young:?}");
+    assert_eq!(young[0], PoolAction::Wake, "and what is known is told at once: {young:?}");
     assert_eq!(rejected(&young).len(), 1);
     rig.now += ms(1);
-    assert_eq!(rig.waits(2), [Action::Wake]);
+    assert_eq!(rig.waits(2), [PoolAction::Wake]);
     let trying = lost(Availability::Trying, Reason::DatabaseMissing);
-    assert_eq!(rejected(&rig.on(Event::Target(trying))), []);
+    assert_eq!(rejected(&rig.on(PoolEvent::Target(trying))), []);
     rig.now += ms(10);
-    let failed = rig.on(Event::Target(missing(rig.now + s(60), rig.now)));
+    let failed = rig.on(PoolEvent::Target(missing(rig.now + s(60), rig.now)));
     let [(2, Rejection::Down { permanent: true, next, .. })] = rejected(&failed)[..] else {
         panic!("{failed:?}");
     };
@@ -160,10 +160,10 @@ fn a_session_that_is_tested_for_a_client_is_worth_waiting_for() {
     let session = rig.idle(1)[0];
     rig.now += s(1);
     let next = rig.now + s(60);
-    rig.on(Event::Target(lost(Availability::NotBefore(next), Reason::Refused)));
-    assert_eq!(rig.waits(1), [Action::Test(session)]);
+    rig.on(PoolEvent::Target(lost(Availability::NotBefore(next), Reason::Refused)));
+    assert_eq!(rig.waits(1), [PoolAction::Test(session)]);
     assert_eq!(rejected(&rig.after(s(1))), []);
     assert_eq!(rejected(&rig.waits(2)).len(), 1, "but not two of them for one");
-    let ended = rig.on(Event::Tested { session, outcome: TestOutcome::Ended });
+    let ended = rig.on(PoolEvent::Tested { session, outcome: TestOutcome::Ended });
     assert_eq!(rejected(&ended).len(), 1, "nothing is left to wait for");
 }

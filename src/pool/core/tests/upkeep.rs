@@ -7,10 +7,10 @@ fn idle_sessions_are_tested_as_often_as_the_supervised_one_is_pinged() {
     let mut rig = Rig::new(|_, _| {});
     let session = rig.idle(1)[0];
     assert_eq!(rig.after(ms(29_999)), []);
-    assert_eq!(rig.after(ms(1)), [Action::Test(session)]);
-    rig.on(Event::Tested { session, outcome: TestOutcome::Answered });
-    rig.on(Event::Target(Health { ping_every: Some(s(10)), ..live() }));
-    assert_eq!(rig.after(s(10)), [Action::Test(session)]);
+    assert_eq!(rig.after(ms(1)), [PoolAction::Test(session)]);
+    rig.on(PoolEvent::Tested { session, outcome: TestOutcome::Answered });
+    rig.on(PoolEvent::Target(Health { ping_every: Some(s(10)), ..live() }));
+    assert_eq!(rig.after(s(10)), [PoolAction::Test(session)]);
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn what_nobody_needs_is_closed_but_for_min_idle() {
     rig.now += s(1);
     rig.returns(spare, Condition::Clean);
     assert_eq!(rig.after(s(58)), []);
-    assert_eq!(rig.after(s(1)), [Action::Close(other)], "the one that was used longest ago");
+    assert_eq!(rig.after(s(1)), [PoolAction::Close(other)], "the one that was used longest ago");
     assert_eq!(rig.after(s(600)), []);
 }
 
@@ -44,7 +44,7 @@ fn what_nobody_needs_is_closed_but_for_min_idle() {
 fn a_session_that_has_ended_is_closed_and_given_to_nobody() {
     let mut rig = Rig::new(|_, _| {});
     let session = rig.idle(1)[0];
-    assert_eq!(rig.on(Event::Ended(session)), [Action::Close(session)]);
+    assert_eq!(rig.on(PoolEvent::Ended(session)), [PoolAction::Close(session)]);
     let other = opened(&rig.waits(1));
     assert_ne!(other, session);
     assert_eq!(rig.returns(session, Condition::Clean), [], "whatever is said of it afterwards");
@@ -55,7 +55,7 @@ fn aging(rig: &mut Rig) -> SessionId {
     let session = opened(&rig.waits(1));
     let due = Some(rig.now + s(60));
     let generation = rig.core.generation();
-    rig.on(Event::Opened { session, generation, due });
+    rig.on(PoolEvent::Opened { session, generation, due });
     session
 }
 
@@ -64,10 +64,10 @@ fn an_old_session_is_replaced_before_it_is_closed() {
     let mut rig = Rig::new(|_, _| {});
     let old = aging(&mut rig);
     rig.returns(old, Condition::Clean);
-    assert_eq!(rig.after(ms(59_999)), [Action::Test(old)]);
-    rig.on(Event::Tested { session: old, outcome: TestOutcome::Answered });
+    assert_eq!(rig.after(ms(59_999)), [PoolAction::Test(old)]);
+    rig.on(PoolEvent::Tested { session: old, outcome: TestOutcome::Answered });
     let new = opened(&rig.after(ms(1)));
-    assert_eq!(rig.opens(new), [Action::Close(old)]);
+    assert_eq!(rig.opens(new), [PoolAction::Close(old)]);
 }
 
 #[test]
@@ -77,10 +77,13 @@ fn one_that_is_tested_when_its_time_comes_is_not_replaced_twice() {
     rig.returns(old, Condition::Clean);
     let actions = rig.after(s(60));
     let new = opened(&actions);
-    assert!(actions.contains(&Action::Test(old)), "{actions:?}");
+    assert!(actions.contains(&PoolAction::Test(old)), "{actions:?}");
     assert_eq!(rig.opens(new), []);
     assert_eq!(all_opened(&rig.after(s(1))), []);
-    assert_eq!(rig.on(Event::Tested { session: old, outcome: TestOutcome::Answered }), [Action::Close(old)]);
+    assert_eq!(
+        rig.on(PoolEvent::Tested { session: old, outcome: TestOutcome::Answered }),
+        [PoolAction::Close(old)]
+    );
 }
 
 #[test]
@@ -88,7 +91,7 @@ fn where_there_is_no_room_for_both_the_old_one_goes_first() {
     let mut rig = Rig::new(|pool, _| pool.size = 1);
     let old = aging(&mut rig);
     assert_eq!(rig.after(s(60)), [], "a client has it");
-    assert_eq!(rig.returns(old, Condition::Clean), [Action::Close(old)]);
+    assert_eq!(rig.returns(old, Condition::Clean), [PoolAction::Close(old)]);
 }
 
 #[test]
@@ -96,9 +99,9 @@ fn after_a_reload_to_a_smaller_size_the_idle_ones_go_first_and_the_others_as_the
     let mut rig = Rig::new(|pool, _| pool.size = 4);
     let sessions = rig.held(4);
     rig.returns(sessions[0], Condition::Clean);
-    let shrunk = rig.on(Event::Configured(spec(|pool, _| pool.size = 2)));
-    assert_eq!(shrunk, [Action::Close(sessions[0])]);
-    rig.on(Event::Closed(sessions[0]));
+    let shrunk = rig.on(PoolEvent::Configured(spec(|pool, _| pool.size = 2)));
+    assert_eq!(shrunk, [PoolAction::Close(sessions[0])]);
+    rig.on(PoolEvent::Closed(sessions[0]));
     let mut closed = 0;
     for session in &sessions[1..] {
         closed += rig.returns(*session, Condition::Clean).len();

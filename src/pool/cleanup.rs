@@ -16,15 +16,15 @@ use super::server::{Said, Server};
 use super::shared::Shared;
 
 /// A session that takes longer is closed instead.
-const WASH: Duration = Duration::from_secs(10);
+const CLEANUP: Duration = Duration::from_secs(10);
 /// How long what a client has asked before it said goodbye may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Ends what the client left unfinished and gives the session back; closes it where that does not work. `reset` for one
 /// that was a client's for good, `patient` where what it has asked is to be done, as a server does it.
-pub async fn wash(shared: Arc<Shared>, mut server: Server, left: Left, reset: bool, patient: bool) {
+pub async fn cleanup(shared: Arc<Shared>, mut server: Server, left: Left, reset: bool, patient: bool) {
     let patience = if patient { PATIENCE } else { Duration::ZERO };
-    match timeout(patience + WASH, finish(&shared, &mut server, left, reset, patience)).await {
+    match timeout(patience + CLEANUP, finish(&shared, &mut server, left, reset, patience)).await {
         Ok(Ok(true)) => shared.driver.give_back(server),
         ended => {
             debug!(target = %shared.name, ?left, ?ended, "a session is closed after its client");

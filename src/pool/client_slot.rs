@@ -7,28 +7,28 @@ use crate::status::pool::{ClientState, PoolStatus};
 
 /// How many are held.
 #[derive(Debug, Default)]
-pub struct Places(AtomicUsize);
+pub struct ClientSlots(AtomicUsize);
 
 /// A client's slot, for as long as it is connected.
 #[derive(Debug)]
-pub struct Seat {
-    slots: Arc<Places>,
+pub struct ClientSlot {
+    slots: Arc<ClientSlots>,
     status: Arc<PoolStatus>,
     state: ClientState,
 }
 
-impl Places {
+impl ClientSlots {
     pub fn held(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }
 }
 
-impl Seat {
+impl ClientSlot {
     /// A client that has just connected.
-    pub fn take(slots: &Arc<Places>, status: &Arc<PoolStatus>) -> Self {
+    pub fn take(slots: &Arc<ClientSlots>, status: &Arc<PoolStatus>) -> Self {
         slots.0.fetch_add(1, Ordering::AcqRel);
         status.client_moved(None, Some(ClientState::Login));
-        Seat { slots: Arc::clone(slots), status: Arc::clone(status), state: ClientState::Login }
+        ClientSlot { slots: Arc::clone(slots), status: Arc::clone(status), state: ClientState::Login }
     }
 
     pub fn is_now(&mut self, state: ClientState) {
@@ -39,7 +39,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
         self.status.client_moved(Some(self.state), None);
         self.slots.0.fetch_sub(1, Ordering::AcqRel);
