@@ -117,7 +117,7 @@ where
     let for_probes = route.is_some_and(HttpPath::is_for_probes);
     let admitted = match check_host(head.version, &head.headers) {
         Ok(()) => rules.admit(scope, for_probes, &head.headers).await,
-        Err(refusal) => Err(refusal),
+        Err(refused) => Err(refused.into()),
     };
     let mut reply = match admitted {
         Ok(visibility) => respond(app, route, visibility, &head, body).await,
@@ -148,9 +148,9 @@ where
         return text(StatusCode::METHOD_NOT_ALLOWED, help).with(header::ALLOW, allowed);
     }
     if route.acts()
-        && let Err(refusal) = check_site(&head.headers)
+        && let Err(refused) = check_site(&head.headers)
     {
-        return refusal;
+        return refused.into();
     }
     serve(app, route, visibility, head, body).await
 }
