@@ -99,7 +99,7 @@ impl Panel {
 
     /// Whether its values are codes of states, which it shows as words.
     pub fn shows_states(&self) -> bool {
-        self.word(0.0).is_some()
+        self.kind == "state-timeline" || self.word(0.0).is_some()
     }
 
     /// The word that it shows in place of a value.
