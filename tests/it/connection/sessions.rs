@@ -100,7 +100,7 @@ async fn a_killed_backend_is_closed_and_its_siblings_crash() {
 
 #[tokio::test]
 async fn the_servers_idle_limit_names_itself() {
-    let cluster = postgres(Version::V15, Setup::default().set("idle_session_timeout", "100ms"));
+    let cluster = postgres(Version::V15, Setup::default().set("idle_session_timeout", "1s"));
     let mut held = session(&cluster.superuser_url()).await;
     assert_eq!(sqlstate(&lost(&mut held).await), "57P05");
 }
