@@ -25,7 +25,7 @@ check: ## Runs what needs no server: format, clippy, unit tests, and tests of th
 test: ## Runs all checks: format, lints, docs, and all tests against real servers.
 	@tests/tools.sh build lint test drivers
 	$(MAKE) lint
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} $(CARGO) test --locked --no-fail-fast
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} CARGO='$(CARGO)' tests/run.sh
 	$(MAKE) chart
 
 chaos-test: ## Tests the pool with ten thousand random faults, in a quarter of an hour; FAULTS=1000 SEED=7 for another run.
