@@ -157,8 +157,7 @@ impl ClientSettings {
         if own != *self.own {
             self.own = if own == *self.asked { Arc::clone(&self.asked) } else { Arc::new(own) };
         }
-        session.made = if found == *self.own { Arc::clone(&self.own) } else { Arc::new(found) };
-        session.given = Arc::clone(&session.reported);
+        session.are_made(if found == *self.own { Arc::clone(&self.own) } else { Arc::new(found) });
         self.are_told(session);
     }
 
