@@ -12,10 +12,10 @@ use tokio_postgres::config::{
 use super::facts::{cause, io_cause};
 use super::login::Context;
 use super::ping::PingQuery;
-use super::session::{PgSession, PingOutcome, SessionRoute};
+use super::session::{PgSession, SessionRoute};
 use super::tap::{AlreadyNegotiated, Stream, Tap};
 use super::tcp::Address;
-use super::{Login, Session, SessionFacts, tls};
+use super::{Login, Session, SessionEvent, SessionFacts, tls};
 use crate::protocol::frontend;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{ChannelBinding, Host, SessionAttrs, SslNegotiation};
@@ -57,11 +57,11 @@ impl SocketLogin<'_> {
         let startup = began.elapsed();
         let answer = timeout_at(self.until, async {
             session.ask(PingQuery::for_role(self.context.role, self.attrs));
-            session.outcome().await
+            session.event().await
         });
         let (ping, role) = match answer.await {
-            Ok(PingOutcome::Answered { took, answer }) => (took, answer.role()),
-            Ok(PingOutcome::Failed(facts)) => {
+            Ok(SessionEvent::Pong { took, role }) => (took, role),
+            Ok(SessionEvent::PingFailed(facts)) => {
                 let _ = timeout_at(self.until, session.close()).await;
                 return Err(match facts.cause {
                     // A server that does not fit is no server for us: the login failed, not its ping.
@@ -69,7 +69,7 @@ impl SocketLogin<'_> {
                     cause => Facts::new(Phase::Ping, cause),
                 });
             }
-            Ok(PingOutcome::Lost(facts)) => return Err(facts),
+            Ok(SessionEvent::Lost(facts)) => return Err(facts),
             Err(_) => return Err(Facts::new(Phase::Ping, Cause::Timeout)),
         };
         session.hold_to(self.attrs);

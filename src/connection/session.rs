@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, Connection, SimpleQueryMessage};
 
-use super::ping::{PingAnswer, PingQuery, fits, wanted};
+use super::ping::{PingQuery, fits, wanted};
 use super::tap::{Stream, Tap};
 use super::tcp::Address;
 use super::{Session, SessionEvent, facts};
@@ -60,14 +60,6 @@ pub struct SessionRoute {
     pub(super) address: Address,
     /// Under TLS.
     pub(super) secured: bool,
-}
-
-/// What a ping ended with.
-#[derive(Debug)]
-pub enum PingOutcome {
-    Answered { took: Duration, answer: PingAnswer },
-    Failed(Facts),
-    Lost(Facts),
 }
 
 struct PendingPing {
@@ -121,7 +113,7 @@ impl PgSession {
         Ok(Detached { stream, process_id, secret_key, parameters, route: self.route })
     }
 
-    /// Starts a ping; its end comes as a [`PingOutcome`].
+    /// Starts a ping; its end comes as a [`SessionEvent`].
     pub fn ask(&mut self, query: PingQuery) {
         self.tap.ask();
         let client = Arc::clone(&self.client);
@@ -132,21 +124,16 @@ impl PgSession {
         });
     }
 
-    /// The next thing that happens; dropping the future loses nothing.
-    pub async fn outcome(&mut self) -> PingOutcome {
-        poll_fn(|cx| self.poll_outcome(cx)).await
-    }
-
-    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<PingOutcome> {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<SessionEvent> {
         // Sends the query, if it is still to be sent.
-        if let Poll::Ready(outcome) = self.poll_ping(cx) {
-            return Poll::Ready(outcome);
+        if let Poll::Ready(event) = self.poll_ping(cx) {
+            return Poll::Ready(event);
         }
         let ended = self.ended.is_some() || self.poll_connection(cx).is_ready();
         // What was just read may hold the answer: reported now, before the caller looks at its clock. One that came
         // before the end is still an answer.
-        if let Poll::Ready(outcome) = self.poll_ping(cx) {
-            return Poll::Ready(outcome);
+        if let Poll::Ready(event) = self.poll_ping(cx) {
+            return Poll::Ready(event);
         }
         if !ended {
             return Poll::Pending;
@@ -155,7 +142,7 @@ impl PgSession {
         Poll::Ready(self.lost(end))
     }
 
-    fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<PingOutcome> {
+    fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<SessionEvent> {
         let Some(ping) = &mut self.ping else {
             return Poll::Pending;
         };
@@ -182,19 +169,19 @@ impl PgSession {
         took: Duration,
         query: PingQuery,
         answer: Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>,
-    ) -> PingOutcome {
+    ) -> SessionEvent {
         let rows = match answer {
             Ok(rows) => rows,
             Err(error) => return self.refused(error),
         };
         self.ping = None;
         match query.read(&rows) {
-            Some(answer) if fits(self.attrs, answer) => PingOutcome::Answered { took, answer },
-            Some(_) => PingOutcome::Failed(Facts::new(
+            Some(answer) if fits(self.attrs, answer) => SessionEvent::Pong { took, role: answer.role() },
+            Some(_) => SessionEvent::PingFailed(Facts::new(
                 Phase::Ping,
                 Cause::WrongRole { wanted: wanted(self.attrs).to_owned() },
             )),
-            None => PingOutcome::Failed(Facts::new(
+            None => SessionEvent::PingFailed(Facts::new(
                 Phase::Ping,
                 Cause::Protocol {
                     message: format!("the answer to \"{}\" is not the one it has", query.sql()),
@@ -204,7 +191,7 @@ impl PgSession {
     }
 
     /// A fatal error ends the session, and so does an end that needs no error; any other error is the ping's own.
-    fn refused(&mut self, error: tokio_postgres::Error) -> PingOutcome {
+    fn refused(&mut self, error: tokio_postgres::Error) -> SessionEvent {
         let own = self
             .tap
             .observed(|observed| observed.error.clone())
@@ -216,10 +203,10 @@ impl PgSession {
         self.ping = None;
         // Reported now: an end that follows has a reason of its own.
         self.tap.forget_error();
-        PingOutcome::Failed(Facts::new(Phase::Ping, facts::server(error, self.password.as_ref())))
+        SessionEvent::PingFailed(Facts::new(Phase::Ping, facts::server(error, self.password.as_ref())))
     }
 
-    fn lost(&mut self, end: Result<(), tokio_postgres::Error>) -> PingOutcome {
+    fn lost(&mut self, end: Result<(), tokio_postgres::Error>) -> SessionEvent {
         let cause = match end {
             Ok(()) => Cause::Closed,
             Err(error) => facts::cause(&self.tap, &error, self.password.as_ref()),
@@ -228,7 +215,7 @@ impl PgSession {
             Some(_) => Phase::Ping,
             None => Phase::Idle,
         };
-        PingOutcome::Lost(Facts::new(phase, cause))
+        SessionEvent::Lost(Facts::new(phase, cause))
     }
 }
 
@@ -238,11 +225,7 @@ impl Session for PgSession {
     }
 
     async fn event(&mut self) -> SessionEvent {
-        match self.outcome().await {
-            PingOutcome::Answered { took, answer } => SessionEvent::Pong { took, role: answer.role() },
-            PingOutcome::Failed(facts) => SessionEvent::PingFailed(facts),
-            PingOutcome::Lost(facts) => SessionEvent::Lost(facts),
-        }
+        poll_fn(|cx| self.poll_event(cx)).await
     }
 
     async fn close(self) {

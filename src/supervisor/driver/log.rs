@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use crate::connection::SessionEvent;
 use crate::reason::Reason;
 use crate::status::{Attempt, Because, Line, Moment, Purpose, State, TargetStatus, View};
 use crate::supervisor::machine::Event;
@@ -51,9 +52,11 @@ impl Transitions {
                 let (tls, startup, ping) = (login.tls, login.startup, login.ping);
                 debug!(%target, ?tls, ?startup, ?ping, server_version = login.facts.server_version, "logged in");
             }
-            Event::Pong { took, .. } => debug!(%target, ?took, "ping answered"),
-            Event::PingFailed(facts) => debug!(%target, error = %facts, "ping failed"),
-            Event::Lost(facts) => debug!(%target, error = %facts, "session lost"),
+            Event::Session(SessionEvent::Pong { took, .. }) => debug!(%target, ?took, "ping answered"),
+            Event::Session(SessionEvent::PingFailed(facts)) => {
+                debug!(%target, error = %facts, "ping failed");
+            }
+            Event::Session(SessionEvent::Lost(facts)) => debug!(%target, error = %facts, "session lost"),
             Event::Started => debug!(%target, "supervision started"),
             Event::Closed => debug!(%target, "old session closed"),
             Event::SecretChanged => info!(%target, "a secret file changed, it is tried at once"),

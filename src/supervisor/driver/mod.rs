@@ -138,13 +138,11 @@ impl<C: Connector> Driver<C> {
                         return Event::Prove;
                     }
                 },
-                event = line_event(&mut self.line) => match event {
-                    SessionEvent::Pong { took, role } => return Event::Pong { took, role },
-                    SessionEvent::PingFailed(facts) => return Event::PingFailed(facts),
-                    SessionEvent::Lost(facts) => {
+                event = line_event(&mut self.line) => {
+                    if matches!(event, SessionEvent::Lost(_)) {
                         self.line = None;
-                        return Event::Lost(facts);
                     }
+                    return Event::Session(event);
                 },
                 happened = self.attempt.next() => match happened {
                     Happened::Event(event) => return event,

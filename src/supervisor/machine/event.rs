@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::connection::{ConnectTimes, Login};
+use crate::connection::{ConnectTimes, Login, SessionEvent};
 use crate::reason::{Facts, Reason};
 use crate::status::{Because, Location, Purpose};
-use crate::target::{Role, Tuning};
+use crate::target::Tuning;
 
 /// What happens.
 #[derive(Debug, Clone)]
@@ -26,12 +26,8 @@ pub enum Event {
         at: Instant,
         dial: Option<Dial>,
     },
-    Pong {
-        took: Duration,
-        role: Role,
-    },
-    PingFailed(Facts),
-    Lost(Facts),
+    /// The session that is held says so.
+    Session(SessionEvent),
     /// The session that was being closed is gone.
     Closed,
     SecretChanged,

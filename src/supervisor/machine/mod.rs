@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::event::{Action, Dial, Event, ProofResult};
-use crate::connection::ConnectTimes;
+use crate::connection::{ConnectTimes, SessionEvent};
 use crate::policy::breaker::Breaker;
 use crate::policy::idle::Learner;
 use crate::policy::later;
@@ -140,9 +140,9 @@ impl MachineStep<'_> {
             Event::Connected { dial, times } => self.connected(dial, times),
             Event::LoggedIn(login) => self.logged_in(*login),
             Event::Failed { facts, at, dial } => self.failed(facts, at, dial),
-            Event::Pong { took, role } => self.pong(took, role),
-            Event::PingFailed(facts) => self.ping_failed(facts),
-            Event::Lost(facts) => self.lost(facts),
+            Event::Session(SessionEvent::Pong { took, role }) => self.pong(took, role),
+            Event::Session(SessionEvent::PingFailed(facts)) => self.ping_failed(facts),
+            Event::Session(SessionEvent::Lost(facts)) => self.lost(facts),
             Event::SecretChanged => self.secret_changed(),
             Event::Tuned(tuning) => self.tuned(tuning),
             Event::Wanted => self.wanted(),

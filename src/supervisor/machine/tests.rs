@@ -140,7 +140,7 @@ impl Rig {
     /// The session ends while nothing was asked.
     fn lose(&mut self, cause: Cause) -> Vec<Action> {
         self.line = false;
-        self.on(Event::Lost(Facts::new(Phase::Idle, cause)))
+        self.on(Event::Session(SessionEvent::Lost(Facts::new(Phase::Idle, cause))))
     }
 
     fn view(&self) -> View<'_> {
@@ -206,6 +206,10 @@ fn logged_in(role: Role) -> Event {
     Event::LoggedIn(Box::new(Login { tls: None, startup: ms(5), ping: ms(1), facts, role }))
 }
 
+fn ping_failed(cause: Cause) -> Event {
+    Event::Session(SessionEvent::PingFailed(Facts::new(Phase::Ping, cause)))
+}
+
 fn pong(role: Role) -> Event {
-    Event::Pong { took: ms(1), role }
+    Event::Session(SessionEvent::Pong { took: ms(1), role })
 }

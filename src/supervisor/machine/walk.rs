@@ -53,6 +53,10 @@ fn login(role: Role) -> Event {
     Event::LoggedIn(Box::new(Login { tls: None, startup: ms(5), ping: ms(1), facts, role }))
 }
 
+fn pong(role: Role) -> Event {
+    Event::Session(SessionEvent::Pong { took: Duration::from_millis(1), role })
+}
+
 impl Model {
     fn new(tuning: Tuning, dice: f64) -> Self {
         let now = Moment { mono: Instant::now() + Duration::from_secs(100), wall: SystemTime::now() };
@@ -84,12 +88,13 @@ impl Model {
         if self.line {
             let causes =
                 [server("57P01", "shut"), server("57P05", "idle"), server("57P02", "crash"), Cause::Closed];
-            events.extend(causes.map(|cause| Event::Lost(facts(Phase::Idle, cause))));
+            let lost = |cause| Event::Session(SessionEvent::Lost(facts(Phase::Idle, cause)));
+            events.extend(causes.map(lost));
         }
         if self.line && self.pinging {
-            events.push(Event::Pong { took: Duration::from_millis(1), role: Role::Primary });
-            events.push(Event::Pong { took: Duration::from_millis(1), role: Role::Standby });
-            events.push(Event::PingFailed(facts(Phase::Ping, server("57014", "canceled"))));
+            events.extend([pong(Role::Primary), pong(Role::Standby)]);
+            let canceled = facts(Phase::Ping, server("57014", "canceled"));
+            events.push(Event::Session(SessionEvent::PingFailed(canceled)));
         }
         let at = self.now.mono;
         match self.attempt {
@@ -141,8 +146,8 @@ impl Model {
             self.now = self.now.after(Duration::from_millis(10));
         }
         match &event {
-            Event::Lost(_) => (self.line, self.pinging) = (false, false),
-            Event::Pong { .. } | Event::PingFailed(_) => self.pinging = false,
+            Event::Session(SessionEvent::Lost(_)) => (self.line, self.pinging) = (false, false),
+            Event::Session(_) => self.pinging = false,
             Event::Connected { .. } => self.attempt = ModelSlot::Accepted,
             Event::Failed { .. } => self.attempt = ModelSlot::Empty,
             Event::LoggedIn(_) => self.attempt = ModelSlot::LoggedIn,
@@ -313,7 +318,7 @@ impl Model {
                     Event::Connected { dial: Dial::default(), times: ConnectTimes::default() }
                 }
                 ModelSlot::LoggingIn => login(Role::Primary),
-                _ if self.pinging => Event::Pong { took: Duration::from_millis(1), role: Role::Primary },
+                _ if self.pinging => pong(Role::Primary),
                 _ => Event::Timer,
             };
             self.happen(event);

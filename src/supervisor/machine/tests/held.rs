@@ -131,7 +131,7 @@ fn a_ping_that_gets_an_error_degrades_and_the_next_good_one_restores() {
     rig.on(logged_in(Role::Primary));
     rig.run(s(30));
     let canceled = server("57014", "canceling statement due to statement timeout");
-    rig.on(Event::PingFailed(Facts::new(Phase::Ping, canceled)));
+    rig.on(ping_failed(canceled));
     assert_eq!(rig.shows(), (State::Degraded, Some(Reason::QueryFailed)));
     assert!(rig.view().state().is_up());
     assert_eq!(rig.status.counters.ping_failures.get(Reason::QueryFailed), 1);

@@ -85,8 +85,7 @@ fn what_is_wrong_now_is_shown_before_the_flapping_and_a_lost_session_is_down_mea
         rig.run(s(10));
         rig.lose(Cause::Closed);
     }
-    let canceled = Facts::new(Phase::Ping, server("57014", "canceling statement"));
-    rig.on(Event::PingFailed(canceled));
+    rig.on(ping_failed(server("57014", "canceling statement")));
     assert_eq!(rig.shows(), (State::Degraded, Some(Reason::QueryFailed)));
     rig.on(pong(Role::Primary));
     assert_eq!(rig.shows(), (State::Degraded, Some(Reason::Flapping)));
