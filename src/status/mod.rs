@@ -39,8 +39,8 @@ pub enum Line {
     Suspect { held: Held, asked_at: Moment },
     /// Put to sleep by the other side, or by us to let it sleep.
     Asleep { since: Moment, idle_for: Duration },
-    /// We are closing it: a refresh without overlap, or the end.
-    Closing,
+    /// We are closing it: a refresh without overlap, or the end. A line that was whole before that gap, and since when.
+    Closing { unbroken_since: Option<Moment> },
 }
 
 /// A session in hand, and what is wrong with it although it lives.
@@ -268,7 +268,7 @@ impl TargetStatus {
     pub fn held(&self) -> Option<&Held> {
         match &self.line {
             Line::Live(held) | Line::Suspect { held, .. } => Some(held),
-            Line::Never | Line::Lost { .. } | Line::Asleep { .. } | Line::Closing => None,
+            Line::Never | Line::Lost { .. } | Line::Asleep { .. } | Line::Closing { .. } => None,
         }
     }
 }

@@ -100,7 +100,7 @@ impl<'a> View<'a> {
     pub fn in_reconnect_grace(&self) -> bool {
         let just_lost = match &self.status.line {
             Line::Lost { at, .. } => self.now.since(*at) < Self::RECONNECT_GRACE,
-            Line::Closing => self.now.since(self.status.since) < Self::RECONNECT_GRACE,
+            Line::Closing { .. } => self.now.since(self.status.since) < Self::RECONNECT_GRACE,
             _ => false,
         };
         just_lost && !self.stalled() && self.status.consecutive_failures == 0
@@ -125,7 +125,7 @@ impl<'a> View<'a> {
 pub(super) fn state_of(status: &TargetStatus) -> State {
     match &status.line {
         Line::Never => State::Starting,
-        Line::Lost { .. } | Line::Suspect { .. } | Line::Closing => State::Down,
+        Line::Lost { .. } | Line::Suspect { .. } | Line::Closing { .. } => State::Down,
         Line::Asleep { .. } => State::Sleeping,
         Line::Live(held) if problem_of(status, held).is_none() => State::Up,
         Line::Live(_) => State::Degraded,
@@ -142,7 +142,7 @@ fn reason_of(status: &TargetStatus) -> Option<Reason> {
         },
         Line::Live(held) => problem_of(status, held),
         Line::Suspect { .. } => Some(Reason::Timeout),
-        Line::Closing => Some(Reason::Closed),
+        Line::Closing { .. } => Some(Reason::Closed),
     }
 }
 

@@ -93,7 +93,7 @@ impl Transitions {
 fn is_passing(status: &TargetStatus) -> bool {
     let asks_whether_it_sleeps =
         matches!(status.attempt, Attempt::Connecting { purpose: Purpose::Confirm, .. });
-    asks_whether_it_sleeps || matches!(status.line, Line::Closing)
+    asks_whether_it_sleeps || matches!(status.line, Line::Closing { .. })
 }
 
 /// Whether waiting mends nothing: a person should not read of it a minute later. The slow lane limits how often.

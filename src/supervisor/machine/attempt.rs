@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Dial, MachineStep, ProofResult};
+use super::{Action, Dial, MachineStep, PingState, ProofResult};
 use crate::connection::{ConnectTimes, Login};
 use crate::policy::backoff;
 use crate::policy::breaker::Breaker;
@@ -59,7 +59,7 @@ impl MachineStep<'_> {
 
     /// CONNECTION LIMIT 1: the old session must go before the new one logs in.
     fn make_room(&mut self) {
-        self.machine.unbroken_before_gap = match &self.status.line {
+        let unbroken_since = match &self.status.line {
             Line::Live(held) => Some(held.unbroken_since),
             _ => {
                 self.count_loss(Reason::Timeout);
@@ -67,7 +67,7 @@ impl MachineStep<'_> {
             }
         };
         self.close();
-        self.status.line = Line::Closing;
+        self.status.line = Line::Closing { unbroken_since };
     }
 
     pub(super) fn logged_in(&mut self, login: Login) {
@@ -75,28 +75,28 @@ impl MachineStep<'_> {
             return;
         };
         self.status.attempt = Attempt::None;
+        let had_session = self.had_session();
         self.count_login(&login, purpose);
         // A planned gap breaks nothing: what was healthy before it still is.
         let unbroken_since = match &self.status.line {
             Line::Live(held) => Some(held.unbroken_since),
-            Line::Closing => self.machine.unbroken_before_gap.take(),
+            Line::Closing { unbroken_since } => *unbroken_since,
             _ => None,
         };
         match self.status.line {
             Line::Live(_) => self.status.counters.refreshes += 1,
-            Line::Closing if unbroken_since.is_some() => self.status.counters.refreshes += 1,
-            Line::Closing => self.status.counters.reconnects += 1,
+            Line::Closing { unbroken_since: Some(_) } => self.status.counters.refreshes += 1,
+            Line::Closing { unbroken_since: None } => self.status.counters.reconnects += 1,
             Line::Suspect { .. } => {
                 self.count_loss(Reason::Timeout);
                 self.status.counters.reconnects += 1;
             }
-            Line::Lost { .. } if self.machine.had_session => self.status.counters.reconnects += 1,
+            Line::Lost { .. } if had_session => self.status.counters.reconnects += 1,
             Line::Lost { .. } | Line::Never | Line::Asleep { .. } => {}
         }
         self.machine.closing |= self.status.held().is_some();
         self.actions.push(Action::Adopt);
-        self.machine.had_session = true;
-        self.machine.asked_at = None;
+        self.machine.ping = PingState::None;
         let role = self.fits(login.role);
         self.machine.wrong_roles = if role.is_ok() { 0 } else { self.machine.wrong_roles.saturating_add(1) };
         self.status.session = Some(login.facts);
@@ -182,7 +182,7 @@ impl MachineStep<'_> {
     fn next_purpose(&self) -> Purpose {
         match &self.status.line {
             Line::Live(_) => Purpose::Refresh,
-            _ if self.machine.had_session => Purpose::Reconnect,
+            _ if self.had_session() => Purpose::Reconnect,
             _ => Purpose::First,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, MachineStep, ProofResult};
+use super::{Action, MachineMode, MachineStep, ProofResult};
 use crate::policy::breaker::BreakerState;
 use crate::status::{Attempt, Because, Line, Purpose};
 
@@ -41,7 +41,7 @@ impl MachineStep<'_> {
     }
 
     pub(super) fn prove(&mut self) {
-        self.machine.proving = true;
+        self.machine.mode = MachineMode::Proving;
         let held_by = match &self.status.attempt {
             // It joins the attempt under way and gets its result.
             Attempt::Connecting { .. } | Attempt::LoggingIn { .. } => return,
@@ -67,7 +67,7 @@ impl MachineStep<'_> {
     /// Nothing is in the way of a proof any more.
     pub(super) fn prove_at_last(&mut self) {
         let free = matches!(self.status.attempt, Attempt::None) && !self.machine.closing;
-        if self.machine.proving && free && !self.machine.stopping {
+        if self.machine.mode == MachineMode::Proving && free {
             self.prove();
         }
     }
@@ -79,7 +79,8 @@ impl MachineStep<'_> {
 
     /// Told once to all who wait for it.
     pub(super) fn answer(&mut self, answer: ProofResult) {
-        if std::mem::take(&mut self.machine.proving) {
+        if self.machine.mode == MachineMode::Proving {
+            self.machine.mode = MachineMode::Running;
             self.actions.push(Action::Answer(answer));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, MachineStep};
+use super::{Action, MachineStep, PingState};
 use crate::policy::{FOREVER, backoff, later};
 use crate::reason::{Cause, Facts, Reason, table};
 use crate::status::{Attempt, Failure, Held, Line, Moment, Purpose, histogram};
@@ -18,8 +18,7 @@ const NEAR_LIMIT: f64 = 0.8;
 impl MachineStep<'_> {
     /// Asks whether the session lives.
     pub(super) fn ask(&mut self) {
-        self.machine.asked_at = Some(self.now);
-        self.machine.next_ping = None;
+        self.machine.ping = PingState::Asked(self.now);
         self.status.counters.pings += 1;
         self.actions.push(Action::Ping);
     }
@@ -51,22 +50,17 @@ impl MachineStep<'_> {
 
     /// The server answered, late or in time: the session is live.
     fn answered(&mut self) -> Option<&mut Held> {
-        let asked_at = self.machine.asked_at.take().unwrap_or(self.now);
-        self.status.last_check = Some(self.now);
-        let held = match std::mem::replace(&mut self.status.line, Line::Closing) {
-            Line::Live(held) => held,
-            Line::Suspect { held, .. } => {
-                self.thawed(&held);
-                held
-            }
-            other => {
-                self.status.line = other;
-                return None;
-            }
+        let asked_at = match self.machine.ping {
+            PingState::Asked(at) => at,
+            PingState::Due(_) | PingState::None => self.now,
         };
+        self.status.last_check = Some(self.now);
+        let held = self.status.held()?.clone();
+        if matches!(self.status.line, Line::Suspect { .. }) {
+            self.thawed(&held);
+        }
         self.status.line = Line::Live(Held { answered_at: self.now, ..held });
-        self.machine.next_ping =
-            self.status.ping_every.map(|every| later(asked_at.mono, every).max(self.now.mono));
+        self.machine.ping = self.ping_after(asked_at);
         self.machine.close_idle_at = self.close_idle_at();
         match &mut self.status.line {
             Line::Live(held) => Some(held),
@@ -91,7 +85,7 @@ impl MachineStep<'_> {
 
     /// The ping went unanswered: the session is kept while another login is tried.
     pub(super) fn suspect(&mut self, asked_at: Moment) {
-        let Line::Live(held) = std::mem::replace(&mut self.status.line, Line::Closing) else {
+        let Line::Live(held) = self.status.line.clone() else {
             return;
         };
         let lived = self.now.since(held.unbroken_since);
@@ -110,11 +104,11 @@ impl MachineStep<'_> {
         let Some(held) = self.status.held().cloned() else {
             return;
         };
-        let idle_for = self.machine.asked_at.is_none().then(|| self.now.since(held.answered_at));
+        let idle_for = (!self.machine.is_pinging()).then(|| self.now.since(held.answered_at));
         let reason = self.lost_by(&facts, idle_for).within(Reason::DISCONNECT);
         self.note(reason, &facts);
-        (self.machine.asked_at, self.machine.next_ping, self.machine.refresh_at) = (None, None, None);
-        self.machine.close_idle_at = None;
+        self.machine.ping = PingState::None;
+        (self.machine.refresh_at, self.machine.close_idle_at) = (None, None);
         self.status.session = None;
         self.status.line = Line::Lost { at: self.now, reason };
         let lived = self.now.since(held.unbroken_since);
@@ -212,7 +206,7 @@ impl MachineStep<'_> {
             Line::Live(held) | Line::Suspect { held, .. } if self.status.tuning.role == Role::Any => {
                 held.role = Ok(());
             }
-            Line::Live(_) if self.machine.asked_at.is_none() => self.ask(),
+            Line::Live(_) if !self.machine.is_pinging() => self.ask(),
             _ => {}
         }
     }
@@ -229,7 +223,7 @@ impl MachineStep<'_> {
     pub(super) fn schedule(&mut self) {
         self.rhythm();
         let now = self.now.mono;
-        let answered_at = self.status.held().map(|held| held.answered_at.mono);
+        let answered_at = self.status.held().map(|held| held.answered_at);
         let jitter = 1.0 - self.status.tuning.refresh.jitter * (self.dice)();
         let proof_every = match self.status.refresh_every {
             Some(every) => Some(every.min(FOREVER).mul_f64(jitter)),
@@ -245,15 +239,16 @@ impl MachineStep<'_> {
             let soon = later(now, wait);
             self.machine.refresh_at = Some(self.machine.refresh_at.map_or(soon, |at| at.min(soon)));
         }
-        self.machine.next_ping = match self.machine.asked_at {
-            Some(_) => None,
-            None => self
-                .status
-                .ping_every
-                .zip(answered_at)
-                .map(|(every, answered)| later(answered, every).max(now)),
-        };
+        if !self.machine.is_pinging() {
+            self.machine.ping = answered_at.map_or(PingState::None, |answered| self.ping_after(answered));
+        }
         self.machine.close_idle_at = self.close_idle_at();
+    }
+
+    /// The ping that follows one of then.
+    fn ping_after(&self, last: Moment) -> PingState {
+        let next = |every| PingState::Due(later(last.mono, every).max(self.now.mono));
+        self.status.ping_every.map_or(PingState::None, next)
     }
 
     fn close_idle_at(&self) -> Option<std::time::Instant> {

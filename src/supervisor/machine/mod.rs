@@ -41,29 +41,43 @@ pub struct Machine {
     starting_since: Option<Instant>,
     /// The idle limit of the other side.
     learner: Learner,
-    /// Whether this endpoint ever gave a session: the next is then a reconnect.
-    had_session: bool,
     /// How long the session that was lost last had been idle.
     idle_for: Duration,
-    /// Since when the line was whole before the gap that a refresh without overlap makes.
-    unbroken_before_gap: Option<Moment>,
     /// What the last TCP connect cost.
     connect_times: ConnectTimes,
-    /// When the ping under way was asked.
-    asked_at: Option<Moment>,
-    next_ping: Option<Instant>,
+    ping: PingState,
     refresh_at: Option<Instant>,
     close_idle_at: Option<Instant>,
     /// When sleep is confirmed by another TCP connect, and how long after the one before: a server that is shutting down
     /// takes sockets to its end.
     confirm_at: Option<(Instant, Duration)>,
-    /// A session is being closed.
+    /// A session is being closed: the one that was held, or the one before it.
     closing: bool,
     /// How the last attempt ended, for `/probe`.
     last_end: Option<(Instant, ProofResult)>,
+    mode: MachineMode,
+}
+
+/// The ping of the session that is held.
+#[derive(Debug, Clone, Copy, Default)]
+enum PingState {
+    /// There is no session, or none that is pinged.
+    #[default]
+    None,
+    Due(Instant),
+    /// It is under way since then.
+    Asked(Moment),
+}
+
+/// Whether it goes on, and what else was asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum MachineMode {
+    #[default]
+    Running,
     /// Somebody waits for a proof.
-    proving: bool,
-    stopping: bool,
+    Proving,
+    /// Nothing else matters any more.
+    Stopping,
 }
 
 impl Machine {
@@ -99,24 +113,28 @@ impl Machine {
             Attempt::Waiting { until, tcp_connect, .. } => Some(tcp_connect.unwrap_or(*until).mono),
             _ => None,
         };
-        let ping = match self.asked_at {
-            Some(asked) if live => Some(later(asked.mono, status.tuning.ping.timeout)),
-            Some(_) => None,
-            None => self.next_ping.filter(|_| live),
+        let ping = match self.ping {
+            PingState::Asked(at) => Some(later(at.mono, status.tuning.ping.timeout)),
+            PingState::Due(at) => Some(at),
+            PingState::None => None,
         };
         [
             Some(later(now.mono, HEARTBEAT)),
             self.losses.flapping_until(now.mono),
             attempt,
-            ping,
+            ping.filter(|_| live),
             self.refresh_at.filter(|_| free && rested),
-            self.close_idle_at.filter(|_| free && live && self.asked_at.is_none()),
+            self.close_idle_at.filter(|_| free && live && !self.is_pinging()),
             self.confirm_at.map(|(at, _)| at).filter(|_| free && asleep),
         ]
         .into_iter()
         .flatten()
         .min()
         .unwrap_or(now.mono)
+    }
+
+    const fn is_pinging(&self) -> bool {
+        matches!(self.ping, PingState::Asked(_))
     }
 }
 
@@ -134,7 +152,7 @@ impl MachineStep<'_> {
         match event {
             Event::Stop => self.stop(),
             Event::Closed => self.closed(),
-            _ if self.machine.stopping => {}
+            _ if self.machine.mode == MachineMode::Stopping => {}
             Event::Started => self.started(),
             Event::Timer => self.timer(),
             Event::Connected { dial, times } => self.connected(dial, times),
@@ -151,9 +169,7 @@ impl MachineStep<'_> {
     }
 
     fn started(&mut self) {
-        self.machine.had_session =
-            matches!(self.status.line, Line::Lost { .. }) && self.status.counters.connections > 0;
-        let purpose = if self.machine.had_session { Purpose::Reconnect } else { Purpose::First };
+        let purpose = if self.had_session() { Purpose::Reconnect } else { Purpose::First };
         self.rhythm();
         self.begin(purpose);
     }
@@ -165,13 +181,13 @@ impl MachineStep<'_> {
         let (refresh, close) = (due(self.machine.refresh_at), due(self.machine.close_idle_at));
         let confirm = due(self.machine.confirm_at.map(|(at, _)| at));
         match &self.status.line {
-            Line::Live(_) => match self.machine.asked_at {
-                Some(asked) if self.now.since(asked) >= self.status.tuning.ping.timeout => {
-                    self.suspect(asked)
+            Line::Live(_) => match self.machine.ping {
+                PingState::Asked(at) if self.now.since(at) >= self.status.tuning.ping.timeout => {
+                    self.suspect(at)
                 }
-                None if due(self.machine.next_ping) => self.ask(),
+                PingState::Due(at) if due(Some(at)) => self.ask(),
                 _ if refresh && free => self.begin(Purpose::Refresh),
-                None if close && free => self.close_to_sleep(),
+                PingState::Due(_) | PingState::None if close && free => self.close_to_sleep(),
                 _ => {}
             },
             Line::Asleep { .. } if refresh && free => self.begin(Purpose::Wake),
@@ -207,16 +223,16 @@ impl MachineStep<'_> {
     }
 
     fn stop(&mut self) {
-        self.machine.stopping = true;
+        self.answer(ProofResult::Refused(Because::Asked));
+        self.machine.mode = MachineMode::Stopping;
         if !matches!(self.status.attempt, Attempt::None) {
             self.status.attempt = Attempt::None;
             self.actions.push(Action::HangUp);
         }
-        self.answer(ProofResult::Refused(Because::Asked));
         if self.status.held().is_some() {
             self.close();
         }
-        self.status.line = Line::Closing;
+        self.status.line = Line::Closing { unbroken_since: None };
         if !self.machine.closing {
             self.actions.push(Action::Stopped);
         }
@@ -224,9 +240,9 @@ impl MachineStep<'_> {
 
     fn closed(&mut self) {
         self.machine.closing = false;
-        if self.machine.stopping {
+        if self.machine.mode == MachineMode::Stopping {
             self.actions.push(Action::Stopped);
-        } else if let (Line::Closing, Attempt::Connecting { since, purpose, .. }) =
+        } else if let (Line::Closing { .. }, Attempt::Connecting { since, purpose, .. }) =
             (&self.status.line, &self.status.attempt)
         {
             // A refresh without overlap: the socket is accepted, the old session is gone, now log in.
@@ -237,7 +253,7 @@ impl MachineStep<'_> {
 
     fn close(&mut self) {
         self.machine.closing = true;
-        self.machine.asked_at = None;
+        self.machine.ping = PingState::None;
         self.status.session = None;
         self.actions.push(Action::Close);
     }
@@ -250,6 +266,11 @@ impl MachineStep<'_> {
         if after != before {
             self.status.counters.breaker_transitions[after as usize] += 1;
         }
+    }
+
+    /// Whether this endpoint ever gave a session: the next is then a reconnect.
+    fn had_session(&self) -> bool {
+        self.status.last_login.is_some()
     }
 
     fn lets_sleep(&self) -> bool {

@@ -37,9 +37,8 @@ impl MachineStep<'_> {
                 self.status.counters.refresh_failures += 1;
             }
             Line::Suspect { held, .. } => held.login = Err(reason),
-            Line::Closing => {
-                let planned = self.machine.unbroken_before_gap.take().is_some();
-                self.status.counters.refresh_failures += u64::from(planned);
+            Line::Closing { unbroken_since } => {
+                self.status.counters.refresh_failures += u64::from(unbroken_since.is_some());
                 self.status.line = Line::Lost { at: self.now, reason };
             }
             Line::Never | Line::Asleep { .. } => self.status.line = Line::Lost { at: self.now, reason },

@@ -220,10 +220,13 @@ impl Model {
             );
             assert!(planned, "two sessions only in a refresh: {:?}", status.attempt);
         }
-        if matches!(status.attempt, Attempt::None) && !self.machine.stopping {
+        if matches!(status.attempt, Attempt::None) && self.machine.mode != MachineMode::Stopping {
             let closed = matches!(status.breaker, Breaker::Closed { .. });
             assert!(closed, "an open breaker has an attempt that waits for it");
-            assert!(!self.machine.proving || self.closing, "who asked for a proof is not forgotten");
+            assert!(
+                self.machine.mode != MachineMode::Proving || self.closing,
+                "who asked for a proof is not forgotten"
+            );
         }
         if let Attempt::Waiting { until, tcp_connect: None, because: Because::Backoff, .. } = status.attempt
             && self.machine.failures == FailureRow::default()
@@ -245,7 +248,7 @@ impl Model {
             Attempt::None | Attempt::Waiting { .. } => 0,
         };
         let ended = counters.connections + counters.failures.total();
-        if !self.machine.stopping {
+        if self.machine.mode != MachineMode::Stopping {
             assert_eq!(counters.attempts, ended + under_way, "attempts = connections + failures + under way");
         }
         assert!(counters.connections >= counters.reconnects + counters.refreshes);
@@ -290,12 +293,11 @@ impl Model {
             slow && s.last_failure.as_ref().is_some_and(|failure| failure.reason.is_safe_to_hurry());
         let known = m.learner.limit(self.now.mono).is_some();
         format!(
-            "{line}|{attempt}|{breaker}|{starting:?}|{hurried}|{} {} {} {} {}|{} {} {}|{known}|{}",
+            "{line}|{attempt}|{breaker}|{starting:?}|{hurried}|{} {} {} {:?}|{} {} {}|{known}|{}",
             m.closing,
-            m.asked_at.is_some(),
-            m.had_session,
-            m.proving,
-            m.stopping,
+            m.is_pinging(),
+            s.last_login.is_some(),
+            m.mode,
             m.failures == FailureRow::default(),
             m.losses.within_window(self.now.mono),
             m.wrong_roles.min(1),
@@ -344,7 +346,7 @@ fn walk_from(start: Model) -> HashMap<StateKey, State> {
     let mut seen = HashMap::from([(start.key(), start.status.state())]);
     let mut queue = VecDeque::from([start]);
     while let Some(model) = queue.pop_front() {
-        if !model.machine.stopping {
+        if model.machine.mode != MachineMode::Stopping {
             model.clone().heal();
             model.clone().end();
         }

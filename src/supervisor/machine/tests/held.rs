@@ -35,6 +35,17 @@ fn a_live_line_is_pinged_at_its_interval() {
 }
 
 #[test]
+fn an_answer_that_takes_its_time_does_not_shift_the_next_ping() {
+    let mut rig = Rig::new(no_refresh(), RigServer::Silent);
+    rig.on(connected());
+    rig.on(logged_in(Role::Primary));
+    rig.run(s(33));
+    rig.on(pong(Role::Primary));
+    rig.run(s(30));
+    assert_eq!(rig.pings(), [s(30), s(60)]);
+}
+
+#[test]
 fn an_unanswered_ping_makes_the_session_suspect_and_the_target_down() {
     let rig = hung(no_refresh());
     assert!(matches!(rig.status.line, Line::Suspect { .. }));
@@ -225,6 +236,8 @@ fn without_overlap_the_old_session_goes_before_the_new_one_logs_in() {
     let late: Vec<_> = rig.diary.iter().filter(|(at, _)| *at == s(100)).map(|(_, action)| *action).collect();
     let refresh = Action::TcpConnect { purpose: Purpose::Refresh };
     assert_eq!(late, [refresh, Action::Close, Action::Login, Action::Adopt]);
+    let held = rig.status.held().unwrap();
+    assert_eq!((held.since, held.unbroken_since), (rig.now, rig.started), "a planned gap breaks nothing");
     let counters = &rig.status.counters;
     assert_eq!((counters.refreshes, counters.reconnects, counters.disconnects.total()), (1, 0, 0));
     rig.run(s(10));
