@@ -2,7 +2,7 @@
 //!
 //! One way, no circle: configuration makes targets; one supervisor task per target decides by a pure machine and acts
 //! through the connection; it publishes one snapshot; all that people see is a projection of snapshots. A module
-//! knows only lower layers, and a test holds it to that.
+//! knows only lower layers, and the files of a folder do not use each other in a circle: a test holds both.
 //!
 //! | layer | module | what it is | what it must not know |
 //! | --- | --- | --- | --- |

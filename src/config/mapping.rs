@@ -1,31 +1,12 @@
 //! How a key of the file and a field of the target belong together: [`mapping!`] makes everything of one row a key, the
 //! reader, the known keys, the schema, the text of `config show`, the default, and the field that it sets.
 
-use super::values::Switch;
-
 /// A key that sets a field of type `F`.
 pub trait Sets<F>: Sized {
     /// Puts the key's value into the field, or lays a mapping's keys over it.
     fn set(&self, field: &mut F);
     /// The key that says what the field holds; `None` where nothing is written for that.
     fn of(field: &F) -> Option<Self>;
-}
-
-/// What can be switched off is an `Option`. Where `defaults` switched it off, a key inside of it switches it on.
-impl<T: Sets<F>, F: Default> Sets<Option<F>> for Switch<T> {
-    fn set(&self, field: &mut Option<F>) {
-        match self {
-            Switch::Off => *field = None,
-            Switch::On(key) => key.set(field.get_or_insert_default()),
-        }
-    }
-
-    fn of(field: &Option<F>) -> Option<Self> {
-        match field {
-            None => Some(Switch::Off),
-            Some(value) => T::of(value).map(Switch::On),
-        }
-    }
 }
 
 /// Declares a mapping of the file, one row a key:

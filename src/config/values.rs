@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::duration::{self, Bad};
+use super::mapping::Sets;
 use super::read::{At, Read, Reader};
 use super::scalar::Scalar;
 use super::suggest::Known;
@@ -162,6 +163,23 @@ impl<T: Read> Read for Switch<T> {
 
     fn keys() -> Vec<Known> {
         T::keys()
+    }
+}
+
+/// What can be switched off is an `Option`. Where `defaults` switched it off, a key inside of it switches it on.
+impl<T: Sets<F>, F: Default> Sets<Option<F>> for Switch<T> {
+    fn set(&self, field: &mut Option<F>) {
+        match self {
+            Switch::Off => *field = None,
+            Switch::On(key) => key.set(field.get_or_insert_default()),
+        }
+    }
+
+    fn of(field: &Option<F>) -> Option<Self> {
+        match field {
+            None => Some(Switch::Off),
+            Some(value) => T::of(value).map(Switch::On),
+        }
     }
 }
 

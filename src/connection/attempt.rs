@@ -9,16 +9,30 @@ use tokio_postgres::config::{
     ChannelBinding as Binding, Config, SslMode as Ssl, SslNegotiation as Negotiation,
 };
 
-use super::facts::{cause, io_cause};
-use super::login::Context;
+use super::facts::io_cause;
 use super::ping::PingQuery;
 use super::session::{PgSession, SessionRoute};
 use super::tap::{AlreadyNegotiated, Stream, Tap};
-use super::tcp::Address;
-use super::{Login, Session, SessionEvent, SessionFacts, tls};
+use super::tcp::{Address, Resolver};
+use super::tls::{self, Connectors};
+use super::{Login, Session, SessionEvent, SessionFacts};
+use crate::blocking::BlockingCalls;
 use crate::protocol::frontend;
 use crate::reason::{Cause, Facts, Phase};
-use crate::target::{ChannelBinding, Host, SessionAttrs, SslNegotiation};
+use crate::target::{ChannelBinding, Endpoint, Host, Role, SessionAttrs, SocketTuning, SslNegotiation};
+
+/// Everything that the attempts of one login have in common.
+pub struct Context<'a> {
+    pub endpoint: &'a Endpoint,
+    pub sockets: &'a SocketTuning,
+    pub connectors: &'a Connectors,
+    pub resolver: &'a Resolver,
+    pub calls: &'a BlockingCalls,
+    /// `application_name` where the connection string names none.
+    pub service: &'a str,
+    pub role: Role,
+    pub deadline: Instant,
+}
 
 /// How TLS is asked for on one socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +149,7 @@ impl SocketLogin<'_> {
         let password = self.context.endpoint.password.as_ref();
         let join = async {
             let joined = config.connect_raw(tap.clone(), AlreadyNegotiated).await;
-            joined.map_err(|error| cause(tap, &error, password))
+            joined.map_err(|error| tap.cause(&error, password))
         };
         let (client, connection) = within(self.until, Phase::Startup, join).await?;
         let route =

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use openssl::base64::encode_block;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use super::tap::Tap;
+use super::scanner::Observed;
 use crate::protocol::ErrorFields;
 use crate::reason::{Cause, Facts, Phase, ServerWords};
 use crate::target::{REDACTED, Secret};
@@ -20,17 +20,21 @@ const MAX_TEXT: usize = 600;
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const PASSWORD_REQUESTS: [u32; 3] = [3, 5, 10];
 
-/// Why the conversation on `tap` ended, or an answer on it was an error. What the server said counts most, then how
-/// the stream ended; `error` is tokio-postgres's view, which comes last because it hides both.
-pub fn cause(tap: &Tap, error: &tokio_postgres::Error, password: Option<&Secret>) -> Cause {
-    let said = tap.observed(|observed| observed.error.clone().or_else(|| observed.farewell.clone()));
-    if let Some(fields) = said {
-        return server(fields, password);
+/// Why a conversation ended, or an answer in it was an error. What the server said counts most, then how the stream
+/// ended; `error` is tokio-postgres's view, which comes last because it hides both.
+pub fn cause(
+    observed: &Observed,
+    ended: Option<&Cause>,
+    error: &tokio_postgres::Error,
+    password: Option<&Secret>,
+) -> Cause {
+    if let Some(fields) = observed.error.as_ref().or(observed.farewell.as_ref()) {
+        return server(fields.clone(), password);
     }
-    if let Some(ended) = tap.ended() {
-        return scrubbed(ended, password);
+    if let Some(ended) = ended {
+        return scrubbed(ended.clone(), password);
     }
-    let asked = tap.observed(|observed| observed.authentication);
+    let asked = observed.authentication;
     if password.is_none() && asked.is_some_and(|code| PASSWORD_REQUESTS.contains(&code)) {
         return Cause::Config {
             message:

@@ -4,33 +4,18 @@
 use tokio::time::Instant;
 
 use super::Login;
-use super::attempt::{Ask, SocketLogin};
+use super::attempt::{Ask, Context, SocketLogin};
 use super::facts::more_telling;
 use super::session::{PgSession, SessionRoute};
-use super::tcp::{Address, Candidates, Connected, Resolver, connect};
-use super::tls::Connectors;
-use crate::blocking::BlockingCalls;
+use super::tcp::{Address, Candidates, Connected, connect};
 use crate::reason::{Cause, Facts, Phase};
-use crate::target::{Endpoint, Role, SessionAttrs, SocketTuning, SslMode};
+use crate::target::{SessionAttrs, SslMode};
 
 /// An accepted socket, not logged in yet, and the addresses that were not tried.
 #[derive(Debug)]
 pub struct OpenSocket {
     pub(super) connected: Connected,
     pub(super) candidates: Candidates,
-}
-
-/// Everything that the attempts of one login have in common.
-pub struct Context<'a> {
-    pub endpoint: &'a Endpoint,
-    pub sockets: &'a SocketTuning,
-    pub connectors: &'a Connectors,
-    pub resolver: &'a Resolver,
-    pub calls: &'a BlockingCalls,
-    /// `application_name` where the connection string names none.
-    pub service: &'a str,
-    pub role: Role,
-    pub deadline: Instant,
 }
 
 impl Context<'_> {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::attempt::Context;
 use super::files::{Certificates, Contents};
-use super::login::{Context, OpenSocket};
+use super::login::OpenSocket;
 use super::session::{PgSession, SessionRoute};
 use super::tcp::{Candidates, Resolver};
 use super::tls::Connectors;

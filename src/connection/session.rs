@@ -209,7 +209,7 @@ impl PgSession {
     fn lost(&mut self, end: Result<(), tokio_postgres::Error>) -> SessionEvent {
         let cause = match end {
             Ok(()) => Cause::Closed,
-            Err(error) => facts::cause(&self.tap, &error, self.password.as_ref()),
+            Err(error) => self.tap.cause(&error, self.password.as_ref()),
         };
         let phase = match self.ping.take() {
             Some(_) => Phase::Ping,

@@ -18,6 +18,7 @@ use super::facts;
 use super::scanner::{Observed, Scanner};
 use crate::protocol::Violation;
 use crate::reason::Cause;
+use crate::target::Secret;
 
 /// What carries bytes both ways: a socket, or TLS on one.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -68,9 +69,10 @@ impl Tap {
         look(self.state().scanner.observed())
     }
 
-    /// How the stream ended, once it has.
-    pub fn ended(&self) -> Option<Cause> {
-        self.state().ended.clone()
+    /// Why the conversation ended, or an answer in it was an error: `error` is tokio-postgres's view of that.
+    pub fn cause(&self, error: &tokio_postgres::Error, password: Option<&Secret>) -> Cause {
+        let state = self.state();
+        facts::cause(state.scanner.observed(), state.ended.as_ref(), error, password)
     }
 
     /// Nothing is outstanding: the server waits for a query, and no part of a message has been read.
@@ -229,6 +231,7 @@ mod tests {
         while tap.write_all(b"anything").await.is_ok() {}
         let said = tap.observed(|observed| observed.error.clone()).unwrap();
         assert_eq!((&*said.sqlstate, &*said.message), ("53300", "full"));
-        assert!(matches!(tap.ended(), Some(Cause::Io { .. })), "{:?}", tap.ended());
+        let ended = &tap.state().ended;
+        assert!(matches!(ended, Some(Cause::Io { .. })), "{ended:?}");
     }
 }

@@ -17,7 +17,7 @@ use super::link::{Idle, Next};
 use super::registry::{ClientSignal, Registered};
 use super::reject::{Progress, Reject};
 use super::rejection::Refusal;
-use super::relay::{Limit, Relay, poll_first, poll_out};
+use super::relay::{Limit, Limits, Relay, poll_first, poll_out};
 use super::settings::ClientSettings;
 use super::shared::Shared;
 use super::statements::ClientStatements;
@@ -174,7 +174,7 @@ impl Client {
     /// Reads more, of a client that may take its time; but not over the rest of a message.
     async fn wait_for_more(&mut self, have: &mut Vec<u8>) -> Result<(), Farewell> {
         let limit = if have.is_empty() { Limit::Idle } else { Limit::Rest };
-        match self.shared.limits().length(limit) {
+        match Limits::new(&self.shared.config().pool).length(limit) {
             Some(longest) => match timeout(longest, self.read_more(have)).await {
                 Ok(read) => read,
                 Err(_) => Err(Farewell::Violation(limit.violation())),

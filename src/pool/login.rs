@@ -7,12 +7,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
-use super::driver::task::Stage;
 use super::handshake::pending::Progress;
 use super::handshake::{
     self, Attempt, AuthPolicy, Authenticated, CancelKey, Outcome, Penalties, Rejected, Rejection, Stop,
 };
-use super::shared::{Identity, PoolConfig, Shared};
+use super::shared::{Identity, PoolConfig, PoolStage, Shared};
 use crate::connection::Stream;
 use crate::protocol::ErrorFields;
 use crate::status::login::LoginFailure;
@@ -29,7 +28,7 @@ pub struct Login {
     pub peer: String,
     pub progress: Progress,
     pub penalties: Arc<Mutex<Penalties>>,
-    pub stage: watch::Receiver<Stage>,
+    pub stage: watch::Receiver<PoolStage>,
 }
 
 /// What became of a connection.
@@ -116,9 +115,9 @@ fn policy(identity: &Identity) -> AuthPolicy<'_> {
 }
 
 /// Whoever says nothing must not hold up the end of its pool either.
-async fn expired(mut stage: watch::Receiver<Stage>, login_timeout: Duration) -> Stop {
+async fn expired(mut stage: watch::Receiver<PoolStage>, login_timeout: Duration) -> Stop {
     let since = Instant::now();
-    let ending = async { _ = stage.wait_for(|stage| *stage > Stage::Open).await };
+    let ending = async { _ = stage.wait_for(|stage| *stage > PoolStage::Open).await };
     if timeout(login_timeout, ending).await.is_ok() {
         sleep(LAST_LOGIN.min(login_timeout.saturating_sub(since.elapsed()))).await;
         return Stop::Gone;

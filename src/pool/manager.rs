@@ -11,10 +11,10 @@ use tracing::{error, info};
 
 use super::certificate::Certificate;
 use super::core::PoolRequest;
-use super::driver::task::Task;
 use super::handshake::{Acceptor, Listener, bind};
 use super::reception;
 use super::shared::{PoolConfig, Shared};
+use super::work::Task;
 use crate::connection::Postgres;
 use crate::status::board::Board;
 use crate::supervisor::Requests;

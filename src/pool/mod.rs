@@ -8,18 +8,18 @@
 //!
 //! ```text
 //! manager    starts, changes, ends pools        core/       decides who gets which session; pure
-//! reception  takes clients in                   driver/     acts it out: opens, tests, resets, closes
-//! handshake/ TLS, startup, SCRAM                server      a session, and what the pool asks of it
-//! login      until a client has logged in       cleanup     makes one fit for the next client
-//! client     from there to its last byte        client_slot counts clients
-//! relay      bytes both ways                    registry    who is connected, and their keys
-//! link/      what passes, what is changed       rejection   why there is no session
-//! statements prepared ones, over sessions       reject      says so, message by message
-//! settings   what follows a client              certificate reads what is shown under TLS
+//! reception  takes clients in                   driver/     acts it out, for clients in the same call
+//! handshake/ TLS, startup, SCRAM                work/       what takes time: opens, tests, resets, closes
+//! login      until a client has logged in       server      a session, and what the pool asks of it
+//! client     from there to its last byte        shared      what clients, driver and work have in common
+//! relay      bytes both ways                    client_slot counts clients
+//! link/      what passes, what is changed       registry    who is connected, and their keys
+//! statements prepared ones, over sessions       rejection   why there is no session
+//! settings   what follows a client              reject      says so, message by message
+//! inspect    what a client may have left        certificate reads what is shown under TLS
 //! ```
 
 mod certificate;
-mod cleanup;
 mod client;
 mod client_slot;
 mod core;
@@ -36,9 +36,11 @@ mod reject;
 mod rejection;
 mod relay;
 mod server;
+mod session_slot;
 mod settings;
 mod shared;
 mod statements;
+mod work;
 
 use std::fmt;
 use std::io;

@@ -14,12 +14,11 @@ use tracing::{error, warn};
 
 use super::client::serve;
 use super::client_slot::{ClientSlot, ClientSlots};
-use super::driver::task::Stage;
 use super::handshake::pending::{Pending, Progress, Room};
 use super::handshake::tally::Tally;
 use super::handshake::{Authenticated, Listener, Penalties, Rejection};
 use super::login::{LoggedIn, Login};
-use super::shared::Shared;
+use super::shared::{PoolStage, Shared};
 use crate::connection::Stream;
 use crate::protocol::ErrorFields;
 use crate::status::login::LoginFailure;
@@ -32,7 +31,7 @@ const PENDING: usize = 512;
 /// One pool's connections.
 struct Reception {
     shared: Arc<Shared>,
-    stage: watch::Receiver<Stage>,
+    stage: watch::Receiver<PoolStage>,
     /// What is left of the process's descriptors for clients of pools.
     descriptors: Arc<Semaphore>,
     /// One that was accepted and waits for a slot.
@@ -62,7 +61,7 @@ pub async fn run(
     shared: Arc<Shared>,
     listener: Arc<Listener>,
     descriptors: Arc<Semaphore>,
-    stage: watch::Receiver<Stage>,
+    stage: watch::Receiver<PoolStage>,
 ) -> usize {
     let mut reception = Reception {
         shared,
@@ -93,7 +92,7 @@ impl Reception {
             let due = room.into_iter().chain(self.tally.due(now)).min();
             tokio::select! {
                 biased;
-                () = reaches(&mut stage, Stage::Leaving) => return,
+                () = reaches(&mut stage, PoolStage::Leaving) => return,
                 () = self.ended() => {}
                 () = wait(due) => {}
                 accepted = listener.accept(), if self.next.is_none() => match accepted {
@@ -124,7 +123,7 @@ impl Reception {
         while !self.logins.is_empty() || !self.clients.is_empty() {
             tokio::select! {
                 biased;
-                () = reaches(&mut stage, Stage::Over) => break,
+                () = reaches(&mut stage, PoolStage::Over) => break,
                 () = self.ended() => {}
             }
         }
@@ -261,7 +260,7 @@ impl Reception {
     }
 }
 
-async fn reaches(stage: &mut watch::Receiver<Stage>, wanted: Stage) {
+async fn reaches(stage: &mut watch::Receiver<PoolStage>, wanted: PoolStage) {
     _ = stage.wait_for(|stage| *stage >= wanted).await;
 }
 

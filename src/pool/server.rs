@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::driver::slot::SessionSlot;
 use super::leftovers::Hints;
+use super::session_slot::SessionSlot;
 use super::settings::SessionSettings;
 use super::statements::ServerStatements;
 use crate::connection::{Detached, SessionRoute, Stream};

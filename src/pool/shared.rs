@@ -9,12 +9,10 @@ use tokio::time::Instant;
 
 use super::client_slot::ClientSlots;
 use super::core::{Rejection, SessionId, Spec};
-use super::driver::task::Stage;
 use super::driver::{PoolDriver, Work};
 use super::handshake::{Acceptor, CancelKey, Verifier};
 use super::registry::{ClientSignal, Registry};
 use super::rejection::Refusal;
-use super::relay::Limits;
 use super::settings::Spellings;
 use super::statements::Catalog;
 use crate::connection::{Connector, Postgres, Prepared};
@@ -40,7 +38,17 @@ pub struct Shared {
     catalog: Mutex<Catalog>,
     spellings: Mutex<Spellings>,
     identity: Mutex<Option<(Instant, Arc<Identity>)>>,
-    stage: watch::Sender<Stage>,
+    stage: watch::Sender<PoolStage>,
+}
+
+/// How far the end of a pool has come, for those who serve its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PoolStage {
+    Open,
+    /// Clients leave at the end of their transactions.
+    Leaving,
+    /// All is dropped.
+    Over,
 }
 
 /// What the configuration says of it; replaced by a reload.
@@ -86,7 +94,7 @@ impl Shared {
             catalog: Mutex::default(),
             spellings: Mutex::default(),
             identity: Mutex::default(),
-            stage: watch::channel(Stage::Open).0,
+            stage: watch::channel(PoolStage::Open).0,
         };
         (Arc::new(shared), work, closed)
     }
@@ -103,15 +111,15 @@ impl Shared {
     }
 
     /// How far the end of the pool has come.
-    pub fn stage(&self) -> watch::Receiver<Stage> {
+    pub fn stage(&self) -> watch::Receiver<PoolStage> {
         self.stage.subscribe()
     }
 
     /// Lets the clients finish their transactions; who waits is told to come again.
     pub fn drain(&self) {
         self.stage.send_if_modified(|stage| {
-            let begins = *stage == Stage::Open;
-            *stage = Stage::Leaving.max(*stage);
+            let begins = *stage == PoolStage::Open;
+            *stage = PoolStage::Leaving.max(*stage);
             begins
         });
         self.driver.drain();
@@ -120,12 +128,7 @@ impl Shared {
 
     /// Drops everything.
     pub fn end(&self) {
-        self.stage.send_replace(Stage::Over);
-    }
-
-    /// What clients that stop are allowed.
-    pub fn limits(&self) -> Limits {
-        Limits::new(&held(&self.config).pool)
+        self.stage.send_replace(PoolStage::Over);
     }
 
     pub fn with_catalog<T>(&self, f: impl FnOnce(&mut Catalog) -> T) -> T {

@@ -1,5 +1,7 @@
 //! The map in `src/lib.rs`, against who really knows whom.
 
+mod circles;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +29,6 @@ const STILL_SHARED: &[&str] = &[
     "Session",
     "Shared",
     "Slot",
-    "Stage",
     "Step",
     "Undo",
     "Values",
@@ -154,6 +155,27 @@ fn program() -> Vec<(PathBuf, String)> {
         (path, code)
     };
     all.into_iter().filter(|path| !is_for_tests(path)).map(code).collect()
+}
+
+/// Two parts of a folder that need each other are one, or hide a third.
+#[test]
+fn no_files_of_a_folder_use_each_other_in_a_circle() {
+    let module = |path: &Path| {
+        let path = path.strip_prefix(SRC).unwrap().with_extension("");
+        let parts: Vec<_> = path.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+        match parts.as_slice() {
+            [above @ .., root] if root == "mod" => above.to_vec(),
+            _ => parts,
+        }
+    };
+    let files: Vec<_> = program().into_iter().map(|(path, code)| (module(&path), code)).collect();
+    let folders = circles::uses(&files);
+    let uses: usize = folders.values().flat_map(|parts| parts.values()).map(BTreeSet::len).sum();
+    assert!(uses > 300, "only {uses} uses found: this test no longer sees them");
+    for (folder, parts) in &folders {
+        let circles = circles::circles(parts);
+        assert!(circles.is_empty(), "crate::{}: {circles:?}", folder.join("::"));
+    }
 }
 
 /// The type that a line declares, if it does.

@@ -10,7 +10,7 @@ use super::{Client, Farewell};
 use crate::pool::leftovers::Kinds;
 use crate::pool::link::{Left, Link};
 use crate::pool::rejection::Refusal;
-use crate::pool::relay::{Ended, Relay, Sides};
+use crate::pool::relay::{Ended, Limits, Relay, Sides};
 use crate::pool::server::{Said, Server};
 use crate::pool::statements::Catalog;
 use crate::status::pool::ClientState;
@@ -80,7 +80,7 @@ impl Client {
             statements: &mut self.statements,
             settings: &mut self.settings,
             to_client: &mut self.to_client,
-            limits: self.shared.limits(),
+            limits: Limits::new(&self.shared.config().pool),
         };
         let ended = match every {
             Some(every) => until_quiet(relay, &mut sides, every).await,

@@ -1,32 +1,27 @@
 //! Acts out what the core decides. It has the servers that no client has, and the clients' ends of the queue.
 //!
 //! A client that comes while a session is idle gets it in the same call, and so does the session that it gives back go
-//! straight to the next client: one lock, no other task. What takes time (open, test, reset, close) is done by the
-//! [`task`].
+//! straight to the next client: one lock, no other task. What takes time (open, test, reset, close) is [`Work`] for the
+//! pool's task, which reports what came of it.
 
-pub mod cancel;
-mod health;
-mod open;
-pub mod slot;
-pub mod task;
+mod reports;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use slotmap::SecondaryMap;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use self::slot::SessionSlot;
 use super::core::{
     ClientId, Condition, Core, PoolAction, PoolEvent, PoolPhase, PoolRequest, Rejection, SessionId, Spec,
-    TestOutcome,
 };
 use super::link::Left;
 use super::registry::Cancelling;
 use super::server::Server;
+use super::session_slot::SessionSlot;
 use crate::status::pool::{PoolStatus, ServerState};
 use crate::target::{Endpoint, Target};
 
@@ -44,7 +39,7 @@ pub enum Acquired {
 #[derive(Debug, Clone, Copy)]
 pub enum Leftover {
     Nothing,
-    /// See [`super::cleanup::cleanup`].
+    /// What the client was doing, whether all is to be reset, and whether what it has asked is to be done.
     Unfinished {
         left: Left,
         reset: bool,
@@ -363,29 +358,6 @@ impl PoolDriver {
             }
             self.happen(inner, PoolEvent::Ended(last), now);
         }
-    }
-
-    /// Watches the idle sessions. Ready where some have ended. The caller's task is woken whenever one has something to
-    /// say.
-    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<usize> {
-        let mut inner = self.inner();
-        if !inner.watcher.as_ref().is_some_and(|watcher| watcher.will_wake(cx.waker())) {
-            inner.watcher = Some(cx.waker().clone());
-        }
-        let Inner { core, parked, .. } = &mut *inner;
-        let mut ends =
-            |id: &SessionId| parked.get_mut(*id).is_some_and(|parked| parked.server.poll_idle(cx).is_ready());
-        let ended: Vec<_> = core.idle().iter().copied().filter(|id| ends(id)).collect();
-        let now = now();
-        ended.iter().for_each(|session| self.happen(&mut inner, PoolEvent::Ended(*session), now));
-        if ended.is_empty() { Poll::Pending } else { Poll::Ready(ended.len()) }
-    }
-
-    fn tested(&self, server: Server, outcome: TestOutcome) {
-        let mut inner = self.inner();
-        let session = server.slot.id();
-        inner.park(server, Leftover::Nothing);
-        self.happen(&mut inner, PoolEvent::Tested { session, outcome }, now());
     }
 
     /// Nobody panics while holding the lock.

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::Statements;
-use super::refuse::Refused;
 use crate::pool::statements::Named;
 
 /// So many answers to come, and so many bytes of names behind them; a client that asks for more waits.
@@ -34,6 +33,17 @@ pub enum ParsedAs {
     Unnamed,
     /// Nothing that is used.
     Nothing,
+}
+
+/// Why a statement of a client is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The client has that name already.
+    Taken(Box<[u8]>),
+    /// It has too many, or all of them together take too much memory.
+    NoRoom,
+    /// It has no statement without a name.
+    NoUnnamed,
 }
 
 /// What the client gets of an answer.

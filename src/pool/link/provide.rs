@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::edit::{Edit, ROOM};
-use super::expect::{Answer, Expect, ParsedAs, Undo};
-use super::refuse::Refused;
+use super::expect::{Answer, Expect, ParsedAs, Refused, Undo};
 use super::{LONGEST_READ, Link, Pause, Statements};
 use crate::pool::leftovers::Hints;
 use crate::pool::statements::{STAND_IN, Statement, Unnamed};

@@ -2,21 +2,10 @@
 //! for a client must fail where it stands in the stream, and only a server can do that.
 
 use super::edit::Edit;
-use super::expect::Expect;
+use super::expect::{Expect, Refused};
 use super::{Link, Statements};
 use crate::pool::statements::{ClientStatements, STAND_IN};
 use crate::protocol::{ErrorFields, Severity, backend, error_field, put};
-
-/// Why a statement of a client is refused.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// The client has that name already.
-    Taken(Box<[u8]>),
-    /// It has too many, or all of them together take too much memory.
-    NoRoom,
-    /// It has no statement without a name.
-    NoUnnamed,
-}
 
 impl Refused {
     fn fields(&self) -> ErrorFields<'_> {

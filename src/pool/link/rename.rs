@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use super::edit::Edit;
-use super::expect::{Answer, Expect, ParsedAs, Undo};
+use super::expect::{Answer, Expect, ParsedAs, Refused, Undo};
 use super::housekeeping::Housekeeping;
 use super::provide::{Use, stand_in};
-use super::refuse::Refused;
 use super::{LONGEST_READ, Link, Statements};
 use crate::pool::leftovers::Hints;
 use crate::pool::statements::{STAND_IN, Unnamed};

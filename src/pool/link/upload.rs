@@ -3,9 +3,8 @@
 
 use super::Link;
 use super::edit::Edit;
-use super::expect::{Answer, Expect, ParsedAs, Undo};
+use super::expect::{Answer, Expect, ParsedAs, Refused, Undo};
 use super::provide::stand_in;
-use super::refuse::Refused;
 use super::{LONGEST_READ, Statements};
 use crate::pool::leftovers::Hints;
 use crate::pool::statements::{Catalog, Charge, STAND_IN, Unnamed};

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use crate::pool::core::SessionId;
+use super::core::SessionId;
 
 /// Told to the core when it is dropped, on whatever way: a session that nobody has takes no slot.
 #[derive(Debug)]

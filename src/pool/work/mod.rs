@@ -1,39 +1,33 @@
-//! What takes time: opens, tests, resets and closes sessions, watches the idle ones and the target, and tells the core
+//! What takes time: opens, tests, resets and closes sessions, watches the idle ones and the target, and tells the driver
 //! what came of it.
+
+mod cancel;
+mod cleanup;
+mod health;
+mod open;
 
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
-use super::cancel::cancel;
-use super::open::{New, Opened, open};
-use super::slot::SessionSlot;
-use super::{Leftover, PoolDriver, Work, now};
-use crate::pool::cleanup::cleanup;
-use crate::pool::core::{Health, PoolEvent, PoolPhase, SessionId, TestOutcome};
-use crate::pool::registry::Cancelling;
-use crate::pool::server::Server;
-use crate::pool::shared::Shared;
-use crate::reason::{Diagnosis, Facts, table};
+use self::cancel::cancel;
+use self::cleanup::cleanup;
+use self::open::{New, Opened, open};
+use super::core::{Health, PoolEvent, PoolPhase, SessionId, TestOutcome};
+use super::driver::Work;
+use super::registry::Cancelling;
+use super::server::Server;
+use super::session_slot::SessionSlot;
+use super::shared::{PoolStage, Shared};
+use crate::reason::{Facts, table};
 use crate::status::TargetStatus;
 use crate::status::board::Board;
 use crate::supervisor::Requests;
 use crate::supervisor::gate::{Gate, Lane};
-
-/// How far the end of a pool has come, for those who serve its clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    Open,
-    /// Clients leave at the end of their transactions.
-    Leaving,
-    /// All is dropped.
-    Over,
-}
 
 /// What the task works with.
 pub struct Task {
@@ -63,7 +57,7 @@ impl Task {
             }
             let due = self.shared.driver.sleeps();
             let ended = self.shared.driver.phase() == PoolPhase::Ended;
-            let over = *self.shared.stage().borrow() == Stage::Over;
+            let over = *self.shared.stage().borrow() == PoolStage::Over;
             if ended || over {
                 break;
             }
@@ -76,7 +70,7 @@ impl Task {
                     debug!(target = %shared.name, count, "idle sessions have ended");
                 }
                 () = changed(&mut target) => self.look(&mut target),
-                () = shared.driver.earlier.notified() => {}
+                () = shared.driver.is_earlier() => {}
                 () = sleep_until(due.into()) => shared.driver.tell(PoolEvent::Timer),
             }
         }
@@ -111,7 +105,7 @@ impl Task {
             Work::Test(server) => _ = running.spawn(test(shared, server)),
             Work::Wake => _ = self.requests.want(shared.name.as_str()),
             Work::CutSilent(longer_than) => {
-                let cut = shared.registry.cut_silent(longer_than, now().into());
+                let cut = shared.registry.cut_silent(longer_than, tokio::time::Instant::now());
                 if cut > 0 {
                     warn!(target = %shared.name, clients = cut, "queries are cut off: the target is down and their servers are silent");
                 }
@@ -215,43 +209,5 @@ impl Drop for Task {
             }
             ours
         });
-    }
-}
-
-impl PoolDriver {
-    /// When the task is to report the time.
-    fn sleeps(&self) -> Instant {
-        let mut inner = self.inner();
-        let due = inner.core.due(now());
-        inner.due = Some(due);
-        due
-    }
-
-    fn tell(&self, event: PoolEvent) {
-        self.happen(&mut self.inner(), event, now());
-    }
-
-    /// Whether it is the first after failures.
-    fn opened(&self, server: Server, generation: u64, due: Option<Instant>) -> bool {
-        let mut inner = self.inner();
-        let failed = inner.core.open_failure().is_some();
-        let session = server.slot.id();
-        inner.park(server, Leftover::Nothing);
-        self.happen(&mut inner, PoolEvent::Opened { session, generation, due }, now());
-        failed
-    }
-
-    /// Whether that is news.
-    fn failed(&self, session: SessionId, generation: u64, diagnosis: Diagnosis) -> bool {
-        let mut inner = self.inner();
-        let before = inner.core.open_failure().map(|failure| failure.reason);
-        self.happen(&mut inner, PoolEvent::Failed { session, generation, diagnosis }, now());
-        let after = inner.core.open_failure().map(|failure| failure.reason);
-        after.is_some() && after != before
-    }
-
-    /// The sessions that nobody has are dropped.
-    fn clear(&self) {
-        self.inner().parked.clear();
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::slot::SessionSlot;
 use crate::connection::{Connector, Detached};
 use crate::pool::server::Server;
+use crate::pool::session_slot::SessionSlot;
 use crate::pool::shared::{PoolConfig, Shared};
 use crate::reason::{Cause, Facts, Phase};
 use crate::supervisor::dial;
@@ -65,5 +65,5 @@ async fn log_in(
 fn due(config: &PoolConfig) -> Option<Instant> {
     let refresh = config.target.tuning.refresh;
     let every = refresh.every.filter(|_| config.target.tuning.idle_policy == IdlePolicy::KeepAwake)?;
-    Some(super::now() + every.mul_f64(1.0 - refresh.jitter * fastrand::f64()))
+    Some(tokio::time::Instant::now().into_std() + every.mul_f64(1.0 - refresh.jitter * fastrand::f64()))
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::driver::cancel::cancel;
-use super::inspect::inspect;
-use super::link::Left;
-use super::registry::Cancelling;
-use super::server::{Said, Server};
-use super::shared::Shared;
+use super::cancel::cancel;
+use crate::pool::inspect::inspect;
+use crate::pool::link::Left;
+use crate::pool::registry::Cancelling;
+use crate::pool::server::{Said, Server};
+use crate::pool::shared::Shared;
 
 /// A session that takes longer is closed instead.
 const CLEANUP: Duration = Duration::from_secs(10);

@@ -1,0 +1,75 @@
+//! What the pool's task asks of the driver, and reports to it.
+
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::{Inner, Leftover, PoolDriver, now};
+use crate::pool::core::{PoolEvent, SessionId, TestOutcome};
+use crate::pool::server::Server;
+use crate::reason::Diagnosis;
+
+impl PoolDriver {
+    /// Over once the task is to report the time earlier than it knew.
+    pub async fn is_earlier(&self) {
+        self.earlier.notified().await;
+    }
+
+    /// When the task is to report the time.
+    pub fn sleeps(&self) -> Instant {
+        let mut inner = self.inner();
+        let due = inner.core.due(now());
+        inner.due = Some(due);
+        due
+    }
+
+    pub fn tell(&self, event: PoolEvent) {
+        self.happen(&mut self.inner(), event, now());
+    }
+
+    /// Whether it is the first after failures.
+    pub fn opened(&self, server: Server, generation: u64, due: Option<Instant>) -> bool {
+        let mut inner = self.inner();
+        let failed = inner.core.open_failure().is_some();
+        let session = server.slot.id();
+        inner.park(server, Leftover::Nothing);
+        self.happen(&mut inner, PoolEvent::Opened { session, generation, due }, now());
+        failed
+    }
+
+    /// Whether that is news.
+    pub fn failed(&self, session: SessionId, generation: u64, diagnosis: Diagnosis) -> bool {
+        let mut inner = self.inner();
+        let before = inner.core.open_failure().map(|failure| failure.reason);
+        self.happen(&mut inner, PoolEvent::Failed { session, generation, diagnosis }, now());
+        let after = inner.core.open_failure().map(|failure| failure.reason);
+        after.is_some() && after != before
+    }
+
+    /// The sessions that nobody has are dropped.
+    pub fn clear(&self) {
+        self.inner().parked.clear();
+    }
+
+    /// Watches the idle sessions. Ready where some have ended. The caller's task is woken whenever one has something to
+    /// say.
+    pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        let mut inner = self.inner();
+        if !inner.watcher.as_ref().is_some_and(|watcher| watcher.will_wake(cx.waker())) {
+            inner.watcher = Some(cx.waker().clone());
+        }
+        let Inner { core, parked, .. } = &mut *inner;
+        let mut ends =
+            |id: &SessionId| parked.get_mut(*id).is_some_and(|parked| parked.server.poll_idle(cx).is_ready());
+        let ended: Vec<_> = core.idle().iter().copied().filter(|id| ends(id)).collect();
+        let now = now();
+        ended.iter().for_each(|session| self.happen(&mut inner, PoolEvent::Ended(*session), now));
+        if ended.is_empty() { Poll::Pending } else { Poll::Ready(ended.len()) }
+    }
+
+    pub fn tested(&self, server: Server, outcome: TestOutcome) {
+        let mut inner = self.inner();
+        let session = server.slot.id();
+        inner.park(server, Leftover::Nothing);
+        self.happen(&mut inner, PoolEvent::Tested { session, outcome }, now());
+    }
+}
