@@ -19,7 +19,7 @@
 //! | 2 | [`config`] | the file, strictly read, all mistakes at once; whether it has changed | the supervisor, sockets |
 //! | 1 | [`target`] | endpoints, tuning, secrets, connection strings | YAML, sockets |
 //! | 1 | [`mod@reason`] | facts and what they mean | how long to wait |
-//! | 0 | [`policy`] | waits by class of failure, breaker, guard, idle limits; std only | clocks, dice: they are arguments |
+//! | 0 | [`policy`] | waits by class of failure, breaker, guard, idle limits, failed accepts; std only | clocks, dice: they are arguments |
 //! | 0 | [`blocking`] | calls that block, off the runtime's threads, bounded in number | what they do |
 //! | 0 | [`protocol`] | PostgreSQL's messages as bytes: frames, error fields, builders | sockets; why something is sent |
 

@@ -6,7 +6,6 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -23,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 use super::connections::{ConnectionLimits, ConnectionSignal, ConnectionSlot, Connections};
 use super::socket::Watched;
 use super::{App, Scope, routes};
+use crate::policy::accept::{AcceptFailure, AcceptFailures};
 
 /// Line and headers of a request; more is answered with 431.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -31,10 +31,6 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// What the kernel may hold of answers that a client has not read. By itself it holds megabytes for each, and they count
 /// against a container's memory.
 const UNREAD_BYTES: usize = 128 * 1024;
-/// After an accept that failed for want of descriptors or memory: the first wait, and the longest.
-const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// How often that is told.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// A listener, and what it serves.
 #[derive(Debug)]
@@ -84,29 +80,26 @@ impl Accept for TcpListener {
 
 /// Runs until its task is ended. Each conversation is a task of its own, which [`Connections`] keeps account of.
 async fn accept<L: Accept>(mut listener: WebListener<L>, app: Arc<App>, connections: Arc<Connections>) {
-    let (first_pause, longest_pause) = ACCEPT_PAUSE;
-    let mut pause = first_pause;
-    let mut told: Option<Instant> = None;
+    let mut failures = AcceptFailures::default();
     loop {
         match listener.socket.accept().await {
             Ok(stream) => {
-                pause = first_pause;
+                failures.accepted();
                 let place = connections.admit().await;
                 tokio::spawn(receive(stream, app.clone(), listener.scope, place));
             }
-            Err(error) if is_the_clients(&error) => {
-                tracing::debug!(%error, "a client left before it was accepted");
-            }
-            Err(error) => {
-                // Not once a try: it comes and goes with every connection that is closed.
-                if told.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
-                    told = Some(Instant::now());
-                    tracing::warn!(%error, "cannot accept HTTP connections; closing idle ones, trying again");
+            Err(error) => match failures.failed(&error, Instant::now().into_std()) {
+                AcceptFailure::ClientGone => {
+                    tracing::debug!(%error, "a client left before it was accepted");
                 }
-                connections.make_room();
-                sleep(pause).await;
-                pause = (pause * 2).min(longest_pause);
-            }
+                AcceptFailure::NoRoom { pause, log } => {
+                    if log {
+                        tracing::warn!(%error, "cannot accept HTTP connections; closing idle ones, trying again");
+                    }
+                    connections.make_room();
+                    sleep(pause).await;
+                }
+            },
         }
     }
 }
@@ -138,19 +131,6 @@ where
         Ok(Err(error)) => tracing::debug!(error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
-}
-
-/// Whether only the connection at hand is the matter.
-fn is_the_clients(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::NotConnected
-            | io::ErrorKind::InvalidInput
-            | io::ErrorKind::Interrupted
-    )
 }
 
 /// One connection, from its first byte to its end; it ends when hyper, the clock or an order says so.

@@ -1,5 +1,6 @@
 //! How to be patient: pure rules over std alone. Time and randomness are arguments; nothing here waits or acts.
 
+pub mod accept;
 pub mod backoff;
 pub mod breaker;
 pub mod guard;

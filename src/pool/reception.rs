@@ -4,13 +4,13 @@
 //! many, the one that has been silent for the longest time goes.
 
 use std::future::pending;
+use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{error, warn};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, warn};
 
 use super::client::serve;
 use super::client_slot::{ClientSlot, ClientSlots};
@@ -20,11 +20,10 @@ use super::handshake::{Authenticated, Listener, Penalties, Rejection};
 use super::login::{LoggedIn, Login};
 use super::shared::{PoolStage, Shared};
 use crate::connection::Stream;
+use crate::policy::accept::{AcceptFailure, AcceptFailures};
 use crate::protocol::ErrorFields;
 use crate::status::login::LoginFailure;
 
-/// After a failed accept: the process lacks descriptors, and must not spin.
-const PAUSE: Duration = Duration::from_millis(100);
 /// Connections that have not logged in, at the most.
 const PENDING: usize = 512;
 
@@ -38,6 +37,9 @@ struct Reception {
     next: Option<Next>,
     pending: Pending<Id, Slot>,
     slots: Arc<ClientSlots>,
+    accept_failures: AcceptFailures,
+    /// Nobody is accepted before then.
+    resumes: Option<Instant>,
     logins: JoinSet<LoggedIn>,
     clients: JoinSet<Option<Rejection>>,
     penalties: Arc<Mutex<Penalties>>,
@@ -70,6 +72,8 @@ pub async fn run(
         next: None,
         pending: Pending::default(),
         slots: Arc::default(),
+        accept_failures: AcceptFailures::default(),
+        resumes: None,
         logins: JoinSet::new(),
         clients: JoinSet::new(),
         penalties: Arc::default(),
@@ -84,34 +88,41 @@ impl Reception {
     /// Until the pool ends.
     async fn accept(&mut self, listener: &Listener) {
         let mut stage = self.stage.clone();
-        let mut failing = false;
         loop {
             let now = Instant::now();
             let room = self.take_in(now);
             self.warn(now);
-            let due = room.into_iter().chain(self.tally.due(now)).min();
+            self.resumes = self.resumes.filter(|at| *at > now);
+            let due = room.into_iter().chain(self.tally.due(now)).chain(self.resumes).min();
+            let is_open = self.next.is_none() && self.resumes.is_none();
             tokio::select! {
                 biased;
                 () = reaches(&mut stage, PoolStage::Leaving) => return,
                 () = self.ended() => {}
                 () = wait(due) => {}
-                accepted = listener.accept(), if self.next.is_none() => match accepted {
+                accepted = listener.accept(), if is_open => match accepted {
                     Ok((stream, peer)) => {
-                        failing = false;
+                        self.accept_failures.accepted();
                         self.next = Some(Next { stream, peer, descriptor: None });
                     }
-                    Err(error) => {
-                        if !failing {
-                            warn!(target = %self.shared.name, %error, "the pool cannot take in clients");
-                            failing = true;
-                        }
-                        // It frees a descriptor, if that is what is lacking.
-                        if let Room::InPlaceOf(silent) = self.pending.displace(now) {
-                            self.displace(silent);
-                        }
-                        sleep(PAUSE).await;
-                    }
+                    Err(error) => self.not_accepted(&error, Instant::now()),
                 },
+            }
+        }
+    }
+
+    fn not_accepted(&mut self, error: &io::Error, now: Instant) {
+        match self.accept_failures.failed(error, now.into_std()) {
+            AcceptFailure::ClientGone => debug!(%error, "a client left before it was accepted"),
+            AcceptFailure::NoRoom { pause, log } => {
+                if log {
+                    warn!(target = %self.shared.name, %error, "the pool cannot take in clients");
+                }
+                // It frees a descriptor, if that is what is lacking.
+                if let Room::InPlaceOf(silent) = self.pending.displace(now) {
+                    self.displace(silent);
+                }
+                self.resumes = Some(now + pause);
             }
         }
     }
