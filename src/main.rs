@@ -11,14 +11,14 @@ use pgtether::cli::{
 };
 use pgtether::config::watch::Watch;
 use pgtether::config::{self, Config, Problems};
-use pgtether::connection::Postgres;
+use pgtether::connection::{Postgres, find_program};
 use pgtether::http::web::{Rules, RulesFile};
 use pgtether::http::{Scope, Web, WebListener};
 use pgtether::logging::{self, LogOutput};
 use pgtether::run::{self, Reread, RunSetup};
 use pgtether::signals::Signals;
 use pgtether::status::board::Board;
-use pgtether::target::Target;
+use pgtether::target::{PasswordSource, Target};
 use pgtether::{demo, signals};
 use tokio::net::TcpListener;
 
@@ -201,6 +201,7 @@ fn show(file: &ConfigFile) -> Done {
 
 fn checked(config: &Config, rules: Option<&Rules>) -> String {
     let warnings = config.warnings.iter().chain(rules.map(Rules::warnings).unwrap_or_default());
+    let warnings = warnings.map(ToString::to_string).chain(missing_programs(config));
     let mut text: String = warnings.map(|warning| format!("warning: {warning}\n")).collect();
     let targets = config.targets.len();
     let plural = if targets == 1 { "" } else { "s" };
@@ -209,6 +210,16 @@ fn checked(config: &Config, rules: Option<&Rules>) -> String {
         text.push_str("the web configuration is good\n");
     }
     text
+}
+
+/// A warning only: who checks a configuration may do so on another machine.
+fn missing_programs(config: &Config) -> impl Iterator<Item = String> {
+    let path = std::env::var_os("PATH");
+    config.targets.iter().filter_map(move |target| {
+        let PasswordSource::Command(command) = &target.password else { return None };
+        let why = find_program(&command.program, path.as_deref()).err()?;
+        Some(format!("target {}: password_command cannot run here: {why}", target.name))
+    })
 }
 
 fn read(file: &ConfigFile) -> Result<Config, Problems> {

@@ -17,7 +17,7 @@ use tracing::info;
 use crate::config::overrides;
 use crate::connection::{ConnectTimes, Connector, Login, Prepared, Session, SessionEvent};
 use crate::reason::{Cause, Facts, Phase, Reason, table};
-use crate::target::{Endpoint, IdlePolicy, KEPT_AWAKE_COST, Role, Source, Target};
+use crate::target::{Endpoint, IdlePolicy, KEPT_AWAKE_COST, PasswordSource, Role, Source, Target};
 pub use report::{CheckFinding, CheckReport, CheckStep, Verdict, json, text};
 
 /// Pings on the session that is held: enough for a median, few enough to disturb nobody.
@@ -63,7 +63,15 @@ async fn first_login<C: Connector>(
         Err(facts) => return report.failed("prepare", begun.elapsed(), &facts),
     };
     report.meet(&prepared.endpoint);
-    let deadline = begun + patience(target, &prepared);
+    let begun = Instant::now();
+    let prepared = match connector.with_password(target.clone(), prepared).await {
+        Ok(prepared) => prepared,
+        Err(facts) => return report.failed("password", begun.elapsed(), &facts),
+    };
+    if let PasswordSource::Command(command) = &target.password {
+        report.ok("password", begun.elapsed(), format!("printed by {}", command.program.display()));
+    }
+    let deadline = Instant::now() + patience(target, &prepared);
     let begun = Instant::now();
     let (socket, times) = match connector.tcp_connect(prepared.clone(), deadline).await {
         Ok(open) => open,
@@ -197,6 +205,7 @@ async fn second_login<C: Connector>(connector: &C, target: &Arc<Target>, report:
 
 async fn login_beside<C: Connector>(connector: &C, target: &Arc<Target>) -> Result<C::Session, Facts> {
     let prepared = connector.prepare(target.clone()).await?;
+    let prepared = connector.with_password(target.clone(), prepared).await?;
     let deadline = Instant::now() + prepared.sockets.connect_timeout;
     let (socket, _) = connector.tcp_connect(prepared.clone(), deadline).await?;
     let (session, _) = connector.login(socket, target.clone(), prepared, deadline).await?;

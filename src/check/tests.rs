@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::connection::{Fingerprint, SessionFacts};
 use crate::target::pool::{Listen, Pool};
-use crate::target::{Source, TargetName, Tuning, UrlTimings, conninfo};
+use crate::target::{PasswordSource, Source, TargetName, Tuning, UrlTimings, conninfo};
 
 /// What a held session does when it is pinged or left alone.
 #[derive(Debug, Clone)]
@@ -60,7 +60,8 @@ impl Connector for Script {
     fn prepare(&self, target: Arc<Target>) -> impl Future<Output = Result<Prepared, Facts>> + Send + 'static {
         let Source::Inline(endpoint) = &target.source else { unreachable!("the tests write it so") };
         let sockets = target.socket_tuning(endpoint);
-        ready(Ok(Prepared { endpoint: endpoint.clone(), sockets, fingerprint: Fingerprint::default() }))
+        let endpoint = endpoint.clone();
+        ready(Ok(Prepared { endpoint, sockets, fingerprint: Fingerprint::default(), password_run: None }))
     }
 
     fn fingerprint(&self, _: Arc<Target>) -> impl Future<Output = Fingerprint> + Send + 'static {
@@ -148,7 +149,7 @@ fn target(url: &str, tuning: Tuning) -> Arc<Target> {
     Arc::new(Target {
         name: TargetName::new("db").unwrap(),
         source: Source::Inline(Arc::new(parsed.endpoint)),
-        password_file: None,
+        password: PasswordSource::default(),
         service: "test".to_owned(),
         tuning: Arc::new(tuning),
         own_timings: UrlTimings::default(),

@@ -13,7 +13,7 @@ use super::problems::{Problem, Problems};
 use super::read::{At, Read, Reader};
 use super::{Config, Fleet, overrides, pool, rules, tree};
 use crate::target::pool::{Listen, Pool};
-use crate::target::{Secret, Source, Target, TargetName, Tuning, conninfo};
+use crate::target::{PasswordSource, Secret, Source, Target, TargetName, Tuning, conninfo};
 
 pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Result<Config, Problems> {
     let (root, wrong) = tree::parse(text);
@@ -89,6 +89,9 @@ impl<'a> Assembler<'a> {
         for (key, message) in rules::contradictions(&assembler.defaults.tuning, &assembler.tuning) {
             assembler.error(&tree::join("defaults", key), message);
         }
+        if let Some((key, message)) = rules::two_passwords(&assembler.defaults) {
+            assembler.error(&tree::join("defaults", key), message);
+        }
         assembler
     }
 
@@ -127,11 +130,10 @@ impl<'a> Assembler<'a> {
         for (key, message) in rules::contradictions(own, &tuning) {
             self.error(&tree::join(path, key), message);
         }
-        let password_file = keys.keys.password_file.as_ref().or(self.defaults.password_file.as_ref());
-        let password_file = password_file.map(|file| file.0.clone());
+        let password = self.password(path, keys, source.as_ref());
         let pool = keys.pool.as_ref().and_then(|keys| self.pool(path, keys, &tuning));
         if let (Some(pool), Some(source)) = (&pool, &source)
-            && let Some((key, message)) = pool::unproven(pool, source, password_file.is_some())
+            && let Some((key, message)) = pool::unproven(pool, source, &password)
         {
             self.error_unless_told(&tree::join(path, key), message);
         }
@@ -140,7 +142,7 @@ impl<'a> Assembler<'a> {
         };
         let target = Target {
             name,
-            password_file,
+            password,
             source,
             service: self.service.clone(),
             own_timings: overrides::own_timings(own),
@@ -219,6 +221,20 @@ impl<'a> Assembler<'a> {
             }
             (Some(text), None) => self.endpoint(if path.is_empty() { "" } else { &url }, text),
         }
+    }
+
+    /// A target's own key beats that of `defaults`, whichever of the two it is.
+    fn password(&mut self, path: &str, keys: &TargetKeys, source: Option<&Source>) -> PasswordSource {
+        if let Some((key, message)) = rules::two_passwords(&keys.keys) {
+            self.error(&tree::join(path, key), message);
+        }
+        let own = rules::password_source(&keys.keys);
+        let password = own.or_else(|| rules::password_source(&self.defaults)).unwrap_or_default();
+        let in_url = matches!(source, Some(Source::Inline(endpoint)) if endpoint.password.is_some());
+        if in_url && password.is_command() {
+            self.error(&tree::join(path, "url"), rules::PASSWORD_AND_COMMAND);
+        }
+        password
     }
 
     fn endpoint(&mut self, path: &str, url: &Url) -> Option<Source> {

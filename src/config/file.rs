@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Fleet;
+use super::command::CommandWords;
 use super::mapping::mapping;
 use super::names::{File, Name, PoolAddress, Service, Url};
 use super::read::Items;
@@ -73,6 +74,11 @@ mapping! {
         /// attempt and, while credentials are rejected, every second: a changed password is tried at once.
         #[schemars(example = &"/run/secrets/database-password")]
         password_file: File,
+        /// Instead of a password: a command that prints it, for tokens that expire (Amazon RDS IAM, Microsoft Entra ID, Vault).
+        /// A list, the program first; there is no shell. It runs when a login needs a password that is not known, or that the
+        /// server has rejected. See docs/passwords.md.
+        #[schemars(example = &["aws", "rds", "generate-db-auth-token", "--hostname", "db.example.com", "--port", "5432", "--username", "app"])]
+        password_command: CommandWords,
     }
 }
 
@@ -87,6 +93,11 @@ mapping! {
         idle_policy: IdlePolicyWord = IdlePolicy::KeepAwake,
         /// Time limit for TCP connect and login together. If the host has several addresses, they share it.
         connect_timeout: Span<100, {10 * MINUTE}> = secs(10),
+        /// How long the output of password_command is used; less than the token's lifetime. If the server rejects it sooner, the
+        /// command runs again at once.
+        password_command_ttl: Span<{5 * SECOND}, DAY> = secs(10 * 60),
+        /// Time limit of password_command. After it the command is killed, with all that it started.
+        password_command_timeout: Span<100, {5 * MINUTE}> = secs(10),
         /// TCP keepalives, or off.
         keepalives: Switch<KeepaliveKeys> = Some(Keepalives::default()),
         /// How long sent data may stay unacknowledged before the kernel closes the connection. A value shorter than idle +

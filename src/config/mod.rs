@@ -5,6 +5,7 @@
 //! opens no sockets.
 
 mod assemble;
+mod command;
 pub mod duration;
 mod expand;
 mod file;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::duration::format;
 use super::file::TuningKeys;
 use super::values::Switch;
-use crate::target::{Endpoint, Target, UrlTimings};
+use crate::target::{Endpoint, PasswordSource, Target, UrlTimings};
 
 /// Those of a target's own keys that beat its connection string.
 pub fn own_timings(keys: &TuningKeys) -> UrlTimings {
@@ -40,7 +40,7 @@ pub fn overrides(target: &Target, endpoint: &Endpoint) -> Vec<String> {
         line("keepalives.interval", own.keepalives_interval, url.keepalives_interval, format),
         line("keepalives.count", own.keepalives_count, url.keepalives_count, |n| n.to_string()),
         line("tcp_user_timeout", own.tcp_user_timeout, url.tcp_user_timeout, user_timeout),
-        (target.password_file.is_some() && endpoint.password.is_some()).then(|| {
+        (matches!(target.password, PasswordSource::File(_)) && endpoint.password.is_some()).then(|| {
             "password: the target's password_file beats the password in the connection string".to_owned()
         }),
     ];

@@ -9,7 +9,7 @@ use super::names::File;
 use super::rules::KeyMessage;
 use super::values::Switch;
 use crate::target::pool::{Auth, ClientTls, Listen, Pool};
-use crate::target::{IdlePolicy, Source};
+use crate::target::{IdlePolicy, PasswordSource, Source};
 
 /// Where a pool listens of which that is not known.
 pub fn nowhere() -> Listen {
@@ -86,15 +86,15 @@ pub fn exposure(pool: &Pool) -> Vec<KeyMessage> {
 }
 
 /// `scram` checks clients against the target's own password: is there going to be one?
-pub fn unproven(pool: &Pool, source: &Source, has_password_file: bool) -> Option<KeyMessage> {
+pub fn unproven(pool: &Pool, source: &Source, password: &PasswordSource) -> Option<KeyMessage> {
     let known = match source {
-        Source::Inline(endpoint) => endpoint.password.is_some() || has_password_file,
+        Source::Inline(endpoint) => endpoint.password.is_some() || *password != PasswordSource::Url,
         // What it will say is not known yet.
         Source::File(_) => true,
     };
     (pool.auth == Auth::Scram && !known).then(|| {
-        let message = "scram asks clients for the target's password, and neither url nor password_file has one: add \
-                       it, or write `auth: trust` for a pool that only this machine reaches";
+        let message = "scram asks clients for the target's password, and none is configured: add it \
+                       with password_file, or write `auth: trust` for a pool that only this machine reaches";
         ("pool.auth", message.to_owned())
     })
 }

@@ -1,10 +1,12 @@
 //! Values that are fine alone and not together. Each finding is a key, relative to the target or `defaults`, and what
 //! to say of it.
 
+use std::sync::Arc;
+
 use super::duration::format;
-use super::file::TuningKeys;
+use super::file::{Keys, TuningKeys};
 use super::values::Switch;
-use crate::target::{IdlePolicy, KEPT_AWAKE_COST, SocketTuning, Source, Target, Tuning};
+use crate::target::{IdlePolicy, KEPT_AWAKE_COST, PasswordSource, SocketTuning, Source, Target, Tuning};
 
 pub type KeyMessage = (&'static str, String);
 
@@ -22,6 +24,23 @@ pub fn contradictions(keys: &TuningKeys, tuning: &Tuning) -> Vec<KeyMessage> {
         found.push(("breaker.open_for", message));
     }
     found
+}
+
+/// What to say of a connection string with a password where there is a command that prints one.
+pub const PASSWORD_AND_COMMAND: &str =
+    "has a password, and password_command gives one, too: remove one of them";
+
+/// Two places for one password.
+pub fn two_passwords(keys: &Keys) -> Option<KeyMessage> {
+    let both = keys.password_file.is_some() && keys.password_command.is_some();
+    both.then(|| ("password_command", "password_file is there too: take one of them".to_owned()))
+}
+
+/// Where the password comes from by these keys.
+pub fn password_source(keys: &Keys) -> Option<PasswordSource> {
+    let command = keys.password_command.as_ref();
+    let command = command.map(|command| PasswordSource::Command(Arc::new(command.0.clone())));
+    command.or_else(|| Some(PasswordSource::File(keys.password_file.as_ref()?.0.clone())))
 }
 
 /// What works, but hardly as meant.
@@ -45,6 +64,7 @@ pub fn advice(keys: &TuningKeys, target: &Target) -> Vec<KeyMessage> {
     }
     found.extend(probes_cut_short(&sockets));
     found.extend(without_effect(keys, target.tuning.idle_policy));
+    found.extend(without_command(keys, target));
     found
 }
 
@@ -86,4 +106,22 @@ fn without_effect(keys: &TuningKeys, policy: IdlePolicy) -> Vec<KeyMessage> {
     };
     let useless = set.iter().filter(|(set, _)| *set);
     useless.map(|(_, key)| (*key, format!("does nothing without idle_policy: {}", needed.as_str()))).collect()
+}
+
+/// Keys of the target itself that are for a command, where there is none.
+fn without_command(keys: &TuningKeys, target: &Target) -> Vec<KeyMessage> {
+    let (tuning, usual) = (&target.tuning, Tuning::default());
+    let set = [
+        (
+            keys.password_command_ttl.is_some() && tuning.password_command_ttl != usual.password_command_ttl,
+            "password_command_ttl",
+        ),
+        (
+            keys.password_command_timeout.is_some()
+                && tuning.password_command_timeout != usual.password_command_timeout,
+            "password_command_timeout",
+        ),
+    ];
+    let useless = set.into_iter().filter(|(set, _)| *set && !target.password.is_command());
+    useless.map(|(_, key)| (key, "does nothing without password_command".to_owned())).collect()
 }

@@ -69,7 +69,7 @@ fn defaults() -> Value {
     let pool = PoolKeys::of(&Pool::with_defaults(pool::nowhere(), tuning.idle_policy));
     // Where it listens is nobody's default.
     let pool = pool.map(|keys| PoolKeys { listen: None, ..keys });
-    let keys = Keys { password_file: None, tuning: Sets::of(&tuning).unwrap_or_default() };
+    let keys = Keys { tuning: Sets::of(&tuning).unwrap_or_default(), ..Keys::default() };
     let document = RootKeys {
         service: Some(Service(Service::DEFAULT.to_owned())),
         fleet: Sets::of(&Fleet::default()),

@@ -1,12 +1,13 @@
 //! The effective configuration as text: every default filled in, every secret left out.
 
+use super::command::CommandWords;
 use super::file::{Keys, RootKeys, TargetKeys};
 use super::mapping::Sets;
 use super::names::{File, Name, Service, Url};
 use super::read::Items;
 use super::{Config, Problems};
 use crate::target::{
-    ChannelBinding, Endpoint, LoadBalance, REDACTED, RootCerts, SessionAttrs, SslNegotiation,
+    ChannelBinding, Endpoint, LoadBalance, PasswordSource, REDACTED, RootCerts, SessionAttrs, SslNegotiation,
 };
 use crate::target::{Source, Target, Tuning};
 
@@ -35,15 +36,17 @@ fn keys(target: &Target) -> TargetKeys {
         tcp_user_timeout: sockets.tcp_user_timeout,
         ..(*target.tuning).clone()
     };
+    let (password_file, password_command) = match &target.password {
+        PasswordSource::Url => (None, None),
+        PasswordSource::File(path) => (Some(File(path.clone())), None),
+        PasswordSource::Command(command) => (None, Some(CommandWords(command.as_ref().clone()))),
+    };
     TargetKeys {
         name: Some(Name(target.name.clone())),
         url,
         url_file,
         pool: target.pool.as_deref().and_then(Sets::of),
-        keys: Keys {
-            password_file: target.password_file.clone().map(File),
-            tuning: Sets::of(&tuning).unwrap_or_default(),
-        },
+        keys: Keys { password_file, password_command, tuning: Sets::of(&tuning).unwrap_or_default() },
     }
 }
 

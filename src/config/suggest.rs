@@ -16,7 +16,7 @@ const HABITS: &[(&str, &str)] = &[
     ("database_url", "`url`"),
     ("connection_string", "`url`"),
     ("data_source_name", "`url`"),
-    ("password", "`password_file`, or put it into `url`"),
+    ("password", "`password_file` or `password_command`, or put it into `url`"),
     ("host", "`url`: postgresql://user@host:5432/database"),
     ("database", "`targets`, or `url` inside of a target"),
     ("databases", "`targets`"),

@@ -38,8 +38,8 @@ pub fn cause(
     if password.is_none() && asked.is_some_and(|code| PASSWORD_REQUESTS.contains(&code)) {
         return Cause::Config {
             message:
-                "the server asks for a password and none is configured: put it into the connection string or \
-                      name a password_file"
+                "the server asks for a password and none is configured: put it into the connection string, or \
+                      name a password_file or a password_command"
                     .to_owned(),
         };
     }
@@ -163,9 +163,18 @@ pub fn more_telling(before: Option<Facts>, now: Facts) -> Facts {
 
 /// Takes the password out of a text in every spelling that it may have there, and what would tear a log line.
 pub fn scrub(text: &str, password: Option<&Secret>) -> String {
-    let Some(secret) = password.map(Secret::expose).filter(|secret| !secret.is_empty()) else {
-        return tidy(text);
-    };
+    match password {
+        Some(password) => tidy(&redact(text, password)),
+        None => tidy(text),
+    }
+}
+
+/// Takes the password out of a text in every spelling that it may have there.
+pub fn redact(text: &str, password: &Secret) -> String {
+    let secret = password.expose();
+    if secret.is_empty() {
+        return text.to_owned();
+    }
     let mut spellings = vec![String::from_utf8_lossy(secret).into_owned()];
     for set in [NON_ALPHANUMERIC, UNRESERVED] {
         let encoded = percent_encode(secret, set).to_string();
@@ -183,7 +192,7 @@ pub fn scrub(text: &str, password: Option<&Secret>) -> String {
     for spelling in &spellings {
         clean = clean.replace(spelling, REDACTED);
     }
-    tidy(&clean)
+    clean
 }
 
 fn scrubbed(cause: Cause, password: Option<&Secret>) -> Cause {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::facts::config;
 use crate::reason::Cause;
 use crate::target::conninfo::{self, Mistake};
-use crate::target::{Endpoint, RootCerts, Secret, Source, SslMode, Target, Tls};
+use crate::target::{Endpoint, PasswordSource, RootCerts, Secret, Source, SslMode, Target, Tls};
 
 /// A connection string or a password.
 const MAX_SECRET: u64 = 64 << 10;
@@ -42,8 +42,11 @@ impl Contents {
             Source::Inline(_) => None,
             Source::File(path) => Some(read("url_file", path, MAX_SECRET)),
         };
-        let password = &target.password_file;
-        Contents { url, password: password.as_deref().map(|path| read("password_file", path, MAX_SECRET)) }
+        let password = match &target.password {
+            PasswordSource::File(path) => Some(read("password_file", path, MAX_SECRET)),
+            PasswordSource::Url | PasswordSource::Command(_) => None,
+        };
+        Contents { url, password }
     }
 
     /// The connection string with the password that belongs to it.
@@ -53,8 +56,17 @@ impl Contents {
             (Source::File(path), Some(content)) => parse(path, content.as_ref().map_err(Cause::clone)?)?,
             (Source::File(path), None) => return Err(config(format!("{} was not read", path.display()))),
         };
-        if let (Some(path), Some(content)) = (&target.password_file, &self.password) {
-            endpoint.password = Some(password(path, content.as_ref().map_err(Cause::clone)?)?);
+        match (&target.password, &self.password) {
+            (PasswordSource::File(path), Some(content)) => {
+                endpoint.password = Some(password(path, content.as_ref().map_err(Cause::clone)?)?);
+            }
+            (PasswordSource::Command(_), _) if endpoint.password.is_some() => {
+                return Err(config(
+                    "the connection string in url_file has a password, and password_command gives one, too: remove \
+                     one of them",
+                ));
+            }
+            _ => {}
         }
         Ok(endpoint)
     }

@@ -10,6 +10,7 @@
 //! attempt    one socket: TLS, startup, ping     scanner    what the server says, and how much
 //! tls        handshake, certificates            hello      which version of TLS was agreed on
 //! files      secrets and certificates
+//! password   what password_command prints
 //! facts      what happened, free of secrets
 //! ```
 
@@ -18,6 +19,7 @@ mod facts;
 mod files;
 mod hello;
 mod login;
+mod password;
 mod ping;
 mod postgres;
 mod scanner;
@@ -26,7 +28,7 @@ mod tap;
 mod tcp;
 mod tls;
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -34,6 +36,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 pub use login::OpenSocket;
+pub use password::find_program;
 pub use postgres::Postgres;
 pub use session::{Detached, PgSession, SessionRoute};
 pub use tap::{Duplex, Stream};
@@ -48,6 +51,8 @@ pub struct Prepared {
     pub sockets: SocketTuning,
     /// What of `url_file`, `password_file` and the certificate files was used: differs when a secret changed.
     pub fingerprint: Fingerprint,
+    /// The run of `password_command` that printed the password, where there was one.
+    pub password_run: Option<u64>,
 }
 
 /// A hash of the secret files' contents, so that a change is seen without keeping them.
@@ -115,6 +120,25 @@ pub trait Connector: Clone + Send + Sync + 'static {
     /// Only reads and hashes the target's secret files: another value than the last attempt's means that a secret
     /// changed. Cheap enough to ask each second.
     fn fingerprint(&self, target: Arc<Target>) -> impl Future<Output = Fingerprint> + Send + 'static;
+
+    /// Whether a command must run before this can log in. That takes its time: nobody should hold a socket open meanwhile.
+    fn lacks_password(&self, _target: &Target, _prepared: &Prepared) -> bool {
+        false
+    }
+
+    /// The same with the password of the target's command, if it has one, which runs if need be.
+    fn with_password(
+        &self,
+        _target: Arc<Target>,
+        prepared: Prepared,
+    ) -> impl Future<Output = Result<Prepared, Facts>> + Send + 'static {
+        ready(Ok(prepared))
+    }
+
+    /// The server has rejected the password of `prepared`. True where [`Self::with_password`] may bring another one now.
+    fn password_rejected(&self, _target: &Target, _prepared: &Prepared) -> bool {
+        false
+    }
 
     /// Resolves and connects; several addresses share the time to `deadline`.
     fn tcp_connect(

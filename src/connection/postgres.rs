@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::attempt::Context;
 use super::files::{Certificates, Contents};
 use super::login::OpenSocket;
+use super::password::{CommandPasswords, PrintedPassword};
 use super::session::{PgSession, SessionRoute};
 use super::tcp::{Candidates, Resolver};
 use super::tls::Connectors;
@@ -31,8 +32,9 @@ pub struct Postgres(Arc<PostgresShared>);
 struct PostgresShared {
     connectors: Connectors,
     resolver: Resolver,
-    /// For files and for building connectors.
+    /// For files, for building connectors, and for starting commands.
     calls: BlockingCalls,
+    passwords: CommandPasswords,
     /// Keyed by chance at each start, so that a fingerprint tells nothing outside of this process.
     hasher: RandomState,
 }
@@ -62,6 +64,7 @@ impl Default for PostgresShared {
             connectors: Connectors::default(),
             resolver: Resolver::default(),
             calls: BlockingCalls::new(CALLS_AT_ONCE),
+            passwords: CommandPasswords::default(),
             hasher: RandomState::new(),
         }
     }
@@ -89,7 +92,8 @@ impl PostgresShared {
         if over_tcp && wants_tls(&endpoint.tls) {
             self.connectors.get(&endpoint.tls, &self.calls).await?;
         }
-        Ok(Prepared { sockets: target.socket_tuning(&endpoint), endpoint: Arc::new(endpoint), fingerprint })
+        let sockets = target.socket_tuning(&endpoint);
+        Ok(Prepared { sockets, endpoint: Arc::new(endpoint), fingerprint, password_run: None })
     }
 
     /// The connection string, and the hash of all that was read for it.
@@ -148,6 +152,33 @@ impl Connector for Postgres {
                 |read| read.map(|(_, hash)| hash).unwrap_or_default(),
             )
         }
+    }
+
+    fn lacks_password(&self, target: &Target, prepared: &Prepared) -> bool {
+        self.0.passwords.lack(target, &prepared.endpoint)
+    }
+
+    fn with_password(
+        &self,
+        target: Arc<Target>,
+        prepared: Prepared,
+    ) -> impl Future<Output = Result<Prepared, Facts>> + Send + 'static {
+        let shared = Arc::clone(&self.0);
+        async move {
+            let printed = shared.passwords.get(&target, &prepared.endpoint, &shared.calls).await;
+            match printed.map_err(|cause| Facts::new(Phase::Prepare, cause))? {
+                Some(PrintedPassword { run, secret }) => {
+                    let endpoint = Endpoint { password: Some(secret), ..(*prepared.endpoint).clone() };
+                    Ok(Prepared { endpoint: Arc::new(endpoint), password_run: Some(run), ..prepared })
+                }
+                None => Ok(prepared),
+            }
+        }
+    }
+
+    fn password_rejected(&self, target: &Target, prepared: &Prepared) -> bool {
+        let run = prepared.password_run;
+        run.is_some_and(|run| self.0.passwords.rejected(target, &prepared.endpoint, run))
     }
 
     fn tcp_connect(

@@ -165,16 +165,25 @@ impl Shared {
         let known =
             held(&self.identity).clone().filter(|(_, identity)| Arc::ptr_eq(&identity.config, config));
         if let Some((read, identity)) = &known
-            && (!config.target.has_files() || read.elapsed() < FRESH)
+            && (!config.target.secret_may_change() || read.elapsed() < FRESH)
         {
             return Ok(Arc::clone(identity));
         }
-        match self.connector.prepare(Arc::clone(&config.target)).await {
+        match self.prepare(config).await {
             Ok(prepared) => {
                 self.driver.locate(&config.target, &prepared.endpoint);
                 Ok(self.learn(config, &prepared))
             }
             Err(facts) => known.map(|(_, identity)| identity).ok_or(facts),
+        }
+    }
+
+    /// What a client's password is compared with, too, where it is.
+    async fn prepare(&self, config: &PoolConfig) -> Result<Prepared, Facts> {
+        let prepared = self.connector.prepare(Arc::clone(&config.target)).await?;
+        match config.pool.auth {
+            Auth::Scram => self.connector.with_password(Arc::clone(&config.target), prepared).await,
+            Auth::Trust => Ok(prepared),
         }
     }
 

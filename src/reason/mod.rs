@@ -80,6 +80,8 @@ pub enum Cause {
     WrongRole { wanted: String },
     /// A file or a value that the configuration names cannot be used.
     Config { message: String },
+    /// `password_command` gave no password.
+    Command { message: String },
     /// Our own machine is the matter: no descriptors, no memory, no local port.
     Local { message: String },
     /// A bug of pgtether: the target's task ended by itself.
@@ -149,7 +151,9 @@ impl fmt::Display for Facts {
             Cause::Tls { message } => write!(f, "TLS handshake failed: {message}"),
             Cause::Protocol { message } => write!(f, "unexpected answer: {message}"),
             Cause::WrongRole { wanted } => write!(f, "the server is not a {wanted}"),
-            Cause::Config { message } | Cause::Local { message } => f.write_str(message),
+            Cause::Config { message } | Cause::Local { message } | Cause::Command { message } => {
+                f.write_str(message)
+            }
             Cause::Internal => f.write_str("the supervisor task ended by itself; this is a bug in pgtether"),
         }
     }
@@ -205,6 +209,7 @@ reasons! {
     Flapping "flapping" "Three sessions were lost within five minutes although logins succeed: look at the reasons of the losses, and for a proxy, script or crash that ends sessions."
     Protocol "protocol" "What answers there is not PostgreSQL as we know it: check host and port."
     Config "config" "A setting or file that this target needs cannot be used: the message says which."
+    PasswordCommand "password_command" "password_command gave no password: run it as the user that pgtether runs as; its exit code and stderr are in the detail."
     Local "local" "This machine lacks descriptors, memory or local ports: raise its limits."
     Internal "internal" "A bug in pgtether: the target's task was restarted; please report the log."
     Stalled "stalled" "The target's loop is overdue: the process is starved of CPU, or a bug; /livez fails too."
@@ -235,6 +240,7 @@ impl Reason {
         Reason::QueryFailed,
         Reason::Protocol,
         Reason::Config,
+        Reason::PasswordCommand,
         Reason::Local,
         Reason::Internal,
         Reason::Other,

@@ -20,7 +20,7 @@ use super::{Supervisor, requests};
 use crate::reason::Reason;
 use crate::status::board::Board;
 use crate::status::{Moment, State, TargetStatus, View};
-use crate::target::{Refresh, Source, Target, TargetName, Tuning, UrlTimings, conninfo};
+use crate::target::{PasswordSource, Refresh, Source, Target, TargetName, Tuning, UrlTimings, conninfo};
 
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -36,7 +36,7 @@ fn target(name: &str, host: &str, tuning: Tuning) -> Arc<Target> {
     Arc::new(Target {
         name: TargetName::new(name).expect("a good name"),
         source: Source::Inline(Arc::new(endpoint)),
-        password_file: None,
+        password: PasswordSource::default(),
         service: "test".to_owned(),
         tuning: Arc::new(tuning),
         own_timings: UrlTimings::default(),

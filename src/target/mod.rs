@@ -5,6 +5,7 @@
 
 pub mod conninfo;
 mod endpoint;
+mod password;
 pub mod pool;
 mod provider;
 mod secret;
@@ -19,6 +20,7 @@ pub use endpoint::{
     ChannelBinding, Endpoint, Host, Identity, LoadBalance, RootCerts, SessionAttrs, SslMode, SslNegotiation,
     Tls, TlsVersion, UrlTimings,
 };
+pub use password::{Argument, PasswordCommand, PasswordSource};
 pub use provider::Provider;
 pub use secret::{REDACTED, Secret};
 pub use tuning::{Backoff, Breaker, IdlePolicy, Keepalives, Ping, Refresh, Role, Tuning};
@@ -56,8 +58,7 @@ impl fmt::Display for TargetName {
 pub struct Target {
     pub name: TargetName,
     pub source: Source,
-    /// Read again at every attempt; beats a password in the connection string.
-    pub password_file: Option<PathBuf>,
+    pub password: PasswordSource,
     /// `service` of the configuration: `application_name` unless the connection string names one.
     pub service: String,
     pub tuning: Arc<Tuning>,
@@ -85,9 +86,7 @@ pub struct SocketTuning {
 impl Target {
     /// Whether both name the same place and the same user: then a session with the one will do for the other.
     pub fn is_same_location(&self, other: &Target) -> bool {
-        self.source == other.source
-            && self.password_file == other.password_file
-            && self.service == other.service
+        self.source == other.source && self.password == other.password && self.service == other.service
     }
 
     /// Whether a file, that may change or hang, is read for it at each attempt.
@@ -96,7 +95,12 @@ impl Target {
             Source::File(_) => true,
             Source::Inline(endpoint) => endpoint.tls.has_files(),
         };
-        in_string || self.password_file.is_some()
+        in_string || matches!(self.password, PasswordSource::File(_))
+    }
+
+    /// Whether its password may be another one from one attempt to the next.
+    pub fn secret_may_change(&self) -> bool {
+        self.has_files() || self.password.is_command()
     }
 
     /// A database that scales to zero and bills by the hour is kept awake, and nobody has said that it should be.

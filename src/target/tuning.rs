@@ -23,6 +23,10 @@ pub struct Tuning {
     pub breaker: Breaker,
     /// `let_sleep`: prove a login that often.
     pub wake_every: Option<Duration>,
+    /// For how long a password that `password_command` printed is used.
+    pub password_command_ttl: Duration,
+    /// After that long the command is killed.
+    pub password_command_timeout: Duration,
     /// The deadline of the first attempt after sleep.
     pub wake_timeout: Duration,
     /// `let_sleep`: close the idle session ourselves after that long.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pgtether::connection::{Connector, Login, PgSession, Postgres, Session, SessionEvent};
 use pgtether::reason::{Cause, Facts};
-use pgtether::target::{Role, Source, Target, TargetName, Tuning, UrlTimings, conninfo};
+use pgtether::target::{PasswordSource, Role, Source, Target, TargetName, Tuning, UrlTimings, conninfo};
 use tokio::time::{Instant, timeout};
 
 /// Far more than anything here takes: what needs it has failed.
@@ -28,7 +28,7 @@ pub fn of(source: Source) -> Target {
     Target {
         name: TargetName::new("test").unwrap(),
         source,
-        password_file: None,
+        password: PasswordSource::default(),
         service: SERVICE.to_owned(),
         tuning: Arc::new(Tuning { connect_timeout: LIMIT, ..Tuning::default() }),
         own_timings: UrlTimings::default(),
@@ -51,6 +51,7 @@ pub async fn enter(
     let target = Arc::new(target);
     let deadline = Instant::now() + limit;
     let prepared = postgres.prepare(Arc::clone(&target)).await?;
+    let prepared = postgres.with_password(Arc::clone(&target), prepared).await?;
     let (socket, _) = postgres.tcp_connect(prepared.clone(), deadline).await?;
     postgres.login(socket, target, prepared, deadline).await
 }

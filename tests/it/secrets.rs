@@ -123,6 +123,8 @@ fn every_failure(cluster: &Cluster, parrot: &Scripted, folder: &Path) -> String 
     let unknown = write("unknown", &format!("postgresql://app:{plain}@{here}/postgres?passwort={plain}"));
     let whole = write("whole", &format!("postgresql://app:{right}@{here}/postgres"));
     let junk = write("junk", &format!("{RIGHT}\n{RIGHT}"));
+    // What was printed to stdout by the time that it fails is no password, and still a secret.
+    let failing = write("failing", &format!("cat {good}; cat {good} >&2; echo 'no token' >&2; exit 3"));
     let anyone = format!("url: postgresql://app@{here}/postgres");
     let verify = |ca: &str| format!("localhost:{port}/postgres?sslmode=verify-full&sslrootcert={ca}");
     let option = format!("{here}/postgres?options=-c%20my.key%3D{plain}");
@@ -132,6 +134,9 @@ fn every_failure(cluster: &Cluster, parrot: &Scripted, folder: &Path) -> String 
         ("right-keywords", vec![keywords, "ping: {interval: 1s, timeout: 1s}".to_owned()]),
         ("right-file", vec![anyone.clone(), format!("password_file: {good}")]),
         ("right-url-file", vec![format!("url_file: {whole}")]),
+        ("right-command", vec![anyone.clone(), format!("password_command: [cat, {good}]")]),
+        ("wrong-command", vec![anyone.clone(), format!("password_command: [cat, {wrong}]")]),
+        ("failing-command", vec![anyone.clone(), format!("password_command: [sh, {failing}]")]),
         ("wrong-password", vec![url("app", &plain, &format!("{here}/postgres"))]),
         ("wrong-file", vec![anyone.clone(), format!("password_file: {wrong}")]),
         ("wrong-user", vec![url("nobody", &right, &format!("{here}/postgres"))]),

@@ -3,6 +3,7 @@
 mod locations;
 mod logins;
 mod losses;
+mod password_command;
 mod poolers;
 mod refresh;
 mod sleep;

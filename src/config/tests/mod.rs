@@ -1,6 +1,7 @@
 //! Whole files in, problems or targets out. Every bad file of `tests/config` has the expected messages beside it.
 
 mod hostile;
+mod passwords;
 mod pool;
 mod reference;
 mod written;
@@ -8,7 +9,7 @@ mod written;
 use std::time::Duration;
 
 use super::*;
-use crate::target::{IdlePolicy, Keepalives, Role, Source, Target};
+use crate::target::{IdlePolicy, Keepalives, PasswordSource, Role, Source, Target};
 
 const GALLERY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config");
 const PASSWORD: &str = "hunter2";
@@ -135,8 +136,8 @@ targets:
     assert_eq!((b.breaker.consecutive_failures, b.breaker.max_open_for), (2, seconds(4)));
     assert_eq!((b.wake_every, b.wake_timeout), (Some(seconds(3600)), seconds(60)));
     assert_eq!(b.close_idle_after, Some(seconds(300)));
-    let files: Vec<_> = config.targets.iter().map(|t| t.password_file.clone().unwrap()).collect();
-    assert_eq!(files, [Path::new("/etc/pgtether/pw"), Path::new("/run/pw")]);
+    let passwords: Vec<_> = config.targets.iter().map(|target| target.password.clone()).collect();
+    assert_eq!(passwords, ["/etc/pgtether/pw", "/run/pw"].map(|path| PasswordSource::File(path.into())));
     assert_eq!(config.fleet.connects_per_host_per_second, 2);
     assert_eq!(config.targets[1].service, "image-editor");
 }

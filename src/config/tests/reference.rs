@@ -57,6 +57,9 @@ fn references() -> [String; 3] {
         })
         .collect();
     let with_files = uncommented.replace("      tls: {}\n", "").replace("      # tls: ", "      tls: ");
+    let with_files = with_files
+        .replace("    password_file: ", "    # ")
+        .replace("    # password_command: ", "    password_command: ");
     assert_ne!(uncommented, with_files);
     [text, uncommented, with_files]
 }
@@ -70,13 +73,14 @@ fn the_reference_parses_and_its_values_are_the_defaults() {
     assert_eq!((config.fleet, config.service.as_str()), (Fleet::default(), "pgtether"));
     let other = &good(&uncommented).targets[0];
     assert_eq!(other.source, Source::File("/run/secrets/database-url".into()));
-    assert_eq!(other.password_file, Some("/run/secrets/database-password".into()));
+    assert_eq!(other.password, PasswordSource::File("/run/secrets/database-password".into()));
     let least = good("targets: [{name: a, url_file: u, pool: {listen: 127.0.0.1:6432}}]");
     assert_eq!(config.targets[0].pool, None);
     assert_eq!(other.pool, least.targets[0].pool);
     let files = ClientTls::Files { cert: "/run/secrets/tls.crt".into(), key: "/run/secrets/tls.key".into() };
-    let [other, with_files] =
-        [other, &good(&with_files).targets[0]].map(|t| t.pool.as_deref().unwrap().clone());
+    let with_files = good(&with_files);
+    assert!(with_files.targets[0].password.is_command(), "{:?}", with_files.targets[0].password);
+    let [other, with_files] = [other, &with_files.targets[0]].map(|t| t.pool.as_deref().unwrap().clone());
     assert_eq!(with_files, Pool { tls: files, ..other });
 }
 

@@ -80,7 +80,13 @@ fn keys(known: &[Known], schema: &Value, indent: usize, apart: bool) -> Vec<Stri
         let limits =
             limits(schema).map(|limits| format!("{limits}.").replace(' ', TOGETHER)).unwrap_or_default();
         comment(&format!("{} {limits}", schema["description"].as_str().unwrap()), &mut lines, indent);
-        let example = |schema: &Value| schema["examples"][0].as_str().unwrap_or_default().to_owned();
+        let example = |schema: &Value| match &schema["examples"][0] {
+            Value::Array(words) => {
+                let words: Vec<_> = words.iter().filter_map(Value::as_str).collect();
+                format!("[{}]", words.join(", "))
+            }
+            text => text.as_str().unwrap_or_default().to_owned(),
+        };
         match (&schema["default"], inside.as_slice()) {
             (Value::String(text), []) => lines.push(format!("{name}: {text}")),
             (Value::Null, []) if required(name) => lines.push(format!("{name}: {}", example(schema))),

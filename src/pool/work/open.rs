@@ -8,7 +8,7 @@ use crate::pool::server::Server;
 use crate::pool::session_slot::SessionSlot;
 use crate::pool::shared::{PoolConfig, Shared};
 use crate::reason::{Cause, Facts, Phase};
-use crate::supervisor::dial;
+use crate::supervisor::dial::Dialer;
 use crate::supervisor::gate::{Gate, Lane};
 use crate::target::IdlePolicy;
 
@@ -49,12 +49,21 @@ async fn log_in(
     let target = Arc::clone(&config.target);
     let connector = &shared.connector;
     let prepared = connector.prepare(Arc::clone(&target)).await?;
-    shared.learn(config, &prepared);
+    if !target.password.is_command() {
+        shared.learn(config, &prepared);
+    }
     // Of what was read: the login is still to come.
     *generation = shared.driver.locate(&target, &prepared.endpoint);
     let budget = prepared.sockets.connect_timeout;
-    let accepted = dial::connect(connector, gate, prepared, lane, budget).await;
-    let (session, _) = accepted.map_err(|refused| refused.facts)?.login(connector, target).await?;
+    let dialer = Dialer {
+        connector: connector.clone(),
+        gate: gate.clone(),
+        target: Arc::clone(&target),
+        lane,
+        budget,
+    };
+    let accepted = dialer.connect_to_log_in(prepared).await;
+    let (session, _) = accepted.map_err(|refused| refused.facts)?.login(target).await?;
     session.detach().map_err(|_| {
         let message = "the server went on talking after its first answer".to_owned();
         Facts::new(Phase::Startup, Cause::Protocol { message })

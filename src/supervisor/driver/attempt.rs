@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::connection::{Connector, Fingerprint, Login, Prepared};
 use crate::reason::{Cause, Facts, Phase};
-use crate::status::Location;
-use crate::supervisor::dial::{self, Accepted};
+use crate::status::{Location, Purpose};
+use crate::supervisor::dial::{Accepted, Dialer};
 use crate::supervisor::gate::{Gate, Lane};
 use crate::supervisor::machine::{Dial, Event};
 use crate::target::Target;
@@ -56,20 +56,17 @@ pub struct Dialled<C: Connector> {
 }
 
 impl<C: Connector> AttemptSlot<C> {
-    /// Reads the files, passes the gate, connects. `wake` is the deadline after sleep, in place of `connect_timeout`.
-    pub fn begin(connector: C, gate: Gate, target: Arc<Target>, lane: Lane, wake: Option<Duration>) -> Self {
-        AttemptSlot::Preparing { future: Box::pin(prepare(connector, gate, target, lane, wake)) }
+    /// Reads the files, passes the gate, connects.
+    pub fn begin(connector: C, gate: Gate, target: Arc<Target>, lane: Lane, purpose: Purpose) -> Self {
+        AttemptSlot::Preparing { future: Box::pin(prepare(connector, gate, target, lane, purpose)) }
     }
 
     /// Logs in on the accepted socket.
-    pub fn login(&mut self, connector: &C, target: &Arc<Target>) {
+    pub fn login(&mut self, target: &Arc<Target>) {
         let AttemptSlot::Accepted(accepted) = std::mem::replace(self, AttemptSlot::Empty) else {
             return;
         };
-        let (connector, target) = (connector.clone(), target.clone());
-        *self = AttemptSlot::LoggingIn {
-            future: Box::pin(async move { accepted.login(&connector, target).await }),
-        };
+        *self = AttemptSlot::LoggingIn { future: Box::pin(accepted.login(target.clone())) };
     }
 
     /// The next thing that the attempt reports; dropping the future loses nothing.
@@ -120,18 +117,24 @@ async fn prepare<C: Connector>(
     gate: Gate,
     target: Arc<Target>,
     lane: Lane,
-    wake: Option<Duration>,
+    purpose: Purpose,
 ) -> Started<C> {
     let read = async {
         match connector.prepare(target.clone()).await {
             Ok(prepared) => Ok(prepared),
-            Err(facts) => Err((facts, connector.fingerprint(target).await)),
+            Err(facts) => Err((facts, connector.fingerprint(target.clone()).await)),
         }
     };
     let (facts, used) = match timeout(FILES, read).await {
         Ok(Ok(prepared)) => {
             let used = prepared.fingerprint;
-            return Started { used, dialling: Box::pin(dial(connector, gate, prepared, lane, wake)) };
+            let budget = match purpose {
+                // The deadline after sleep.
+                Purpose::Wake => target.tuning.wake_timeout,
+                _ => prepared.sockets.connect_timeout,
+            };
+            let dialer = Dialer { connector, gate, target, lane, budget };
+            return Started { used, dialling: Box::pin(dial(dialer, prepared, purpose)) };
         }
         Ok(Err(failed)) => failed,
         Err(_) => {
@@ -143,16 +146,13 @@ async fn prepare<C: Connector>(
     Started { used, dialling: Box::pin(async { Dialled { dial: Dial::default(), outcome } }) }
 }
 
-async fn dial<C: Connector>(
-    connector: C,
-    gate: Gate,
-    prepared: Prepared,
-    lane: Lane,
-    wake: Option<Duration>,
-) -> Dialled<C> {
+async fn dial<C: Connector>(dialer: Dialer<C>, prepared: Prepared, purpose: Purpose) -> Dialled<C> {
     let location = Some(Location::of(&prepared.endpoint));
-    let budget = wake.unwrap_or(prepared.sockets.connect_timeout);
-    match dial::connect(&connector, &gate, prepared, lane, budget).await {
+    let outcome = match purpose {
+        Purpose::Confirm => dialer.connect(prepared).await,
+        _ => dialer.connect_to_log_in(prepared).await,
+    };
+    match outcome {
         Ok(accepted) => {
             Dialled { dial: Dial { shared: false, waited: accepted.waited, location }, outcome: Ok(accepted) }
         }

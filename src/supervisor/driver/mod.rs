@@ -191,12 +191,11 @@ impl<C: Connector> Driver<C> {
     fn act(&mut self, action: Action) {
         match action {
             Action::TcpConnect { purpose } => {
-                let wake = (purpose == Purpose::Wake).then_some(self.target.tuning.wake_timeout);
                 let (connector, gate) = (self.connector.clone(), self.gate.clone());
                 self.attempt =
-                    AttemptSlot::begin(connector, gate, self.target.clone(), self.lane(purpose), wake);
+                    AttemptSlot::begin(connector, gate, self.target.clone(), self.lane(purpose), purpose);
             }
-            Action::Login => self.attempt.login(&self.connector, &self.target),
+            Action::Login => self.attempt.login(&self.target),
             Action::HangUp => self.attempt = AttemptSlot::Empty,
             Action::Ping => {
                 let role = self.target.tuning.role;

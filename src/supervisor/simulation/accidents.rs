@@ -159,7 +159,7 @@ async fn a_secret_that_changes_while_the_database_sleeps_is_proven() {
     let idle_policy = crate::target::IdlePolicy::LetSleep;
     let tuning = Tuning { idle_policy, ..Tuning::default() };
     let with_file = Target {
-        password_file: Some("/run/secrets/pw".into()),
+        password: PasswordSource::File("/run/secrets/pw".into()),
         ..Target::clone(&target("one", "db", tuning))
     };
     let mut sim = Sim::new(&[("db", Mood::Up)]);

@@ -140,7 +140,7 @@ async fn tcp_connects_to_a_black_hole_go_one_after_the_other_and_starve_nobody()
 async fn a_wrong_password_is_tried_four_times_in_two_minutes_at_the_most() {
     let mut sim = Sim::new(&[("db", Mood::Rejects)]);
     let with_file = Target {
-        password_file: Some("/run/secrets/pw".into()),
+        password: PasswordSource::File("/run/secrets/pw".into()),
         ..Target::clone(&target("one", "db", Tuning::default()))
     };
     sim.supervisor.apply(&[Arc::new(with_file)]);
@@ -158,7 +158,7 @@ async fn a_wrong_password_is_tried_four_times_in_two_minutes_at_the_most() {
 async fn a_secret_that_never_holds_still_makes_no_storm() {
     let mut sim = Sim::new(&[("db", Mood::Rejects)]);
     let with_file = Target {
-        password_file: Some("/run/secrets/pw".into()),
+        password: PasswordSource::File("/run/secrets/pw".into()),
         ..Target::clone(&target("one", "db", Tuning::default()))
     };
     sim.supervisor.apply(&[Arc::new(with_file)]);

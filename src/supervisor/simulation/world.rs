@@ -234,7 +234,7 @@ impl World {
         // Who it is, for the notes.
         let application_name = Some(target.name.to_string());
         let endpoint = Arc::new(Endpoint { application_name, ..endpoint.as_ref().clone() });
-        Ok(Prepared { sockets, endpoint, fingerprint: Fingerprint(self.inner().secret) })
+        Ok(Prepared { sockets, endpoint, fingerprint: Fingerprint(self.inner().secret), password_run: None })
     }
 
     async fn accept(self, prepared: Prepared, deadline: Instant) -> Result<(Visitor, ConnectTimes), Facts> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pgtether::connection::{Connector, Postgres};
 use pgtether::demo::postgres::{Setup, free_port};
 use pgtether::reason::{Cause, Phase};
-use pgtether::target::{Role, Source};
+use pgtether::target::{PasswordSource, Role, Source};
 
 use super::{
     LIMIT, SERVICE, enter, is_config, lost, of, open, pong, refused, session, sqlstate, target, with_role,
@@ -196,7 +196,7 @@ async fn files_are_read_anew_at_every_attempt() {
     std::fs::write(&url_file, url).unwrap();
     std::fs::write(&password_file, "wrong\n").unwrap();
     let mut target = of(Source::File(url_file.clone()));
-    target.password_file = Some(password_file.clone());
+    target.password = PasswordSource::File(password_file.clone());
     let postgres = Postgres::new();
 
     let facts = enter(&postgres, target.clone(), LIMIT).await.unwrap_err();
@@ -232,7 +232,7 @@ async fn a_file_that_cannot_be_used_is_named_without_its_contents() {
     ];
     for (name, why) in passwords {
         let mut target = inline.clone();
-        target.password_file = Some(at(name));
+        target.password = PasswordSource::File(at(name));
         let facts = Postgres::new().prepare(target.into()).await.unwrap_err();
         assert_eq!(facts.phase, Phase::Prepare);
         assert!(is_config(&facts, why) && is_config(&facts, "password_file"), "{name}: {facts:?}");

@@ -1,0 +1,284 @@
+//! One run of a `password_command`: a process group of its own, killed at the end, with limits on time and output.
+
+use std::ffi::OsStr;
+use std::future::pending;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{AccessFlags, Pid, access};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::time::{Instant, timeout, timeout_at};
+use zeroize::Zeroizing;
+
+use crate::blocking::BlockingCalls;
+use crate::connection::facts::redact;
+use crate::target::{Argument, Endpoint, Host, PasswordCommand, Secret, Target};
+
+/// A password with more bytes is none: PostgreSQL takes no longer message of it.
+const MAX_OUTPUT: usize = 64 << 10;
+/// What is kept of stderr, before its end is shown.
+const MAX_STDERR: usize = 16 << 10;
+/// What is read at once.
+const CHUNK: usize = 4 << 10;
+/// For what has left the process group, and still holds a pipe open.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Of stderr, in characters.
+const MAX_COMPLAINT: usize = 600;
+/// Shorter words of the output are taken out of nothing.
+const SHORTEST_SECRET: usize = 4;
+
+/// All that a run depends on: where it differs, what another run printed is not for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandCall {
+    command: PasswordCommand,
+    /// libpq's variables for where the password is for, so that one command serves many targets.
+    environment: [(&'static str, String); 5],
+}
+
+impl CommandCall {
+    pub fn new(command: &PasswordCommand, target: &Target, endpoint: &Endpoint) -> Self {
+        let each = |f: fn(&Host) -> String| endpoint.hosts.iter().map(f).collect::<Vec<_>>().join(",");
+        CommandCall {
+            command: command.clone(),
+            environment: [
+                ("PGTETHER_TARGET", target.name.to_string()),
+                ("PGHOST", each(Host::name)),
+                ("PGPORT", each(|host| host.port().to_string())),
+                ("PGUSER", endpoint.user.clone()),
+                ("PGDATABASE", endpoint.database.clone()),
+            ],
+        }
+    }
+
+    /// What it prints, or why there is no password, free of secrets.
+    pub async fn run(&self, limit: Duration, calls: &BlockingCalls) -> Result<Secret, String> {
+        let deadline = Instant::now() + limit;
+        let name = self.command.program.display();
+        let spawned = timeout_at(
+            deadline,
+            calls.run({
+                let call = self.clone();
+                move || call.spawn()
+            }),
+        );
+        let mut running = match spawned.await {
+            Ok(Ok(spawned)) => spawned.map_err(|why| format!("password_command cannot run: {why}"))?,
+            Ok(Err(crashed)) => return Err(crashed.to_string()),
+            Err(_) => {
+                return Err(format!(
+                    "password_command {name} could not be started within {limit:?}: is it on a disk that hangs?"
+                ));
+            }
+        };
+        let end = timeout_at(deadline, running.end()).await;
+        running.kill();
+        let _ = timeout(LAST_WORDS, running.rest()).await;
+        let what = match end {
+            Ok(Ok(Some(status))) if status.success() => match running.stdout.password() {
+                Ok(secret) => return Ok(secret),
+                Err(why) => why.to_owned(),
+            },
+            Ok(Ok(Some(status))) => describe(status),
+            Ok(Ok(None)) => format!("printed more than {} KiB and was killed", MAX_OUTPUT >> 10),
+            Ok(Err(error)) => format!("cannot be waited for: {error}"),
+            Err(_) => format!("did not end within {limit:?} and was killed"),
+        };
+        Err(format!("password_command {name} {what}{}", self.complaint(&running)))
+    }
+
+    /// The end of what it wrote to stderr, without the password that it may have printed and without what the
+    /// configuration hides.
+    fn complaint(&self, running: &RunningCommand) -> String {
+        let printed = running.stdout.bytes.split(|byte| byte.is_ascii_whitespace()).map(Secret::new);
+        let hidden = self.command.arguments.iter().filter(|argument| argument.shown() != argument.expose());
+        let hidden = hidden.map(|argument| Secret::new(argument.expose()));
+        let stderr = &running.stderr.bytes;
+        // What begins in the middle of a word may be the rest of a secret.
+        let whole = match running.stderr.is_cut {
+            true => stderr.iter().position(u8::is_ascii_whitespace).map_or(&[][..], |at| &stderr[at..]),
+            false => stderr,
+        };
+        let mut text = String::from_utf8_lossy(whole).into_owned();
+        for secret in printed.chain(hidden).filter(|secret| secret.expose().len() >= SHORTEST_SECRET) {
+            text = redact(&text, &secret);
+        }
+        match last_characters(&text) {
+            text if text.is_empty() => ", and wrote nothing to stderr".to_owned(),
+            text => format!("; stderr: {text}"),
+        }
+    }
+
+    /// Blocks until the program has begun, or could not.
+    fn spawn(&self) -> Result<RunningCommand, String> {
+        let program = find_program(&self.command.program, std::env::var_os("PATH").as_deref())?;
+        let mut command = Command::new(&program);
+        command
+            .args(self.command.arguments.iter().map(Argument::expose))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let mut child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        let stdout = CommandPipe::new(child.stdout.take(), MAX_OUTPUT);
+        let stderr = CommandPipe::new(child.stderr.take(), MAX_STDERR);
+        Ok(RunningCommand { child, group, stdout, stderr })
+    }
+}
+
+/// The file that is run, or why there is none. Blocks on the file system.
+pub fn find_program(program: &Path, path: Option<&OsStr>) -> Result<PathBuf, String> {
+    let shown = program.display();
+    if program.components().count() > 1 || program.is_absolute() {
+        return match is_executable(program) {
+            Ok(()) => Ok(program.to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(format!("there is no program {shown}"))
+            }
+            Err(_) => Err(format!("{shown} is not executable by this user")),
+        };
+    }
+    let path = path.unwrap_or(OsStr::new("/bin:/usr/bin"));
+    let mut found = std::env::split_paths(path).map(|folder| folder.join(program));
+    found.find(|file| is_executable(file).is_ok()).ok_or_else(|| {
+        format!("there is no executable program {shown} in PATH: write its full path, or extend PATH")
+    })
+}
+
+fn is_executable(file: &Path) -> io::Result<()> {
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(access(file, AccessFlags::X_OK)?)
+}
+
+/// The command and all that it started, which end with this value at the latest.
+struct RunningCommand {
+    child: Child,
+    group: Option<Pid>,
+    stdout: CommandPipe<ChildStdout>,
+    stderr: CommandPipe<ChildStderr>,
+}
+
+impl RunningCommand {
+    /// How the program itself has ended: what it started may live on, and hold the pipes. `None` where it prints too much.
+    async fn end(&mut self) -> io::Result<Option<ExitStatus>> {
+        let RunningCommand { child, stdout, stderr, .. } = self;
+        let flooded = async {
+            while !stdout.read().await {
+                if stdout.bytes.len() > MAX_OUTPUT {
+                    return;
+                }
+            }
+            pending().await
+        };
+        let complaining = async {
+            while !stderr.read().await {
+                stderr.keep_the_end();
+            }
+            pending().await
+        };
+        tokio::select! {
+            status = child.wait() => status.map(Some),
+            () = flooded => Ok(None),
+            () = complaining => Ok(None),
+        }
+    }
+
+    /// Ends the process group. Nothing that the command left behind outlives it.
+    fn kill(&mut self) {
+        if let Some(group) = self.group.take() {
+            // It may be empty already.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+
+    /// What is still in the pipes, of a command that was ended.
+    async fn rest(&mut self) {
+        let RunningCommand { child, stdout, stderr, .. } = self;
+        let _ = child.wait().await;
+        while stdout.bytes.len() <= MAX_OUTPUT && !stdout.read().await {}
+        while !stderr.read().await {
+            stderr.keep_the_end();
+        }
+    }
+}
+
+impl Drop for RunningCommand {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// What came of one pipe: at the most its limit and one more read.
+struct CommandPipe<P> {
+    pipe: Option<P>,
+    limit: usize,
+    /// With room for all of it: a buffer that grows would leave pieces of a secret behind.
+    bytes: Zeroizing<Vec<u8>>,
+    is_cut: bool,
+}
+
+impl<P: AsyncRead + Unpin> CommandPipe<P> {
+    fn new(pipe: Option<P>, limit: usize) -> Self {
+        CommandPipe { pipe, limit, bytes: Zeroizing::new(Vec::with_capacity(limit + CHUNK)), is_cut: false }
+    }
+
+    /// Reads what is there, or waits for it. True at the end. Dropping the future loses nothing.
+    async fn read(&mut self) -> bool {
+        let Some(pipe) = &mut self.pipe else { return true };
+        let room = (self.limit + CHUNK).saturating_sub(self.bytes.len()).min(CHUNK) as u64;
+        let read = pipe.take(room).read_buf(&mut *self.bytes).await;
+        let ended = matches!(read, Ok(0) | Err(_));
+        if ended {
+            self.pipe = None;
+        }
+        ended
+    }
+
+    /// The end of it tells most: a stack trace comes before its message.
+    fn keep_the_end(&mut self) {
+        if let Some(surplus) = self.bytes.len().checked_sub(self.limit).filter(|surplus| *surplus > 0) {
+            self.bytes.drain(..surplus);
+            self.is_cut = true;
+        }
+    }
+
+    /// The output without the line end after it.
+    fn password(&self) -> Result<Secret, &'static str> {
+        let line = self.bytes.strip_suffix(b"\n").unwrap_or(&self.bytes);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match line {
+            _ if self.bytes.len() > self.limit => Err("printed more than 64 KiB"),
+            [] => Err("printed nothing"),
+            _ if line.contains(&0) => Err("printed a NUL byte, which no password can hold"),
+            _ => Ok(Secret::new(line)),
+        }
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => format!("ended with {status}"),
+    }
+}
+
+/// One line without control characters; of a long one the end.
+fn last_characters(text: &str) -> String {
+    let line: Vec<&str> =
+        text.split(|c: char| c.is_control() || c.is_whitespace()).filter(|word| !word.is_empty()).collect();
+    let line = line.join(" ");
+    match line.char_indices().rev().nth(MAX_COMPLAINT - 1) {
+        Some((at, _)) if at > 0 => format!("…{}", &line[at..]),
+        _ => line,
+    }
+}
