@@ -312,8 +312,9 @@ async fn a_drain_does_not_wait_longer_than_its_limit() {
     busy.is_closed().await;
 }
 
-/// Has no descriptors left for a while, then none to accept.
+/// Has a connection, then no descriptors left for a while, then another connection.
 struct Starved {
+    first: Option<DuplexStream>,
     failures: usize,
     tries: Arc<AtomicUsize>,
     then: Option<DuplexStream>,
@@ -323,6 +324,9 @@ impl Accept for Starved {
     type Stream = DuplexStream;
 
     async fn accept(&mut self) -> io::Result<DuplexStream> {
+        if let Some(stream) = self.first.take() {
+            return Ok(stream);
+        }
         let tries = self.tries.fetch_add(1, Ordering::Relaxed);
         if tries < self.failures {
             return Err(io::Error::from_raw_os_error(nix::libc::EMFILE));
@@ -335,14 +339,17 @@ impl Accept for Starved {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_descriptors_it_tries_again_without_spinning() {
-    let (near, far) = duplex(64 * 1024);
+async fn without_descriptors_it_closes_an_idle_connection_and_tries_again_without_spinning() {
+    let ((near, far), (idle, first)) = (duplex(64 * 1024), duplex(64 * 1024));
     let tries = Arc::new(AtomicUsize::new(0));
-    let listener = Starved { failures: 20, tries: tries.clone(), then: Some(far) };
+    let listener = Starved { first: Some(first), failures: 20, tries: tries.clone(), then: Some(far) };
     let (app, _) = Plan::new(vec![up("primary", Moment::now())]).build();
     let (_stop, stopped) = watch::channel(false);
     let listener = WebListener { socket: listener, scope: Scope::All };
     let task = tokio::spawn(serve(vec![listener], app, limits(), stopped));
+    let began = Instant::now();
+    Client(idle).is_closed().await;
+    assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
     tokio::time::sleep(Duration::from_secs(5)).await;
     let seen = tries.load(Ordering::Relaxed);
     assert!((5..=10).contains(&seen), "{seen} tries in 5 s");
