@@ -21,6 +21,7 @@
 //! | 1 | [`mod@reason`] | facts and what they mean | how long to wait |
 //! | 0 | [`policy`] | waits by class of failure, breaker, guard, idle limits, failed accepts; std only | clocks, dice: they are arguments |
 //! | 0 | [`blocking`] | calls that block, off the runtime's threads, bounded in number | what they do |
+//! | 0 | [`tasks`] | tasks by their names: restarts with growing pauses, who is stuck at the end | what they do |
 //! | 0 | [`protocol`] | PostgreSQL's messages as bytes: frames, error fields, builders | sockets; why something is sent |
 
 pub mod blocking;
@@ -44,3 +45,4 @@ pub mod signals;
 pub mod status;
 pub mod supervisor;
 pub mod target;
+pub mod tasks;

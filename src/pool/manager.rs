@@ -5,15 +5,15 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::task::Id;
+use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 
 use super::certificate::Certificate;
 use super::core::PoolRequest;
 use super::handshake::{Acceptor, Listener, bind};
 use super::reception;
-use super::shared::{PoolConfig, Shared};
+use super::shared::{PoolConfig, PoolStage, Shared};
 use super::work::Task;
 use crate::connection::Postgres;
 use crate::status::board::Board;
@@ -21,11 +21,10 @@ use crate::supervisor::Requests;
 use crate::supervisor::gate::Gate;
 use crate::target::pool::{Auth, ClientTls, Listen, Pool};
 use crate::target::{Target, TargetName};
+use crate::tasks::{Crashes, NamedTasks, TaskEnd};
 
 /// How long it may take to drop what was not gone in time.
 const CUTTING: Duration = Duration::from_millis(500);
-/// A pool that crashed is started again after that long: it may crash at once, and the others share its thread.
-const RESTART_AFTER: Duration = Duration::from_secs(1);
 
 /// What the manager is to do.
 pub enum PoolCommand {
@@ -69,8 +68,7 @@ pub struct Manager {
     /// Those that take in nobody any more and wait for their last client.
     leaving: Vec<Weak<Shared>>,
     /// Each pool, until its last client has gone; those that are replaced, too.
-    tasks: JoinSet<usize>,
-    names: HashMap<Id, TargetName>,
+    tasks: NamedTasks<TargetName, usize>,
     cut: usize,
 }
 
@@ -92,14 +90,7 @@ type Permitted = (Arc<Listener>, Auth);
 
 impl Manager {
     pub fn new(deps: Deps) -> Self {
-        Manager {
-            deps,
-            running: HashMap::new(),
-            leaving: Vec::new(),
-            tasks: JoinSet::new(),
-            names: HashMap::new(),
-            cut: 0,
-        }
+        Manager { deps, running: HashMap::new(), leaving: Vec::new(), tasks: NamedTasks::default(), cut: 0 }
     }
 
     /// Until told to drain, or until nobody is left to tell.
@@ -119,7 +110,7 @@ impl Manager {
                     }
                     None => return,
                 },
-                Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.ended(ended),
+                Some(end) = self.tasks.next_end() => self.ended(end),
             }
         }
     }
@@ -225,7 +216,7 @@ impl Manager {
         if let Some(before) = self.running.remove(&name) {
             self.leave(&before);
         }
-        self.start(name, pool, Duration::ZERO);
+        self.start(name, pool, Crashes::default());
     }
 
     /// Its clients finish their transactions; that may last.
@@ -235,38 +226,31 @@ impl Manager {
         self.leaving.push(Arc::downgrade(&pool.shared));
     }
 
-    fn start(&mut self, name: TargetName, pool: Ready, after: Duration) {
+    fn start(&mut self, name: TargetName, pool: Ready, crashes: Crashes) {
         let Ready { config, listener } = pool;
         info!(target = %name, listen = %config.pool.listen, mode = config.pool.mode.as_str(), size = config.pool.size, "pooling");
         let Deps { connector, gate, board, requests, descriptors } = self.deps.clone();
         let (shared, work, closed) = Shared::new(config, connector);
         let task = Task { shared: Arc::clone(&shared), gate, board, requests, work, closed };
         let pool = run(task, Arc::clone(&listener), descriptors);
-        let begins = async move {
-            sleep(after).await;
+        let mut stage = shared.stage();
+        let task = self.tasks.start(name.clone(), crashes, |pause| async move {
+            let leaves = async { _ = stage.wait_for(|stage| *stage > PoolStage::Open).await };
+            let _ = timeout(pause, leaves).await;
             pool.await
-        };
-        let task = self.tasks.spawn(begins).id();
-        self.names.insert(task, name.clone());
+        });
         self.running.insert(name, Running { task, listener, shared });
     }
 
     /// A pool that ended unasked has crashed: a new one takes its place.
-    fn ended(&mut self, ended: Result<(Id, usize), JoinError>) {
-        let (id, failure) = match ended {
-            Ok((id, cut)) => {
-                self.cut += cut;
-                (id, None)
-            }
-            Err(failure) => (failure.id(), Some(failure)),
-        };
-        let Some(name) = self.names.remove(&id) else {
-            return;
-        };
-        if let Some(running) = self.running.get(&name).filter(|running| running.task == id) {
-            error!(target = %name, ?failure, "the pool ended by itself and is started again; please report this");
+    fn ended(&mut self, end: TaskEnd<TargetName, usize>) {
+        let cause = end.cause();
+        self.cut += end.result.unwrap_or_default();
+        if let Some(running) = self.running.get(&end.name).filter(|running| running.task == end.id) {
+            let restart_in = end.crashes.pause();
+            error!(target = %end.name, cause, ?restart_in, "the pool ended by itself and is started again; please report this");
             let pool = Ready { config: running.shared.config(), listener: Arc::clone(&running.listener) };
-            self.start(name, pool, RESTART_AFTER);
+            self.start(end.name, pool, end.crashes);
         }
     }
 
@@ -274,17 +258,16 @@ impl Manager {
         for (_, running) in std::mem::take(&mut self.running) {
             self.leave(&running);
         }
-        if timeout_at(until, self.all_ended()).await.is_err() {
+        let mut cut = self.cut;
+        let mut over = |end: TaskEnd<_, usize>| cut += end.result.unwrap_or_default();
+        let within = until.saturating_duration_since(Instant::now());
+        if !self.tasks.drain(within, &mut over).await.is_empty() {
             self.leaving.iter().filter_map(Weak::upgrade).for_each(|shared| shared.end());
-            let _ = timeout_at(until + CUTTING, self.all_ended()).await;
+            for name in self.tasks.drain(CUTTING, &mut over).await {
+                error!(target = %name, "the pool did not end in time; please report this");
+            }
         }
-        self.cut
-    }
-
-    async fn all_ended(&mut self) {
-        while let Some(ended) = self.tasks.join_next().await {
-            self.cut += ended.unwrap_or_default();
-        }
+        cut
     }
 }
 

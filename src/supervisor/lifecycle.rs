@@ -1,10 +1,9 @@
 //! A target's task from the outside: what the supervisor writes in the snapshot before its first step and after a
-//! crash, and how long it pauses before the next start.
+//! crash.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinError;
 use tracing::error;
 
 use crate::reason::{Cause, Facts, Phase, Reason};
@@ -12,20 +11,6 @@ use crate::status::board::Slot;
 use crate::status::pool::PoolStatus;
 use crate::status::{Attempt, Because, Failure, Line, Location, Moment, Purpose, TargetStatus};
 use crate::target::{Source, Target, TargetName};
-
-/// A task that crashed (it panicked, or returned unasked) is started again after that long; twice as long each time
-/// that it crashes again soon.
-const RESTART_AFTER: Duration = Duration::from_secs(1);
-/// The longest of these pauses, and how long a task must run for them to begin anew.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// How long a task that crashed so many times in a row pauses before it begins.
-pub(super) fn pause(crashes: u32) -> Duration {
-    match crashes.checked_sub(1) {
-        None => Duration::ZERO,
-        Some(before) => RESTART_AFTER.saturating_mul(2u32.saturating_pow(before)).min(LONGEST_PAUSE),
-    }
-}
 
 /// A target that nothing has happened to.
 pub(super) fn fresh(target: &Target) -> TargetStatus {
@@ -40,8 +25,7 @@ pub(super) fn fresh(target: &Target) -> TargetStatus {
 }
 
 /// A bug of ours, and so an error.
-pub(super) fn log_crash(target: &TargetName, failure: Option<&JoinError>, restart_in: Duration) {
-    let cause = failure.map_or_else(|| "it returned".to_owned(), JoinError::to_string);
+pub(super) fn log_crash(target: &TargetName, cause: &str, restart_in: Duration) {
     let remedy = Reason::Internal.remedy();
     error!(%target, cause, ?restart_in, remedy, "the target's task ended by itself, its session is lost");
 }

@@ -17,16 +17,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::{Id, JoinSet};
-use tokio::time::Instant;
 use tracing::debug;
 
 use crate::connection::Connector;
 use crate::status::board::{Board, Slot};
 use crate::target::{Target, TargetName};
+use crate::tasks::{Crashes, NamedTasks, TaskEnd};
 use driver::{Driver, Request};
 use gate::Gate;
-use lifecycle::{crashed, fresh, log_crash, pause, renew};
+use lifecycle::{crashed, fresh, log_crash, renew};
 pub use machine::ProofResult;
 pub use requests::{ProofReply, Requests};
 
@@ -40,9 +39,8 @@ pub struct Supervisor<C: Connector> {
     board: Board,
     requests: Requests,
     dice: fastrand::Rng,
-    tasks: JoinSet<()>,
+    tasks: NamedTasks<TargetName, ()>,
     running: HashMap<TargetName, RunningTarget>,
-    names: HashMap<Id, TargetName>,
 }
 
 /// One target's task, as the supervisor knows it.
@@ -50,10 +48,6 @@ struct RunningTarget {
     slot: Slot,
     requests: mpsc::Sender<Request>,
     then: Then,
-    /// The end of its pause.
-    begins: Instant,
-    /// How often in a row it crashed soon after its start.
-    crashes: u32,
 }
 
 /// What follows when the task ends. Only the first holds the task's orders: to leave it is the order to stop.
@@ -82,9 +76,8 @@ impl<C: Connector> Supervisor<C> {
             board,
             requests: Requests::default(),
             dice,
-            tasks: JoinSet::new(),
+            tasks: NamedTasks::default(),
             running: HashMap::new(),
-            names: HashMap::new(),
         }
     }
 
@@ -107,7 +100,7 @@ impl<C: Connector> Supervisor<C> {
                 Some(running) => running.change(target),
                 None => {
                     let slot = Arc::new(watch::Sender::new(fresh(target)));
-                    self.start(target.clone(), slot, 0);
+                    self.start(target.clone(), slot, Crashes::default());
                 }
             }
         }
@@ -116,31 +109,25 @@ impl<C: Connector> Supervisor<C> {
 
     /// Waits for a task to end, and does what follows. Never returns while none ends; cancel-safe.
     pub async fn tend(&mut self) {
-        let Some(ended) = self.tasks.join_next_with_id().await else {
+        let Some(end) = self.tasks.next_end().await else {
             return std::future::pending().await;
         };
-        let (id, failure) = match ended {
-            Ok((id, ())) => (id, None),
-            Err(failure) => (failure.id(), Some(failure)),
-        };
-        let Some((name, running)) = self.names.remove(&id).and_then(|name| self.running.remove_entry(&name))
-        else {
+        let Some(running) = self.running.remove(&end.name) else {
             return;
         };
         match running.then {
             Then::Restart { orders } => {
-                let soon = running.begins.elapsed() < lifecycle::LONGEST_PAUSE;
-                let crashes = if soon { running.crashes.saturating_add(1) } else { 1 };
-                log_crash(&name, failure.as_ref(), pause(crashes));
-                crashed(&running.slot, pause(crashes));
+                let TaskEnd { name, crashes, .. } = &end;
+                log_crash(name, &end.cause(), crashes.pause());
+                crashed(&running.slot, crashes.pause());
                 let target = orders.borrow().clone();
-                self.start(target, running.slot, crashes);
+                self.start(target, running.slot, *crashes);
             }
             Then::Replace(target) => {
                 renew(&running.slot, &target);
-                self.start(target, running.slot, 0);
+                self.start(target, running.slot, Crashes::default());
             }
-            Then::Forget => debug!(target = %name, "supervision ended"),
+            Then::Forget => debug!(target = %end.name, "supervision ended"),
         }
         self.publish();
     }
@@ -150,30 +137,17 @@ impl<C: Connector> Supervisor<C> {
         // Dropping a task's orders stops it.
         self.running.clear();
         self.requests.replace(HashMap::new());
-        let ended = async {
-            while let Some(ended) = self.tasks.join_next_with_id().await {
-                let id = ended.map_or_else(|failure| failure.id(), |(id, ())| id);
-                self.names.remove(&id);
-            }
-        };
-        // In time or not, what is left is named.
-        let _ = tokio::time::timeout(within, ended).await;
-        let mut stuck: Vec<_> = self.names.into_values().collect();
-        stuck.sort();
-        stuck
+        self.tasks.drain(within, |_| {}).await.into_iter().cloned().collect()
     }
 
     /// Starts the target's task, after a pause where it crashed before.
-    fn start(&mut self, target: Arc<Target>, slot: Slot, crashes: u32) {
+    fn start(&mut self, target: Arc<Target>, slot: Slot, crashes: Crashes) {
         let (orders, receiver) = watch::channel(target.clone());
         let (requests, queue) = mpsc::channel(REQUESTS);
         let (connector, gate) = (self.connector.clone(), self.gate.clone());
         let driver = Driver::new(connector, gate, slot.clone(), receiver, queue, self.dice.fork());
-        let task = self.tasks.spawn(driver.run(pause(crashes)));
-        self.names.insert(task.id(), target.name.clone());
-        let then = Then::Restart { orders };
-        let begins = Instant::now() + pause(crashes);
-        let running = RunningTarget { slot, requests, then, begins, crashes };
+        self.tasks.start(target.name.clone(), crashes, |pause| driver.run(pause));
+        let running = RunningTarget { slot, requests, then: Then::Restart { orders } };
         self.running.insert(target.name.clone(), running);
     }
 
