@@ -21,14 +21,14 @@ impl fmt::Display for Crashed {
 /// network disk) must not use up all threads.
 #[derive(Debug, Clone)]
 pub struct BlockingCalls {
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// By key, where calls are under way, or wait.
     turns: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
 }
 
 impl BlockingCalls {
     pub fn new(at_once: usize) -> Self {
-        BlockingCalls { room: Arc::new(Semaphore::new(at_once)), turns: Arc::default() }
+        BlockingCalls { permits: Arc::new(Semaphore::new(at_once)), turns: Arc::default() }
     }
 
     /// Calls with one key wait for each other: what hangs, hangs once, and is not asked again and again until there is
@@ -57,10 +57,10 @@ impl BlockingCalls {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Crashed> {
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| Crashed)?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Crashed)?;
         let call = move || {
             // Given back when the call really ends, not when somebody stops waiting for it.
-            let _room = room;
+            let _permit = permit;
             work()
         };
         spawn_blocking(call).await.map_err(|_| Crashed)

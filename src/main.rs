@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     };
     let done = match cli::parse(std::env::args_os()) {
         Ok(Command::Run(args)) => supervise(&args, &output),
-        Ok(Command::Check(args)) => doctor(args, &output),
+        Ok(Command::Check(args)) => run_check(args, &output),
         Ok(Command::Config(ConfigCommand::Show(file))) => show(&file),
         Ok(Command::Config(ConfigCommand::Schema)) => print(&format!("{:#}\n", config::schema())),
         Ok(Command::Demo(args)) => demonstrate(args, &output),
@@ -147,7 +147,7 @@ fn demonstrate(args: DemoArgs, output: &LogOutput) -> Done {
 }
 
 /// Examines the targets side by side and prints them in order.
-fn doctor(args: CheckArgs, output: &LogOutput) -> Done {
+fn run_check(args: CheckArgs, output: &LogOutput) -> Done {
     let unknown = |text: String| Exit { code: Verdict::Unknown.exit_code(), text };
     logging::start(&args.log, output).map_err(|error| unknown(error.to_string()))?;
     let targets = subjects(&args).map_err(unknown)?;

@@ -1,4 +1,4 @@
-//! The doctor: examines a target once, phase by phase, and tells a person what it found and what to do.
+//! `check`: examines a target once, phase by phase, and reports what it found and what to do.
 //!
 //! It goes through the same connection as the supervisor and judges by the same table; it holds no state and knows
 //! nothing of supervisors, the board or HTTP.

@@ -1,4 +1,4 @@
-//! What the doctor found, for people and for machines.
+//! What `check` found, for people and for machines.
 
 use std::time::{Duration, SystemTime};
 

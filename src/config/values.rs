@@ -278,7 +278,7 @@ impl Value for Flag {
     }
 }
 
-/// Declares how a closed set of the lower floors is read, written and described.
+/// Declares how a closed set of the lower layers is read, written and described.
 macro_rules! words {
     ($name:ident of $type:ident: $($variant:ident)*, $expected:literal) => {
         #[doc = concat!("`", stringify!($type), "` as the file names it.")]

@@ -197,7 +197,7 @@ mod tests {
         protocol::message(tag, &[body])
     }
 
-    fn greeting() -> Vec<u8> {
+    fn startup_answer() -> Vec<u8> {
         [
             message(b'R', &0u32.to_be_bytes()),
             message(b'S', b"server_version\x0015.18\0"),
@@ -211,9 +211,9 @@ mod tests {
 
     #[test]
     fn what_is_seen_does_not_depend_on_how_the_bytes_are_cut() {
-        for piece in 1..greeting().len() {
+        for piece in 1..startup_answer().len() {
             let mut scanner = Scanner::new();
-            for bytes in greeting().chunks(piece) {
+            for bytes in startup_answer().chunks(piece) {
                 scanner.feed(bytes).unwrap();
             }
             let observed = scanner.observed();
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn an_error_in_the_servers_own_encoding_keeps_its_sqlstate() {
         let mut scanner = Scanner::new();
-        scanner.feed(&greeting()).unwrap();
+        scanner.feed(&startup_answer()).unwrap();
         let error = scanner.observed().error.clone().unwrap();
         assert_eq!((&*error.sqlstate, error.severity), ("28P01", Severity::Fatal));
         assert_eq!(error.message, "n\u{fffd}o pode");
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn half_a_message_is_not_between_messages() {
         let mut scanner = Scanner::new();
-        scanner.feed(&greeting()[..7]).unwrap();
+        scanner.feed(&startup_answer()[..7]).unwrap();
         assert!(!scanner.between_messages());
     }
 
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn a_new_question_forgets_the_last_error() {
         let mut scanner = Scanner::new();
-        scanner.feed(&greeting()).unwrap();
+        scanner.feed(&startup_answer()).unwrap();
         scanner.ask();
         assert_eq!(scanner.observed().error, None);
         assert!(!scanner.observed().ready);

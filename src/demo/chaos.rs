@@ -101,9 +101,9 @@ async fn inflict(board: &Board, server: &Server, step: &Step) -> Result<String, 
     let backend = seen.borrow_and_update().session.as_ref().and_then(|s| s.backend_pid);
     let mut course = Course::new(Moment::now());
     let mut fault = pin!(async {
-        let (begun, undo) = step.fault.begin(server, backend).await?;
+        let (begun, repair) = step.fault.begin(server, backend).await?;
         sleep(step.lasts).await;
-        Ok((begun, undo.run(server).await?))
+        Ok((begun, repair.run(server).await?))
     });
     let mut done = None;
     let mut deadline = pin!(sleep_until(Instant::now() + step.lasts + PATIENCE));
@@ -111,7 +111,7 @@ async fn inflict(board: &Board, server: &Server, step: &Step) -> Result<String, 
         tokio::select! {
             ended = &mut fault, if done.is_none() => done = Some(ended?),
             changed = seen.changed() => match changed {
-                Ok(()) => course.see(&Sight::of(&seen.borrow_and_update())),
+                Ok(()) => course.see(&Glimpse::of(&seen.borrow_and_update())),
                 // The target's task was replaced: its slot is a new one.
                 Err(_) => seen = subscribe(board)?,
             },
@@ -132,7 +132,7 @@ fn subscribe(board: &Board) -> Result<watch::Receiver<TargetStatus>, Error> {
 }
 
 /// What ends a fault.
-enum Undo {
+enum Repair {
     /// It is over at once.
     Nothing,
     Resume,
@@ -143,54 +143,54 @@ enum Undo {
 
 impl Fault {
     /// Does it; returns when it struck, and what ends it.
-    async fn begin(self, server: &Server, backend: Option<i32>) -> Result<(Moment, Undo), Error> {
+    async fn begin(self, server: &Server, backend: Option<i32>) -> Result<(Moment, Repair), Error> {
         Ok(match self {
-            Fault::Terminate => (server.sql(&[&terminate()]).await?, Undo::Nothing),
+            Fault::Terminate => (server.sql(&[&terminate()]).await?, Repair::Nothing),
             Fault::Password => {
                 let password = server.change_password().await?;
-                (server.sql(&[&terminate()]).await?, Undo::TellPassword(password))
+                (server.sql(&[&terminate()]).await?, Repair::TellPassword(password))
             }
             Fault::Crash => {
                 let backend = backend.ok_or_else(|| Error::new("there is no session to kill"))?;
                 let killed = server.act(move |cluster| cluster.kill_backend(backend));
-                (killed.await?, Undo::Nothing)
+                (killed.await?, Repair::Nothing)
             }
             Fault::Hang => {
                 let paused = server.act(|cluster| {
                     cluster.pause();
                     Ok(())
                 });
-                (paused.await?, Undo::Resume)
+                (paused.await?, Repair::Resume)
             }
-            Fault::Restart => (server.act(|cluster| cluster.stop(Shutdown::Fast)).await?, Undo::Start),
+            Fault::Restart => (server.act(|cluster| cluster.stop(Shutdown::Fast)).await?, Repair::Start),
             Fault::Capacity => {
                 let limit = format!("ALTER ROLE {NAME} CONNECTION LIMIT 0");
-                (server.sql(&[&limit, &terminate()]).await?, Undo::LiftLimit)
+                (server.sql(&[&limit, &terminate()]).await?, Repair::LiftLimit)
             }
-            Fault::Outage => (server.act(|cluster| cluster.stop(Shutdown::Immediate)).await?, Undo::Start),
+            Fault::Outage => (server.act(|cluster| cluster.stop(Shutdown::Immediate)).await?, Repair::Start),
         })
     }
 }
 
-impl Undo {
+impl Repair {
     /// Ends it; returns when it was over, or `None` where there was nothing to end.
     async fn run(self, server: &Server) -> Result<Option<Moment>, Error> {
         let over = match self {
-            Undo::Nothing => return Ok(None),
-            Undo::Resume => {
+            Repair::Nothing => return Ok(None),
+            Repair::Resume => {
                 let resumed = server.act(|cluster| {
                     cluster.resume();
                     Ok(())
                 });
                 resumed.await?
             }
-            Undo::Start => {
+            Repair::Start => {
                 server.act(Cluster::start).await?;
                 // Over when the server takes sessions, not when it was told to start.
                 Moment::now()
             }
-            Undo::TellPassword(password) => server.tell_password(password).await?,
-            Undo::LiftLimit => server.sql(&[&format!("ALTER ROLE {NAME} CONNECTION LIMIT -1")]).await?,
+            Repair::TellPassword(password) => server.tell_password(password).await?,
+            Repair::LiftLimit => server.sql(&[&format!("ALTER ROLE {NAME} CONNECTION LIMIT -1")]).await?,
         };
         Ok(Some(over))
     }
@@ -201,15 +201,19 @@ fn terminate() -> String {
 }
 
 /// What a snapshot says of a fault's course.
-struct Sight {
+struct Glimpse {
     state: State,
     since: Moment,
     reason: Option<Reason>,
 }
 
-impl Sight {
-    fn of(status: &TargetStatus) -> Sight {
-        Sight { state: status.state(), since: status.since, reason: View::new(status, status.since).reason() }
+impl Glimpse {
+    fn of(status: &TargetStatus) -> Glimpse {
+        Glimpse {
+            state: status.state(),
+            since: status.since,
+            reason: View::new(status, status.since).reason(),
+        }
     }
 }
 
@@ -237,24 +241,24 @@ impl Course {
         self.back.is_some()
     }
 
-    fn see(&mut self, sight: &Sight) {
-        match sight.state {
+    fn see(&mut self, glimpse: &Glimpse) {
+        match glimpse.state {
             State::Down => {
-                self.noticed.get_or_insert(sight.since);
+                self.noticed.get_or_insert(glimpse.since);
                 self.back = None;
-                if let Some(reason) = sight.reason
+                if let Some(reason) = glimpse.reason
                     && !self.reasons.contains(&reason)
                 {
                     self.reasons.push(reason);
                 }
             }
             // Up since after the fault: it was down meanwhile, seen or not.
-            State::Up if sight.since.mono > self.watched_since.mono => {
-                self.back.get_or_insert(sight.since);
+            State::Up if glimpse.since.mono > self.watched_since.mono => {
+                self.back.get_or_insert(glimpse.since);
             }
             // One that has lost several sessions in a row is called flapping for a while, and works.
             State::Degraded if self.noticed.is_some() => {
-                self.back.get_or_insert(sight.since);
+                self.back.get_or_insert(glimpse.since);
             }
             State::Up | State::Starting | State::Degraded | State::Sleeping => {}
         }
@@ -298,17 +302,17 @@ mod tests {
         begun.after(Duration::from_millis(ms))
     }
 
-    fn sight(state: State, since: Moment, reason: Option<Reason>) -> Sight {
-        Sight { state, since, reason }
+    fn glimpse(state: State, since: Moment, reason: Option<Reason>) -> Glimpse {
+        Glimpse { state, since, reason }
     }
 
     #[test]
     fn a_short_fault_is_told_from_its_beginning() {
         let begun = Moment::now();
         let mut course = Course::new(begun);
-        course.see(&sight(State::Down, at(begun, 2), Some(Reason::Shutdown)));
+        course.see(&glimpse(State::Down, at(begun, 2), Some(Reason::Shutdown)));
         assert!(!course.is_over());
-        course.see(&sight(State::Up, at(begun, 43), None));
+        course.see(&glimpse(State::Up, at(begun, 43), None));
         assert!(course.is_over());
         let told = course.told(begun, None);
         assert_eq!(told, "noticed after 2.0 ms (shutdown), up again after 43 ms");
@@ -319,9 +323,9 @@ mod tests {
         let begun = Moment::now();
         let mut course = Course::new(begun);
         for reason in [Reason::Closed, Reason::Refused, Reason::Refused, Reason::StartingUp] {
-            course.see(&sight(State::Down, at(begun, 15), Some(reason)));
+            course.see(&glimpse(State::Down, at(begun, 15), Some(reason)));
         }
-        course.see(&sight(State::Up, at(begun, 12_800), None));
+        course.see(&glimpse(State::Up, at(begun, 12_800), None));
         let told = course.told(begun, Some(at(begun, 12_000)));
         assert_eq!(
             told,
@@ -334,10 +338,10 @@ mod tests {
         let begun = Moment::now();
         let before = begun;
         let mut course = Course::new(at(begun, 1000));
-        course.see(&sight(State::Up, before, None));
+        course.see(&glimpse(State::Up, before, None));
         assert!(!course.is_over());
         assert_eq!(course.told(begun, None), "not noticed");
-        course.see(&sight(State::Down, at(begun, 2500), Some(Reason::Timeout)));
+        course.see(&glimpse(State::Down, at(begun, 2500), Some(Reason::Timeout)));
         assert_eq!(course.told(at(begun, 1000), None), "noticed after 1.5 s (timeout), not up again yet");
     }
 
@@ -345,7 +349,7 @@ mod tests {
     fn a_loss_too_short_to_be_seen_is_still_told() {
         let begun = Moment::now();
         let mut course = Course::new(begun);
-        course.see(&sight(State::Up, at(begun, 9), None));
+        course.see(&glimpse(State::Up, at(begun, 9), None));
         assert_eq!(course.told(begun, None), "up again after 9.0 ms");
     }
 
@@ -353,9 +357,9 @@ mod tests {
     fn a_line_that_falls_again_is_not_back() {
         let begun = Moment::now();
         let mut course = Course::new(begun);
-        course.see(&sight(State::Down, at(begun, 1), Some(Reason::Crash)));
-        course.see(&sight(State::Up, at(begun, 2), None));
-        course.see(&sight(State::Down, at(begun, 3), Some(Reason::StartingUp)));
+        course.see(&glimpse(State::Down, at(begun, 1), Some(Reason::Crash)));
+        course.see(&glimpse(State::Up, at(begun, 2), None));
+        course.see(&glimpse(State::Down, at(begun, 3), Some(Reason::StartingUp)));
         assert!(!course.is_over());
     }
 

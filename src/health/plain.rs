@@ -44,7 +44,7 @@ struct PlainTarget<'a> {
     pool: Option<PlainPool>,
 }
 
-/// The door for applications, to look at: it does not count for the status.
+/// The pool, for display: it does not count for the status.
 #[derive(Debug, Serialize)]
 struct PlainPool {
     clients_waiting: u64,

@@ -24,7 +24,7 @@ struct TargetsDocument<'a> {
 /// How a file was last read.
 #[derive(Debug, Serialize)]
 struct FileJson {
-    /// `taken`, or `refused` where the one before goes on.
+    /// `taken`, or `refused` where the previous one stays in use.
     last_read: &'static str,
     at: Option<String>,
     /// Since when it has been refused; null where it was taken.

@@ -57,7 +57,7 @@ impl Default for ConnectionLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Activity {
     /// TLS is being agreed on.
-    Greeting,
+    Handshake,
     /// Not a byte has come yet.
     New,
     /// A request's head has begun.
@@ -73,7 +73,7 @@ enum Activity {
 impl Activity {
     /// Whether it is the client's turn, and nothing is lost if it goes.
     const fn may_go(self) -> bool {
-        matches!(self, Activity::Greeting | Activity::New | Activity::Reading | Activity::Idle)
+        matches!(self, Activity::Handshake | Activity::New | Activity::Reading | Activity::Idle)
     }
 }
 
@@ -219,7 +219,7 @@ impl ConnectionSlot {
         let limits = &self.connections.limits;
         since
             + match phase {
-                Activity::Greeting => limits.handshake,
+                Activity::Handshake => limits.handshake,
                 Activity::New => limits.first_byte,
                 Activity::Reading => limits.head,
                 Activity::Answering => limits.answer,
@@ -229,12 +229,12 @@ impl ConnectionSlot {
     }
 
     /// TLS is wanted first.
-    pub(super) fn greeting(&self) {
-        self.record.go(Activity::Greeting);
+    pub(super) fn handshake(&self) {
+        self.record.go(Activity::Handshake);
     }
 
     /// TLS is agreed on.
-    pub(super) fn greeted(&self) {
+    pub(super) fn handshake_done(&self) {
         self.record.go(Activity::New);
     }
 

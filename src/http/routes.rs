@@ -123,7 +123,7 @@ where
         Ok(visibility) => respond(app, route, visibility, &head, body).await,
         Err(refusal) => refusal,
     };
-    rules.dress(&mut reply);
+    rules.add_headers(&mut reply);
     let handler = route.map_or(Handler::Other, HttpPath::handler);
     app.metrics.request(handler, reply.status().as_u16());
     reply

@@ -116,16 +116,16 @@ where
     let Some(tls) = tls else {
         return converse(stream, app, scope, place).await;
     };
-    place.greeting();
+    place.handshake();
     let mut orders = place.orders();
-    let greeted = tokio::select! {
+    let handshake = tokio::select! {
         biased;
         _ = orders.changed() => return,
-        greeted = timeout_at(place.deadline(), tls.accept(stream)) => greeted,
+        done = timeout_at(place.deadline(), tls.accept(stream)) => done,
     };
-    match greeted {
+    match handshake {
         Ok(Ok(stream)) => {
-            place.greeted();
+            place.handshake_done();
             converse(stream, app, scope, place).await;
         }
         Ok(Err(error)) => tracing::debug!(error, "a TLS handshake failed"),

@@ -103,7 +103,7 @@ impl ProcessMetrics {
             reload_successful: whole(
                 &registry,
                 "pgtether_config_last_reload_successful",
-                "Whether the configuration was taken when it was last read: 1, or 0 where the one before goes on.",
+                "Whether the last read of the configuration succeeded: 1, or 0 while the previous one stays in use.",
             )?,
             reload_success_at: keep(
                 &registry,
@@ -115,7 +115,7 @@ impl ProcessMetrics {
             web_config_read: whole(
                 &registry,
                 "pgtether_web_config_last_reload_successful",
-                "Whether the web config file was taken when it was last read: 1, or 0 where the one before goes on.",
+                "Whether the last read of the web config file succeeded: 1, or 0 while the previous one stays in use.",
             )?,
             requests: keep(
                 &registry,
@@ -144,7 +144,7 @@ impl ProcessMetrics {
         self.reload_success_at.set(epoch_seconds(at));
     }
 
-    /// A configuration was refused; the one before goes on.
+    /// A configuration was rejected; the previous one stays in use.
     pub fn reload_failed(&self) {
         self.reload_successful.set(0);
     }

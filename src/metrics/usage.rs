@@ -164,14 +164,14 @@ mod tests {
             // Theirs has the descriptor in it that it counts with.
             let own = if ours.name() == "process_open_fds" { 1.0 } else { 0.0 };
             let (our, least, most) = (value(ours), value(before) - own, value(after) - own);
-            let room = match ours.name() {
+            let tolerance = match ours.name() {
                 // Theirs are whole seconds.
                 "process_cpu_seconds_total" => 1.0,
                 // A few pages come with the reading itself.
                 "process_resident_memory_bytes" | "process_virtual_memory_bytes" => f64::from(1 << 20),
                 _ => 0.0,
             };
-            let same = (least - room..=most + room).contains(&our);
+            let same = (least - tolerance..=most + tolerance).contains(&our);
             assert!(our > 0.0 && same, "{}: {our} is not in {least} to {most}", ours.name());
         }
     }

@@ -109,7 +109,7 @@ enum SessionFate {
 enum Pause {
     No,
     /// The server has to take what is there first.
-    Room,
+    Full,
     /// The server has to answer first: whether it has a statement, the one without a name, or just anything.
     Statement(u64),
     Unnamed,
@@ -270,7 +270,7 @@ impl Link {
     pub fn resumes(&self) -> bool {
         match self.pause {
             Pause::No => false,
-            Pause::Room => true,
+            Pause::Full => true,
             Pause::Statement(id) => self.wiping == 0 && !self.expected.concerns(id),
             Pause::Unnamed => self.expected.has_unnamed().is_some(),
             Pause::Answers => !self.expected.is_full(),

@@ -14,7 +14,7 @@ use tracing::{debug, error, warn};
 
 use super::client::serve;
 use super::client_slot::{ClientSlot, ClientSlots};
-use super::handshake::pending::{Pending, Progress, Room};
+use super::handshake::pending::{Admission, Pending, Progress};
 use super::handshake::tally::Tally;
 use super::handshake::{Authenticated, Listener, Penalties, Rejection};
 use super::login::{LoggedIn, Login};
@@ -90,10 +90,10 @@ impl Reception {
         let mut stage = self.stage.clone();
         loop {
             let now = Instant::now();
-            let room = self.take_in(now);
+            let retry_at = self.take_in(now);
             self.warn(now);
             self.resumes = self.resumes.filter(|at| *at > now);
-            let due = room.into_iter().chain(self.tally.due(now)).chain(self.resumes).min();
+            let due = retry_at.into_iter().chain(self.tally.due(now)).chain(self.resumes).min();
             let is_open = self.next.is_none() && self.resumes.is_none();
             tokio::select! {
                 biased;
@@ -119,7 +119,7 @@ impl Reception {
                     warn!(target = %self.shared.name, %error, "the pool cannot take in clients");
                 }
                 // It frees a descriptor, if that is what is lacking.
-                if let Room::InPlaceOf(silent) = self.pending.displace(now) {
+                if let Admission::InPlaceOf(silent) = self.pending.displace(now) {
                     self.displace(silent);
                 }
                 self.resumes = Some(now + pause);
@@ -174,18 +174,18 @@ impl Reception {
         if next.descriptor.is_none() {
             next.descriptor = Arc::clone(&self.descriptors).try_acquire_owned().ok();
         }
-        let room = match next.descriptor {
-            Some(_) => self.pending.room(PENDING, now),
-            None if self.pending.is_empty() => Room::Free,
+        let admission = match next.descriptor {
+            Some(_) => self.pending.admit(PENDING, now),
+            None if self.pending.is_empty() => Admission::Free,
             None => self.pending.displace(now),
         };
-        match room {
-            Room::Free => {}
-            Room::InPlaceOf(silent) => {
+        match admission {
+            Admission::Free => {}
+            Admission::InPlaceOf(silent) => {
                 let descriptor = self.displace(silent);
                 next.descriptor = next.descriptor.or(descriptor);
             }
-            Room::At(then) => {
+            Admission::At(then) => {
                 self.next = Some(next);
                 return Some(then);
             }

@@ -188,8 +188,8 @@ fn is_known(last: Option<&LastRead>, problems: &str) -> bool {
 fn tell(what: &str, problems: &str, loudly: bool) {
     for problem in problems.lines() {
         match loudly {
-            true => error!(problem, "the new {what} is refused, the old one goes on"),
-            false => debug!(problem, "the new {what} is still refused, the old one goes on"),
+            true => error!(problem, "the new {what} was rejected; the previous one stays in use"),
+            false => debug!(problem, "the new {what} is still rejected; the previous one stays in use"),
         }
     }
 }

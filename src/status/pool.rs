@@ -137,7 +137,7 @@ impl CheckoutFailure {
 }
 
 impl PoolStatus {
-    /// A pool that nothing has happened to. Where it listens and its mode stay: another door is another pool.
+    /// A pool that nothing has happened to. Where it listens and its mode stay: another address is another pool.
     pub fn new(pool: &Pool) -> Self {
         PoolStatus {
             listen: pool.listen.clone(),

@@ -64,7 +64,7 @@ pub struct Target {
     pub tuning: Arc<Tuning>,
     /// The timings that the target's own keys set: they beat the connection string, which beats `tuning`'s defaults.
     pub own_timings: UrlTimings,
-    /// The door for applications, if it has one.
+    /// The pool for applications, if it has one.
     pub pool: Option<Arc<pool::Pool>>,
     /// Neither the target nor `defaults` says `idle_policy`: see [`Target::kept_awake_unasked`].
     pub idle_policy_unset: bool,

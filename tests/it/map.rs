@@ -30,7 +30,6 @@ const STILL_SHARED: &[&str] = &[
     "Shared",
     "Slot",
     "Step",
-    "Undo",
     "Values",
     "Waiting",
 ];

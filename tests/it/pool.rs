@@ -1,5 +1,5 @@
 //! Real clients through the pool: what they do every day, in both modes, beside the same on PostgreSQL itself. A script
-//! or a command that passes there is the judge of what it meets at the door.
+//! or a command that passes there is the judge of what it meets there.
 
 mod agent;
 mod bench;
@@ -122,7 +122,7 @@ async fn await_listening(port: u16) {
 }
 
 /// A configuration of one target `db` with a pool, and the pool's port.
-fn one_door(url: &str, keys: &[&str], pool: &[&str]) -> (String, u16) {
+fn one_pool(url: &str, keys: &[&str], pool: &[&str]) -> (String, u16) {
     let port = free_port().unwrap();
     let mut config = format!("service: tether\ntargets:\n  - name: db\n    url: {url}\n");
     for key in keys {

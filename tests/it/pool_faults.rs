@@ -5,11 +5,11 @@
 //! `CHAOS_SEED` under which seed: faults, victims and times are the same for the same seed, what the
 //! machine makes of it does not.
 
+mod cancel_keys;
 mod client;
 mod faults;
 mod ledger;
 mod namesakes;
-mod seats;
 mod session;
 mod wire;
 
@@ -31,15 +31,15 @@ use ledger::{ACCOUNTS, Found, OPENING, Outcome, TABLES};
 use namesakes::Namesake;
 use session::{LIMIT, Style};
 
-/// Clients of each door, in each of the three styles; beside them go as many namesakes.
+/// Clients of each pool, in each of the three styles; beside them go as many namesakes.
 const CLIENTS: usize = 3;
 /// Server sessions of each pool: fewer than clients.
 const SIZE: usize = 6;
 /// How many faults `make test` injects.
 const FAULTS: usize = 300;
 const SEED: u64 = 1;
-/// The users that the doors log in as, so that their sessions at the server can be told apart.
-const USERS: [&str; 2] = ["door_transaction", "door_session"];
+/// The users that the pools log in as, so that their sessions at the server can be told apart.
+const USERS: [&str; 2] = ["pool_transaction", "pool_session"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_doubled_or_mixed_up_whatever_dies_around_the_pool() {
@@ -51,9 +51,9 @@ async fn nothing_is_lost_doubled_or_mixed_up_whatever_dies_around_the_pool() {
     for user in USERS {
         daemon.await_metric(LIMIT, "pgtether_up", &[("target", user)], 1.0).await;
     }
-    let doors = [0, 1].map(|n| door(USERS[n], ports[n]));
+    let urls = [0, 1].map(|n| client_url(USERS[n], ports[n]));
     let mut memory = Vec::new();
-    let end = chaos(cluster, &doors, seed, faults, |share| {
+    let end = chaos(cluster, &urls, seed, faults, |share| {
         while memory.len() < (share * 10.0) as usize {
             memory.push(resident(daemon.pid()));
             println!("{} %: {:.1} MiB resident", memory.len() * 10, memory[memory.len() - 1]);
@@ -70,8 +70,8 @@ async fn nothing_is_lost_doubled_or_mixed_up_whatever_dies_around_the_pool() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_judge_finds_nothing_wrong_with_postgresql_itself() {
     let cluster = bank().await;
-    let doors = USERS.map(|user| door(user, cluster.port()));
-    let end = chaos(cluster, &doors, SEED, 40, |_| ()).await;
+    let urls = USERS.map(|user| client_url(user, cluster.port()));
+    let end = chaos(cluster, &urls, SEED, 40, |_| ()).await;
     println!("{}", end.report);
     assert_eq!(end.breaches, Vec::<String>::new(), "\n{}", end.report);
 }
@@ -86,7 +86,7 @@ struct End {
 /// Injects the faults while the clients work, and checks; `progress` gets the share that is done.
 async fn chaos(
     cluster: Cluster,
-    doors: &[String; 2],
+    urls: &[String; 2],
     seed: u64,
     count: usize,
     mut progress: impl FnMut(f64),
@@ -95,12 +95,12 @@ async fn chaos(
     let mut dice = fastrand::Rng::with_seed(seed);
     let deck = Kind::deck(count, &mut dice);
     let shared = Arc::new(Shared::default());
-    let crowd = crowd(doors, &shared, &mut dice);
+    let crowd = crowd(urls, &shared, &mut dice);
     let cluster = Arc::new(Mutex::new(cluster));
     let mut faults = Faults {
         cluster: cluster.clone(),
-        doors: doors.to_vec(),
-        users: "door%",
+        urls: urls.to_vec(),
+        users: "pool%",
         shared: shared.clone(),
         dice: dice.fork(),
         admin: None,
@@ -138,12 +138,12 @@ async fn chaos(
 
 /// All clients, at work.
 fn crowd(
-    doors: &[String; 2],
+    urls: &[String; 2],
     shared: &Arc<Shared>,
     dice: &mut fastrand::Rng,
 ) -> BTreeMap<String, JoinHandle<Tally>> {
     let mut crowd = BTreeMap::new();
-    for (url, user) in doors.iter().zip(USERS) {
+    for (url, user) in urls.iter().zip(USERS) {
         for n in 0..CLIENTS {
             for style in [Style::Simple, Style::Extended, Style::Prepared] {
                 let name = format!("{user} {style:?} {n}");
@@ -166,7 +166,7 @@ fn crowd(
     crowd
 }
 
-/// A server with the accounts and the doors' users. What it has acknowledged outlives the end of its processes.
+/// A server with the accounts and the pools' users. What it has acknowledged outlives the end of its processes.
 async fn bank() -> Cluster {
     let setup = Setup::default()
         .set("synchronous_commit", "on")
@@ -188,7 +188,7 @@ async fn bank() -> Cluster {
     cluster
 }
 
-fn door(user: &str, port: u16) -> String {
+fn client_url(user: &str, port: u16) -> String {
     format!("postgresql://{user}:{user}@127.0.0.1:{port}/postgres?sslmode=disable")
 }
 

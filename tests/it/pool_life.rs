@@ -51,7 +51,7 @@ impl PoolUnderTest {
 
     async fn to(cluster: Cluster, pool: &str, keys: &[&str]) -> PoolUnderTest {
         let port = free_port().unwrap();
-        let config = door_config(&cluster, port, pool, keys);
+        let config = pool_config(&cluster, port, pool, keys);
         let daemon = Daemon::start_with(&config, &["--web.enable-lifecycle"], &[]);
         await_state(&daemon, SOON, "up").await;
         let admin = Admin::of(&cluster).await;
@@ -63,7 +63,7 @@ impl PoolUnderTest {
     }
 
     /// A client that is let in.
-    async fn guest(&self) -> AppClient {
+    async fn client(&self) -> AppClient {
         AppClient::at(&self.url()).await.unwrap_or_else(|e| panic!("not let in: {e:?}"))
     }
 
@@ -114,7 +114,7 @@ async fn cluster_for_app(setup: Setup) -> Cluster {
     cluster
 }
 
-fn door_config(cluster: &Cluster, port: u16, pool: &str, keys: &[&str]) -> String {
+fn pool_config(cluster: &Cluster, port: u16, pool: &str, keys: &[&str]) -> String {
     let pool = match pool {
         "" => format!("pool: {{listen: \"127.0.0.1:{port}\"}}"),
         pool => format!("pool: {{listen: \"127.0.0.1:{port}\", {pool}}}"),
@@ -133,19 +133,19 @@ async fn gauge(daemon: &Daemon, name: &str, state: &str) -> f64 {
 
 /// An application's connection.
 struct AppClient {
-    client: Client,
+    inner: Client,
     wire: JoinHandle<Result<(), Error>>,
 }
 
 impl AppClient {
     async fn at(url: &str) -> Result<AppClient, Error> {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-        Ok(AppClient { client, wire: tokio::spawn(connection) })
+        let (inner, connection) = tokio_postgres::connect(url, NoTls).await?;
+        Ok(AppClient { inner, wire: tokio::spawn(connection) })
     }
 
     /// The first column of the last row, by a simple query.
     async fn try_ask(&self, sql: &str) -> Result<String, Error> {
-        let messages = self.client.simple_query(sql).await?;
+        let messages = self.inner.simple_query(sql).await?;
         let rows = messages.iter().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0),
             _ => None,
@@ -164,10 +164,10 @@ impl AppClient {
 
     /// What it is told, unasked, as its connection ends within the limit.
     async fn farewell(self, limit: Duration) -> Told {
-        let AppClient { client, wire } = self;
+        let AppClient { inner, wire } = self;
         let ended = tokio::time::timeout(limit, wire).await;
         let ended = ended.unwrap_or_else(|_| panic!("the connection was still open after {limit:?}"));
-        drop(client);
+        drop(inner);
         Told::of(&ended.unwrap().expect_err("the connection ended without a word"))
     }
 

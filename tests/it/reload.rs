@@ -194,7 +194,7 @@ async fn a_bad_file_changes_nothing_and_says_where_it_is_wrong() {
     }
     fs::remove_file(daemon.config_file()).unwrap();
     daemon.signal(Signal::SIGHUP);
-    let refused = async || match daemon.log().matches("the old one goes on").count() {
+    let refused = async || match daemon.log().matches("the previous one stays in use").count() {
         3 => Ok(()),
         _ => Err(daemon.log()),
     };

@@ -218,7 +218,7 @@ async fn nothing_that_the_daemon_says_holds_a_password() {
         let answer = daemon.post("/-/reload").await;
         assert_eq!(answer.status, 500);
         assert_clean("a refused reload", &answer.text());
-        await_log(&daemon, "the old one goes on").await;
+        await_log(&daemon, "the previous one stays in use").await;
         let log = daemon.log();
         assert_clean(&format!("the log in {format}"), &log);
         assert!(!log.contains("panicked"), "{log}");

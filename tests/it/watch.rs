@@ -73,7 +73,7 @@ async fn a_config_maps_links_are_followed_every_time_they_turn() {
         project(folder.path(), generation, &of(generation + 1));
         await_targets(&daemon, generation + 1).await;
     }
-    assert!(!daemon.log().contains("the old one goes on"), "{}", daemon.log());
+    assert!(!daemon.log().contains("the previous one stays in use"), "{}", daemon.log());
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_file_that_is_being_written_is_left_alone_until_it_rests() {
     writer.join().unwrap();
     await_log(&daemon, "configuration reloaded").await;
     let log = daemon.log();
-    assert!(reloads(&daemon).await == 1 && !log.contains("the old one goes on"), "{log}");
+    assert!(reloads(&daemon).await == 1 && !log.contains("the previous one stays in use"), "{log}");
 }
 
 #[tokio::test]
@@ -116,8 +116,8 @@ async fn a_bad_file_keeps_the_old_configuration_and_is_told_once_in_log_metric_a
         again => Err(again.to_string()),
     })
     .await;
-    await_log(&daemon, "the old one goes on").await;
-    assert_eq!(daemon.log().matches("the old one goes on").count(), 1, "{}", daemon.log());
+    await_log(&daemon, "the previous one stays in use").await;
+    assert_eq!(daemon.log().matches("the previous one stays in use").count(), 1, "{}", daemon.log());
 
     fs::remove_file(daemon.config_file()).unwrap();
     await_log(&daemon, "there is no such file").await;

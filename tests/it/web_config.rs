@@ -146,14 +146,14 @@ async fn where_client_certificates_are_demanded_only_a_good_one_gets_in() {
     let web = Web::new();
     let demand = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n";
     let daemon = web.start(&web.tls(demand), &[]);
-    let stranger = Authority::new("stranger");
+    let unknown = Authority::new("unknown");
     for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
         let client = || web.client().only(version);
         let good = client().showing(&badge(&web.authority, "prometheus.example"));
         assert_eq!(good.get(daemon.address(), "/metrics").await.status, 200, "{version:?}");
-        let wrong = client().showing(&badge(&stranger, "prometheus.example"));
+        let wrong = client().showing(&badge(&unknown, "prometheus.example"));
         let server = client().showing(&web.server);
-        for (client, who) in [(client(), "nobody"), (wrong, "a stranger"), (server, "a server")] {
+        for (client, who) in [(client(), "nobody"), (wrong, "an unknown authority"), (server, "a server")] {
             let seen = client.try_get(daemon.address(), "/livez").await;
             assert!(seen.is_err(), "{version:?}: {who} got in: {seen:?}");
         }
@@ -182,9 +182,9 @@ async fn of_good_certificates_only_those_with_an_allowed_name_get_in() {
 #[tokio::test]
 async fn the_weaker_policies_do_what_go_calls_them_and_warn() {
     let web = Web::new();
-    let stranger = Authority::new("stranger");
+    let unknown = Authority::new("unknown");
     let known = web.client().showing(&badge(&web.authority, "a.example"));
-    let wrong = web.client().showing(&badge(&stranger, "a.example"));
+    let wrong = web.client().showing(&badge(&unknown, "a.example"));
     for (policy, nobody, strange) in [
         ("NoClientCert", true, true),
         ("RequestClientCert", true, true),

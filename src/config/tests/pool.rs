@@ -131,7 +131,7 @@ fn scram_takes_the_password_from_wherever_the_target_has_it() {
 
 #[test]
 fn a_unix_socket_that_clients_cannot_find_or_that_gets_a_certificate_is_a_warning() {
-    let (_, warnings) = pool("  pool: {listen: unix:/run/pgtether/door, tls: {cert_file: a, key_file: b}}\n");
+    let (_, warnings) = pool("  pool: {listen: unix:/run/pgtether/pool, tls: {cert_file: a, key_file: b}}\n");
     assert_eq!(
         warnings,
         [

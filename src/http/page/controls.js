@@ -78,8 +78,8 @@ function arrange() {
   clearTimeout(more);
   const shown = fleet.arrange(serverNow());
   $("none").hidden = shown > 0 || !fleet.rows.size;
-  if (shown <= fleet.room) return;
-  fleet.room += PORTION;
+  if (shown <= fleet.portion) return;
+  fleet.portion += PORTION;
   more = setTimeout(arrange, 20);
 }
 

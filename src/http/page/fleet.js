@@ -21,7 +21,7 @@ class Fleet {
   constructor(table) {
     this.table = table;
     this.rows = new Map(Array.from(table.tBodies, (body) => [body.dataset.name, new Row(body)]));
-    this.room = PORTION;
+    this.portion = PORTION;
     this.wanted = { words: [], state: null, sort: "state", reversed: false };
   }
 
@@ -72,7 +72,7 @@ class Fleet {
     for (const row of rows) {
       const wanted = this.matches(row.target);
       shown += wanted;
-      if (!row.body && wanted && shown <= this.room) row.build(now);
+      if (!row.body && wanted && shown <= this.portion) row.build(now);
       if (!row.body) continue;
       if (row.body === place) place = place.nextElementSibling;
       else this.table.insertBefore(row.body, place);

@@ -49,8 +49,8 @@ impl Rules {
         }
     }
 
-    /// Puts on the headers that the file has. They beat ours: whoever wrote them knows why.
-    pub fn dress(&self, reply: &mut Reply) {
+    /// Adds the headers that the file has. They beat ours: whoever wrote them knows why.
+    pub fn add_headers(&self, reply: &mut Reply) {
         for (name, value) in &self.headers {
             reply.headers_mut().insert(name.clone(), value.clone());
         }

@@ -21,8 +21,8 @@ impl RateLimit {
     pub fn take(&self, now: Instant) -> Result<(), Duration> {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         let full = full_at.map_or(now, |at| at.max(now)) + self.interval;
-        let room = self.interval * self.burst;
-        match (full - now).checked_sub(room) {
+        let tolerance = self.interval * self.burst;
+        match (full - now).checked_sub(tolerance) {
             None | Some(Duration::ZERO) => {
                 *full_at = Some(full);
                 Ok(())

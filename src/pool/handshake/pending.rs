@@ -37,9 +37,9 @@ pub struct Pending<K, V> {
     connections: HashMap<K, (Progress, V)>,
 }
 
-/// What there is for one more.
+/// Whether there is a slot for one more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room<K> {
+pub enum Admission<K> {
     Free,
     /// This one has been silent for the longest time, and goes.
     InPlaceOf(K),
@@ -66,18 +66,18 @@ impl<K: Copy + Eq + Hash, V> Pending<K, V> {
         self.connections.remove(&key).map(|(_, slot)| slot)
     }
 
-    /// Room for one more where there may be `limit`.
-    pub fn room(&self, limit: usize, now: Instant) -> Room<K> {
-        if self.connections.len() < limit { Room::Free } else { self.displace(now) }
+    /// A slot for one more where there may be `limit`.
+    pub fn admit(&self, limit: usize, now: Instant) -> Admission<K> {
+        if self.connections.len() < limit { Admission::Free } else { self.displace(now) }
     }
 
-    /// Room for one more where none is free.
-    pub fn displace(&self, now: Instant) -> Room<K> {
+    /// A slot for one more where none is free.
+    pub fn displace(&self, now: Instant) -> Admission<K> {
         let last = self.connections.iter().map(|(key, (progress, _))| (*key, progress.last()));
         match last.min_by_key(|(_, last)| *last) {
-            Some((key, last)) if now >= last + GRACE => Room::InPlaceOf(key),
-            Some((_, last)) => Room::At(last + GRACE),
-            None => Room::At(now + GRACE),
+            Some((key, last)) if now >= last + GRACE => Admission::InPlaceOf(key),
+            Some((_, last)) => Admission::At(last + GRACE),
+            None => Admission::At(now + GRACE),
         }
     }
 }
@@ -102,8 +102,8 @@ mod tests {
     fn below_the_limit_there_is_room_and_nobody_goes() {
         let base = Instant::now();
         let (pending, _) = full(&[0, 1], base);
-        assert_eq!(pending.room(3, base + Duration::from_secs(60)), Room::Free);
-        assert_eq!(pending.room(2, base + Duration::from_secs(60)), Room::InPlaceOf(0));
+        assert_eq!(pending.admit(3, base + Duration::from_secs(60)), Admission::Free);
+        assert_eq!(pending.admit(2, base + Duration::from_secs(60)), Admission::InPlaceOf(0));
     }
 
     #[test]
@@ -112,25 +112,25 @@ mod tests {
         let (mut pending, progress) = full(&[0, 10, 20], base);
         progress[0].made(base + Duration::from_millis(30));
         let late = base + Duration::from_secs(5);
-        assert_eq!(pending.room(3, late), Room::InPlaceOf(1));
+        assert_eq!(pending.admit(3, late), Admission::InPlaceOf(1));
         pending.leave(1);
-        assert_eq!(pending.room(3, late), Room::Free);
+        assert_eq!(pending.admit(3, late), Admission::Free);
         pending.enter(3, Progress::new(late), ());
-        assert_eq!(pending.room(3, late), Room::InPlaceOf(2));
+        assert_eq!(pending.admit(3, late), Admission::InPlaceOf(2));
     }
 
     #[test]
     fn a_crowd_that_comes_at_once_displaces_none_of_its_own() {
         let base = Instant::now();
         let (pending, _) = full(&[0, 10], base);
-        assert_eq!(pending.room(2, base + GRACE / 2), Room::At(base + GRACE));
-        assert_eq!(pending.room(2, base + GRACE), Room::InPlaceOf(0));
+        assert_eq!(pending.admit(2, base + GRACE / 2), Admission::At(base + GRACE));
+        assert_eq!(pending.admit(2, base + GRACE), Admission::InPlaceOf(0));
     }
 
     #[test]
     fn where_nobody_can_go_there_is_still_a_time_to_look_again() {
         let now = Instant::now();
-        assert_eq!(Pending::<usize, ()>::default().displace(now), Room::At(now + GRACE));
+        assert_eq!(Pending::<usize, ()>::default().displace(now), Admission::At(now + GRACE));
     }
 
     proptest! {
@@ -148,7 +148,7 @@ mod tests {
                 progress[active].made(now);
                 now += GRACE;
                 match pending.displace(now) {
-                    Room::InPlaceOf(key) => {
+                    Admission::InPlaceOf(key) => {
                         prop_assert_ne!(key, active);
                         pending.leave(key);
                     }

@@ -31,7 +31,7 @@ impl Link {
                 break;
             }
             if edit.is_full() || self.expected.is_full() {
-                self.pause = if edit.is_full() { Pause::Room } else { Pause::Answers };
+                self.pause = if edit.is_full() { Pause::Full } else { Pause::Answers };
                 break;
             }
             let Some(frame) = Frame::read(edit.rest())? else {

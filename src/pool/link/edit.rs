@@ -3,7 +3,7 @@
 use super::put;
 
 /// Where more than this is to be sent, nothing is added before it has been taken.
-pub const ROOM: usize = 1 << 16;
+pub const BUFFER: usize = 1 << 16;
 
 /// Where what is to be sent stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl<'c, 'o> Edit<'c, 'o> {
 
     /// Whether there is so much of our own to send that nothing should be added.
     pub fn is_full(&self) -> bool {
-        self.out.len() >= ROOM
+        self.out.len() >= BUFFER
     }
 
     /// Puts bytes of our own here.

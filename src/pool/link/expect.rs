@@ -41,7 +41,7 @@ pub enum Refused {
     /// The client has that name already.
     Taken(Box<[u8]>),
     /// It has too many, or all of them together take too much memory.
-    NoRoom,
+    OverBudget,
     /// It has no statement without a name.
     NoUnnamed,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::edit::{Edit, ROOM};
+use super::edit::{BUFFER, Edit};
 use super::expect::{Answer, Expect, ParsedAs, Refused, Undo};
 use super::{LONGEST_READ, Link, Pause, Statements};
 use crate::pool::leftovers::Hints;
@@ -55,7 +55,7 @@ impl Link {
             return Use::AsItIs;
         };
         let Some(statement) = statements.catalog.under(&named.statement, statements.settings) else {
-            return Use::Refused(Refused::NoRoom);
+            return Use::Refused(Refused::OverBudget);
         };
         match self.has(statement.id, statements) {
             Has::Yes => {}
@@ -98,7 +98,7 @@ impl Link {
             Some(false) => {}
         }
         let long = match statements.client.unnamed() {
-            Unnamed::None | Unnamed::NotKept => return Use::Refused(Refused::NoRoom),
+            Unnamed::None | Unnamed::NotKept => return Use::Refused(Refused::OverBudget),
             Unnamed::Kept(body) => {
                 self.hints.add(&Hints::of_text(body, true));
                 edit.message(b'P', &[b"\0", body]);
@@ -181,7 +181,7 @@ impl Link {
         edit.begin(b'P', &[name], body.len());
         self.sending = Some(Sending { statement: Arc::clone(statement), at: 0 });
         self.send_on(edit);
-        self.pause = Pause::Room;
+        self.pause = Pause::Full;
         false
     }
 
@@ -191,13 +191,13 @@ impl Link {
             return;
         };
         let rest = &sending.statement.body()[sending.at..];
-        let part = rest.len().min(ROOM);
+        let part = rest.len().min(BUFFER);
         edit.insert(&rest[..part]);
         sending.at += part;
         if part == rest.len() {
             self.sending = None;
         } else {
-            self.pause = Pause::Room;
+            self.pause = Pause::Full;
         }
     }
 }

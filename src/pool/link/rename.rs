@@ -114,7 +114,7 @@ impl Link {
             Some((statement, stamp))
         });
         let Some((statement, stamp)) = named else {
-            return self.refuse(Refused::NoRoom, edit);
+            return self.refuse(Refused::OverBudget, edit);
         };
         self.batch.named.get_or_insert(stamp);
         let undo = Some(Box::new(Undo::Named { name: name.into(), stamp }));

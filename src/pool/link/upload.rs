@@ -157,7 +157,7 @@ impl Link {
                         self.expect_parse(Answer::Swallow, ParsedAs::Nothing);
                         edit.message(b'C', &[b"S", format!("pgtether_{id}\0").as_bytes()]);
                         self.expected.push(Expect::Close { answer: Answer::Swallow, id: None, undo: None });
-                        self.refuse(Refused::NoRoom, edit);
+                        self.refuse(Refused::OverBudget, edit);
                     }
                 }
             }

@@ -214,7 +214,7 @@ mod tests {
         catalog.begin_generation();
         let after = catalog.intern(b"select * from t\0\0\0", 0).unwrap();
         assert_ne!(before.id, after.id);
-        // Who has the old one goes on with it.
+        // Who has the old one keeps it.
         assert_eq!(catalog.under(&before, 0).unwrap().id, before.id);
     }
 

@@ -76,7 +76,7 @@ impl MachineStep<'_> {
         (self.now.after(longest), because)
     }
 
-    /// The session is gone or doubtful: the next attempt is due, at once or soon; one under way serves as it is.
+    /// The session is lost or suspect: the next attempt is due, at once or soon; one under way serves as it is.
     pub(super) fn reconnect(&mut self, lived: Duration) {
         let purpose = Purpose::Reconnect;
         match &mut self.status.attempt {

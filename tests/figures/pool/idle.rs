@@ -5,7 +5,7 @@ use pgtether::demo::postgres::{Cluster, Setup};
 use tokio::time::{Duration, sleep};
 use tokio_postgres::{Client, NoTls};
 
-use super::{Doors, Whose};
+use super::{Poolers, Whose};
 use crate::plan::Plan;
 use crate::report::Figure;
 use crate::servers::{PoolMode, Version, postgres};
@@ -21,9 +21,9 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (what, asks) in [("after one query", true), ("that were let in and never asked", false)] {
         // New ones each time: what was given back stays with a process, and would hide what comes next.
-        let doors = doors(&cluster).await;
-        let ours = each(&doors, Whose::Ours, clients, asks).await;
-        let theirs = each(&doors, Whose::Theirs, clients, asks).await;
+        let poolers = poolers(&cluster).await;
+        let ours = each(&poolers, Whose::Ours, clients, asks).await;
+        let theirs = each(&poolers, Whose::Theirs, clients, asks).await;
         figures.push(Figure::fact(
             &format!("memory of each of {clients} idle clients {what} (PgBouncer {theirs:.1} KiB)"),
             format!("{ours:.1} KiB"),
@@ -34,21 +34,22 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
     figures
 }
 
-async fn doors(cluster: &Cluster) -> Doors {
-    Doors::open(cluster, PoolMode::Transaction, 10, ", max_clients: 1100", &["max_client_conn = 1100"]).await
+async fn poolers(cluster: &Cluster) -> Poolers {
+    Poolers::open(cluster, PoolMode::Transaction, 10, ", max_clients: 1100", &["max_client_conn = 1100"])
+        .await
 }
 
 /// What each of so many clients adds to the pooler's resident memory, in KiB.
-async fn each(doors: &Doors, whose: Whose, clients: usize, asks: bool) -> f64 {
+async fn each(poolers: &Poolers, whose: Whose, clients: usize, asks: bool) -> f64 {
     const AT_ONCE: usize = 8;
-    let url = doors.url(whose);
+    let url = poolers.url(whose);
     // What the first one costs is the pooler's own.
     let first = client(&url, true).await.unwrap();
-    let before = resident(doors.pid(whose));
+    let before = resident(poolers.pid(whose));
     let all = stream::iter(0..clients).map(|_| client(&url, asks)).buffer_unordered(AT_ONCE);
     let all: Vec<Client> = all.try_collect().await.unwrap_or_else(|e| panic!("{whose:?}: {e:?}"));
     sleep(Duration::from_secs(1)).await;
-    let grown = resident(doors.pid(whose)) - before;
+    let grown = resident(poolers.pid(whose)) - before;
     assert!(all.iter().chain([&first]).all(|client| !client.is_closed()), "{whose:?} let clients go");
     grown * 1024.0 / clients as f64
 }

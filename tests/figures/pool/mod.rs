@@ -17,23 +17,23 @@ use crate::rig::{PATIENCE, all_up, config, url};
 use crate::servers::{PgBouncer, PoolMode};
 
 /// Both poolers in one mode.
-struct Doors {
+struct Poolers {
     daemon: Daemon,
     port: u16,
     bouncer: PgBouncer,
     password: String,
 }
 
-/// Whose door it is.
+/// Whose pooler it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
     Ours,
     Theirs,
 }
 
-impl Doors {
+impl Poolers {
     /// Both, ready, with that many sessions each at the most; `ours` are more keys of the pool, `theirs` more lines.
-    async fn open(cluster: &Cluster, mode: PoolMode, size: usize, ours: &str, theirs: &[&str]) -> Doors {
+    async fn open(cluster: &Cluster, mode: PoolMode, size: usize, ours: &str, theirs: &[&str]) -> Poolers {
         let port = free_port().unwrap();
         let word = match mode {
             PoolMode::Transaction => "transaction",
@@ -45,7 +45,7 @@ impl Doors {
         let size = format!("default_pool_size = {size}");
         let settings = [&[size.as_str(), "log_connections = 0", "log_disconnections = 0"], theirs].concat();
         let bouncer = PgBouncer::start(cluster, mode, &settings);
-        Doors { daemon, port, bouncer, password: cluster.password().to_owned() }
+        Poolers { daemon, port, bouncer, password: cluster.password().to_owned() }
     }
 
     fn port(&self, whose: Whose) -> u16 {

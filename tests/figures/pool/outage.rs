@@ -12,17 +12,17 @@ use tokio_postgres::NoTls;
 
 use super::ledger::{ACCOUNTS, Found, Ledger, OPENING, TABLES};
 use super::session::{Problem, Session, Style};
-use super::{Doors, Whose, seconds};
+use super::{Poolers, Whose, seconds};
 use crate::journal::transitions;
 use crate::plan::Plan;
 use crate::report::{Figure, length};
 use crate::rig::{PATIENCE, between};
 use crate::servers::{Admin, PoolMode, Version, postgres};
 
-/// Clients at work at each door.
+/// Clients at work at each pooler.
 const CLIENTS: usize = 20;
-/// Clients that come while the server is away and after: so many at each door, so much apart.
-const NEWCOMERS: u32 = 20;
+/// Clients that come while the server is away and after: so many at each pooler, so much apart.
+const NEW_CLIENTS: u32 = 20;
 const APART: Duration = Duration::from_millis(200);
 const SIZE: usize = 10;
 const BOUND: Duration = Duration::from_millis(1200);
@@ -59,16 +59,16 @@ async fn outage(plan: &Plan, what: &str, away: Away) -> Vec<Figure> {
     let lasts = plan.seconds(16, 3);
     let cluster = bank().await;
     let ours = ", wait_timeout: 30s";
-    let doors = Doors::open(&cluster, PoolMode::Transaction, SIZE, ours, &[]).await;
-    let load = Load::start(&doors);
+    let poolers = Poolers::open(&cluster, PoolMode::Transaction, SIZE, ours, &[]).await;
+    let load = Load::start(&poolers);
     sleep(Duration::from_secs(2)).await;
 
     let cluster = Arc::new(Mutex::new(cluster));
     let begun = Instant::now();
     let fell = SystemTime::now();
     let accepts = tokio::join!(strike(cluster.clone(), away, lasts), async {
-        sleep_until(begun + lasts - APART * (NEWCOMERS / 2)).await;
-        load.newcomers();
+        sleep_until(begun + lasts - APART * (NEW_CLIENTS / 2)).await;
+        load.new_clients();
     })
     .0;
     // PgBouncer tries its next login up to 15 s after the one that failed.
@@ -76,7 +76,8 @@ async fn outage(plan: &Plan, what: &str, away: Away) -> Vec<Figure> {
     let ended = load.end().await;
     // On the clock of the log.
     let since = fell + (accepts - begun);
-    let line = transitions(&doors.daemon.log()).into_iter().find(|seen| seen.to == "up" && seen.at >= since);
+    let line =
+        transitions(&poolers.daemon.log()).into_iter().find(|seen| seen.to == "up" && seen.at >= since);
     let line = line.map(|up| format!(", its line up after {}", length(between(since, up.at))));
 
     let cluster = Arc::into_inner(cluster).unwrap().into_inner().unwrap();
@@ -123,7 +124,7 @@ async fn outage(plan: &Plan, what: &str, away: Away) -> Vec<Figure> {
     ]
 }
 
-/// Clients at both doors, at work until they are told to end.
+/// Clients at both poolers, at work until they are told to end.
 struct Load {
     urls: [String; 2],
     ledger: Arc<Ledger>,
@@ -138,9 +139,9 @@ struct Ended {
 }
 
 impl Load {
-    fn start(doors: &Doors) -> Load {
+    fn start(poolers: &Poolers) -> Load {
         let load = Load {
-            urls: [Whose::Ours, Whose::Theirs].map(|whose| doors.url(whose)),
+            urls: [Whose::Ours, Whose::Theirs].map(|whose| poolers.url(whose)),
             ledger: Arc::default(),
             stop: Arc::default(),
             clients: Mutex::default(),
@@ -151,13 +152,13 @@ impl Load {
         load
     }
 
-    fn newcomers(&self) {
-        for n in 0..NEWCOMERS {
+    fn new_clients(&self) {
+        for n in 0..NEW_CLIENTS {
             self.admit(APART * n);
         }
     }
 
-    /// One more client at each door, after that wait.
+    /// One more client at each pooler, after that wait.
     fn admit(&self, wait: Duration) {
         for (url, clients) in self.urls.iter().zip(self.clients.lock().unwrap().iter_mut()) {
             let (url, ledger, stop) = (url.clone(), self.ledger.clone(), self.stop.clone());

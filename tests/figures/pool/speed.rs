@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pgtether::demo::postgres::{Cluster, SUPERUSER, Setup};
 
-use super::{Doors, Whose};
+use super::{Poolers, Whose};
 use crate::plan::Plan;
 use crate::report::{Figure, length, quantile};
 use crate::servers::{PoolMode, Version, postgres};
@@ -72,10 +72,10 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
     let setup = Setup::default().set("log_connections", "off").set("max_connections", 200);
     let cluster = postgres(Version::V15, setup);
     fill(&cluster).await;
-    let shared = Doors::open(&cluster, PoolMode::Transaction, SHARED, "", &[]).await;
-    let ample = Doors::open(&cluster, PoolMode::Transaction, KEPT, "", &[]).await;
-    let kept = Doors::open(&cluster, PoolMode::Session, KEPT, "", &[]).await;
-    let doors = |mode, sessions| match (mode, sessions) {
+    let shared = Poolers::open(&cluster, PoolMode::Transaction, SHARED, "", &[]).await;
+    let ample = Poolers::open(&cluster, PoolMode::Transaction, KEPT, "", &[]).await;
+    let kept = Poolers::open(&cluster, PoolMode::Session, KEPT, "", &[]).await;
+    let poolers = |mode, sessions| match (mode, sessions) {
         (PoolMode::Transaction, SHARED) => &shared,
         (PoolMode::Transaction, _) => &ample,
         (PoolMode::Session, _) => &kept,
@@ -88,7 +88,7 @@ pub async fn run(plan: Plan) -> Vec<Figure> {
             turns.rotate_left(round % 2);
             for (whose, mode) in turns {
                 let pass =
-                    bench(&cluster, doors(mode, pairing.sessions), whose, pairing.protocol, lasts).await;
+                    bench(&cluster, poolers(mode, pairing.sessions), whose, pairing.protocol, lasts).await;
                 if round > 0 {
                     passes[whose as usize].push(pass);
                 }
@@ -155,22 +155,28 @@ fn compared(what: &str, ours: &[Pass], theirs: &[Pass]) -> [Figure; 3] {
     ]
 }
 
-/// Runs pgbench once through that door.
-async fn bench(cluster: &Cluster, doors: &Doors, whose: Whose, protocol: Protocol, lasts: Duration) -> Pass {
+/// Runs pgbench once through that pooler.
+async fn bench(
+    cluster: &Cluster,
+    poolers: &Poolers,
+    whose: Whose,
+    protocol: Protocol,
+    lasts: Duration,
+) -> Pass {
     let folder = tempfile::tempdir().unwrap();
     let protocol = match protocol {
         Protocol::Simple => "simple",
         Protocol::Prepared => "prepared",
     };
-    let before = cpu(doors.pid(whose));
-    let said = pgbench(cluster, doors.port(whose))
+    let before = cpu(poolers.pid(whose));
+    let said = pgbench(cluster, poolers.port(whose))
         .args(["-n", "-S", "-j", "2", "-M", protocol, "--log", "--sampling-rate=0.2"])
         .args(["-c", &CLIENTS.to_string(), "-T", &lasts.as_secs().to_string()])
         .arg(format!("--log-prefix={}", folder.path().join("times").display()))
         .output()
         .await
         .unwrap();
-    let took = cpu(doors.pid(whose)) - before;
+    let took = cpu(poolers.pid(whose)) - before;
     let text = String::from_utf8_lossy(&said.stdout);
     let errors = String::from_utf8_lossy(&said.stderr);
     assert!(said.status.success(), "pgbench, {whose:?}, {protocol}: {text}\n{errors}");

@@ -1,4 +1,4 @@
-//! The doctor, asked about real servers.
+//! `check` on real servers.
 
 use std::time::{Duration, Instant};
 

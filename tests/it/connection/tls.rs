@@ -200,7 +200,7 @@ async fn a_client_certificate_logs_in() {
     let (mut session, _) = open(&with(&cert, &key)).await.unwrap();
     pong(&mut session).await;
 
-    // Keys come in more than one dress.
+    // Keys come in more than one format.
     let ec = openssl::ec::EcKey::private_key_from_pem(carol.key.as_bytes()).unwrap();
     let sec1 = stage.folder.path().join("sec1.key");
     std::fs::write(&sec1, ec.private_key_to_pem().unwrap()).unwrap();
@@ -209,13 +209,13 @@ async fn a_client_certificate_logs_in() {
 
     assert_eq!(sqlstate(&refused(&url("")).await), "28000");
 
-    let (stranger, strange_key) =
-        Authority::new("a stranger").client("carol").write(stage.folder.path(), "stranger");
-    let facts = refused(&with(&stranger, &strange_key)).await;
+    let (unknown, unknown_key) =
+        Authority::new("an unknown authority").client("carol").write(stage.folder.path(), "unknown");
+    let facts = refused(&with(&unknown, &unknown_key)).await;
     assert!(matches!(&facts.cause, Cause::Tls { message } if message.contains("unknown ca")), "{facts:?}");
 
     for (cert, key, why) in [
-        (cert.as_path(), strange_key.as_path(), "not the key of the certificate"),
+        (cert.as_path(), unknown_key.as_path(), "not the key of the certificate"),
         (key.as_path(), key.as_path(), "no certificate"),
         (cert.as_path(), cert.as_path(), "no private key"),
         (Path::new("/nonexistent/c"), key.as_path(), "sslcert /nonexistent/c"),

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use super::{SCRIPT, SOON, one_door, python, said, through};
+use super::{SCRIPT, SOON, one_pool, python, said, through};
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, Version, postgres};
 use crate::supervise::await_state;
@@ -102,7 +102,7 @@ async fn nothing_is_held(daemon: &Daemon) {
 async fn goes_on_only_through_the_pool(closing: Closing, scripts: &[(&str, &[&str])]) {
     let cluster = closing.server().await;
     let at = |database: &str| cluster.url("postgres", cluster.password(), database);
-    let (config, port) = one_door(&at("pooled"), &[], &["mode: transaction", "size: 3"]);
+    let (config, port) = one_pool(&at("pooled"), &[], &["mode: transaction", "size: 3"]);
     let daemon = Daemon::start(&config);
     await_state(&daemon, SOON, "up").await;
     for (script, args) in scripts {

@@ -30,10 +30,10 @@ const BALANCED: &str = "SELECT (SELECT sum(tbalance) FROM pgbench_tellers) = sum
 #[tokio::test]
 async fn pgbench_fails_no_transaction_in_any_protocol() {
     let cluster = postgres(Version::V15, Setup::default());
-    let doors = TwoPools::open(&cluster, [16, 4], &[]).await;
+    let pools = TwoPools::open(&cluster, [16, 4], &[]).await;
     let pipeline = programs().join("pipeline.sql");
     for way in Way::ALL {
-        let url = doors.url(way);
+        let url = pools.url(way);
         // Fills the tables by COPY, and vacuums them.
         passes(&mut pgbench(url, &["-i", "-q", "-s", "1"])).await;
         for protocol in ["simple", "extended", "prepared"] {

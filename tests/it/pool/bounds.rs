@@ -11,14 +11,14 @@ use tokio::io::AsyncWriteExt;
 
 use super::drivers::peak;
 use super::wire::Raw;
-use super::{await_listening, one_door};
+use super::{await_listening, one_pool};
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, Version, postgres};
 use crate::wire::{error_field, kinds, message, text};
 
 async fn pool(keys: &[&str]) -> (Cluster, Daemon, u16) {
     let cluster = postgres(Version::V15, Setup::default());
-    let (config, port) = one_door(&cluster.superuser_url(), &[], &[&["auth: trust"], keys].concat());
+    let (config, port) = one_pool(&cluster.superuser_url(), &[], &[&["auth: trust"], keys].concat());
     let daemon = Daemon::start(&config);
     await_listening(port).await;
     (cluster, daemon, port)

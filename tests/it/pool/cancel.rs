@@ -14,15 +14,15 @@ use crate::servers::{Version, postgres};
 /// One server session, so that each client gets the one that the other has just used.
 async fn one_session() -> (pgtether::demo::postgres::Cluster, TwoPools) {
     let cluster = postgres(Version::V15, Setup::default());
-    let doors = TwoPools::open(&cluster, [2, 1], &[]).await;
-    (cluster, doors)
+    let pools = TwoPools::open(&cluster, [2, 1], &[]).await;
+    (cluster, pools)
 }
 
 #[tokio::test]
 async fn a_cancel_that_comes_late_does_not_meet_the_next_client() {
-    let (_cluster, doors) = one_session().await;
-    let (a, _) = connect(doors.url(Way::Transaction)).await;
-    let (b, _) = connect(doors.url(Way::Transaction)).await;
+    let (_cluster, pools) = one_session().await;
+    let (a, _) = connect(pools.url(Way::Transaction)).await;
+    let (b, _) = connect(pools.url(Way::Transaction)).await;
     for turn in 0..200_u64 {
         // At the beginning, in the middle, at the very end, and after.
         let early = Duration::from_micros(turn * 20);
@@ -49,9 +49,9 @@ async fn a_cancel_that_comes_late_does_not_meet_the_next_client() {
 
 #[tokio::test]
 async fn a_cancel_of_an_idle_client_does_nothing_to_anybody() {
-    let (_cluster, doors) = one_session().await;
-    let (idle, _) = connect(doors.url(Way::Transaction)).await;
-    let (busy, _) = connect(doors.url(Way::Transaction)).await;
+    let (_cluster, pools) = one_session().await;
+    let (idle, _) = connect(pools.url(Way::Transaction)).await;
+    let (busy, _) = connect(pools.url(Way::Transaction)).await;
     idle.simple_query("SELECT 1").await.unwrap();
     let sleeping = busy.simple_query("SELECT pg_sleep(0.5)");
     let cancels = async {
@@ -66,9 +66,9 @@ async fn a_cancel_of_an_idle_client_does_nothing_to_anybody() {
 
 #[tokio::test]
 async fn a_client_that_waits_for_a_session_can_be_cancelled() {
-    let (_cluster, doors) = one_session().await;
-    let (holder, _) = connect(doors.url(Way::Transaction)).await;
-    let (waiter, _) = connect(doors.url(Way::Transaction)).await;
+    let (_cluster, pools) = one_session().await;
+    let (holder, _) = connect(pools.url(Way::Transaction)).await;
+    let (waiter, _) = connect(pools.url(Way::Transaction)).await;
     holder.batch_execute("BEGIN").await.unwrap();
     let cancel = async {
         sleep(Duration::from_millis(200)).await;
@@ -85,10 +85,10 @@ async fn a_client_that_waits_for_a_session_can_be_cancelled() {
 
 #[tokio::test]
 async fn each_of_many_cancels_ends_its_own_query() {
-    let (_cluster, doors) = one_session().await;
+    let (_cluster, pools) = one_session().await;
     for way in Way::POOLED {
-        let (a, _) = connect(doors.url(way)).await;
-        let (b, _) = connect(doors.url(way)).await;
+        let (a, _) = connect(pools.url(way)).await;
+        let (b, _) = connect(pools.url(way)).await;
         for client in [&a, &b, &a, &b] {
             let cancel = async {
                 sleep(Duration::from_millis(50)).await;

@@ -5,7 +5,7 @@ use pgtether::demo::postgres::Setup;
 use pgtether::protocol::frontend::query;
 
 use super::wire::Raw;
-use super::{await_listening, one_door};
+use super::{await_listening, one_pool};
 use crate::process::Daemon;
 use crate::servers::{Version, postgres};
 use crate::wire::{error_field, kinds, message, text};
@@ -268,7 +268,7 @@ fn comparable(messages: &[(u8, Vec<u8>)]) -> Vec<(char, String)> {
 async fn clients_that_share_sessions_are_answered_as_if_they_had_their_own() {
     let trust = Setup::default().hba("host all all 127.0.0.1/32 trust");
     let cluster = postgres(Version::V15, trust);
-    let (config, port) = one_door(&cluster.superuser_url(), &[], &["auth: trust", "size: 2"]);
+    let (config, port) = one_pool(&cluster.superuser_url(), &[], &["auth: trust", "size: 2"]);
     let _daemon = Daemon::start(&config);
     await_listening(port).await;
     // Another seed makes up others.

@@ -28,24 +28,24 @@ pub fn peak(pid: i32) -> u64 {
 #[tokio::test]
 async fn psycopg_does_through_the_pool_what_it_does_without() {
     let cluster = postgres(Version::V18, setup());
-    let doors = TwoPools::open(&cluster, SIZES, &[]).await;
-    let before = peak(doors.daemon.pid());
+    let pools = TwoPools::open(&cluster, SIZES, &[]).await;
+    let before = peak(pools.daemon.pid());
     join_all(Way::ALL.map(async |way| {
         for script in ["psycopg_uses.py", "psycopg_sessions.py"] {
-            passes(&mut python(script, doors.url(way), &[way.word()])).await;
+            passes(&mut python(script, pools.url(way), &[way.word()])).await;
         }
     }))
     .await;
     // Values of 64 MiB went both ways in both modes.
-    let more = peak(doors.daemon.pid()) - before;
+    let more = peak(pools.daemon.pid()) - before;
     assert!(more < 32, "{more} MiB of memory were taken for what only passes through");
 }
 
 #[tokio::test]
 async fn clients_on_one_session_keep_their_settings_and_statements_apart() {
     let cluster = postgres(Version::V15, Setup::default());
-    let doors = TwoPools::open(&cluster, [1, 1], &[]).await;
-    let url = doors.url(Way::Transaction);
+    let pools = TwoPools::open(&cluster, [1, 1], &[]).await;
+    let url = pools.url(Way::Transaction);
     let statements = [
         "transaction",
         "prepared_statements_of_two_clients_do_not_meet",
@@ -69,9 +69,9 @@ async fn clients_on_one_session_keep_their_settings_and_statements_apart() {
 async fn asyncpg_does_through_the_pool_what_it_does_without() {
     // Fifty connections at once come directly, too.
     let cluster = postgres(Version::V15, Setup::default().set("max_connections", 120));
-    let doors = TwoPools::open(&cluster, [24, 4], &[]).await;
+    let pools = TwoPools::open(&cluster, [24, 4], &[]).await;
     join_all(Way::ALL.map(async |way| {
-        passes(&mut python("asyncpg_uses.py", doors.url(way), &[way.word()])).await;
+        passes(&mut python("asyncpg_uses.py", pools.url(way), &[way.word()])).await;
     }))
     .await;
 }
@@ -79,9 +79,9 @@ async fn asyncpg_does_through_the_pool_what_it_does_without() {
 #[tokio::test]
 async fn node_does_through_the_pool_what_it_does_without() {
     let cluster = postgres(Version::V18, setup());
-    let doors = TwoPools::open(&cluster, SIZES, &[]).await;
+    let pools = TwoPools::open(&cluster, SIZES, &[]).await;
     join_all(Way::ALL.map(async |way| {
-        passes(&mut node("node_uses.mjs", doors.url(way), &[way.word()])).await;
+        passes(&mut node("node_uses.mjs", pools.url(way), &[way.word()])).await;
     }))
     .await;
 }

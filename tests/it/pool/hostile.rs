@@ -12,17 +12,17 @@ use tokio::task::JoinHandle;
 
 use super::rust::connect;
 use super::wire::{Raw, framed};
-use super::{SOON, await_listening, one_door, through};
+use super::{SOON, await_listening, one_pool, through};
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, Version, postgres};
 use crate::supervise::DB;
 use crate::wire::{error_field, kinds, message, startup, text};
 
 /// A pool of two sessions that asks for no password, so that a test can log in by hand.
-async fn open_door(keys: &[&str]) -> (Cluster, Daemon, u16) {
+async fn open_pool(keys: &[&str]) -> (Cluster, Daemon, u16) {
     let cluster = postgres(Version::V15, Setup::default());
     let pool = [&["auth: trust", "size: 2"], keys].concat();
-    let (config, port) = one_door(&cluster.superuser_url(), &[], &pool);
+    let (config, port) = one_pool(&cluster.superuser_url(), &[], &pool);
     let daemon = Daemon::start(&config);
     await_listening(port).await;
     (cluster, daemon, port)
@@ -174,7 +174,7 @@ fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
 
 #[tokio::test]
 async fn whatever_a_connection_begins_with_costs_only_itself() {
-    let (cluster, daemon, port) = open_door(&[]).await;
+    let (cluster, daemon, port) = open_pool(&[]).await;
     let bystander = Bystander::start(&through(&cluster.superuser_url(), &cluster, port)).await;
     for (what, bytes) in openings() {
         let mut raw = Raw::connect(port).await;
@@ -189,7 +189,7 @@ async fn whatever_a_connection_begins_with_costs_only_itself() {
 
 #[tokio::test]
 async fn whatever_a_client_says_after_its_login_costs_only_its_own_connection() {
-    let (cluster, daemon, port) = open_door(&[]).await;
+    let (cluster, daemon, port) = open_pool(&[]).await;
     let admin = Admin::of(&cluster).await;
     admin.query("CREATE TABLE t (v int)").await;
     let bystander = Bystander::start(&through(&cluster.superuser_url(), &cluster, port)).await;
@@ -213,7 +213,7 @@ async fn whatever_a_client_says_after_its_login_costs_only_its_own_connection() 
 
 #[tokio::test]
 async fn clients_that_stop_in_the_middle_of_a_message_hold_up_nobody() {
-    let (cluster, daemon, port) = open_door(&["wait_timeout: 2s"]).await;
+    let (cluster, daemon, port) = open_pool(&["wait_timeout: 2s"]).await;
     let mut stalled = Vec::new();
     for bytes in
         [&b"Q"[..], b"Q\0\0", &query("SELECT 1, 2, 3")[..5], &message(b'P', b"\0SELECT 1\0\0\0")[..9]]
@@ -240,7 +240,7 @@ async fn clients_that_stop_in_the_middle_of_a_message_hold_up_nobody() {
 
 #[tokio::test]
 async fn a_message_that_is_none_is_refused_with_a_word() {
-    let (_cluster, _daemon, port) = open_door(&[]).await;
+    let (_cluster, _daemon, port) = open_pool(&[]).await;
     let broken = [
         ("an unknown type", message(b'z', b"what")),
         ("a length below four", framed(b'Q', 3, b"")),
@@ -258,7 +258,7 @@ async fn a_message_that_is_none_is_refused_with_a_word() {
 
 #[tokio::test]
 async fn bytes_come_one_by_one_and_all_at_once() {
-    let (_cluster, _daemon, port) = open_door(&[]).await;
+    let (_cluster, _daemon, port) = open_pool(&[]).await;
     let extended = [
         message(b'P', &[&text(&["s1", "SELECT $1::text"])[..], &[0, 0]].concat()),
         message(b'B', &[&text(&["", "s1"])[..], &[0, 0, 0, 1, 0, 0, 0, 2], b"hi", &[0, 0]].concat()),

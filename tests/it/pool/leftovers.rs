@@ -4,7 +4,7 @@ use pgtether::demo::postgres::{Cluster, Setup};
 use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
 
 use super::rust::connect;
-use super::{SOON, await_listening, client, one_door, passes, through};
+use super::{SOON, await_listening, client, one_pool, passes, through};
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, Version, postgres};
 
@@ -21,7 +21,7 @@ async fn pool(size: u32) -> (Cluster, Admin, Daemon, String) {
         admin.query(sql).await;
     }
     let direct = cluster.url("app", "secret", "app");
-    let (config, port) = one_door(&direct, &[], &[&format!("size: {size}")]);
+    let (config, port) = one_pool(&direct, &[], &[&format!("size: {size}")]);
     let daemon = Daemon::start(&config);
     await_listening(port).await;
     let url = through(&direct, &cluster, port);
@@ -282,7 +282,7 @@ async fn a_reload_of_the_servers_settings_reaches_who_never_made_them() {
 #[tokio::test]
 async fn in_session_mode_too_what_is_reset_is_what_the_client_asked_for() {
     let cluster = postgres(Version::V15, Setup::default());
-    let (config, port) = one_door(&cluster.superuser_url(), &[], &["mode: session", "size: 2"]);
+    let (config, port) = one_pool(&cluster.superuser_url(), &[], &["mode: session", "size: 2"]);
     let _daemon = Daemon::start(&config);
     await_listening(port).await;
     let url = through(&cluster.superuser_url(), &cluster, port);
@@ -302,7 +302,7 @@ async fn in_session_mode_too_what_is_reset_is_what_the_client_asked_for() {
 #[tokio::test]
 async fn a_session_that_its_client_leaves_idle_is_kept_and_nothing_of_that_is_seen() {
     let cluster = postgres(Version::V15, Setup::default().set("idle_session_timeout", "2500ms"));
-    let (config, port) = one_door(
+    let (config, port) = one_pool(
         &cluster.superuser_url(),
         &["ping: {interval: 1s, timeout: 900ms}"],
         &["mode: session", "size: 2"],

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
 
 use super::rust::connect;
-use super::{SOON, await_listening, one_door, through};
+use super::{SOON, await_listening, one_pool, through};
 use crate::process::Daemon;
 use crate::servers::{Version, postgres};
 use crate::supervise::await_state;
@@ -17,7 +17,7 @@ use crate::supervise::await_state;
 /// A pool that asks for the password of the superuser, and its URL.
 async fn pool(keys: &[&str]) -> (Cluster, Daemon, String, u16) {
     let cluster = postgres(Version::V15, Setup::default());
-    let (config, port) = one_door(&cluster.superuser_url(), &[], keys);
+    let (config, port) = one_pool(&cluster.superuser_url(), &[], keys);
     let daemon = Daemon::start(&config);
     await_listening(port).await;
     await_state(&daemon, SOON, "up").await;

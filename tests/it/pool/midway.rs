@@ -4,7 +4,7 @@ use pgtether::demo::postgres::{Cluster, Setup};
 use pgtether::protocol::frontend::query;
 
 use super::wire::Raw;
-use super::{await_listening, one_door};
+use super::{await_listening, one_pool};
 use crate::process::Daemon;
 use crate::servers::{Version, postgres};
 use crate::wire::{kinds, message, text};
@@ -12,7 +12,7 @@ use crate::wire::{kinds, message, text};
 /// A pool of one session: who gets one while another is at it gets that one.
 async fn one_session() -> (Cluster, Daemon, u16) {
     let cluster = postgres(Version::V15, Setup::default());
-    let (config, port) = one_door(&cluster.superuser_url(), &[], &["auth: trust", "size: 1"]);
+    let (config, port) = one_pool(&cluster.superuser_url(), &[], &["auth: trust", "size: 1"]);
     let daemon = Daemon::start(&config);
     await_listening(port).await;
     (cluster, daemon, port)

@@ -32,9 +32,9 @@ pub async fn connect(url: &str) -> (Client, UnboundedReceiver<AsyncMessage>) {
 #[tokio::test]
 async fn tokio_postgres_does_through_the_pool_what_it_does_without() {
     let cluster = postgres(Version::V18, Setup::default());
-    let doors = TwoPools::open(&cluster, [12, 2], &[]).await;
+    let pools = TwoPools::open(&cluster, [12, 2], &[]).await;
     join_all(Way::ALL.map(async |way| {
-        let url = doors.url(way);
+        let url = pools.url(way);
         statements_are_pipelined(url).await;
         statements_are_prepared_once_and_closed(url).await;
         portals_are_walked(url).await;

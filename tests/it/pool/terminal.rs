@@ -36,12 +36,12 @@ fn with(url: &str, parameters: &str) -> String {
 #[tokio::test]
 async fn psql_prints_through_the_pool_what_it_prints_without() {
     let cluster = postgres(Version::V15, Setup::default());
-    let doors = TwoPools::open(&cluster, [4, 2], &[]).await;
+    let pools = TwoPools::open(&cluster, [4, 2], &[]).await;
     let script = programs().join("terminal.sql");
     let copied = tempfile::tempdir().unwrap();
     let mut printed = Vec::new();
     for way in Way::ALL {
-        let url = doors.url(way);
+        let url = pools.url(way);
         let mut said = prints(psql(url, &["-f", script.to_str().unwrap()]).current_dir(copied.path())).await;
         said = said.replace(&format!("database \"{}\"", way.word()), "its database");
         let commands = [
@@ -67,7 +67,7 @@ async fn psql_is_let_in_with_every_sslmode_and_with_neons_parameters() {
     let authority = Authority::new("test authority");
     let setup = with_tls(Setup::default(), &authority, &authority.server());
     let cluster = postgres(Version::V15, setup);
-    let doors = TwoPools::open(&cluster, [4, 2], &[]).await;
+    let pools = TwoPools::open(&cluster, [4, 2], &[]).await;
     let sql = ["-Atc", "SELECT 'in'", "-c", "\\conninfo"];
     let neon = "sslmode=require&channel_binding=require&options=endpoint%3Dep-cool-moon-123456";
     let modes = [
@@ -81,15 +81,15 @@ async fn psql_is_let_in_with_every_sslmode_and_with_neons_parameters() {
     ];
     for way in Way::ALL {
         for (parameters, tls) in modes {
-            let said = passes(&mut psql(&with(doors.url(way), parameters), &sql)).await;
+            let said = passes(&mut psql(&with(pools.url(way), parameters), &sql)).await;
             assert!(said.starts_with("in\n"), "{way:?} {parameters}: {said}");
             assert_eq!(said.contains("SSL connection"), tls, "{way:?} {parameters}: {said}");
         }
-        let said = ended(&mut psql(&with(doors.url(way), neon), &sql)).await;
+        let said = ended(&mut psql(&with(pools.url(way), neon), &sql)).await;
         assert_eq!(said.status.success(), way != Way::Direct, "{way:?}: {}", super::said(&said));
         // Our certificate is nobody's: who asks for a proof of it is not fooled.
         let verify =
-            with(doors.url(way), "sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt");
+            with(pools.url(way), "sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt");
         assert!(!ended(&mut psql(&verify, &sql)).await.status.success());
     }
 }
@@ -114,9 +114,9 @@ async fn interrupted(url: &str, script: &str, line: &str, times: usize) -> Outpu
 #[tokio::test]
 async fn ctrl_c_ends_the_query_and_the_next_psql_is_served() {
     let cluster = postgres(Version::V15, Setup::default());
-    let doors = TwoPools::open(&cluster, [1, 1], &[]).await;
+    let pools = TwoPools::open(&cluster, [1, 1], &[]).await;
     for way in Way::ALL {
-        let url = doors.url(way);
+        let url = pools.url(way);
         let script = "SELECT 'on';\nSELECT pg_sleep(60);\nSELECT 'never';\n";
         let output = interrupted(url, script, "on", 1).await;
         assert_eq!(output.status.code(), Some(3), "psql's status for a script that was interrupted");

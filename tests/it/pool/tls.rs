@@ -5,7 +5,7 @@ use pgtether::demo::postgres::Setup;
 use pgtether::protocol::frontend::{CANCEL_REQUEST, packet, query, terminate};
 
 use super::wire::Raw;
-use super::{await_listening, one_door};
+use super::{await_listening, one_pool};
 use crate::process::Daemon;
 use crate::servers::{Version, postgres};
 use crate::wire::{message, startup};
@@ -14,14 +14,14 @@ use crate::wire::{message, startup};
 #[tokio::test]
 async fn tls_ends_by_its_own_message_however_a_client_comes_to_its_end() {
     let cluster = postgres(Version::V15, Setup::default());
-    let (config, port) = one_door(&cluster.superuser_url(), &[], &["auth: trust"]);
+    let (config, port) = one_pool(&cluster.superuser_url(), &[], &["auth: trust"]);
     let daemon = Daemon::start(&config);
     await_listening(port).await;
     let login = async || {
         let mut client = Raw::tls(port).await;
         client.send(&startup("postgres", "postgres")).await;
-        let greeting = client.until_ready().await;
-        let key = greeting.into_iter().find(|(kind, _)| *kind == b'K').expect("no key").1;
+        let messages = client.until_ready().await;
+        let key = messages.into_iter().find(|(kind, _)| *kind == b'K').expect("no key").1;
         (client, key)
     };
 

@@ -8,7 +8,7 @@ use tokio_postgres::error::DbError;
 use tokio_postgres::{Client, NoTls};
 
 use super::rust::connect;
-use super::{SOON, await_listening, client, ended, one_door, said};
+use super::{SOON, await_listening, client, ended, one_pool, said};
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, Version, postgres};
 use crate::supervise::{await_down, await_state};
@@ -24,7 +24,7 @@ async fn app(pool: &[&str]) -> (Cluster, Daemon, String, u16) {
     admin.query("CHECKPOINT").await;
     admin.close().await;
     let keys = ["ping: {interval: 1s, timeout: 500ms}"];
-    let (config, port) = one_door(&cluster.url("app", PASSWORD, "postgres"), &keys, pool);
+    let (config, port) = one_pool(&cluster.url("app", PASSWORD, "postgres"), &keys, pool);
     let daemon = Daemon::start(&config);
     await_listening(port).await;
     await_state(&daemon, SOON, "up").await;

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::cancel_keys::{CancelKey, CancelKeys};
 use super::ledger::{Breach, Ledger};
-use super::seats::{Seat, Seats};
 use super::session::{LIMIT, Problem, Session, Style};
 
 /// What all clients share.
 #[derive(Default)]
 pub struct Shared {
     pub ledger: Ledger,
-    pub seats: Seats,
+    pub keys: CancelKeys,
     /// All faults are over: each client does one thing more, and leaves.
     pub closing: AtomicBool,
 }
@@ -92,13 +92,13 @@ impl Client {
             }
         };
         tally.sessions += 1;
-        let seat = self.shared.seats.take(&self.name, session.client().cancel_token());
+        let key = self.shared.keys.take(&self.name, session.client().cancel_token());
         let mut deeds = if self.shared.closing.load(Relaxed) { 1 } else { self.dice.u32(1..60) };
         let mut mark = String::new();
         if self.marks && self.dice.bool() {
             mark.clone_from(&self.name);
             if let Err(problem) = session.run(&format!("SET chaos.mark = '{mark}'"), &[]).await {
-                self.note_seated(tally, &seat, "marking its session", &problem);
+                self.note_with_key(tally, &key, "marking its session", &problem);
                 deeds = 0;
             }
         }
@@ -108,28 +108,28 @@ impl Client {
             match self.act(deed, &mut session, &mark).await {
                 Ok(()) => tally.done += 1,
                 Err(problem) => {
-                    self.note_seated(tally, &seat, &format!("{deed:?}"), &problem);
-                    if matches!(problem, Problem::Hung) || !self.recover(tally, &seat, &mut session).await {
+                    self.note_with_key(tally, &key, &format!("{deed:?}"), &problem);
+                    if matches!(problem, Problem::Hung) || !self.recover(tally, &key, &mut session).await {
                         break;
                     }
                 }
             }
             sleep(Duration::from_millis(self.dice.u64(0..15))).await;
         }
-        self.shared.seats.leave(&self.name);
+        self.shared.keys.leave(&self.name);
         if let Err(problem) = session.end().await {
             self.note(tally, "at the end of its session", &problem);
         }
     }
 
     /// Whether the session goes on after an error.
-    async fn recover(&self, tally: &mut Tally, seat: &Seat, session: &mut Session) -> bool {
+    async fn recover(&self, tally: &mut Tally, key: &CancelKey, session: &mut Session) -> bool {
         const TRIES: usize = 20;
         // A cancel that comes late meets the rollback; it may come as often as it was asked for.
         for _ in 0..TRIES {
             match session.run("ROLLBACK", &[]).await {
                 Ok(_) => return true,
-                Err(problem) if session.is_open() => self.note_seated(tally, seat, "rolling back", &problem),
+                Err(problem) if session.is_open() => self.note_with_key(tally, key, "rolling back", &problem),
                 Err(_) => return false,
             }
         }
@@ -186,8 +186,8 @@ impl Client {
         Ok(())
     }
 
-    fn note_seated(&self, tally: &mut Tally, seat: &Seat, doing: &str, problem: &Problem) {
-        if problem.is_cancel() && !seat.may_be_cancelled() {
+    fn note_with_key(&self, tally: &mut Tally, key: &CancelKey, doing: &str, problem: &Problem) {
+        if problem.is_cancel() && !key.may_be_cancelled() {
             self.shared.ledger.breach(Breach::StrayCancel { client: self.name.clone() });
         }
         self.note(tally, doing, problem);

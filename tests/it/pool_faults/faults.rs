@@ -49,8 +49,8 @@ pub enum Kind {
 /// What the faults are injected into, and the randomness that selects them.
 pub struct Faults {
     pub cluster: Arc<Mutex<Cluster>>,
-    /// The doors of clients.
-    pub doors: Vec<String>,
+    /// Where clients connect to.
+    pub urls: Vec<String>,
     /// Users of the sessions at the server, as a pattern.
     pub users: &'static str,
     pub shared: Arc<Shared>,
@@ -110,11 +110,11 @@ impl Faults {
             Kind::HangOne => self.hang_one().await,
             Kind::HangAll => self.hang_all().await,
             Kind::LeaveLogin | Kind::LeaveIdle | Kind::LeaveTransaction | Kind::LeaveCopy => {
-                // A door that lets nobody in just now has seen a fault already.
+                // A pool that lets nobody in just now has seen a fault already.
                 let _ = self.leave(kind).await;
             }
-            Kind::CancelOwn => self.shared.clone().seats.cancel_one(&mut self.dice).await,
-            Kind::CancelFormer => self.shared.clone().seats.cancel_former().await,
+            Kind::CancelOwn => self.shared.clone().keys.cancel_one(&mut self.dice).await,
+            Kind::CancelFormer => self.shared.clone().keys.cancel_former().await,
             Kind::CancelInvented => self.cancel_invented().await,
         }
     }
@@ -167,7 +167,7 @@ impl Faults {
     }
 
     async fn leave(&mut self, kind: Kind) -> Result<(), String> {
-        let door = self.dice.choice(&self.doors).unwrap().clone();
+        let url = self.dice.choice(&self.urls).unwrap().clone();
         let mut last_words = match self.dice.u32(0..4) {
             0 => message(b'Q', b"SELECT 'half a question'\0"),
             1 => [parse("", "SELECT $1"), message(b'B', &[0; 40])].concat(),
@@ -178,17 +178,17 @@ impl Faults {
         let mut wire = match kind {
             Kind::LeaveLogin => {
                 last_words = vec![0, 0, 0, 80, 0, 3, 0, 0, b'u', b's'];
-                Wire::silent(&door).await?
+                Wire::silent(&url).await?
             }
-            Kind::LeaveTransaction => self.in_transaction(&door).await?,
+            Kind::LeaveTransaction => self.in_transaction(&url).await?,
             Kind::LeaveCopy => {
                 last_words = [message(b'd', b"a line\n"), message(b'd', b"one more\n")].concat();
                 last_words.truncate(last_words.len() - self.dice.usize(0..6));
-                let mut wire = Wire::open(&door, &[]).await?;
+                let mut wire = Wire::open(&url, &[]).await?;
                 wire.send(&message(b'Q', b"COPY spilled FROM STDIN\0")).await?;
                 wire
             }
-            _ => Wire::open(&door, &[]).await?,
+            _ => Wire::open(&url, &[]).await?,
         };
         if kind != Kind::LeaveCopy && self.dice.u32(0..4) == 0 {
             // All is said, but the answer will find nobody.
@@ -203,7 +203,7 @@ impl Faults {
     }
 
     /// With a transfer begun that must never be there.
-    async fn in_transaction(&mut self, door: &str) -> Result<Wire, String> {
+    async fn in_transaction(&mut self, url: &str) -> Result<Wire, String> {
         let ledger = &self.shared.ledger;
         let transfer = ledger.begin(&mut self.dice);
         ledger.tell(transfer, Outcome::Refused);
@@ -211,12 +211,12 @@ impl Faults {
         let row = format!("INSERT INTO transfers VALUES ({id}, {source}, {target}, {amount})");
         let account = source.min(target);
         let lock = format!("UPDATE accounts SET balance = balance + 1 WHERE id = {account}");
-        Wire::open(door, &["BEGIN", &row, &lock]).await
+        Wire::open(url, &["BEGIN", &row, &lock]).await
     }
 
     async fn cancel_invented(&mut self) {
-        let door = self.dice.choice(&self.doors).unwrap();
-        let Some(to) = door.split(['@', '/']).nth(3) else { return };
+        let url = self.dice.choice(&self.urls).unwrap();
+        let Some(to) = url.split(['@', '/']).nth(3) else { return };
         let request = cancel_request(self.dice.i32(..), &self.dice.i32(..).to_be_bytes());
         if let Ok(mut stream) = TcpStream::connect(to).await {
             // Half of one, now and then.

@@ -268,9 +268,9 @@ mod tests {
     #[test]
     fn a_row_that_nobody_sent_and_one_that_was_changed_on_the_way_are_found() {
         let (ledger, mut found) = sound();
-        let stranger = Transfer { id: 99, source: 0, target: 0, amount: 5 };
-        found.transfers.push(stranger);
-        assert_eq!(ledger.verdict(&found), [Breach::Altered(stranger)]);
+        let forged = Transfer { id: 99, source: 0, target: 0, amount: 5 };
+        found.transfers.push(forged);
+        assert_eq!(ledger.verdict(&found), [Breach::Altered(forged)]);
         found.transfers.pop();
         found.transfers[0].amount += 1;
         assert!(ledger.verdict(&found).contains(&Breach::Altered(found.transfers[0])));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pgtether::demo::postgres::Setup;
 use pgtether::status::pool::ServerState;
 
-use super::{AppClient, PoolUnderTest, cluster_for_app, door_config};
+use super::{AppClient, PoolUnderTest, cluster_for_app, pool_config};
 use crate::process::Daemon;
 use crate::servers::Admin;
 use crate::supervise::{SOON, await_state};
@@ -47,22 +47,22 @@ async fn fifty_waiting_clients_bring_no_storm_of_logins() {
     let fleet = format!("fleet: {{logins_in_flight: 64, connects_per_host_per_second: {EACH_SECOND}}}\n");
     let port = pgtether::demo::postgres::free_port().unwrap();
     let pool = format!("size: {SIZE}, min_idle: 0, wait_timeout: 30s");
-    let daemon = Daemon::start(&(fleet + &door_config(&cluster, port, &pool, &[])));
+    let daemon = Daemon::start(&(fleet + &pool_config(&cluster, port, &pool, &[])));
     await_state(&daemon, SOON, "up").await;
     let admin = Admin::of(&cluster).await;
-    let door = PoolUnderTest { daemon, cluster, admin, port };
-    let url = door.url();
+    let pool = PoolUnderTest { daemon, cluster, admin, port };
+    let url = pool.url();
     let began = jiff::Timestamp::now();
     let come = (0..SIZE).map(async |_| {
-        let guest = AppClient::at(&url).await.unwrap();
-        guest.ask("BEGIN").await;
-        guest
+        let client = AppClient::at(&url).await.unwrap();
+        client.ask("BEGIN").await;
+        client
     });
-    let guests = futures_util::future::join_all(come).await;
-    assert_eq!(door.servers(ServerState::Active).await, SIZE as f64);
-    drop(guests);
+    let clients = futures_util::future::join_all(come).await;
+    assert_eq!(pool.servers(ServerState::Active).await, SIZE as f64);
+    drop(clients);
 
-    let log = door.cluster.log();
+    let log = pool.cluster.log();
     let all = connections(&log);
     let received: Vec<_> =
         all.iter().filter(|(_, _, seen)| *seen == Seen::Received).map(|(at, ..)| *at).collect();
@@ -102,14 +102,14 @@ fn assert_ramp(pool: &[(jiff::Timestamp, String, Seen)]) {
 
 #[tokio::test]
 async fn after_an_outage_the_pool_begins_with_one_login() {
-    let mut door =
+    let mut pool =
         PoolUnderTest::open("size: 12, min_idle: 12, wait_timeout: 30s", &["refresh: {every: off}"]).await;
-    door.await_servers(ServerState::Idle, 12).await;
-    door.cluster.stop(pgtether::demo::postgres::Shutdown::Fast).unwrap();
-    let before = door.cluster.log().len();
-    door.cluster.start().unwrap();
-    door.await_servers(ServerState::Idle, 12).await;
-    let log = door.cluster.log();
+    pool.await_servers(ServerState::Idle, 12).await;
+    pool.cluster.stop(pgtether::demo::postgres::Shutdown::Fast).unwrap();
+    let before = pool.cluster.log().len();
+    pool.cluster.start().unwrap();
+    pool.await_servers(ServerState::Idle, 12).await;
+    let log = pool.cluster.log();
     let all = connections(&log[before..]);
     assert_ramp(&all[all.len() - 2 * 12..]);
 }

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use pgtether::demo::postgres::free_port;
 use pgtether::status::pool::ServerState;
 
-use super::{AppClient, PASSWORD, PoolUnderTest, USER, cluster_for_app, door_config, url_at};
+use super::{AppClient, PASSWORD, PoolUnderTest, USER, cluster_for_app, pool_config, url_at};
 use crate::process::{Daemon, wait_until};
 use crate::servers::Admin;
 use crate::supervise::{SOON, await_state, targets};
@@ -27,22 +27,22 @@ async fn asleep(admin: &Admin) -> Pid {
 
 #[tokio::test]
 async fn a_session_that_is_cleaned_up_while_the_url_changes_is_nobodys_afterwards() {
-    let door = PoolUnderTest::open("size: 1", &[]).await;
-    door.admin.query(&format!("CREATE DATABASE other OWNER {USER}")).await;
-    let guest = door.guest().await;
+    let pool = PoolUnderTest::open("size: 1", &[]).await;
+    pool.admin.query(&format!("CREATE DATABASE other OWNER {USER}")).await;
+    let client = pool.client().await;
     // What is stopped is cleaned up for as long as the test wants.
     let stopped = tokio::select! {
-        ended = guest.try_ask("SELECT pg_sleep(60)") => panic!("it ended: {ended:?}"),
-        pid = asleep(&door.admin) => pid,
+        ended = client.try_ask("SELECT pg_sleep(60)") => panic!("it ended: {ended:?}"),
+        pid = asleep(&pool.admin) => pid,
     };
     kill(stopped, Signal::SIGSTOP).unwrap();
-    guest.vanish().await;
-    door.await_servers(ServerState::Testing, 1).await;
-    let config = door_config(&door.cluster, door.port, "size: 1", &[]).replace("/postgres", "/other");
-    door.reload_to(&config).await;
-    assert_eq!(door.servers(ServerState::Testing).await, 1.0);
+    client.vanish().await;
+    pool.await_servers(ServerState::Testing, 1).await;
+    let config = pool_config(&pool.cluster, pool.port, "size: 1", &[]).replace("/postgres", "/other");
+    pool.reload_to(&config).await;
+    assert_eq!(pool.servers(ServerState::Testing).await, 1.0);
     kill(stopped, Signal::SIGCONT).unwrap();
-    let new = AppClient::at(&url_of_other(door.port)).await.unwrap();
+    let new = AppClient::at(&url_of_other(pool.port)).await.unwrap();
     assert_eq!(new.ask("SELECT current_database()").await, "other");
 }
 
@@ -62,19 +62,19 @@ async fn a_url_file_that_names_another_database_leads_every_client_there() {
     ];
     let daemon = Daemon::start(&targets(&[("db", &[&keys[0], &keys[1]])]));
     await_state(&daemon, SOON, "up").await;
-    let door = PoolUnderTest { daemon, cluster, admin, port };
-    door.await_servers(ServerState::Idle, 2).await;
+    let pool = PoolUnderTest { daemon, cluster, admin, port };
+    pool.await_servers(ServerState::Idle, 2).await;
 
     fs::write(&file, url.replace("/postgres", "/other")).unwrap();
     let first = wait_until(SOON, "the other database's clients let in", async || {
         AppClient::at(&url_of_other(port)).await.map_err(|error| format!("{error:?}"))
     })
     .await;
-    let mut guests = vec![first];
+    let mut clients = vec![first];
     for _ in 0..2 {
-        guests.push(AppClient::at(&url_of_other(port)).await.unwrap());
+        clients.push(AppClient::at(&url_of_other(port)).await.unwrap());
     }
-    for guest in &guests {
-        assert_eq!(guest.ask("BEGIN; SELECT current_database()").await, "other");
+    for client in &clients {
+        assert_eq!(client.ask("BEGIN; SELECT current_database()").await, "other");
     }
 }

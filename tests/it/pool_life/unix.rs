@@ -54,7 +54,7 @@ async fn psql_finds_the_socket_by_its_folder_and_proves_its_password() {
 }
 
 #[tokio::test]
-async fn trust_asks_for_no_password_and_keeps_strangers_out_by_the_files_mode() {
+async fn trust_asks_for_no_password_and_keeps_other_users_out_by_the_files_mode() {
     let cluster = cluster_for_app(Setup::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let file = socket_in(folder.path());

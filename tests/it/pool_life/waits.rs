@@ -17,60 +17,60 @@ use crate::wire::startup;
 #[tokio::test]
 async fn silent_sessions_do_not_make_a_client_wait_longer_than_wait_timeout() {
     let keys = ["ping: {interval: 60s, timeout: 1500ms}", "refresh: {every: off}"];
-    let door = PoolUnderTest::open("size: 4, min_idle: 4, wait_timeout: 2s", &keys).await;
-    door.await_servers(ServerState::Idle, 4).await;
-    let guest = door.guest().await;
-    let supervised = door.pids().await[0];
-    door.cluster.pause();
+    let pool = PoolUnderTest::open("size: 4, min_idle: 4, wait_timeout: 2s", &keys).await;
+    pool.await_servers(ServerState::Idle, 4).await;
+    let client = pool.client().await;
+    let supervised = pool.pids().await[0];
+    pool.cluster.pause();
     kill(Pid::from_raw(supervised), Signal::SIGKILL).unwrap();
-    door.daemon.await_metric(SOON, "pgtether_up", DB, 0.0).await;
+    pool.daemon.await_metric(SOON, "pgtether_up", DB, 0.0).await;
     let asked = Instant::now();
-    let told = Told::of(&guest.try_ask("SELECT 1").await.unwrap_err());
+    let told = Told::of(&client.try_ask("SELECT 1").await.unwrap_err());
     let waited = asked.elapsed().as_secs_f64();
-    door.cluster.resume();
+    pool.cluster.resume();
     assert_eq!((told.severity.as_str(), told.sqlstate.as_str()), ("ERROR", "57P03"), "{told:?}");
     assert!((1.5..3.5).contains(&waited), "after {waited} s: {told:?}");
 }
 
 #[tokio::test]
 async fn settings_that_the_server_refuses_are_told_at_login_and_count_as_no_checkout() {
-    let door = PoolUnderTest::open("min_idle: 1", &[]).await;
-    door.guest().await.ask("SELECT 1").await;
-    let before = value(&door.daemon, "pgtether_pool_checkouts_total").await;
-    let url = format!("{}?options=-c%20timezone%3DNowhere", door.url());
+    let pool = PoolUnderTest::open("min_idle: 1", &[]).await;
+    pool.client().await.ask("SELECT 1").await;
+    let before = value(&pool.daemon, "pgtether_pool_checkouts_total").await;
+    let url = format!("{}?options=-c%20timezone%3DNowhere", pool.url());
     let told = Told::of(&AppClient::at(&url).await.map(drop).unwrap_err());
     assert_eq!((told.severity.as_str(), told.sqlstate.as_str()), ("FATAL", "22023"), "{told:?}");
     assert!(told.message.contains("Nowhere"), "{told:?}");
-    assert_eq!(value(&door.daemon, "pgtether_pool_checkouts_total").await, before);
-    assert_eq!(door.guest().await.ask("SELECT 'another'").await, "another");
+    assert_eq!(value(&pool.daemon, "pgtether_pool_checkouts_total").await, before);
+    assert_eq!(pool.client().await.ask("SELECT 'another'").await, "another");
 }
 
 #[tokio::test]
 async fn a_query_that_is_cancelled_while_its_session_is_made_ready_never_runs() {
-    let door = PoolUnderTest::open("size: 1", &["ping: {interval: 60s, timeout: 20s}"]).await;
-    door.guest().await.ask("SELECT 1").await;
-    let guest = AppClient::at(&format!("{}?application_name=another", door.url())).await.unwrap();
-    let cancel = guest.client.cancel_token();
-    door.cluster.pause();
+    let pool = PoolUnderTest::open("size: 1", &["ping: {interval: 60s, timeout: 20s}"]).await;
+    pool.client().await.ask("SELECT 1").await;
+    let client = AppClient::at(&format!("{}?application_name=another", pool.url())).await.unwrap();
+    let cancel = client.inner.cancel_token();
+    pool.cluster.pause();
     let asked = tokio::spawn(async move {
-        let answer = guest.try_ask("INSERT INTO kept VALUES (1)").await;
-        (guest, answer)
+        let answer = client.try_ask("INSERT INTO kept VALUES (1)").await;
+        (client, answer)
     });
-    door.await_clients(ClientState::Waiting, 1).await;
+    pool.await_clients(ClientState::Waiting, 1).await;
     cancel.cancel_query(NoTls).await.unwrap();
-    door.cluster.resume();
-    let (guest, answer) = asked.await.unwrap();
+    pool.cluster.resume();
+    let (client, answer) = asked.await.unwrap();
     let told = Told::of(&answer.unwrap_err());
     assert_eq!((told.severity.as_str(), told.sqlstate.as_str()), ("ERROR", "57014"), "{told:?}");
-    assert_eq!(guest.ask("SELECT count(*) FROM kept").await, "0");
+    assert_eq!(client.ask("SELECT count(*) FROM kept").await, "0");
 }
 
 #[tokio::test]
 async fn a_query_that_comes_with_the_first_clients_login_is_answered() {
-    let door = PoolUnderTest::open("auth: trust, min_idle: 0", &[]).await;
-    assert_eq!(door.pids().await.len(), 1, "the pool has no session yet, and knows no parameters");
+    let pool = PoolUnderTest::open("auth: trust, min_idle: 0", &[]).await;
+    assert_eq!(pool.pids().await.len(), 1, "the pool has no session yet, and knows no parameters");
     let asked = query("SELECT 'an early ' || 'bird'");
-    let mut client = tokio::net::TcpStream::connect(("127.0.0.1", door.port)).await.unwrap();
+    let mut client = tokio::net::TcpStream::connect(("127.0.0.1", pool.port)).await.unwrap();
     client.write_all(&[startup(USER, "postgres"), asked].concat()).await.unwrap();
     let mut heard = Vec::new();
     while !String::from_utf8_lossy(&heard).contains("an early bird") {
@@ -82,15 +82,15 @@ async fn a_query_that_comes_with_the_first_clients_login_is_answered() {
 
 #[tokio::test]
 async fn what_was_asked_before_a_goodbye_is_done() {
-    let door = PoolUnderTest::open("auth: trust, size: 1", &[]).await;
+    let pool = PoolUnderTest::open("auth: trust, size: 1", &[]).await;
     let asked = query("INSERT INTO kept SELECT 1 FROM pg_sleep(1)");
-    let mut client = tokio::net::TcpStream::connect(("127.0.0.1", door.port)).await.unwrap();
+    let mut client = tokio::net::TcpStream::connect(("127.0.0.1", pool.port)).await.unwrap();
     client.write_all(&[startup(USER, "postgres"), asked, terminate()].concat()).await.unwrap();
     client.read_to_end(&mut Vec::new()).await.unwrap();
-    wait_until(SOON, "the row", async || match door.admin.query("SELECT count(*) FROM kept").await {
+    wait_until(SOON, "the row", async || match pool.admin.query("SELECT count(*) FROM kept").await {
         count if count == ["1"] => Ok(()),
         count => Err(format!("{count:?}")),
     })
     .await;
-    assert_eq!(door.guest().await.ask("SELECT 'next'").await, "next");
+    assert_eq!(pool.client().await.ask("SELECT 'next'").await, "next");
 }

@@ -73,14 +73,14 @@ async fn a_sleeper_is_woken_as_often_as_told() {
 }
 
 #[tokio::test]
-async fn an_idle_session_that_an_administrator_ends_is_sleep_where_the_door_still_opens() {
+async fn an_idle_session_that_an_administrator_ends_is_sleep_where_the_server_still_accepts() {
     let cluster = postgres15();
     let admin = Admin::of(&cluster).await;
     let daemon = up(&config(&cluster.superuser_url(), &[LET_SLEEP])).await;
     admin.terminate(SERVICE).await;
     await_state(&daemon, SOON, "sleeping").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(logins(&cluster), 1, "the door was tried, no login followed:\n{}", cluster.log());
+    assert_eq!(logins(&cluster), 1, "one TCP connect, and no login followed:\n{}", cluster.log());
 }
 
 #[tokio::test]

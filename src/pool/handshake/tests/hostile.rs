@@ -33,17 +33,17 @@ async fn a_client_that_hangs_up_anywhere_is_gone() {
 #[tokio::test]
 async fn it_does_not_matter_in_which_pieces_bytes_come() {
     let bytes = [gss_request(), ssl_request(), startup_message()].concat();
-    for room in [1, 2, 3, 7, 100] {
-        let (mut client, handshake) = server(trusting(), room);
+    for capacity in [1, 2, 3, 7, 100] {
+        let (mut client, handshake) = server(trusting(), capacity);
         let (mut reader, mut writer) = tokio::io::split(&mut client);
         let mut heard = Vec::new();
         let say = async {
-            for piece in bytes.chunks(room) {
+            for piece in bytes.chunks(capacity) {
                 writer.write_all(piece).await.unwrap();
             }
         };
         let ((), _) = tokio::join!(say, reader.read_to_end(&mut heard));
-        assert!(matches!(handshake.await.unwrap(), Came::In { .. }), "pieces of {room}");
+        assert!(matches!(handshake.await.unwrap(), Came::In { .. }), "pieces of {capacity}");
         assert_eq!(heard, b"NN");
     }
 }

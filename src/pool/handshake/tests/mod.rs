@@ -78,9 +78,9 @@ fn attempt() -> Attempt {
     }
 }
 
-/// Authenticates at the other end of a pipe that holds `room` bytes, and hangs up.
-fn server(policy: AuthPolicy<'static>, room: usize) -> (DuplexStream, JoinHandle<Came>) {
-    let (client, server) = duplex(room);
+/// Authenticates at the other end of a pipe that holds `capacity` bytes, and hangs up.
+fn server(policy: AuthPolicy<'static>, capacity: usize) -> (DuplexStream, JoinHandle<Came>) {
+    let (client, server) = duplex(capacity);
     let handshake = async move {
         match timeout(LIMIT, authenticate(Box::new(server), policy, attempt()))
             .await

@@ -161,7 +161,7 @@ async fn what_is_no_postgresql_is_told_what_this_port_speaks() {
 
 /// The salt and all lengths are the same, whether the user exists or not.
 #[tokio::test]
-async fn strangers_cannot_be_told_from_friends_by_what_they_are_asked() {
+async fn unknown_users_cannot_be_told_from_known_ones_by_what_they_are_asked() {
     let mut asked = Vec::new();
     for user in ["app", "eve", "app"] {
         let first = b"n,,n=,r=abc";

@@ -1,7 +1,7 @@
 //! What is kept and what is added for a client is bounded: it waits, and nothing is sent twice.
 
 use super::*;
-use crate::pool::link::edit::ROOM;
+use crate::pool::link::edit::BUFFER;
 
 fn long(bytes: usize) -> String {
     format!("select 1 --{}", "x".repeat(bytes))
@@ -69,7 +69,7 @@ fn more_than_the_server_takes_is_not_written_for_it() {
     let all: Vec<_> = (0..20).flat_map(|i| describe(&format!("s{i}"))).chain(sync()).collect();
     let (mut parts, mut next) = (Vec::new(), pair.takes(&all).unwrap().0);
     loop {
-        assert!(next.len() <= 2 * ROOM + 100, "{} bytes at once", next.len());
+        assert!(next.len() <= 2 * BUFFER + 100, "{} bytes at once", next.len());
         parts.push(next);
         if !pair.link.resumes() {
             break;
@@ -133,9 +133,9 @@ fn a_long_text_passes_as_it_comes_and_follows_its_client() {
         let asked = [parse(name, &text), bind(name), sync()].concat();
         let sent = [parse(ours, &text), bind(ours), sync()].concat();
         let mut out = Vec::new();
-        for chunk in asked.chunks(ROOM) {
+        for chunk in asked.chunks(BUFFER) {
             let part = pair.asks(chunk);
-            assert!(part.len() <= 3 * ROOM, "{} bytes at once", part.len());
+            assert!(part.len() <= 3 * BUFFER, "{} bytes at once", part.len());
             out.extend(part);
         }
         assert!(out == sent, "{name}: it is changed on its way");
@@ -156,7 +156,7 @@ fn a_long_text_passes_as_it_comes_and_follows_its_client() {
             assert_eq!(pair.link.left(), Left::Broken, "half of a message is sent");
             next = pair.takes(b"").unwrap().0;
         }
-        assert!(most <= 2 * ROOM, "{most} bytes at once");
+        assert!(most <= 2 * BUFFER, "{most} bytes at once");
         assert!(out == [parse(ours, &text), bind(ours), sync()].concat(), "{name}: it is another text");
         assert_eq!(pair.answers(&[parsed(), message(b'2', b""), ready(b'I')].concat()).len(), 11);
         assert_eq!(pair.asks(b""), [bind(ours), sync()].concat());

@@ -66,7 +66,7 @@ impl Scene {
         fs::write(folder.path().join(CONFIG), &config).unwrap();
         fs::write(folder.path().join(WEB_CONFIG), WEB).unwrap();
         let daemon = start(folder.path(), address);
-        let visitor = Crowd::of_one(through("postgres", shaky.password(), door(1, address)));
+        let visitor = Crowd::of_one(through("postgres", shaky.password(), pool_address(1, address)));
         Scene { daemon, folder, config, address, steady, admin, shaky, authority, way, visitor, crowd: None }
     }
 
@@ -93,7 +93,7 @@ impl Scene {
     /// Every fault at once.
     pub async fn strike(&mut self) {
         let [busy, short] = [("busy", 2), ("short", 3)]
-            .map(|(role, which)| through(role, "sesame", door(which, self.address)));
+            .map(|(role, which)| through(role, "sesame", pool_address(which, self.address)));
         self.crowd = Some(Crowd::of_many(&busy, &short));
         // It hangs before it goes: pings are not answered.
         self.shaky.pause();
@@ -158,7 +158,7 @@ impl Scene {
         let ended = self.daemon.exited(SOON).await;
         assert!(ended.success(), "{ended:?}");
         (self.daemon, self.address) = (daemon, next);
-        self.visitor = Crowd::of_one(through("postgres", self.shaky.password(), door(1, next)));
+        self.visitor = Crowd::of_one(through("postgres", self.shaky.password(), pool_address(1, next)));
     }
 
     /// Wakes what sleeps, once, so that there is a wake to be seen.
@@ -195,16 +195,16 @@ async fn await_instances(monitoring: &Monitoring, count: f64) {
 fn start(folder: &Path, address: SocketAddr) -> Daemon {
     let config = format!("--config.file={}", folder.join(CONFIG).display());
     let web = format!("--web.config.file={}", folder.join(WEB_CONFIG).display());
-    let doors = [1, 2, 3].map(|which| door(which, address).to_string());
-    let [main, busy, short] = doors.each_ref().map(String::as_str);
+    let pools = [1, 2, 3].map(|which| pool_address(which, address).to_string());
+    let [main, busy, short] = pools.each_ref().map(String::as_str);
     Daemon::start_bare(
         &[&config, &web, &format!("--web.listen-address={address}")],
         &[("MAIN", main), ("BUSY", busy), ("SHORT", short)],
     )
 }
 
-/// Each instance has doors of its own, on other addresses of this machine than its page's.
-fn door(which: u8, page: SocketAddr) -> SocketAddr {
+/// Each instance has pools of its own, on other addresses of this machine than its page's.
+fn pool_address(which: u8, page: SocketAddr) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1 + which], page.port()))
 }
 

@@ -11,43 +11,43 @@ use super::session::LIMIT;
 
 /// Who can be cancelled, and who could be once.
 #[derive(Default)]
-pub struct Seats {
-    taken: Mutex<BTreeMap<String, Arc<Seat>>>,
+pub struct CancelKeys {
+    taken: Mutex<BTreeMap<String, Arc<CancelKey>>>,
     left: Mutex<VecDeque<CancelToken>>,
 }
 
 /// One session's right to cancel, and the use that was made of it.
-pub struct Seat {
+pub struct CancelKey {
     token: CancelToken,
     asked: AtomicU32,
     met: AtomicU32,
 }
 
-impl Seats {
+impl CancelKeys {
     /// A client's new session.
-    pub fn take(&self, name: &str, token: CancelToken) -> Arc<Seat> {
-        let seat = Arc::new(Seat { token, asked: AtomicU32::new(0), met: AtomicU32::new(0) });
-        self.taken.lock().unwrap().insert(name.to_owned(), seat.clone());
-        seat
+    pub fn take(&self, name: &str, token: CancelToken) -> Arc<CancelKey> {
+        let key = Arc::new(CancelKey { token, asked: AtomicU32::new(0), met: AtomicU32::new(0) });
+        self.taken.lock().unwrap().insert(name.to_owned(), key.clone());
+        key
     }
 
     /// The end of a client's session.
     pub fn leave(&self, name: &str) {
-        let Some(seat) = self.taken.lock().unwrap().remove(name) else { return };
+        let Some(key) = self.taken.lock().unwrap().remove(name) else { return };
         let mut left = self.left.lock().unwrap();
-        left.push_back(seat.token.clone());
+        left.push_back(key.token.clone());
         left.truncate(200);
     }
 
     /// Cancels what one client does now, whoever it is.
     pub async fn cancel_one(&self, dice: &mut fastrand::Rng) {
-        let seat = {
+        let key = {
             let taken = self.taken.lock().unwrap();
             dice.choice(taken.values()).cloned()
         };
-        let Some(seat) = seat else { return };
-        seat.asked.fetch_add(1, Relaxed);
-        cancel(&seat.token).await;
+        let Some(key) = key else { return };
+        key.asked.fetch_add(1, Relaxed);
+        cancel(&key.token).await;
     }
 
     /// Asks for the cancellation of a session that is over: nobody is to notice.
@@ -59,7 +59,7 @@ impl Seats {
     }
 }
 
-impl Seat {
+impl CancelKey {
     /// Counts a query that was cancelled, and tells whether its own client's key was used as often.
     pub fn may_be_cancelled(&self) -> bool {
         self.met.fetch_add(1, Relaxed) < self.asked.load(Relaxed)
