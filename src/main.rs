@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use pgtether::check::{self, CheckReport, Verdict};
 use pgtether::cli::{
-    self, CheckArgs, Command, ConfigCommand, ConfigFile, DemoArgs, EX_USAGE, Output, RunArgs, Subject,
-    WebArgs,
+    self, CheckArgs, Command, ConfigArgs, ConfigCommand, DemoArgs, EX_USAGE, Output, PoolArgs, RunArgs,
+    Subject, WebArgs,
 };
 use pgtether::config::watch::Watch;
 use pgtether::config::{self, Config, Problems};
@@ -122,7 +122,7 @@ fn demonstrate(args: DemoArgs, output: &LogOutput) -> Done {
     logging::start(&args.log, output).map_err(|error| failed("the log cannot start", error))?;
     let web = Web { enable_lifecycle: true, ..Web::default() };
     let ended = block_on(demo::run(args.chaos, |stage| async move {
-        let file = ConfigFile { file: Some(stage.config) };
+        let file = ConfigArgs { file: Some(stage.config), pool: PoolArgs::default() };
         let watch = watch(&file);
         let config = read(&file).map_err(unusable)?;
         let listener =
@@ -194,7 +194,7 @@ fn subjects(args: &CheckArgs) -> Result<Vec<Arc<Target>>, String> {
     Ok(targets)
 }
 
-fn show(file: &ConfigFile) -> Done {
+fn show(file: &ConfigArgs) -> Done {
     let config = read(file).map_err(unusable)?;
     print(&config::show(&config).map_err(unusable)?)
 }
@@ -222,11 +222,11 @@ fn missing_programs(config: &Config) -> impl Iterator<Item = String> {
     })
 }
 
-fn read(file: &ConfigFile) -> Result<Config, Problems> {
-    config::find(file.file.as_deref(), &|name| std::env::var_os(name))
+fn read(file: &ConfigArgs) -> Result<Config, Problems> {
+    config::find(file.file.as_deref(), &file.pool.flags(), &|name| std::env::var_os(name))
 }
 
-fn watch(file: &ConfigFile) -> Watch {
+fn watch(file: &ConfigArgs) -> Watch {
     Watch::new(vec![file.file.clone().unwrap_or_else(|| config::DEFAULT_FILE.into())])
 }
 

@@ -76,7 +76,7 @@ mod tests {
 
     /// What is found of a pool, beside the number of its sessions.
     fn found(pool: &Pool) -> (Verdict, Vec<String>) {
-        let config = Config::from_database_url("postgresql://app@localhost/shop").unwrap();
+        let config = Config::from_url("argument", "default", "postgresql://app@localhost/shop").unwrap();
         let mut report = CheckReport::new(&config.targets[0]);
         examine(pool, &mut report);
         let Some(CheckFinding::Note(last)) = report.findings.pop() else { panic!("{report:?}") };

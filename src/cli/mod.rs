@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::duration;
+use crate::config::{PoolFlags, duration, flags};
 use crate::target::Secret;
+use crate::target::pool::{Listen, Mode};
 pub use listen::{ListenAddress, TelemetryPath};
 pub use usage::{EX_USAGE, UsageText};
 
@@ -50,7 +51,7 @@ pub enum Command {
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct RunArgs {
     #[command(flatten)]
-    pub config: ConfigFile,
+    pub config: ConfigArgs,
     /// Check the configuration and exit.
     #[arg(long = "config.check")]
     pub config_check: bool,
@@ -67,7 +68,7 @@ pub struct CheckArgs {
     #[arg(value_name = "TARGET | URL", value_parser = subject)]
     pub subjects: Vec<Subject>,
     #[command(flatten)]
-    pub config: ConfigFile,
+    pub config: ConfigArgs,
     /// Output format.
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
@@ -82,7 +83,7 @@ pub struct CheckArgs {
 #[derive(Debug, Clone, Subcommand, PartialEq, Eq)]
 pub enum ConfigCommand {
     /// Print the effective configuration with all defaults and without secrets.
-    Show(ConfigFile),
+    Show(ConfigArgs),
     /// Print the JSON Schema of the configuration file.
     Schema,
 }
@@ -97,12 +98,38 @@ pub struct DemoArgs {
     pub log: LogArgs,
 }
 
-/// Which file to read.
+/// Where the configuration is: in a file, or in `DATABASE_URL` and flags.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
-pub struct ConfigFile {
+pub struct ConfigArgs {
     /// Configuration file [default: config.yaml, if it exists].
     #[arg(id = "config.file", long = "config.file", value_name = "FILE", env = "PGTETHER_CONFIG_FILE")]
     pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub pool: PoolArgs,
+}
+
+/// The pool of the database in `DATABASE_URL`.
+#[derive(Debug, Clone, Default, Args, PartialEq, Eq)]
+pub struct PoolArgs {
+    /// Listen address of a connection pool, such as 127.0.0.1:6432, for the database in DATABASE_URL.
+    #[arg(id = "pool.listen", long = "pool.listen", value_name = "ADDRESS", env = "PGTETHER_POOL_LISTEN")]
+    #[arg(value_parser = flags::pool_listen)]
+    pub listen: Option<Listen>,
+    /// Mode of the pool: transaction or session [default: transaction].
+    #[arg(id = "pool.mode", long = "pool.mode", value_name = "MODE", env = "PGTETHER_POOL_MODE")]
+    #[arg(value_parser = flags::pool_mode)]
+    pub mode: Option<Mode>,
+    /// Maximum number of server connections of the pool [default: 10].
+    #[arg(id = "pool.size", long = "pool.size", value_name = "NUMBER", env = "PGTETHER_POOL_SIZE")]
+    #[arg(value_parser = flags::pool_size)]
+    pub size: Option<u32>,
+}
+
+impl PoolArgs {
+    /// As the configuration takes them.
+    pub fn flags(&self) -> PoolFlags {
+        PoolFlags { listen: self.listen.clone(), mode: self.mode, size: self.size, auth: None }
+    }
 }
 
 /// Where to serve, and how.

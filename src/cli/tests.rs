@@ -31,12 +31,15 @@ fn without_a_command_it_runs_with_defaults() {
 fn every_flag_of_run_is_taken_with_and_without_the_command() {
     let flags = "--config.file=/etc/p.yaml --config.check --web.listen-address=:1,127.0.0.1:2 --web.listen-address=[::1]:3 \
                  --web.telemetry-path=/m --web.enable-lifecycle --web.config.file=web.yaml \
-                 --web.health-listen-address=:4 --log.level=debug --log.format=json";
+                 --web.health-listen-address=:4 --pool.listen=127.0.0.1:6432 --pool.mode=session --pool.size=3 --log.level=debug --log.format=json";
     let args = run(flags);
     assert_eq!(args, run(&format!("run {flags}")));
     let addresses: Vec<_> = args.web.listen_addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, [":1", "127.0.0.1:2", "[::1]:3"]);
     assert_eq!(args.config.file, Some("/etc/p.yaml".into()));
+    let pool = args.config.pool.flags();
+    assert_eq!(pool.listen.map(|listen| listen.to_string()).as_deref(), Some("127.0.0.1:6432"));
+    assert_eq!((pool.mode, pool.size, pool.auth), (Some(Mode::Session), Some(3), None));
     assert!(args.config_check && args.web.enable_lifecycle);
     assert_eq!(args.web.config_file, Some("web.yaml".into()));
     assert_eq!(args.web.health_listen_address, Some(ListenAddress::All { port: 4 }));
@@ -93,6 +96,9 @@ fn unusable_flags_exit_64_and_those_of_check_3() {
         "help",
         "--log.level=loud",
         "run primary",
+        "--pool.listen=6432",
+        "--pool.mode=statement",
+        "--pool.size=0",
     ] {
         assert_eq!(refused(args).0, 64, "{args}");
     }

@@ -11,7 +11,7 @@ use super::mapping::Sets;
 use super::names::{Name, Service, Url};
 use super::problems::{Problem, Problems};
 use super::read::{At, Read, Reader};
-use super::{Config, Fleet, overrides, pool, rules, tree};
+use super::{Config, Fleet, flags, overrides, pool, rules, tree};
 use crate::target::pool::{Listen, Pool};
 use crate::target::{PasswordSource, Secret, Source, Target, TargetName, Tuning, conninfo};
 
@@ -43,16 +43,25 @@ pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Resul
     assembler.finish(&document)
 }
 
-pub fn from_url(origin: &str, name: &str, url: &str) -> Result<Config, Problems> {
+/// `pool` is what the flags say.
+pub fn from_url(
+    origin: &str,
+    name: &str,
+    url: &str,
+    pool: Option<PoolKeys>,
+) -> Result<Config, Problems> {
     let keys = TargetKeys {
         name: TargetName::new(name).map(Name),
         url: Some(Url::Whole(Secret::new(url.trim()))),
+        pool,
         ..TargetKeys::default()
     };
     let document = RootKeys::default();
     let reader = Reader::new(origin, &|_| None);
     let mut assembler = Assembler::new(reader, &document);
     assembler.target("", &keys);
+    let found = [&mut assembler.reader.problems, &mut assembler.warnings];
+    found.into_iter().flatten().for_each(flags::named_as_flag);
     assembler.finish(&document)
 }
 

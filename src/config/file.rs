@@ -14,6 +14,9 @@ use super::values::{
 use crate::target::pool::{Auth, ClientTls, Listen, Mode, Pool};
 use crate::target::{Backoff, Breaker, IdlePolicy, Keepalives, Ping, Refresh, Role, Tuning};
 
+/// `pool.size`.
+pub type PoolSize = Whole<1, 1_000>;
+
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -194,7 +197,7 @@ mapping! {
         mode: ModeWord = Mode::Transaction,
         /// Maximum number of server connections of the pool. pgtether's own monitoring connection comes on top, so the server
         /// must allow size + 2.
-        size: Whole<1, 1_000> = 10,
+        size: PoolSize = 10,
         /// Number of sessions that stay open even if no client needs them; at most size. With let_sleep the default is 0, and
         /// the first client wakes the database.
         min_idle: Whole<0, 1_000> = u32::from(policy == IdlePolicy::KeepAwake),

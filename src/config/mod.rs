@@ -9,6 +9,7 @@ mod command;
 pub mod duration;
 mod expand;
 mod file;
+pub mod flags;
 mod mapping;
 mod names;
 mod overrides;
@@ -34,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use expand::Env;
+pub use flags::PoolFlags;
 pub use overrides::overrides;
 pub use problems::{Mark, Problem, Problems};
 pub use schema::schema;
@@ -97,14 +99,18 @@ fn locate_in(folder: &Path, named: Option<&Path>, env: Env<'_>) -> Result<Locate
     ))
 }
 
-const DATABASE_URL: &str = "DATABASE_URL";
+/// The variable that names the database where there is no file.
+pub const DATABASE_URL: &str = "DATABASE_URL";
 
-/// Locates and reads the configuration, whichever it is.
-pub fn find(named: Option<&Path>, env: Env<'_>) -> Result<Config, Problems> {
+/// Locates and reads the configuration, whichever it is. The flags are for one without a file.
+pub fn find(named: Option<&Path>, pool: &PoolFlags, env: Env<'_>) -> Result<Config, Problems> {
     match locate(named, env)? {
-        Located::File(file) => load(&file, env),
+        Located::File(file) => {
+            pool.without_file()?;
+            load(&file, env)
+        }
         Located::DatabaseUrl => match env(DATABASE_URL).map(OsString::into_string) {
-            Some(Ok(url)) => Config::from_database_url(&url),
+            Some(Ok(url)) => Config::from_database_url(&url, pool),
             Some(Err(_)) | None => Err(Problems::whole(DATABASE_URL, "is not UTF-8")),
         },
     }
@@ -119,13 +125,13 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
 
 impl Config {
     /// What runs without a file: one target named `default`.
-    pub fn from_database_url(url: &str) -> Result<Config, Problems> {
-        Self::from_url(DATABASE_URL, "default", url)
+    pub fn from_database_url(url: &str, pool: &PoolFlags) -> Result<Config, Problems> {
+        assemble::from_url(DATABASE_URL, "default", url, pool.keys()?)
     }
 
     /// One target, with defaults all over; `origin` says in problems where the connection string came from.
     pub fn from_url(origin: &str, name: &str, url: &str) -> Result<Config, Problems> {
-        assemble::from_url(origin, name, url)
+        assemble::from_url(origin, name, url, None)
     }
 }
 

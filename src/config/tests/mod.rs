@@ -1,5 +1,6 @@
 //! Whole files in, problems or targets out. Every bad file of `tests/config` has the expected messages beside it.
 
+mod flags;
 mod hostile;
 mod passwords;
 mod pool;
@@ -25,6 +26,10 @@ fn env(name: &str) -> Option<OsString> {
         _ => return None,
     };
     Some(value.into())
+}
+
+fn from_database_url(url: &str) -> Result<Config, Problems> {
+    Config::from_database_url(url, &PoolFlags::default())
 }
 
 fn read(text: &str) -> Result<Config, Problems> {
@@ -257,7 +262,7 @@ fn neon_is_told_what_being_kept_awake_costs_unless_that_is_asked_for() {
     assert!(crate::target::KEPT_AWAKE_COST.contains("gone in 16.7 days"));
     assert_eq!(neon("    idle_policy: keep_awake\n", ""), [""; 0]);
     assert_eq!(neon("", "idle_policy: let_sleep"), [""; 0]);
-    let warnings = Config::from_database_url("postgresql://a:hunter2@x.neon.tech/db").unwrap().warnings;
+    let warnings = from_database_url("postgresql://a:hunter2@x.neon.tech/db").unwrap().warnings;
     assert_eq!(
         warnings[0].to_string(),
         format!("DATABASE_URL: idle_policy: {}", crate::target::KEPT_AWAKE_COST)
@@ -266,14 +271,14 @@ fn neon_is_told_what_being_kept_awake_costs_unless_that_is_asked_for() {
 
 #[test]
 fn database_url_is_one_target_named_default() {
-    let config = Config::from_database_url("postgresql://app:hunter2@localhost/shop\n").unwrap();
+    let config = from_database_url("postgresql://app:hunter2@localhost/shop\n").unwrap();
     assert_eq!(config.targets.len(), 1);
     assert_eq!(config.targets[0].name.as_str(), "default");
-    let marked = Config::from_database_url("\u{feff}postgresql://app:hunter2@localhost/shop\r\n").unwrap();
+    let marked = from_database_url("\u{feff}postgresql://app:hunter2@localhost/shop\r\n").unwrap();
     assert_eq!(marked.targets, config.targets, "a byte order mark is no part of it");
-    let problems = Config::from_database_url("postgresql://app:hunter2@localhost/shop?sslmod=x").unwrap_err();
+    let problems = from_database_url("postgresql://app:hunter2@localhost/shop?sslmod=x").unwrap_err();
     assert_eq!(problems.to_string(), "DATABASE_URL: unknown keyword `sslmod`: did you mean `sslmode`?");
-    assert_eq!(Config::from_database_url(" ").unwrap_err().iter().count(), 1);
+    assert_eq!(from_database_url(" ").unwrap_err().iter().count(), 1);
 }
 
 #[test]
@@ -294,7 +299,7 @@ fn the_configuration_is_located_by_name_then_here_then_database_url() {
         Ok(Located::File(here)),
         "a link to nowhere is a mistake to tell"
     );
-    let missing = find(Some(named), &env).unwrap_err().to_string();
+    let missing = find(Some(named), &PoolFlags::default(), &env).unwrap_err().to_string();
     assert_eq!(
         missing,
         "/nowhere/pgtether.yaml: there is no such file: check the path given with --config.file"
@@ -305,7 +310,7 @@ fn the_configuration_is_located_by_name_then_here_then_database_url() {
 fn a_connection_string_given_as_the_file_is_refused_without_showing_it() {
     let url = Path::new("postgresql://app:hunter2@localhost/shop");
     assert_eq!(
-        find(Some(url), &env).unwrap_err().to_string(),
+        find(Some(url), &PoolFlags::default(), &env).unwrap_err().to_string(),
         "--config.file: is given a connection string or a key (not shown, it may hold a secret): it takes the path of a \
          file. A connection string belongs in DATABASE_URL or in the file"
     );
