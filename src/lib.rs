@@ -6,7 +6,8 @@
 //!
 //! | layer | module | what it is | what it must not know |
 //! | --- | --- | --- | --- |
-//! | 7 | `main` | the checklist: arguments, log, configuration, listeners, run; exit codes | how any of it works |
+//! | 8 | `main` | the checklist: arguments, log, configuration, listeners, run; exit codes | how any of it works |
+//! | 7 | [`exec`] | a command beside pgtether: its environment, signals, end | how pgtether works |
 //! | 6 | [`run`], [`demo`], [`logging`] | wiring, reload, drain; a throw-away PostgreSQL; the log | decisions about targets |
 //! | 5 | [`http`] | paths, limits, probes' grammar, the status page; TLS and users of the web port | databases: it reads the board and sends requests |
 //! | 5 | [`cli`], [`signals`] | what the process was told, at its start and later | what is then done |
@@ -30,6 +31,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod demo;
+pub mod exec;
 #[cfg(test)]
 mod generated;
 pub mod health;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use pgtether::check::{self, CheckReport, Verdict};
 use pgtether::cli::{
-    self, CheckArgs, Command, ConfigArgs, ConfigCommand, DemoArgs, EX_USAGE, Output, PoolArgs, RunArgs,
-    Subject, WebArgs,
+    self, CANNOT_START, CheckArgs, Command, ConfigArgs, ConfigCommand, DemoArgs, EX_USAGE, ExecArgs, Output,
+    PoolArgs, RunArgs, Subject,
 };
 use pgtether::config::watch::Watch;
 use pgtether::config::{self, Config, Problems};
@@ -19,7 +19,7 @@ use pgtether::run::{self, Reread, RunSetup};
 use pgtether::signals::Signals;
 use pgtether::status::board::Board;
 use pgtether::target::{PasswordSource, Target};
-use pgtether::{demo, signals};
+use pgtether::{demo, exec, signals};
 use tokio::net::TcpListener;
 
 /// The start failed: a port is taken, a signal handler refused.
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Ok(Command::Check(args)) => run_check(args, &output),
         Ok(Command::Config(ConfigCommand::Show(file))) => show(&file),
         Ok(Command::Config(ConfigCommand::Schema)) => print(&format!("{:#}\n", config::schema())),
+        Ok(Command::Exec(args)) => beside_command(&args, &output),
         Ok(Command::Demo(args)) => demonstrate(args, &output),
         Err(usage) if usage.code == 0 => print(&usage.text),
         Err(usage) => Err(Exit { code: usage.code, text: usage.text }),
@@ -73,7 +74,7 @@ fn supervise(args: &RunArgs, output: &LogOutput) -> Done {
         (Err(config), Err(web)) => return Err(unusable(format!("{config}\n{web}"))),
         (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => return Err(unusable(problems)),
     };
-    let web = web(&args.web, rules_file.as_ref());
+    let web = run::web(&args.web, rules_file.as_ref());
     if args.config_check {
         return print(&checked(&config, rules_file.as_ref().map(|_| web.rules.get()).as_deref()));
     }
@@ -97,6 +98,7 @@ fn supervise(args: &RunArgs, output: &LogOutput) -> Done {
             listeners,
             signals,
             board: Board::default(),
+            on_start: Box::new(|_| ()),
             log_lines_dropped: output.dropped(),
         })
         .await
@@ -109,13 +111,12 @@ async fn serve(setup: impl FnOnce(Signals) -> RunSetup) -> Done {
     Ok(0)
 }
 
-fn web(args: &WebArgs, rules_file: Option<&RulesFile>) -> Web {
-    Web {
-        telemetry_path: args.telemetry_path.to_string(),
-        enable_lifecycle: args.enable_lifecycle,
-        rules: rules_file.map(RulesFile::live).unwrap_or_default(),
-        ..Web::default()
-    }
+/// Runs a command, and what it connects to.
+fn beside_command(args: &ExecArgs, output: &LogOutput) -> Done {
+    let not_run = |exec::ExecFailure { code, text }| Exit { code, text };
+    let no_log = |error| Exit { code: CANNOT_START, ..failed("the log cannot start", error) };
+    logging::start(&args.log, output).map_err(no_log)?;
+    exec::run(args, output.dropped()).map_err(not_run)
 }
 
 fn demonstrate(args: DemoArgs, output: &LogOutput) -> Done {
@@ -139,6 +140,7 @@ fn demonstrate(args: DemoArgs, output: &LogOutput) -> Done {
             listeners,
             signals,
             board,
+            on_start: Box::new(|_| ()),
             log_lines_dropped: output.dropped(),
         })
         .await

@@ -18,7 +18,13 @@ use crate::config::{PoolFlags, duration, flags};
 use crate::target::Secret;
 use crate::target::pool::{Listen, Mode};
 pub use listen::{ListenAddress, TelemetryPath};
-pub use usage::{EX_USAGE, UsageText};
+pub use usage::{CANNOT_START, EX_USAGE, UsageText};
+
+const EXEC_HELP: &str = "Without --pool.listen, the pool listens on a free port of 127.0.0.1, and on a Unix socket if there is no password.
+
+Signals are passed on to the command. When it ends, pgtether ends with its exit code, or with 128 and the number of the
+signal that killed it. Other exit codes: 125 for unusable flags or no DATABASE_URL, 126 if the command cannot be executed,
+127 if there is no such command. If pgtether cannot run, it says why, and the command connects to the database itself.";
 
 /// Keeps a tested connection to each of your PostgreSQL databases and reports its state.
 #[derive(Debug, Clone, Parser, PartialEq, Eq)]
@@ -43,6 +49,14 @@ pub enum Command {
     /// Print the effective configuration, or the JSON Schema of the configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Run a command with a connection pool beside it: one process for one container.
+    ///
+    /// pgtether monitors the database in DATABASE_URL, opens a connection pool, and starts the command as soon as the pool
+    /// listens. The command finds the pool in DATABASE_URL, the original in PGTETHER_DATABASE_URL, and pgtether's web port
+    /// in PGTETHER_WEB_URL.
+    #[command(mut_arg("web.listen-address", |arg| arg.default_value("127.0.0.1:10432")))]
+    #[command(after_help = EXEC_HELP)]
+    Exec(ExecArgs),
     /// Start a temporary PostgreSQL from the installed binaries, and monitor it.
     Demo(DemoArgs),
 }
@@ -86,6 +100,20 @@ pub enum ConfigCommand {
     Show(ConfigArgs),
     /// Print the JSON Schema of the configuration file.
     Schema,
+}
+
+/// What `exec` takes.
+#[derive(Debug, Clone, Args, PartialEq, Eq)]
+pub struct ExecArgs {
+    #[command(flatten)]
+    pub pool: PoolArgs,
+    #[command(flatten)]
+    pub web: WebArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// What `demo` takes.

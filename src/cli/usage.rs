@@ -8,6 +8,8 @@ use clap::error::{ContextValue, ErrorKind};
 use crate::check::Verdict;
 use crate::target::REDACTED;
 
+/// `exec` cannot start its command, as env(1) has it.
+pub const CANNOT_START: u8 = 125;
 /// Arguments or a configuration that cannot be used; as sysexits.h has it.
 pub const EX_USAGE: u8 = 64;
 
@@ -30,7 +32,13 @@ pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> UsageText {
         ErrorKind::DisplayHelp => UsageText { text: error.to_string(), code: 0 },
         ErrorKind::DisplayVersion => UsageText { text: version(), code: 0 },
         // `check` has Nagios's exit codes.
-        _ if is_check(args) => UsageText { text: without_secrets(error), code: Verdict::Unknown.exit_code() },
+        _ if is_command(args, "check") => {
+            UsageText { text: without_secrets(error), code: Verdict::Unknown.exit_code() }
+        }
+        // `exec` has those of env(1).
+        _ if is_command(args, "exec") => {
+            UsageText { text: without_secrets(error) + without_dashes(args), code: CANNOT_START }
+        }
         _ => UsageText { text: without_secrets(error), code: EX_USAGE },
     }
 }
@@ -46,8 +54,15 @@ fn version() -> String {
     )
 }
 
-fn is_check(args: &[OsString]) -> bool {
-    args.iter().skip(1).find(|arg| !arg.to_string_lossy().starts_with('-')).is_some_and(|arg| arg == "check")
+fn is_command(args: &[OsString], name: &str) -> bool {
+    args.iter().skip(1).find(|arg| !arg.to_string_lossy().starts_with('-')).is_some_and(|arg| arg == name)
+}
+
+fn without_dashes(args: &[OsString]) -> &'static str {
+    if args.iter().any(|arg| arg == "--") {
+        return "";
+    }
+    "\nWrite -- before the command: pgtether exec [FLAGS] -- COMMAND...\n"
 }
 
 /// clap quotes what it does not understand, and that may be a connection string in the wrong place.

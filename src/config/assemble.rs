@@ -44,12 +44,7 @@ pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Resul
 }
 
 /// `pool` is what the flags say.
-pub fn from_url(
-    origin: &str,
-    name: &str,
-    url: &str,
-    pool: Option<PoolKeys>,
-) -> Result<Config, Problems> {
+pub fn from_url(origin: &str, name: &str, url: &str, pool: Option<PoolKeys>) -> Result<Config, Problems> {
     let keys = TargetKeys {
         name: TargetName::new(name).map(Name),
         url: Some(Url::Whole(Secret::new(url.trim()))),

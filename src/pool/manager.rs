@@ -40,6 +40,8 @@ pub enum PoolCommand {
 /// waited for so long is not surprised by the change later.
 #[derive(Debug)]
 pub struct Commit {
+    /// Where the pools listen, in the caller's order: port 0 has become a real one.
+    pub listening: Vec<Listen>,
     pub go: oneshot::Sender<()>,
     pub done: oneshot::Receiver<()>,
 }
@@ -126,7 +128,8 @@ impl Manager {
         };
         let ((go, gone), (finished, done)) = (oneshot::channel(), oneshot::channel());
         // Where the caller is gone, so is its end of `gone`.
-        let _ = prepared.send(Ok(Commit { go, done }));
+        let listening = ready.iter().map(|pool| pool.config.pool.listen.clone()).collect();
+        let _ = prepared.send(Ok(Commit { listening, go, done }));
         if gone.await.is_err() {
             return take_back(permitted);
         }
@@ -167,6 +170,11 @@ impl Manager {
         let listener = match known {
             Some(running) => Arc::clone(&running.listener),
             None => Arc::new(bind(&pool.listen, pool.auth).map_err(|error| error.to_string())?),
+        };
+        let pool = match listener.address() {
+            Ok(listen) if listen != pool.listen => Arc::new(Pool { listen, ..Pool::clone(&pool) }),
+            Ok(_) => pool,
+            Err(error) => return Err(error.to_string()),
         };
         let same_tls = known
             .map(|running| running.shared.config())

@@ -58,7 +58,7 @@ pub use self::core::PoolRequest;
 pub use self::manager::Deps;
 use self::manager::{Commit, Manager, PoolCommand, PoolSpec};
 use crate::blocking::OneCall;
-use crate::target::pool::Pool;
+use crate::target::pool::{Listen, Pool};
 use crate::target::{Target, TargetName};
 
 /// Commands that wait.
@@ -83,11 +83,11 @@ impl Pools {
     }
 
     /// Makes the pools of `targets` the pools there are: unchanged ones keep sessions and clients. On an error, which
-    /// says what cannot be listened on or read, nothing has changed.
-    pub async fn apply(&mut self, targets: &[Arc<Target>]) -> Result<(), Vec<String>> {
+    /// says what cannot be listened on or read, nothing has changed. Returns where they listen.
+    pub async fn apply(&mut self, targets: &[Arc<Target>]) -> Result<Vec<Listen>, Vec<String>> {
         let specs = self.specs(targets).await.map_err(|message| vec![message])?;
         if specs.is_empty() && self.commands.is_none() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let commands = match &self.commands {
             Some(commands) => commands,
@@ -102,7 +102,7 @@ impl Pools {
             commands.send(PoolCommand::Apply { pools: specs, prepared }).await.ok()?;
             answered.await.ok()
         };
-        let Commit { go, done } = match timeout(ANSWERING, told).await {
+        let Commit { listening, go, done } = match timeout(ANSWERING, told).await {
             Ok(Some(outcome)) => outcome?,
             Ok(None) => return Err(vec![ENDED.to_owned()]),
             // Dropped with what it waited for: the thread will find that nobody wants the change any more.
@@ -113,7 +113,7 @@ impl Pools {
         if timeout(ANSWERING, done).await.is_err() {
             warn!("the pools' thread is slow to take the new configuration");
         }
-        Ok(())
+        Ok(listening)
     }
 
     /// What an operator asks of one pool. Returns how many of its sessions clients still have; `None` where there is no

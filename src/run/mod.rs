@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use self::daemon::{ReloadRequest, Shared};
 use self::reload::{Due, Reload};
 use crate::blocking::OneCall;
+use crate::cli::WebArgs;
 use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
 use crate::connection::Postgres;
@@ -34,6 +35,7 @@ use crate::status::Moment;
 use crate::status::board::Board;
 use crate::supervisor::Supervisor;
 use crate::supervisor::gate::Gate;
+use crate::target::pool::Listen;
 pub use listen::bind;
 
 /// How long HTTP goes on while `/readyz` already fails, so that a probe can see it before the listener is gone.
@@ -50,6 +52,9 @@ const RELOADS: usize = 4;
 /// Reads the configuration anew: the same way as at the start.
 pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
 
+/// Hears where the pools listen.
+pub type OnStart = Box<dyn FnOnce(&[Listen]) + Send>;
+
 /// What a run is made of.
 pub struct RunSetup {
     pub config: Config,
@@ -63,6 +68,8 @@ pub struct RunSetup {
     pub signals: Signals,
     /// Shown the board as soon as there is one: the demo watches it.
     pub board: Board,
+    /// Told where the pools listen, as soon as they do.
+    pub on_start: OnStart,
     /// The log's counter, for `/metrics`.
     pub log_lines_dropped: IntCounter,
 }
@@ -92,12 +99,24 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// How HTTP is served, as the flags and the web config file say.
+pub fn web(args: &WebArgs, rules_file: Option<&RulesFile>) -> Web {
+    Web {
+        telemetry_path: args.telemetry_path.to_string(),
+        enable_lifecycle: args.enable_lifecycle,
+        rules: rules_file.map(RulesFile::live).unwrap_or_default(),
+        ..Web::default()
+    }
+}
+
 /// Runs until told to end, then drains. True where everything ended in its time.
 pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     let started = Moment::now();
     let metrics = ProcessMetrics::new(setup.web.version, started.wall, setup.log_lines_dropped);
     let metrics = Arc::new(metrics.map_err(Error::Metrics)?);
-    let RunSetup { config, reread, mut watch, web, rules_file, listeners, mut signals, board, .. } = setup;
+    let RunSetup {
+        config, reread, mut watch, web, rules_file, listeners, mut signals, board, on_start, ..
+    } = setup;
     let gate = Gate::new(config.fleet);
     let connector = Postgres::default();
     let mut supervisor =
@@ -126,8 +145,9 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     announce(&config, &web.rules.get(), &listeners);
     warn_of_descriptors(&config, descriptors);
     watch.turn_to_others(reload::certificates(&config)).await;
-    pools.apply(&config.targets).await.map_err(Error::Pools)?;
+    let listening = pools.apply(&config.targets).await.map_err(Error::Pools)?;
     supervisor.apply(&config.targets);
+    on_start(&listening);
     let app = Arc::new(App::new(board, shared.clone(), metrics.clone(), web, started));
     let (close, closed) = watch::channel(false);
     let clients = ConnectionLimits { connections: shares.http, ..ConnectionLimits::default() };
@@ -236,7 +256,7 @@ fn warn_of_descriptors(config: &Config, descriptors: u64) {
 }
 
 /// What a person can open: an address that stands for all becomes this host's.
-fn url_of(scheme: &str, address: SocketAddr) -> String {
+pub fn url_of(scheme: &str, address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         format!("{scheme}://localhost:{}/", address.port())
     } else {

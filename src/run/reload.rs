@@ -111,7 +111,7 @@ impl Reload {
         let problems = match read {
             // What can still go wrong comes first: a socket that is taken, a certificate that cannot be read.
             Ok(Ok(Ok(config))) => match pools.apply(&config.targets).await {
-                Ok(()) => {
+                Ok(_) => {
                     self.apply(&config, supervisor);
                     self.metrics.reload_succeeded(at);
                     self.shared.set_config(LastRead::Taken { at });

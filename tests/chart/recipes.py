@@ -32,7 +32,7 @@ QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 def extract(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for document in (ROOT / "docs" / name for name in ("recipes.md", "one-container.md", "deployment.md")):
+    for document in (ROOT / "docs" / name for name in ("recipes.md", "deployment.md")):
         found = re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", document.read_text(), re.M | re.S)
         if not found:
             sys.exit(f"recipes: {document.name} contains no file")
@@ -164,11 +164,6 @@ def try_words(demo: Demo, up: bool) -> None:
     expect("a HEAD-only monitor", get(f"{demo.url}/health", "HEAD") == (200, ""), up, "")
 
 
-def try_space(app: str, up: bool) -> None:
-    wanted = 200 if up else 503
-    wait_for(f"the application in the Space does not answer {wanted}", lambda: get(app)[0] == wanted)
-
-
 def expect(who: str, says_up: bool, up: bool, why: str) -> None:
     word = {True: "up", False: "down"}
     if says_up != up:
@@ -191,7 +186,6 @@ def try_all(files: Path) -> None:
         process = stack.enter_context(running(str(pgtether), "demo", stdout=output, stderr=subprocess.STDOUT))
         demo = Demo(process, log)
         blackbox = stack.enter_context(blackbox_exporter(files))
-        app = stack.enter_context(space(files, pgtether, demo, scratch))
         wait_for("the demo is not healthy", lambda: demo.status() == "healthy")
         for up in (True, False):
             if not up:
@@ -201,7 +195,6 @@ def try_all(files: Path) -> None:
             try_blackbox(files, demo, blackbox, up)
             try_kuma(files, demo, up)
             try_words(demo, up)
-            try_space(app, up)
 
 
 @contextmanager
@@ -212,32 +205,6 @@ def blackbox_exporter(files: Path):
     with running("prometheus-blackbox-exporter", *flags, **QUIET):
         wait_for("blackbox_exporter has not started", lambda: get(f"http://{address}/-/healthy")[0] == 200)
         yield f"http://{address}"
-
-
-@contextmanager
-def space(files: Path, pgtether: Path, demo: Demo, scratch: Path):
-    """The entry point of a Space, with the database of the demo. Its address."""
-    programs = scratch / "bin"
-    programs.mkdir()
-    (programs / "pgtether").symlink_to(pgtether)
-    port = free_port()
-    (target,) = yaml.safe_load(demo.config.read_text())["targets"]
-    env = {
-        "PATH": f"{programs}:{os.environ['PATH']}",
-        "DATABASE_URL": with_password(target),
-        "HEALTH_PORT": str(free_port()),
-        "PORT": str(port),
-    }
-    with running("sh", "entrypoint.sh", cwd=files, env=env, **QUIET):
-        yield f"http://127.0.0.1:{port}/"
-
-
-def with_password(target: dict) -> str:
-    """The demo keeps it in a file; a Space has but one secret."""
-    if "password_file" not in target:
-        return target["url"]
-    password = Path(target["password_file"]).read_text().strip()
-    return target["url"].replace("@", f":{password}@", 1)
 
 
 if __name__ == "__main__":

@@ -186,8 +186,8 @@ async fn the_health_document_in_readme_has_the_keys_of_a_live_one() {
 
 /// All help that there is.
 fn help() -> String {
-    let commands: [&[&str]; 6] =
-        [&[], &["run"], &["check"], &["config", "show"], &["config", "schema"], &["demo"]];
+    let commands: [&[&str]; 7] =
+        [&[], &["run"], &["check"], &["config", "show"], &["config", "schema"], &["exec"], &["demo"]];
     let outputs = commands.map(|command| run(&[command, &["--help"]].concat(), &[]).stdout);
     outputs.map(|output| String::from_utf8(output).unwrap()).concat()
 }
@@ -241,7 +241,12 @@ fn the_commands_in_the_documentation_are_understood() {
             continue;
         };
         // Wrong flags are errors even where help is requested.
-        let args: Vec<&str> = args.split_whitespace().chain(["--help"]).collect();
+        let (args, command) = args.split_once(" -- ").unwrap_or((args, ""));
+        let args = args.split_whitespace().chain(["--help"]);
+        let args: Vec<&str> = match command {
+            "" => args.collect(),
+            command => args.chain(["--"]).chain(command.split_whitespace()).collect(),
+        };
         let output = run(&args, &[]);
         assert_eq!(output.status.code(), Some(0), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
         tried += 1;

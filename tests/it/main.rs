@@ -14,6 +14,7 @@ mod contributing;
 mod demo;
 mod docs;
 mod drain;
+mod exec;
 mod https;
 mod image;
 mod log_output;

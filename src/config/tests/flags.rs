@@ -20,8 +20,10 @@ fn refused(url: &str, flags: &PoolFlags) -> String {
 
 #[test]
 fn flags_make_the_pool_that_a_file_with_the_same_keys_makes() {
-    let by_flags =
-        Config::from_database_url(URL, &flags("127.0.0.1:6432", "session", "3")).unwrap().targets[0].pool.clone();
+    let by_flags = Config::from_database_url(URL, &flags("127.0.0.1:6432", "session", "3")).unwrap().targets
+        [0]
+    .pool
+    .clone();
     let file = format!(
         "targets: [{{name: default, url: \"{URL}\", pool: {{listen: 127.0.0.1:6432, mode: session, size: 3}}}}]"
     );
@@ -61,7 +63,10 @@ fn a_problem_of_the_pool_names_the_flag() {
         assert!(text.starts_with("--pool.") && text.contains("add --pool.listen=127.0.0.1:6432"), "{text}");
     }
     let warnings = Config::from_database_url(URL, &flags("unix:/run/p/socket", "", "")).unwrap().warnings;
-    assert!(warnings[0].to_string().starts_with("--pool.listen: libpq finds only sockets named"), "{warnings:?}");
+    assert!(
+        warnings[0].to_string().starts_with("--pool.listen: libpq finds only sockets named"),
+        "{warnings:?}"
+    );
 }
 
 #[test]

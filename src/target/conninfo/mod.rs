@@ -15,6 +15,7 @@ mod describe;
 mod endpoint;
 mod hosts;
 mod keyword;
+mod redirect;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::Endpoint;
+pub use redirect::{redirect, without_driver};
 pub use table::{Handling, Keyword, Row, rows};
 
 /// Longer strings are refused unread.
