@@ -28,7 +28,7 @@ pub struct Inspected {
 
 /// `None` where the session cannot be used any more.
 pub async fn inspect(server: &mut Server) -> io::Result<Option<Inspected>> {
-    let hints = std::mem::take(&mut *server.hints);
+    let hints = std::mem::take(&mut server.hints);
     let question = question(&hints, server.settings.names());
     let mut said = server.run(&question).await?;
     if is_too_late(&said) {

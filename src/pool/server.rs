@@ -34,7 +34,7 @@ pub struct Server {
     pub statements: ServerStatements,
     pub settings: SessionSettings,
     /// What the client that has it, or had it last, may have left on it.
-    pub hints: Box<Hints>,
+    pub hints: Hints,
     /// When the server last said something.
     pub heard: Instant,
     pub slot: SessionSlot,
@@ -90,7 +90,7 @@ impl Server {
             }),
             statements: ServerStatements::default(),
             settings: SessionSettings::new(parameters),
-            hints: Box::default(),
+            hints: Hints::default(),
             heard: Instant::now(),
             slot,
         }
@@ -120,7 +120,7 @@ impl Server {
         if said.error.is_none() {
             self.statements.clear();
             self.settings.were_reset();
-            *self.hints = Hints::default();
+            self.hints = Hints::default();
         }
         Ok(said)
     }

@@ -32,7 +32,7 @@ struct Queued<'a> {
 impl Client {
     /// A session that is ready for this client, with its settings. What the client sends meanwhile is kept in `first`, up
     /// to a bound.
-    pub(super) async fn obtain(&mut self, first: &mut Vec<u8>) -> Result<Server, Farewell> {
+    pub(super) async fn obtain(&mut self, first: &mut Vec<u8>) -> Result<Box<Server>, Farewell> {
         self.registered.entry.begins_to_wait();
         let acquired = match self.shared.driver.acquire(self.id(), None) {
             // As most do: nothing is awaited.
@@ -49,7 +49,7 @@ impl Client {
     }
 
     /// The same for what is no business of a client's own, and not counted.
-    pub(super) async fn obtain_for_login(&mut self, first: &mut Vec<u8>) -> Result<Server, Farewell> {
+    pub(super) async fn obtain_for_login(&mut self, first: &mut Vec<u8>) -> Result<Box<Server>, Farewell> {
         self.registered.entry.begins_to_wait();
         let since = Instant::now();
         let acquired = self.shared.driver.acquire(self.id(), None);
@@ -57,7 +57,7 @@ impl Client {
     }
 
     /// Any session, as it is.
-    pub(super) async fn obtain_any(&mut self, first: &mut Vec<u8>) -> Result<Server, Farewell> {
+    pub(super) async fn obtain_any(&mut self, first: &mut Vec<u8>) -> Result<Box<Server>, Farewell> {
         self.registered.entry.begins_to_wait();
         let since = Instant::now();
         let acquired = self.shared.driver.acquire(self.id(), None);
@@ -70,7 +70,7 @@ impl Client {
         ClientId(self.registered.entry.process_id)
     }
 
-    fn count(&self, obtained: &Result<Server, Farewell>, since: Instant) {
+    fn count(&self, obtained: &Result<Box<Server>, Farewell>, since: Instant) {
         let status = &self.shared.status;
         match obtained {
             Ok(_) => status.checked_out(since.elapsed()),
@@ -84,7 +84,7 @@ impl Client {
         mut acquired: Acquired,
         first: &mut Vec<u8>,
         since: Instant,
-    ) -> Result<Server, Farewell> {
+    ) -> Result<Box<Server>, Farewell> {
         let until = since + self.shared.config().pool.wait_timeout;
         loop {
             let server = self.granted(acquired, first).await?;
@@ -107,7 +107,7 @@ impl Client {
         }
     }
 
-    async fn granted(&mut self, acquired: Acquired, first: &mut Vec<u8>) -> Result<Server, Farewell> {
+    async fn granted(&mut self, acquired: Acquired, first: &mut Vec<u8>) -> Result<Box<Server>, Farewell> {
         match acquired {
             Acquired::Now(grant) => grant.map_err(|why| self.rejected(why)),
             Acquired::Later(granted) => self.queue(granted, first).await,
@@ -132,7 +132,7 @@ impl Client {
         &mut self,
         granted: oneshot::Receiver<Grant>,
         first: &mut Vec<u8>,
-    ) -> Result<Server, Farewell> {
+    ) -> Result<Box<Server>, Farewell> {
         self.slot.is_now(ClientState::Waiting);
         let shared = Arc::clone(&self.shared);
         let mut queued = Queued { shared: &shared, client: self.id(), granted };

@@ -24,7 +24,7 @@ enum Kept {
 
 impl Client {
     /// Until the client has no session any more.
-    pub(super) async fn use_up(&mut self, mut server: Server, first: Vec<u8>) -> Result<(), Farewell> {
+    pub(super) async fn use_up(&mut self, mut server: Box<Server>, first: Vec<u8>) -> Result<(), Farewell> {
         self.relay.begin(first);
         while let Some((kept, why)) = self.transact(server).await? {
             server = match why {
@@ -37,7 +37,7 @@ impl Client {
 
     /// Asks for a sign of life, of which the client sees nothing: what ends sessions that are idle for long does not end
     /// this one. A Sync disturbs no statement and no portal that the client has.
-    async fn keep_alive(&mut self, mut server: Server) -> Result<Server, Farewell> {
+    async fn keep_alive(&mut self, mut server: Box<Server>) -> Result<Box<Server>, Farewell> {
         let limit = self.shared.config().target.tuning.ping.timeout;
         let answered = timeout(limit, async {
             server.sync().await?;
@@ -65,7 +65,7 @@ impl Client {
     }
 
     /// Relays until the session is free, and gives it back; returns one that the client keeps, and that needs something.
-    async fn transact(&mut self, mut server: Server) -> Result<Option<(Server, Kept)>, Farewell> {
+    async fn transact(&mut self, mut server: Box<Server>) -> Result<Option<(Box<Server>, Kept)>, Farewell> {
         let for_good = self.relay.is_for_good();
         let every = if for_good { self.keep_alive_every() } else { None };
         self.slot.is_now(ClientState::Active);
@@ -101,10 +101,10 @@ impl Client {
     /// What becomes of the session.
     async fn part(
         &mut self,
-        server: Server,
+        server: Box<Server>,
         ended: Ended,
         left: Left,
-    ) -> Result<Option<(Server, Kept)>, Farewell> {
+    ) -> Result<Option<(Box<Server>, Kept)>, Farewell> {
         let (link, for_good) = (&self.relay.link, self.relay.is_for_good());
         match ended {
             Ended::Free if for_good => {

@@ -66,7 +66,7 @@ impl Client {
     /// `None` where the session has ended.
     async fn ask_for_spelling(
         &mut self,
-        mut server: Server,
+        mut server: Box<Server>,
         asked: &BTreeMap<String, String>,
     ) -> Result<Option<Spelled>, Farewell> {
         let question = Spellings::question(asked).unwrap_or_default();
@@ -96,9 +96,9 @@ impl Client {
     /// Gives the session the client's settings; `None` where it has ended meanwhile.
     pub(super) async fn sync_settings(
         &mut self,
-        mut server: Server,
+        mut server: Box<Server>,
         until: Instant,
-    ) -> Result<Option<Server>, Farewell> {
+    ) -> Result<Option<Box<Server>>, Farewell> {
         if let Some(sql) = self.settings.change(&server.settings) {
             self.slot.is_now(ClientState::Waiting);
             let mut said = Ok(Ok(Said::default()));
@@ -127,7 +127,7 @@ impl Client {
     }
 
     /// On a session that the client keeps: what it has reset is what it asked for, not what the server has.
-    pub(super) async fn restore_settings(&mut self, mut server: Server) -> Result<Server, Farewell> {
+    pub(super) async fn restore_settings(&mut self, mut server: Box<Server>) -> Result<Box<Server>, Farewell> {
         let mut hints = Hints { kinds: Kinds::SETTINGS, names: Vec::new() };
         hints.names = self.settings.names().filter(|name| name.contains('.')).map(Box::from).collect();
         let asked = question(&hints, std::iter::empty());
@@ -162,9 +162,9 @@ impl Client {
 
     /// Gives the session back. What the client has set on it follows the client; what else it has left is removed, and
     /// the client told of it, once.
-    pub(super) async fn settle(&mut self, mut server: Server) -> Result<(), Farewell> {
+    pub(super) async fn settle(&mut self, mut server: Box<Server>) -> Result<(), Farewell> {
         if server.hints.is_empty() {
-            *server.hints = Hints::default();
+            server.hints = Hints::default();
             self.shared.driver.give_back(server);
             return Ok(());
         }

@@ -6,7 +6,7 @@
 
 mod reports;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
@@ -26,7 +26,7 @@ use crate::status::pool::{PoolStatus, ServerState};
 use crate::target::{Endpoint, Target};
 
 /// What a waiting client gets.
-pub type Grant = Result<Server, Rejection>;
+pub type Grant = Result<Box<Server>, Rejection>;
 
 /// How a client's need is met.
 #[derive(Debug)]
@@ -55,15 +55,15 @@ pub enum Work {
         slot: SessionSlot,
         urgent: bool,
     },
-    Test(Server),
+    Test(Box<Server>),
     Reset {
-        server: Server,
+        server: Box<Server>,
         left: Left,
         reset: bool,
         patient: bool,
     },
     Close {
-        server: Server,
+        server: Box<Server>,
         hangs: bool,
     },
     CutSilent(Duration),
@@ -89,7 +89,7 @@ struct Inner {
     core: Core,
     /// The servers that no client and no work has.
     parked: SecondaryMap<SessionId, Parked>,
-    granted: HashMap<ClientId, oneshot::Sender<Grant>>,
+    granted: BTreeMap<ClientId, oneshot::Sender<Grant>>,
     location: Location,
     dice: fastrand::Rng,
     /// Woken when an idle session says something or ends.
@@ -101,7 +101,7 @@ struct Inner {
 }
 
 struct Parked {
-    server: Server,
+    server: Box<Server>,
     leftover: Leftover,
 }
 
@@ -123,7 +123,7 @@ impl PoolDriver {
         let inner = Inner {
             core: Core::new(spec),
             parked: SecondaryMap::new(),
-            granted: HashMap::new(),
+            granted: BTreeMap::new(),
             location: Location { target, endpoint: None },
             dice: fastrand::Rng::new(),
             watcher: None,
@@ -172,7 +172,7 @@ impl PoolDriver {
     }
 
     /// A session that is ready for the next client.
-    pub fn give_back(&self, mut server: Server) {
+    pub fn give_back(&self, mut server: Box<Server>) {
         let mut inner = self.inner();
         let condition = match () {
             () if server.backend.is_retired() || inner.has_ended(&mut server) => Condition::Broken,
@@ -188,18 +188,18 @@ impl PoolDriver {
     }
 
     /// A session that is not.
-    pub fn clean_up(&self, server: Server, left: Left, reset: bool, patient: bool) {
+    pub fn clean_up(&self, server: Box<Server>, left: Left, reset: bool, patient: bool) {
         let leftover = Leftover::Unfinished { left, reset, patient };
         self.returned(&mut self.inner(), server, Condition::NeedsReset, leftover);
     }
 
     /// A session that nobody may have any more.
-    pub fn close(&self, server: Server) {
+    pub fn close(&self, server: Box<Server>) {
         self.returned(&mut self.inner(), server, Condition::Broken, Leftover::Nothing);
     }
 
     /// The same of one that hangs.
-    pub fn give_up(&self, server: Server) {
+    pub fn give_up(&self, server: Box<Server>) {
         self.returned(&mut self.inner(), server, Condition::Broken, Leftover::Hangs);
     }
 
@@ -284,7 +284,7 @@ impl PoolDriver {
         self.step(inner, event, now, |_, _| {});
     }
 
-    fn returned(&self, inner: &mut Inner, server: Server, condition: Condition, leftover: Leftover) {
+    fn returned(&self, inner: &mut Inner, server: Box<Server>, condition: Condition, leftover: Leftover) {
         let (session, heard) = (server.slot.id(), server.heard.into_std());
         inner.park(server, leftover);
         self.happen(inner, PoolEvent::Returned { session, heard, condition }, now());
@@ -367,7 +367,7 @@ impl PoolDriver {
 }
 
 impl Inner {
-    fn park(&mut self, server: Server, leftover: Leftover) {
+    fn park(&mut self, server: Box<Server>, leftover: Leftover) {
         self.parked.insert(server.slot.id(), Parked { server, leftover });
     }
 

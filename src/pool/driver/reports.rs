@@ -27,7 +27,7 @@ impl PoolDriver {
     }
 
     /// Whether it is the first after failures.
-    pub fn opened(&self, server: Server, generation: u64, due: Option<Instant>) -> bool {
+    pub fn opened(&self, server: Box<Server>, generation: u64, due: Option<Instant>) -> bool {
         let mut inner = self.inner();
         let failed = inner.core.open_failure().is_some();
         let session = server.slot.id();
@@ -66,7 +66,7 @@ impl PoolDriver {
         if ended.is_empty() { Poll::Pending } else { Poll::Ready(ended.len()) }
     }
 
-    pub fn tested(&self, server: Server, outcome: TestOutcome) {
+    pub fn tested(&self, server: Box<Server>, outcome: TestOutcome) {
         let mut inner = self.inner();
         let session = server.slot.id();
         inner.park(server, Leftover::Nothing);

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Ends what the client left unfinished and gives the session back; closes it where that does not work. `reset` for one
 /// that was a client's for good, `patient` where what it has asked is to be done, as a server does it.
-pub async fn cleanup(shared: Arc<Shared>, mut server: Server, left: Left, reset: bool, patient: bool) {
+pub async fn cleanup(shared: Arc<Shared>, mut server: Box<Server>, left: Left, reset: bool, patient: bool) {
     let patience = if patient { PATIENCE } else { Duration::ZERO };
     match timeout(patience + CLEANUP, finish(&shared, &mut server, left, reset, patience)).await {
         Ok(Ok(true)) => shared.driver.give_back(server),

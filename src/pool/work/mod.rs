@@ -42,7 +42,7 @@ pub struct Task {
 /// What came of work.
 enum Done {
     Opened(Opened),
-    Tested(Server, TestOutcome),
+    Tested(Box<Server>, TestOutcome),
     Nothing,
 }
 
@@ -186,7 +186,7 @@ async fn open_one(shared: Arc<Shared>, gate: Gate, lane: Lane, slot: SessionSlot
     Done::Opened(open(&shared, &gate, lane, slot).await)
 }
 
-async fn test(shared: Arc<Shared>, mut server: Server) -> Done {
+async fn test(shared: Arc<Shared>, mut server: Box<Server>) -> Done {
     let limit = shared.config().target.tuning.ping.timeout;
     let outcome = match timeout(limit, server.ping()).await {
         Ok(true) => TestOutcome::Answered,

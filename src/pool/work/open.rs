@@ -20,7 +20,7 @@ pub struct Opened {
 
 /// A session that has answered its first ping.
 pub struct New {
-    pub server: Server,
+    pub server: Box<Server>,
     /// When it is to be replaced.
     pub due: Option<Instant>,
 }
@@ -31,7 +31,7 @@ pub async fn open(shared: &Arc<Shared>, gate: &Gate, lane: Lane, slot: SessionSl
     let outcome = match log_in(shared, &config, gate, lane, &mut generation).await {
         Ok(detached) => {
             shared.with_spellings(|spellings| spellings.report(detached.parameters.iter()));
-            let server = Server::new(detached, Arc::clone(&config.target), slot);
+            let server = Box::new(Server::new(detached, Arc::clone(&config.target), slot));
             Ok(New { server, due: due(&config) })
         }
         Err(facts) => Err((slot, facts)),
