@@ -223,6 +223,10 @@ mapping! {
         /// Time limit for a client's login. After it the client is disconnected. The same default as PgBouncer's
         /// client_login_timeout and PostgreSQL's authentication_timeout.
         login_timeout: Span<SECOND, {10 * MINUTE}> = secs(60),
+        /// true: in transaction mode, statements without a name stay prepared on the server sessions, like named ones, so
+        /// that PostgreSQL does not parse and plan the same text each time. PostgreSQL may then use a generic plan, and the
+        /// first query after a table was altered outside of this pool may fail once with 0A000.
+        prepare_unnamed: Flag = false,
     }
 }
 

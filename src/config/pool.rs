@@ -8,7 +8,7 @@ use super::mapping::Sets;
 use super::names::File;
 use super::rules::KeyMessage;
 use super::values::Switch;
-use crate::target::pool::{Auth, ClientTls, Listen, Pool};
+use crate::target::pool::{Auth, ClientTls, Listen, Mode, Pool};
 use crate::target::{IdlePolicy, PasswordSource, Source};
 
 /// Where a pool listens of which that is not known.
@@ -117,6 +117,11 @@ pub fn advice(pool: &Pool, policy: IdlePolicy) -> Vec<KeyMessage> {
         let message = "under idle_policy: let_sleep a session that is kept open wakes the database as soon as it sleeps: \
                        take 0, a client's arrival wakes it";
         found.push(("pool.min_idle", message.to_owned()));
+    }
+    if pool.mode == Mode::Session && pool.prepare_unnamed {
+        let message =
+            "does nothing in session mode, where a client keeps its session with all its statements";
+        found.push(("pool.prepare_unnamed", message.to_owned()));
     }
     let Listen::Unix(path) = &pool.listen else {
         return found;

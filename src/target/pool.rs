@@ -30,6 +30,8 @@ pub struct Pool {
     pub client_idle_timeout: Option<Duration>,
     /// A client that takes longer to log in is disconnected.
     pub login_timeout: Duration,
+    /// Statements without a name are kept on the sessions like named ones.
+    pub prepare_unnamed: bool,
 }
 
 /// Where clients connect.

@@ -32,6 +32,7 @@ fn defaults() -> Pool {
         client_idle_timeout: None,
         // PgBouncer's client_login_timeout, PostgreSQL's authentication_timeout.
         login_timeout: Duration::from_secs(60),
+        prepare_unnamed: false,
     }
 }
 
@@ -59,6 +60,7 @@ fn every_key_counts() {
     idle_transaction_timeout: 3m
     client_idle_timeout: 4m
     login_timeout: 5s
+    prepare_unnamed: true
 ",
     );
     let tls = ClientTls::Files { cert: "/etc/pgtether/tls.crt".into(), key: "/run/tls.key".into() };
@@ -76,8 +78,12 @@ fn every_key_counts() {
         idle_transaction_timeout: Some(Duration::from_secs(180)),
         client_idle_timeout: Some(Duration::from_secs(240)),
         login_timeout: Duration::from_secs(5),
+        prepare_unnamed: true,
     };
-    assert_eq!((all, warnings), (expected, Vec::new()));
+    let idle = "pgtether.yaml:19:22: targets[0].pool.prepare_unnamed: does nothing in session mode, where a client keeps its \
+                session with all its statements";
+    assert_eq!((all, warnings), (expected, vec![idle.to_owned()]));
+    assert_eq!(pool("  pool: {listen: localhost:1, prepare_unnamed: true}\n").1, [""; 0]);
     assert_eq!(pool("  pool: {listen: localhost:1, tls: off}\n").0.tls, ClientTls::Off);
 }
 

@@ -70,6 +70,8 @@ impl Client {
         let every = if for_good { self.keep_alive_every() } else { None };
         self.slot.is_now(ClientState::Active);
         self.registered.entry.hold(Some(Arc::clone(&server.backend)));
+        let config = self.shared.config();
+        self.statements.prepares_unnamed = config.pool.prepare_unnamed;
         let relay = &mut self.relay;
         relay.ready = server.heard;
         let mut sides = Sides {
@@ -80,7 +82,7 @@ impl Client {
             statements: &mut self.statements,
             settings: &mut self.settings,
             to_client: &mut self.to_client,
-            limits: Limits::new(&self.shared.config().pool),
+            limits: Limits::new(&config.pool),
         };
         let ended = match every {
             Some(every) => until_quiet(relay, &mut sides, every).await,

@@ -127,7 +127,10 @@ impl Client {
     }
 
     /// On a session that the client keeps: what it has reset is what it asked for, not what the server has.
-    pub(super) async fn restore_settings(&mut self, mut server: Box<Server>) -> Result<Box<Server>, Farewell> {
+    pub(super) async fn restore_settings(
+        &mut self,
+        mut server: Box<Server>,
+    ) -> Result<Box<Server>, Farewell> {
         let mut hints = Hints { kinds: Kinds::SETTINGS, names: Vec::new() };
         hints.names = self.settings.names().filter(|name| name.contains('.')).map(Box::from).collect();
         let asked = question(&hints, std::iter::empty());

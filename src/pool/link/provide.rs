@@ -51,10 +51,19 @@ impl Link {
         if name.is_empty() {
             return self.provide_unnamed(edit, statements);
         }
-        let Some(named) = statements.client.get(name) else {
-            return Use::AsItIs;
-        };
-        let Some(statement) = statements.catalog.under(&named.statement, statements.settings) else {
+        match statements.client.get(name).map(|named| Arc::clone(&named.statement)) {
+            Some(statement) => self.provide_known(&statement, edit, statements),
+            None => Use::AsItIs,
+        }
+    }
+
+    fn provide_known(
+        &mut self,
+        statement: &Arc<Statement>,
+        edit: &mut Edit<'_, '_>,
+        statements: &mut Statements<'_>,
+    ) -> Use {
+        let Some(statement) = statements.catalog.under(statement, statements.settings) else {
             return Use::Refused(Refused::OverBudget);
         };
         match self.has(statement.id, statements) {
@@ -86,8 +95,13 @@ impl Link {
         if self.batch.unnamed {
             return Use::AsItIs;
         }
-        if let Unnamed::None = statements.client.unnamed() {
-            return Use::Refused(Refused::NoUnnamed);
+        match statements.client.unnamed() {
+            Unnamed::None => return Use::Refused(Refused::NoUnnamed),
+            Unnamed::Prepared(statement) => {
+                let statement = Arc::clone(statement);
+                return self.provide_known(&statement, edit, statements);
+            }
+            Unnamed::Kept(_) | Unnamed::Long(_) | Unnamed::NotKept => {}
         }
         match self.expected.has_unnamed() {
             None => {
@@ -98,7 +112,9 @@ impl Link {
             Some(false) => {}
         }
         let long = match statements.client.unnamed() {
-            Unnamed::None | Unnamed::NotKept => return Use::Refused(Refused::OverBudget),
+            Unnamed::None | Unnamed::NotKept | Unnamed::Prepared(_) => {
+                return Use::Refused(Refused::OverBudget);
+            }
             Unnamed::Kept(body) => {
                 self.hints.add(&Hints::of_text(body, true));
                 edit.message(b'P', &[b"\0", body]);

@@ -8,7 +8,7 @@ use super::housekeeping::Housekeeping;
 use super::provide::{Use, stand_in};
 use super::{LONGEST_READ, Link, Statements};
 use crate::pool::leftovers::Hints;
-use crate::pool::statements::{STAND_IN, Unnamed};
+use crate::pool::statements::{STAND_IN, Statement, Unnamed};
 use crate::protocol::{Frame, Violation, text};
 
 impl Link {
@@ -88,7 +88,13 @@ impl Link {
         statements: &mut Statements<'_>,
     ) {
         if name.is_empty() {
-            self.wipe_if(wipes(body));
+            let wipes = wipes(body);
+            self.wipe_if(wipes);
+            if !wipes && let Some(statement) = unnamed_to_prepare(body, statements) {
+                self.batch.unnamed = false;
+                edit.skip(frame.len);
+                return self.prepare(&statement, None, edit, statements);
+            }
             self.hints.add(&Hints::of_text(body, true));
             statements.client.set_unnamed(body);
             self.batch.unnamed = true;
@@ -212,6 +218,22 @@ impl Link {
             self.batch.sent.clear();
         }
     }
+}
+
+/// The client's new statement without a name as one of the catalog, where it is to be prepared like one with a name, and
+/// there is room for it.
+fn unnamed_to_prepare(body: &[u8], statements: &mut Statements<'_>) -> Option<Arc<Statement>> {
+    let Statements { catalog, client, settings, .. } = statements;
+    if !client.prepares_unnamed {
+        return None;
+    }
+    let statement = catalog.intern(body, *settings)?;
+    if !client.is_unnamed(statement.id) {
+        client.drop_unnamed(Unnamed::Prepared(Arc::clone(&statement)));
+        // The next one takes its place, and nobody tells then.
+        catalog.given_up(1, statement.bytes());
+    }
+    Some(statement)
 }
 
 /// Whether a statement with that text gives up all others.

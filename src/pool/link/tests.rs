@@ -2,6 +2,7 @@ mod bounds;
 mod races;
 mod streams;
 mod tables;
+mod unnamed;
 
 use super::*;
 use crate::protocol::{Frame, Violation};

@@ -20,6 +20,8 @@ pub struct ClientStatements {
     stamp: u64,
     unnamed: Unnamed,
     unnamed_charge: Charge,
+    /// Statements without a name are prepared like named ones.
+    pub prepares_unnamed: bool,
 }
 
 /// A statement under a client's name.
@@ -39,6 +41,8 @@ pub enum Unnamed {
     Kept(Vec<u8>),
     /// So long a text is kept as it came.
     Long(Arc<Statement>),
+    /// It is prepared on the sessions under the catalog's name.
+    Prepared(Arc<Statement>),
     /// There is one, for whose text there was no room.
     NotKept,
 }
@@ -51,6 +55,7 @@ impl ClientStatements {
             stamp: 0,
             unnamed: Unnamed::None,
             unnamed_charge: budget.nothing(),
+            prepares_unnamed: false,
         }
     }
 
@@ -61,7 +66,13 @@ impl ClientStatements {
     /// What the client calls that statement; of several names, the one that it gave last.
     pub fn name_of(&self, id: u64) -> Option<&[u8]> {
         let names = self.named.iter().filter(|(_, named)| named.statement.id == id);
-        names.max_by_key(|(_, named)| named.stamp).map(|(name, _)| &**name)
+        let last = names.max_by_key(|(_, named)| named.stamp).map(|(name, _)| &**name);
+        last.or_else(|| self.is_unnamed(id).then_some(b""))
+    }
+
+    /// Whether its statement without a name is that one of the catalog.
+    pub fn is_unnamed(&self, id: u64) -> bool {
+        matches!(&self.unnamed, Unnamed::Prepared(statement) if statement.id == id)
     }
 
     /// Gives the name to the statement. Returns the naming's stamp; `None` where the client has too many.

@@ -266,9 +266,19 @@ fn comparable(messages: &[(u8, Vec<u8>)]) -> Vec<(char, String)> {
 
 #[tokio::test]
 async fn clients_that_share_sessions_are_answered_as_if_they_had_their_own() {
+    talk(&[]).await;
+}
+
+#[tokio::test]
+async fn the_same_where_statements_without_a_name_are_kept_prepared() {
+    talk(&["prepare_unnamed: true"]).await;
+}
+
+async fn talk(keys: &[&str]) {
     let trust = Setup::default().hba("host all all 127.0.0.1/32 trust");
     let cluster = postgres(Version::V15, trust);
-    let (config, port) = one_pool(&cluster.superuser_url(), &[], &["auth: trust", "size: 2"]);
+    let (config, port) =
+        one_pool(&cluster.superuser_url(), &[], &[&["auth: trust", "size: 2"], keys].concat());
     let _daemon = Daemon::start(&config);
     await_listening(port).await;
     // Another seed makes up others.

@@ -66,6 +66,17 @@ async fn clients_on_one_session_keep_their_settings_and_statements_apart() {
 }
 
 #[tokio::test]
+async fn drivers_do_the_same_where_statements_without_a_name_are_kept_prepared() {
+    let cluster = postgres(Version::V15, Setup::default().set("max_connections", 120));
+    let pools = TwoPools::open(&cluster, [24, 4], &["prepare_unnamed: true"]).await;
+    let url = pools.url(Way::Transaction);
+    for script in ["psycopg_uses.py", "psycopg_sessions.py", "asyncpg_uses.py"] {
+        passes(&mut python(script, url, &["transaction"])).await;
+    }
+    passes(&mut node("node_uses.mjs", url, &["transaction"])).await;
+}
+
+#[tokio::test]
 async fn asyncpg_does_through_the_pool_what_it_does_without() {
     // Fifty connections at once come directly, too.
     let cluster = postgres(Version::V15, Setup::default().set("max_connections", 120));
