@@ -18,6 +18,8 @@ pub struct ClientStatements {
     /// For the names.
     charge: Charge,
     stamp: u64,
+    /// What was named before this naming was given up by `DEALLOCATE ALL` or `DISCARD ALL`.
+    wiped_before: u64,
     unnamed: Unnamed,
     unnamed_charge: Charge,
     /// Statements without a name are prepared like named ones.
@@ -53,6 +55,7 @@ impl ClientStatements {
             named: HashMap::new(),
             charge: budget.nothing(),
             stamp: 0,
+            wiped_before: 0,
             unnamed: Unnamed::None,
             unnamed_charge: budget.nothing(),
             prepares_unnamed: false,
@@ -92,9 +95,9 @@ impl ClientStatements {
         Some(named)
     }
 
-    /// The name was not given up after all, unless it was given anew since.
+    /// The name was not given up after all, unless it was given anew since, or given up with all others.
     pub fn restore(&mut self, name: &[u8], named: Named) {
-        if self.named.contains_key(name) {
+        if named.stamp < self.wiped_before || self.named.contains_key(name) {
             return;
         }
         if self.charge.change(self.charge.bytes() + name.len() + ENTRY) {
@@ -111,6 +114,7 @@ impl ClientStatements {
 
     /// Forgets what was named before that naming.
     pub fn clear_before(&mut self, stamp: u64) {
+        self.wiped_before = stamp.min(self.stamp + 1);
         let mut bytes = self.charge.bytes();
         self.named.retain(|name, named| {
             let stays = named.stamp >= stamp;
@@ -175,6 +179,32 @@ mod tests {
         assert!(client.get(b"a").is_some());
         client.take_back(b"a", second);
         assert!(client.get(b"a").is_none() && client.charge.bytes() == 0);
+    }
+
+    #[test]
+    fn a_close_that_is_skipped_does_not_bring_back_what_was_given_up_meanwhile() {
+        let (mut client, mut catalog) = both();
+        let statement = catalog.intern(b"select 1\0\0\0", 0).unwrap();
+        for wiped in [false, true] {
+            client.insert(b"a", Arc::clone(&statement)).unwrap();
+            let closed = client.remove(b"a").unwrap();
+            let later = client.insert(b"b", Arc::clone(&statement)).unwrap();
+            let later = client.remove(b"b").filter(|named| named.stamp == later).unwrap();
+            if wiped {
+                client.clear_before(later.stamp);
+            }
+            client.restore(b"a", closed);
+            client.restore(b"b", later);
+            assert_eq!((client.get(b"a").is_some(), client.get(b"b").is_some()), (!wiped, true));
+        }
+        let named = client.remove(b"b").unwrap();
+        client.clear_before(u64::MAX);
+        client.restore(b"b", named);
+        assert!(client.get(b"b").is_none());
+        client.insert(b"b", statement).unwrap();
+        let named = client.remove(b"b").unwrap();
+        client.restore(b"b", named);
+        assert!(client.get(b"b").is_some());
     }
 
     #[test]
