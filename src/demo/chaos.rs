@@ -84,7 +84,7 @@ async fn rounds(board: &Board, server: &Server) -> Result<Infallible, Error> {
 /// Waits for the line to be up, and then for a while.
 async fn calm(board: &Board) -> Result<(), Error> {
     let up = async {
-        while board.get(NAME).is_none_or(|slot| !works(slot.borrow().state())) {
+        while board.subscribe(NAME).is_none_or(|target| !works(target.borrow().state())) {
             sleep(Duration::from_millis(50)).await;
         }
     };
@@ -125,10 +125,7 @@ async fn inflict(board: &Board, server: &Server, step: &Step) -> Result<String, 
 }
 
 fn subscribe(board: &Board) -> Result<watch::Receiver<TargetStatus>, Error> {
-    board
-        .get(NAME)
-        .map(|slot| slot.subscribe())
-        .ok_or_else(|| Error::new("the target is no longer configured"))
+    board.subscribe(NAME).ok_or_else(|| Error::new("the target is no longer configured"))
 }
 
 /// What ends a fault.

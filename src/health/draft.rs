@@ -154,10 +154,10 @@ fn connection<'a>(judged: &Judged<'a>) -> DraftConnection<'a> {
         next_attempt: view.next_attempt().and_then(|at| rfc3339(at.wall)),
         remedy: view.remedy(),
         detail: view.detail(),
-        pool: status.pool.as_deref().map(|pool| DraftPool {
+        pool: view.pool.map(|pool| DraftPool {
             clients_waiting: pool.clients(ClientState::Waiting),
             servers_active: pool.servers(ServerState::Active),
-            size: pool.size(),
+            size: pool.size,
         }),
     }
 }

@@ -96,10 +96,10 @@ fn target<'a>(view: &View<'a>) -> PlainTarget<'a> {
         remedy: view.remedy(),
         detail: view.detail(),
         next_attempt: view.next_attempt().and_then(|at| rfc3339(at.wall)),
-        pool: status.pool.as_deref().map(|pool| PlainPool {
+        pool: view.pool.map(|pool| PlainPool {
             clients_waiting: pool.clients(ClientState::Waiting),
             servers_active: pool.servers(ServerState::Active),
-            size: pool.size(),
+            size: pool.size,
         }),
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::reason::Reason;
-use crate::status::sample::{asleep, lost, moment, pooled, starting, tuned, up};
+use crate::status::sample::{asleep, busy_pool, lost, moment, starting, tuned, up};
 use crate::status::{Line, Moment, TargetStatus};
 
 const SPEAKER: Speaker<'_> = Speaker { service: "image-editor", version: "0.1.0", details: true };
@@ -260,14 +260,15 @@ fn the_draft_counts_what_is_not_well_by_what_it_is() {
 #[test]
 fn a_pool_is_told_of_and_does_not_count() {
     let now = moment();
-    let statuses = [up("alone", now), pooled(up("pooled", now))];
-    let (status, body) = plain(&statuses, now);
-    let document: Value = serde_json::from_str(&body).unwrap();
+    let (alone, pooled, pool) = (up("alone", now), up("pooled", now), busy_pool());
+    let views = [View::new(&alone, now), View::new(&pooled, now).with_pool(Some(&pool))];
+    let told = |vocabulary| of_all(SPEAKER, &views, vocabulary).unwrap();
+    let Document { status, body } = told(Vocabulary::Plain);
+    let document: Value = serde_json::from_slice(&body).unwrap();
     let expected = serde_json::json!({"clients_waiting": 1, "servers_active": 1, "size": 10});
     assert_eq!((status, &document["targets"][1]["pool"]), (Status::Healthy, &expected));
     assert_eq!(document["targets"][0].get("pool"), None);
-    let (_, body) = all(&statuses, now, Vocabulary::Draft);
-    let document: Value = serde_json::from_str(&body).unwrap();
+    let document: Value = serde_json::from_slice(&told(Vocabulary::Draft).body).unwrap();
     let connections = &document["checks"]["database:connections"];
     let expected = serde_json::json!({"clientsWaiting": 1, "serversActive": 1, "size": 10});
     assert_eq!((&connections[1]["pool"], connections[0].get("pool")), (&expected, None));

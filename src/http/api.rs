@@ -227,19 +227,19 @@ fn target<'a>(view: &View<'a>) -> TargetJson<'a> {
         refresh_interval_seconds: status.refresh_every.map(|every| every.as_secs_f64()),
         observed_idle_timeout_seconds: status.idle_limit.map(|limit| limit.as_secs_f64()),
         counters: counters(view),
-        pool: status.pool.as_deref().map(pool),
+        pool: view.pool.map(pool),
     }
 }
 
 fn pool(pool: &PoolStatus) -> PoolJson {
     PoolJson {
-        listen: pool.listen().to_string(),
-        mode: pool.mode().as_str(),
-        size: pool.size(),
-        max_clients: pool.max_clients(),
+        listen: pool.listen.to_string(),
+        mode: pool.mode.as_str(),
+        size: pool.size,
+        max_clients: pool.max_clients,
         clients: ByWord(ClientState::ALL.map(|state| (state.as_str(), pool.clients(state)))),
         servers: ByWord(ServerState::ALL.map(|state| (state.as_str(), pool.servers(state)))),
-        checkouts: pool.checkouts(),
+        checkouts: pool.checkouts,
         failures: ByWord(CheckoutFailure::ALL.map(|why| (why.as_str(), pool.checkout_failures(why)))),
     }
 }

@@ -127,7 +127,7 @@ fn loops(app: &App, now: Moment) -> Result<(), String> {
 
 /// The board shows targets once a configuration was taken.
 fn config(app: &App, _: Moment) -> Result<(), String> {
-    match app.board.slots().is_empty() {
+    match app.board.is_empty() {
         false => Ok(()),
         true => Err("no configuration has been taken yet".to_owned()),
     }

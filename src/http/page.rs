@@ -128,14 +128,13 @@ impl Cells {
         let status = view.status;
         let reason = view.reason();
         let location = status.location.as_ref();
-        let pool = status.pool.as_deref();
         let wait = view.next_attempt().map(|at| format!("in {}", InOneUnit(at.since(view.now))));
         Cells {
             name: status.name.as_str().to_owned(),
             optional: if status.tuning.required { "" } else { "optional" },
             location: location.map(|p| format!("{}:{}/{}", p.host, p.port, p.database)).unwrap_or_default(),
-            used: pool.map(used).unwrap_or_default(),
-            waiting: pool.map(waiting).unwrap_or_default(),
+            used: view.pool.map(used).unwrap_or_default(),
+            waiting: view.pool.map(waiting).unwrap_or_default(),
             state: view.state().as_str(),
             since: format!("for {}", InOneUnit(view.now.since(view.since()))),
             age: Maybe(view.connection_age().map(InOneUnit)).to_string(),
@@ -153,7 +152,7 @@ impl Cells {
 
 /// How much of the pool is taken.
 fn used(pool: &PoolStatus) -> String {
-    format!("pool: {} of {} in use", pool.servers(ServerState::Active), pool.size())
+    format!("pool: {} of {} in use", pool.servers(ServerState::Active), pool.size)
 }
 
 /// Who needs a session and has none.

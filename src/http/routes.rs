@@ -22,7 +22,7 @@ use super::web::Visibility;
 use super::{App, Scope, api, page, probe};
 use crate::health::{self, Speaker};
 use crate::metrics::{self, Handler};
-use crate::status::{Moment, View};
+use crate::status::Moment;
 
 /// A reload has no body; what clients send beside it is read up to here.
 const BODY_LIMIT: usize = 4 * 1024;
@@ -232,13 +232,15 @@ fn health(app: &App, now: Moment, name: Option<&str>, visibility: Visibility, he
     let vocabulary = vocabulary(headers);
     let document = match name {
         None => app.board.look(now, |views| health::of_all(speaker, views, vocabulary)),
-        Some(name) => match app.board.get(name) {
-            Some(slot) => health::of_one(speaker, &View::new(&slot.borrow(), now), vocabulary),
-            None => {
-                let body = br#"{"error":"no such target"}"#.to_vec();
-                return json(StatusCode::NOT_FOUND, JSON, Ok(body)).with(header::VARY, "Accept");
+        Some(name) => {
+            match app.board.look_at_one(name, now, |view| health::of_one(speaker, view, vocabulary)) {
+                Some(document) => document,
+                None => {
+                    let body = br#"{"error":"no such target"}"#.to_vec();
+                    return json(StatusCode::NOT_FOUND, JSON, Ok(body)).with(header::VARY, "Accept");
+                }
             }
-        },
+        }
     };
     let code = document.as_ref().map_or(500, |document| document.status.code());
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

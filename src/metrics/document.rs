@@ -60,12 +60,14 @@ impl Shown {
 
 fn document() -> String {
     let now = moment();
-    let mut statuses = vec![distinct("primary", now)];
-    statuses.extend(Reason::ALL.iter().map(|reason| {
+    let (primary, pool) = distinct("primary", now);
+    let down = Reason::ALL.iter().map(|reason| {
         let line = Line::Lost { at: now, reason: *reason };
         TargetStatus { line, ..lost("archive", now, 0.5) }
-    }));
-    let views: Vec<_> = statuses.iter().map(|status| View::new(status, now)).collect();
+    });
+    let down: Vec<_> = down.collect();
+    let mut views = vec![View::new(&primary, now).with_pool(Some(&pool))];
+    views.extend(down.iter().map(|status| View::new(status, now)));
     let mut scrape = Vec::new();
     render(&views, &mut scrape);
     let targets = shown(str::from_utf8(&scrape).expect("text"));

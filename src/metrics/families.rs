@@ -2,7 +2,7 @@
 //!
 //! A counter is there from a target's start, at 0; a gauge that has no value is absent, never frozen.
 
-use super::read::{by_reason, counters, durations, phases, pool, seconds, target_info, timestamp};
+use super::read::{by_reason, counters, durations, phases, seconds, target_info, timestamp};
 use super::{Family, FamilyKind};
 use crate::policy::breaker;
 use crate::reason::Reason;
@@ -256,7 +256,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Clients of the pool by what they do: log in, are idle, wait for a session, or are active with one.",
         kind: FamilyKind::Gauge,
         read: |view, out| {
-            if let Some(pool) = pool(view) {
+            if let Some(pool) = view.pool {
                 for state in ClientState::ALL {
                     out.whole(&[("state", state.as_str())], pool.clients(state));
                 }
@@ -268,7 +268,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Sessions of the pool by what they do: log in, are idle, are tested, or are active for a client.",
         kind: FamilyKind::Gauge,
         read: |view, out| {
-            if let Some(pool) = pool(view) {
+            if let Some(pool) = view.pool {
                 for state in ServerState::ALL {
                     out.whole(&[("state", state.as_str())], pool.servers(state));
                 }
@@ -280,8 +280,8 @@ pub const FAMILIES: &[Family] = &[
         help: "Sessions that the pool may have at the most.",
         kind: FamilyKind::Gauge,
         read: |view, out| {
-            if let Some(pool) = pool(view) {
-                out.whole(&[], pool.size());
+            if let Some(pool) = view.pool {
+                out.whole(&[], pool.size);
             }
         },
     },
@@ -290,8 +290,8 @@ pub const FAMILIES: &[Family] = &[
         help: "Clients that the pool lets in at the most.",
         kind: FamilyKind::Gauge,
         read: |view, out| {
-            if let Some(pool) = pool(view) {
-                out.whole(&[], pool.max_clients());
+            if let Some(pool) = view.pool {
+                out.whole(&[], pool.max_clients);
             }
         },
     },
@@ -300,8 +300,8 @@ pub const FAMILIES: &[Family] = &[
         help: "Sessions that the pool gave to clients.",
         kind: FamilyKind::Counter,
         read: |view, out| {
-            if let Some(pool) = pool(view) {
-                out.whole(&[], pool.checkouts());
+            if let Some(pool) = view.pool {
+                out.whole(&[], pool.checkouts);
             }
         },
     },
@@ -310,7 +310,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Times that a client needed a session and got none, by reason.",
         kind: FamilyKind::Counter,
         read: |view, out| {
-            if let Some(pool) = pool(view) {
+            if let Some(pool) = view.pool {
                 for why in CheckoutFailure::ALL {
                     out.whole(&[("reason", why.as_str())], pool.checkout_failures(why));
                 }
@@ -322,8 +322,8 @@ pub const FAMILIES: &[Family] = &[
         help: "Times that the pool removed what a client had left on a session: a lock, LISTEN, a temporary table, and the like.",
         kind: FamilyKind::Counter,
         read: |view, out| {
-            if let Some(pool) = pool(view) {
-                out.whole(&[], pool.resets());
+            if let Some(pool) = view.pool {
+                out.whole(&[], pool.resets);
             }
         },
     },
@@ -332,7 +332,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Clients that the pool did not let in, by reason.",
         kind: FamilyKind::Counter,
         read: |view, out| {
-            if let Some(pool) = pool(view) {
+            if let Some(pool) = view.pool {
                 for why in LoginFailure::ALL {
                     out.whole(&[("reason", why.as_str())], pool.login_failures.get(why));
                 }
@@ -344,8 +344,8 @@ pub const FAMILIES: &[Family] = &[
         help: "Time that clients waited for the sessions they got.",
         kind: FamilyKind::Histogram,
         read: |view, out| {
-            if let Some(pool) = pool(view) {
-                durations(&WAIT, &pool.waits(), out);
+            if let Some(pool) = view.pool {
+                durations(&WAIT, &pool.waits, out);
             }
         },
     },
@@ -354,8 +354,8 @@ pub const FAMILIES: &[Family] = &[
         help: "Time from a query to the server being ready for the next, as clients of the pool saw it.",
         kind: FamilyKind::Histogram,
         read: |view, out| {
-            if let Some(pool) = pool(view) {
-                durations(&QUERY, &pool.queries(), out);
+            if let Some(pool) = view.pool {
+                durations(&QUERY, &pool.queries, out);
             }
         },
     },

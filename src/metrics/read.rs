@@ -5,16 +5,10 @@ use std::time::Duration;
 use super::Sink;
 use crate::reason::Reason;
 use crate::status::histogram::Histogram;
-use crate::status::pool::PoolStatus;
 use crate::status::{ByReason, Counters, Moment, View, epoch_seconds};
 
 pub(super) fn counters<'a>(view: &View<'a>) -> &'a Counters {
     &view.status.counters
-}
-
-/// The pool's numbers, where the target has one.
-pub(super) fn pool<'a>(view: &View<'a>) -> Option<&'a PoolStatus> {
-    view.status.pool.as_deref()
 }
 
 pub(super) fn target_info(view: &View<'_>, out: &mut dyn Sink) {

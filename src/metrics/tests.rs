@@ -7,7 +7,7 @@ use super::*;
 use crate::generated;
 use crate::status::TargetStatus;
 use crate::status::pool::PoolStatus;
-use crate::status::sample::{self, distinct, lost, moment, pooled, random, starting, up};
+use crate::status::sample::{self, busy_pool, distinct, lost, moment, random, random_pool, starting, up};
 
 /// Builds what the crate's encoder takes.
 struct Proto<'a> {
@@ -100,9 +100,12 @@ fn proto(views: &[View<'_>]) -> Vec<MetricFamily> {
 }
 
 fn text(statuses: &[TargetStatus], now: crate::status::Moment) -> String {
-    let views: Vec<_> = statuses.iter().map(|status| View::new(status, now)).collect();
+    text_of(&statuses.iter().map(|status| View::new(status, now)).collect::<Vec<_>>())
+}
+
+fn text_of(views: &[View<'_>]) -> String {
     let mut out = Vec::new();
-    render(&views, &mut out);
+    render(views, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -112,26 +115,30 @@ fn the_crates_own_encoder_gives_the_same_bytes() {
     for seed in 0..300 {
         let mut dice = fastrand::Rng::with_seed(seed);
         let count = dice.usize(..4);
-        let statuses: Vec<_> = (0..count).map(|n| random(&mut dice, &format!("t-{n}"), now)).collect();
-        let views: Vec<_> = statuses.iter().map(|status| View::new(status, now)).collect();
+        let mut one = |n| (random(&mut dice, &format!("t-{n}"), now), random_pool(&mut dice));
+        let both: Vec<_> = (0..count).map(&mut one).collect();
+        let views: Vec<_> =
+            both.iter().map(|(status, pool)| View::new(status, now).with_pool(pool.as_ref())).collect();
         let mut expected = Vec::new();
         TextEncoder::new().encode(&proto(&views), &mut expected).unwrap();
-        assert_eq!(text(&statuses, now), String::from_utf8(expected).unwrap(), "seed {seed}");
+        assert_eq!(text_of(&views), String::from_utf8(expected).unwrap(), "seed {seed}");
     }
 }
 
 #[test]
 fn a_scrape_reads_as_it_always_did() {
     let now = moment();
-    let statuses = [lost("archive", now, 0.5), distinct("primary", now)];
-    generated::is("src/metrics/golden.txt", &text(&statuses, now));
+    let (archive, (primary, pool)) = (lost("archive", now, 0.5), distinct("primary", now));
+    let views = [View::new(&archive, now), View::new(&primary, now).with_pool(Some(&pool))];
+    generated::is("src/metrics/golden.txt", &text_of(&views));
 }
 
 /// Otherwise the scrape above would not show that a family reads another one's number.
 #[test]
 fn no_number_of_that_scrape_is_0_or_stands_there_twice() {
     let now = moment();
-    let scrape = text(&[distinct("primary", now)], now);
+    let (status, pool) = distinct("primary", now);
+    let scrape = text_of(&[View::new(&status, now).with_pool(Some(&pool))]);
     let one_of_several = ["pgtether_up{", "pgtether_target_state{", "pgtether_breaker_state{"];
     // What a histogram counts in all stands in its last bucket, too; a checkout is what a client waits for.
     let by_definition = ["le=\"+Inf\"", "pgtether_pool_wait_duration_seconds_count"];
@@ -185,8 +192,7 @@ fn each_counter_without_a_label_shows_the_number_that_it_is_named_after() {
 fn a_target_that_was_never_tried_has_every_counter_at_zero_and_no_gauge_without_a_value() {
     let now = moment();
     let pool = PoolStatus::new(&sample::pool());
-    let new = TargetStatus { pool: Some(pool.into()), ..starting("new", now) };
-    let scrape = text(&[new], now);
+    let scrape = text_of(&[View::new(&starting("new", now), now).with_pool(Some(&pool))]);
     for family in FAMILIES.iter().filter(|family| family.kind == FamilyKind::Counter) {
         let samples: Vec<_> =
             scrape.lines().filter(|line| line.starts_with(&format!("{}{{", family.name))).collect();
@@ -204,8 +210,9 @@ fn a_target_that_was_never_tried_has_every_counter_at_zero_and_no_gauge_without_
 #[test]
 fn only_targets_with_a_pool_tell_of_one() {
     let now = moment();
-    let both = text(&[up("alone", now), pooled(up("pooled", now))], now);
-    let without = text(&[up("alone", now)], now);
+    let (alone, pooled) = (up("alone", now), up("pooled", now));
+    let both = text_of(&[View::new(&alone, now), View::new(&pooled, now).with_pool(Some(&busy_pool()))]);
+    let without = text(&[alone], now);
     let families: Vec<_> = FAMILIES.iter().filter(|f| f.name.starts_with("pgtether_pool_")).collect();
     assert_eq!(families.len(), 10);
     for family in families {

@@ -113,7 +113,7 @@ impl Client {
         let mut first = Vec::new();
         if let Some(refusal) = self.shared.refuses_all() {
             if let Some(why) = refusal.why {
-                self.shared.status.checkout_failed(why);
+                self.shared.status.change(|pool| pool.checkout_failed(why));
             }
             return Err(Farewell::Told(refusal));
         }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::status::pool::{ClientState, PoolStatus};
+use crate::status::board::PoolSlot;
+use crate::status::pool::ClientState;
 
 /// How many are held.
 #[derive(Debug, Default)]
@@ -13,7 +14,7 @@ pub struct ClientSlots(AtomicUsize);
 #[derive(Debug)]
 pub struct ClientSlot {
     slots: Arc<ClientSlots>,
-    status: Arc<PoolStatus>,
+    status: Arc<PoolSlot>,
     state: ClientState,
 }
 
@@ -25,15 +26,15 @@ impl ClientSlots {
 
 impl ClientSlot {
     /// A client that has just connected.
-    pub fn take(slots: &Arc<ClientSlots>, status: &Arc<PoolStatus>) -> Self {
+    pub fn take(slots: &Arc<ClientSlots>, status: &Arc<PoolSlot>) -> Self {
         slots.0.fetch_add(1, Ordering::AcqRel);
-        status.client_moved(None, Some(ClientState::Login));
+        status.change(|pool| pool.client_moved(None, Some(ClientState::Login)));
         ClientSlot { slots: Arc::clone(slots), status: Arc::clone(status), state: ClientState::Login }
     }
 
     pub fn is_now(&mut self, state: ClientState) {
         if state != self.state {
-            self.status.client_moved(Some(self.state), Some(state));
+            self.status.change(|pool| pool.client_moved(Some(self.state), Some(state)));
             self.state = state;
         }
     }
@@ -41,7 +42,7 @@ impl ClientSlot {
 
 impl Drop for ClientSlot {
     fn drop(&mut self) {
-        self.status.client_moved(Some(self.state), None);
+        self.status.change(|pool| pool.client_moved(Some(self.state), None));
         self.slots.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

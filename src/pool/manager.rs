@@ -239,10 +239,12 @@ impl Manager {
         info!(target = %name, listen = %config.pool.listen, mode = config.pool.mode.as_str(), size = config.pool.size, "pooling");
         let Deps { connector, gate, board, requests, descriptors } = self.deps.clone();
         let (shared, work, closed) = Shared::new(config, connector);
+        let shown = board.show_pool(name.clone(), Arc::clone(&shared.status));
         let task = Task { shared: Arc::clone(&shared), gate, board, requests, work, closed };
         let pool = run(task, Arc::clone(&listener), descriptors);
         let mut stage = shared.stage();
         let task = self.tasks.start(name.clone(), crashes, |pause| async move {
+            let _until_it_ends = shown;
             let leaves = async { _ = stage.wait_for(|stage| *stage > PoolStage::Open).await };
             let _ = timeout(pause, leaves).await;
             pool.await

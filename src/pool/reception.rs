@@ -252,7 +252,7 @@ impl Reception {
 
     fn count(&mut self, rejection: Option<Rejection>) {
         if let Some(rejection) = rejection {
-            self.shared.status.login_failures.count(rejection.why);
+            self.shared.status.change(|pool| pool.login_failures.count(rejection.why));
             self.tally.add(rejection);
         }
     }

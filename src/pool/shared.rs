@@ -17,6 +17,7 @@ use super::settings::Spellings;
 use super::statements::Catalog;
 use crate::connection::{Connector, Postgres, Prepared};
 use crate::reason::Facts;
+use crate::status::board::PoolSlot;
 use crate::status::pool::PoolStatus;
 use crate::target::pool::{Auth, Mode, Pool};
 use crate::target::{Endpoint, Target, TargetName};
@@ -27,7 +28,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// One pool.
 pub struct Shared {
     pub name: TargetName,
-    pub status: Arc<PoolStatus>,
+    pub status: Arc<PoolSlot>,
     /// For how long a client keeps a session. Another mode is another pool.
     pub mode: Mode,
     pub driver: PoolDriver,
@@ -79,7 +80,7 @@ impl Shared {
         connector: Postgres,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Work>, mpsc::UnboundedReceiver<SessionId>) {
         let (name, mode) = (config.target.name.clone(), config.pool.mode);
-        let status = Arc::new(PoolStatus::new(&config.pool));
+        let status = Arc::new(PoolSlot::new(PoolStatus::new(&config.pool)));
         let (driver, work, closed) =
             PoolDriver::new(config.spec(), Arc::clone(&config.target), Arc::clone(&status));
         let shared = Shared {
@@ -105,7 +106,9 @@ impl Shared {
 
     /// A reload: counts from here on, for those who wait, too.
     pub fn configure(&self, config: Arc<PoolConfig>) {
-        self.status.set_limits(config.pool.size, config.pool.max_clients);
+        self.status.change(|status| {
+            (status.size, status.max_clients) = (config.pool.size.into(), config.pool.max_clients.into());
+        });
         *held(&self.config) = Arc::clone(&config);
         self.driver.configure(config.spec(), &config.target);
     }

@@ -65,8 +65,7 @@ impl Daemon for Shared {
             let proof = self.requests.prove(target, within).await?;
             Some(match proof {
                 ProofReply::Ended(ProofResult::Proven) => {
-                    let slot = self.board.get(target)?;
-                    let phases = slot.borrow().last_phases;
+                    let phases = self.board.subscribe(target)?.borrow().last_phases;
                     ProbeOutcome::Proven(phases.unwrap_or_default())
                 }
                 ProofReply::Ended(ProofResult::Failed(reason)) => ProbeOutcome::Failed(reason),

@@ -1,7 +1,5 @@
 //! Why clients of a pool were not let in.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 /// Why a client was not let in. One that just hangs up, as a port check does, is none of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LoginFailure {
@@ -31,8 +29,8 @@ pub enum LoginFailure {
 }
 
 /// Clients that were not let in, by reason.
-#[derive(Debug, Default)]
-pub struct LoginFailures([AtomicU64; LoginFailure::ALL.len()]);
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LoginFailures([u64; LoginFailure::ALL.len()]);
 
 impl LoginFailure {
     /// In the order of the series that show them.
@@ -71,12 +69,12 @@ impl LoginFailure {
 }
 
 impl LoginFailures {
-    pub fn count(&self, why: LoginFailure) {
-        self.0[why as usize].fetch_add(1, Relaxed);
+    pub fn count(&mut self, why: LoginFailure) {
+        self.0[why as usize] += 1;
     }
 
     pub fn get(&self, why: LoginFailure) -> u64 {
-        self.0[why as usize].load(Relaxed)
+        self.0[why as usize]
     }
 }
 
@@ -88,7 +86,7 @@ mod tests {
 
     #[test]
     fn each_reason_has_a_word_and_a_counter_of_its_own() {
-        let failures = LoginFailures::default();
+        let mut failures = LoginFailures::default();
         for (i, why) in LoginFailure::ALL.into_iter().enumerate() {
             assert_eq!(why as usize, i);
             (0..=i).for_each(|_| failures.count(why));

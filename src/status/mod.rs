@@ -1,7 +1,7 @@
-//! What is known of a target, at one moment: the snapshot that everything people see is a projection of.
+//! What is known of a target and its pool, at one moment: the snapshot that everything people see is a projection of.
 //!
-//! The supervisor writes it, one step at a time, in the target's slot on the [`board`]; readers borrow it. Nothing here
-//! decides, waits or formats.
+//! A target's is written by its supervisor, one step at a time, in the target's slot on the [`board`]; a pool's by the
+//! pool, in a slot of its own. Readers look at both through a [`View`]. Nothing here decides, waits or formats.
 
 pub mod board;
 mod counters;
@@ -225,8 +225,6 @@ pub struct TargetStatus {
     pub ping_every: Option<Duration>,
     pub refresh_every: Option<Duration>,
     pub counters: Counters,
-    /// The pool's own numbers, where the target has one; the pool's thread writes them.
-    pub pool: Option<Arc<pool::PoolStatus>>,
     /// When the loop runs next, at the latest: past it, and a little more, the target is `stalled`.
     pub due: Instant,
 }
@@ -259,7 +257,6 @@ impl TargetStatus {
             ping_every: None,
             refresh_every: None,
             counters: Counters::default(),
-            pool: None,
             due: now.mono,
         }
     }

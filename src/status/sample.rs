@@ -98,9 +98,9 @@ pub fn pool() -> Pool {
     Pool::with_defaults(Listen::Tcp(([127, 0, 0, 1], 6432).into()), IdlePolicy::KeepAwake)
 }
 
-/// `status` with a pool at work.
-pub fn pooled(mut status: TargetStatus) -> TargetStatus {
-    let pool = PoolStatus::new(&pool());
+/// A pool at work.
+pub fn busy_pool() -> PoolStatus {
+    let mut pool = PoolStatus::new(&pool());
     for state in [ClientState::Idle, ClientState::Idle, ClientState::Waiting, ClientState::Active] {
         pool.client_moved(None, Some(state));
     }
@@ -110,12 +110,11 @@ pub fn pooled(mut status: TargetStatus) -> TargetStatus {
         pool.answered(Duration::from_micros(micros));
     }
     pool.checkout_failed(CheckoutFailure::Busy);
-    status.pool = Some(Arc::new(pool));
-    status
+    pool
 }
 
 /// Every number of it differs from 0 and from every other, so that a reader cannot take one for another.
-pub fn distinct(name: &str, now: Moment) -> TargetStatus {
+pub fn distinct(name: &str, now: Moment) -> (TargetStatus, PoolStatus) {
     let mut last = 100;
     let mut next = || {
         last += 1;
@@ -156,8 +155,7 @@ pub fn distinct(name: &str, now: Moment) -> TargetStatus {
     counters.connect_seconds = spread(10_000);
     counters.ping_seconds = spread(11_000);
     counters.wake_seconds = spread(12_000);
-    status.pool = Some(Arc::new(distinct_pool(&mut next)));
-    status
+    (status, distinct_pool(&mut next))
 }
 
 /// One in each bucket but the first, which has `first`, and one above the last bound.
@@ -168,9 +166,9 @@ fn spread<const N: usize>(first: u64) -> Histogram<N> {
 }
 
 fn distinct_pool(next: &mut impl FnMut() -> u64) -> PoolStatus {
-    let mut limit = || u32::try_from(next()).unwrap_or(u32::MAX);
-    let pool = PoolStatus::new(&pool());
-    pool.set_limits(limit(), limit());
+    let mut pool = PoolStatus::new(&pool());
+    pool.size = next();
+    pool.max_clients = next();
     for state in ClientState::ALL {
         (0..next()).for_each(|_| pool.client_moved(None, Some(state)));
     }
@@ -181,7 +179,7 @@ fn distinct_pool(next: &mut impl FnMut() -> u64) -> PoolStatus {
     for why in login::LoginFailure::ALL {
         (0..next()).for_each(|_| pool.login_failures.count(why));
     }
-    (0..next()).for_each(|_| pool.was_reset());
+    pool.resets = next();
     let durations = |bounds: &[f64], first: u64| {
         let first = std::iter::repeat_n(0.0, usize::try_from(first).unwrap_or_default());
         let seconds = first.chain(bounds.iter().copied()).chain([99.0]);
@@ -221,10 +219,6 @@ pub fn random(dice: &mut fastrand::Rng, name: &str, now: Moment) -> TargetStatus
         tuning.required = dice.bool();
         tuning.idle_policy = if dice.bool() { IdlePolicy::LetSleep } else { IdlePolicy::KeepAwake };
     });
-    let span = |dice: &mut fastrand::Rng| {
-        let exponent = dice.u32(..18);
-        dice.bool().then(|| Duration::from_nanos(dice.u64(..10_u64.pow(exponent) + 1)))
-    };
     status.idle_limit = span(dice);
     status.ping_every = span(dice);
     status.refresh_every = span(dice);
@@ -242,17 +236,6 @@ pub fn random(dice: &mut fastrand::Rng, name: &str, now: Moment) -> TargetStatus
         }
         status.counters.breaker_transitions[dice.usize(..3)] += 1;
     }
-    if dice.bool() {
-        let numbers = PoolStatus::new(&pool());
-        for _ in 0..dice.usize(..20) {
-            numbers.client_moved(None, dice.choice(ClientState::ALL));
-            numbers.checkout_failed(CheckoutFailure::ALL[dice.usize(..CheckoutFailure::ALL.len())]);
-            numbers.checked_out(span(dice).unwrap_or_default());
-            numbers.answered(span(dice).unwrap_or_default());
-        }
-        numbers.set_servers(ServerState::ALL.map(|_| dice.usize(..20)));
-        status.pool = Some(Arc::new(numbers));
-    }
     let limits = BreakerLimits { consecutive_failures: 1, ..status.tuning.breaker };
     if dice.bool() {
         status.breaker.failed(now.mono, &limits);
@@ -267,4 +250,23 @@ pub fn random(dice: &mut fastrand::Rng, name: &str, now: Moment) -> TargetStatus
         because: Because::Backoff,
     };
     status
+}
+
+/// A pool where anything has happened, or none.
+pub fn random_pool(dice: &mut fastrand::Rng) -> Option<PoolStatus> {
+    let mut numbers = PoolStatus::new(&pool());
+    for _ in 0..dice.usize(..20) {
+        numbers.client_moved(None, dice.choice(ClientState::ALL));
+        numbers.checkout_failed(CheckoutFailure::ALL[dice.usize(..CheckoutFailure::ALL.len())]);
+        numbers.checked_out(span(dice).unwrap_or_default());
+        numbers.answered(span(dice).unwrap_or_default());
+    }
+    numbers.set_servers(ServerState::ALL.map(|_| dice.usize(..20)));
+    dice.bool().then_some(numbers)
+}
+
+/// From nothing to years.
+fn span(dice: &mut fastrand::Rng) -> Option<Duration> {
+    let exponent = dice.u32(..18);
+    dice.bool().then(|| Duration::from_nanos(dice.u64(..10_u64.pow(exponent) + 1)))
 }

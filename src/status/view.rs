@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pool::PoolStatus;
 use super::{Attempt, Failure, Held, Line, Moment, TargetStatus};
 use crate::reason::Reason;
 
@@ -36,10 +37,12 @@ impl State {
     }
 }
 
-/// A snapshot, and the moment at which it is read.
+/// A target's snapshot and its pool's, and the moment at which they are read.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     pub status: &'a TargetStatus,
+    /// Where applications connect through one.
+    pub pool: Option<&'a PoolStatus>,
     pub now: Moment,
 }
 
@@ -49,9 +52,15 @@ impl<'a> View<'a> {
     /// How long a fresh loss only degrades `/health`.
     pub const RECONNECT_GRACE: Duration = Duration::from_secs(1);
 
-    /// `status` as it reads at `now`.
+    /// `status` as it reads at `now`, without a pool.
     pub fn new(status: &'a TargetStatus, now: Moment) -> Self {
-        View { status, now }
+        View { status, pool: None, now }
+    }
+
+    /// The same, with its pool.
+    #[must_use]
+    pub fn with_pool(self, pool: Option<&'a PoolStatus>) -> Self {
+        View { pool, ..self }
     }
 
     /// Whether the target's loop is overdue: what the snapshot says is then too old to be believed.

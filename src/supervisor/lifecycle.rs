@@ -1,14 +1,12 @@
 //! A target's task from the outside: what the supervisor writes in the snapshot before its first step and after a
 //! crash.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::error;
 
 use crate::reason::{Cause, Facts, Phase, Reason};
 use crate::status::board::Slot;
-use crate::status::pool::PoolStatus;
 use crate::status::{Attempt, Because, Failure, Line, Location, Moment, Purpose, TargetStatus};
 use crate::target::{Source, Target, TargetName};
 
@@ -18,10 +16,7 @@ pub(super) fn fresh(target: &Target) -> TargetStatus {
         Source::Inline(endpoint) => Some(Location::of(endpoint)),
         Source::File(_) => None,
     };
-    TargetStatus {
-        pool: target.pool.as_deref().map(|pool| Arc::new(PoolStatus::new(pool))),
-        ..TargetStatus::new(target.name.clone(), target.tuning.clone(), location, Moment::now())
-    }
+    TargetStatus::new(target.name.clone(), target.tuning.clone(), location, Moment::now())
 }
 
 /// A bug of ours, and so an error.
@@ -68,7 +63,7 @@ pub(super) fn crashed(slot: &Slot, pause: Duration) {
 /// The same name, another endpoint: a new session and a fresh breaker, the counters go on.
 pub(super) fn renew(slot: &Slot, target: &Target) {
     slot.send_modify(|status| {
-        let (counters, pool) = (std::mem::take(&mut status.counters), status.pool.take());
-        *status = TargetStatus { counters, pool, ..fresh(target) };
+        let counters = std::mem::take(&mut status.counters);
+        *status = TargetStatus { counters, ..fresh(target) };
     });
 }

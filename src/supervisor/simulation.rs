@@ -19,7 +19,7 @@ use super::gate::{Gate, GuardLimits};
 use super::{Supervisor, requests};
 use crate::reason::Reason;
 use crate::status::board::Board;
-use crate::status::{Moment, State, TargetStatus, View};
+use crate::status::{Counters, Moment, State, TargetStatus, View};
 use crate::target::{PasswordSource, Refresh, Source, Target, TargetName, Tuning, UrlTimings, conninfo};
 
 const fn s(seconds: u64) -> Duration {
@@ -90,7 +90,7 @@ impl Sim {
     }
 
     fn status(&self, name: &str) -> TargetStatus {
-        self.board.get(name).expect("it is on the board").borrow().clone()
+        self.board.subscribe(name).expect("it is on the board").borrow().clone()
     }
 
     fn state(&self, name: &str) -> State {
@@ -105,12 +105,13 @@ impl Sim {
 
     /// How many targets with that prefix are in that state.
     fn count(&self, prefix: &str, state: State) -> usize {
-        let slots = self.board.slots();
-        let now = Moment::now();
-        let fits = |status: &TargetStatus| {
-            status.name.as_str().starts_with(prefix) && View::new(status, now).state() == state
-        };
-        slots.iter().filter(|slot| fits(&slot.borrow())).count()
+        let fits = |view: &&View<'_>| view.status.name.as_str().starts_with(prefix) && view.state() == state;
+        self.board.look(Moment::now(), |views| views.iter().filter(fits).count())
+    }
+
+    /// The sum of a counter over all targets.
+    fn sum(&self, counter: impl Fn(&Counters) -> u64) -> u64 {
+        self.board.look(Moment::now(), |views| views.iter().map(|view| counter(&view.status.counters)).sum())
     }
 }
 

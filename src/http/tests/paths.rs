@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::http::routes::answer;
-use crate::status::sample::{ago, lost, pooled, starting, tuned, up};
+use crate::status::board::PoolSlot;
+use crate::status::sample::{ago, busy_pool, lost, starting, tuned, up};
 
 /// A whole answer.
 pub(super) struct Answer {
@@ -423,7 +424,10 @@ async fn the_api_tells_everything_of_a_view() {
         because: Because::Breaker,
     };
     down.pings.push(None);
-    let (app, _) = Plan::new(vec![down, pooled(up("primary", now))]).build();
+    let primary = up("primary", now);
+    let name = primary.name.clone();
+    let (app, _) = Plan::new(vec![down, primary]).build();
+    let _shown = app.board.show_pool(name, Arc::new(PoolSlot::new(busy_pool())));
     let document = get(&app, "/api/v1/targets").await.json();
     assert_eq!(document["status"], "failing");
     let (archive, primary) = (&document["targets"][0], &document["targets"][1]);

@@ -37,7 +37,7 @@ impl Client {
         let acquired = match self.shared.driver.acquire(self.id(), None) {
             // As most do: nothing is awaited.
             Acquired::Now(Ok(server)) if self.settings.fit(&server.settings) => {
-                self.shared.status.checked_out(Duration::ZERO);
+                self.shared.status.change(|pool| pool.checked_out(Duration::ZERO));
                 return Ok(server);
             }
             acquired => acquired,
@@ -71,12 +71,11 @@ impl Client {
     }
 
     fn count(&self, obtained: &Result<Box<Server>, Farewell>, since: Instant) {
-        let status = &self.shared.status;
-        match obtained {
-            Ok(_) => status.checked_out(since.elapsed()),
-            Err(Farewell::Told(Refusal { why: Some(why), .. })) => status.checkout_failed(*why),
+        self.shared.status.change(|pool| match obtained {
+            Ok(_) => pool.checked_out(since.elapsed()),
+            Err(Farewell::Told(Refusal { why: Some(why), .. })) => pool.checkout_failed(*why),
             Err(_) => {}
-        }
+        });
     }
 
     async fn make_ready(

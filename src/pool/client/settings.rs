@@ -186,7 +186,7 @@ impl Client {
             server.settings.were_reset();
         }
         if cleaned {
-            self.shared.status.was_reset();
+            self.shared.status.change(|pool| pool.resets += 1);
         }
         self.shared.with_spellings(|spellings| spellings.report(server.settings.of_server()));
         self.shared.driver.give_back(server);

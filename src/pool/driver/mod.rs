@@ -22,7 +22,8 @@ use super::link::Left;
 use super::registry::Cancelling;
 use super::server::Server;
 use super::session_slot::SessionSlot;
-use crate::status::pool::{PoolStatus, ServerState};
+use crate::status::board::PoolSlot;
+use crate::status::pool::ServerState;
 use crate::target::{Endpoint, Target};
 
 /// What a waiting client gets.
@@ -78,7 +79,7 @@ pub enum Work {
 /// The sessions of one pool, and who waits for one.
 pub struct PoolDriver {
     inner: Mutex<Inner>,
-    status: Arc<PoolStatus>,
+    status: Arc<PoolSlot>,
     work: mpsc::UnboundedSender<Work>,
     closed: mpsc::UnboundedSender<SessionId>,
     /// Tells the task that it is due earlier than it knows.
@@ -116,7 +117,7 @@ impl PoolDriver {
     pub fn new(
         spec: Spec,
         target: Arc<Target>,
-        status: Arc<PoolStatus>,
+        status: Arc<PoolSlot>,
     ) -> (Self, mpsc::UnboundedReceiver<Work>, mpsc::UnboundedReceiver<SessionId>) {
         let (work, works) = mpsc::unbounded_channel();
         let (closed, closings) = mpsc::unbounded_channel();
@@ -315,7 +316,7 @@ impl PoolDriver {
         let counts = inner.core.counts();
         if counts != inner.shown {
             inner.shown = counts;
-            self.status.set_servers(counts);
+            self.status.change(|pool| pool.set_servers(counts));
         }
     }
 

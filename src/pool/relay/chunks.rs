@@ -111,7 +111,7 @@ impl Relay {
             if !owed {
                 self.asked = None;
                 self.ready = now;
-                sides.shared.status.answered(now - asked);
+                sides.shared.status.change(|pool| pool.answered(now - asked));
             }
         }
         let bytes = match how {

@@ -73,7 +73,7 @@ async fn finish(
             return Ok(false);
         };
         if found.cleaned {
-            shared.status.was_reset();
+            shared.status.change(|pool| pool.resets += 1);
         }
         match found.settings {
             Some(settings) if !found.were_reset => server.settings.are_made(Arc::new(settings)),

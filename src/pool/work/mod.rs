@@ -77,11 +77,9 @@ impl Task {
         self.shared.driver.clear();
     }
 
-    /// The target's snapshot, once there is one. It shows this pool from then on.
+    /// The target's snapshot, once there is one.
     fn watch_target(&self) -> Option<watch::Receiver<TargetStatus>> {
-        let slot = self.board.get(self.shared.name.as_str())?;
-        let mut target = slot.subscribe();
-        slot.send_modify(|status| status.pool = Some(Arc::clone(&self.shared.status)));
+        let mut target = self.board.subscribe(self.shared.name.as_str())?;
         let health = Health::of(&target.borrow_and_update());
         self.shared.driver.tell(PoolEvent::Target(health));
         Some(target)
@@ -194,20 +192,4 @@ async fn test(shared: Arc<Shared>, mut server: Box<Server>) -> Done {
         Err(_) => TestOutcome::Silent,
     };
     Done::Tested(server, outcome)
-}
-
-/// The pool is shown no more, unless another one is in its place already.
-impl Drop for Task {
-    fn drop(&mut self) {
-        let Some(slot) = self.board.get(self.shared.name.as_str()) else {
-            return;
-        };
-        slot.send_if_modified(|status| {
-            let ours = status.pool.as_ref().is_some_and(|pool| Arc::ptr_eq(pool, &self.shared.status));
-            if ours {
-                status.pool = None;
-            }
-            ours
-        });
-    }
 }

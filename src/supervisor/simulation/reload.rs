@@ -34,10 +34,10 @@ async fn changed_timings_apply_to_the_session_in_hand() {
 async fn a_removed_target_is_closed_and_leaves_the_board_at_once() {
     let mut sim = Sim::one(Tuning::default()).await;
     sim.supervisor.apply(&[]);
-    assert!(sim.board.get("one").is_none());
+    assert!(sim.board.subscribe("one").is_none());
     sim.run(s(1)).await;
     assert_eq!(sim.world.times("db", Saw::Goodbye).len(), 1);
-    assert_eq!((sim.world.sessions(), sim.board.slots().len()), (0, 0));
+    assert_eq!((sim.world.sessions(), sim.board.is_empty()), (0, true));
     assert_eq!(sim.supervisor.requests().prove("one", s(1)).await, None);
 }
 
@@ -80,7 +80,7 @@ async fn a_target_removed_and_added_again_while_it_closes_comes_back_once() {
         sim.supervisor.apply(&[target("one", host, Tuning::default())]);
         sim.run(ms(500)).await;
     }
-    assert_eq!(sim.board.slots().len(), 1);
+    assert_eq!(sim.count("", sim.state("one")), 1);
     sim.run(s(10)).await;
     assert_eq!((sim.state("one"), sim.world.sessions()), (State::Up, 1));
     assert_eq!(

@@ -42,7 +42,7 @@ async fn half_a_fleet_on_a_dead_address_leaves_the_other_half_in_peace() {
     assert!(late.iter().all(|gap| (ms(800)..=ms(1100)).contains(gap)), "one TCP connect a second: {late:?}");
     assert_eq!(sim.world.times("dead", Saw::Login), []);
     assert_eq!((sim.count("live", State::Up), sim.count("dead", State::Down)), (500, 500));
-    let counted: u64 = sim.board.slots().iter().map(|slot| slot.borrow().counters.tcp_connects).sum();
+    let counted = sim.sum(|counters| counters.tcp_connects);
     let observed = sim.world.notes().iter().filter(|note| note.saw == Saw::TcpConnect).count() as u64;
     assert_eq!(counted, observed, "each TCP connect is counted once, by the target that made it");
     let logged = sim.log.take();
@@ -83,10 +83,11 @@ async fn a_restart_of_everybodys_server_brings_everybody_back_without_a_storm() 
     sim.run(s(69)).await;
     assert_eq!(sim.count("t", State::Up), 500);
     assert_within_limits(&sim);
-    for slot in sim.board.slots().iter() {
-        let status = slot.borrow();
-        assert_eq!((status.counters.reconnects, status.counters.disconnects.total()), (1, 1));
-    }
+    sim.board.look(Moment::now(), |views| {
+        for counters in views.iter().map(|view| &view.status.counters) {
+            assert_eq!((counters.reconnects, counters.disconnects.total()), (1, 1));
+        }
+    });
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,7 +120,7 @@ async fn a_fleet_of_hung_servers_is_down_in_time_and_back_at_the_thaw() {
     sim.run(s(60)).await;
     assert_eq!(sim.count("t", State::Up), 100);
     assert_within_limits(&sim);
-    let lost: u64 = sim.board.slots().iter().map(|slot| slot.borrow().counters.disconnects.total()).sum();
+    let lost = sim.sum(|counters| counters.disconnects.total());
     assert_eq!(lost, 0, "every session survived");
 }
 
