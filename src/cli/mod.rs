@@ -194,8 +194,8 @@ pub struct WebArgs {
         env = "PGTETHER_WEB_CONFIG_FILE"
     )]
     pub config_file: Option<PathBuf>,
-    /// Listen address for /livez, /readyz and /health only, without TLS: for probes, if client certificates are
-    /// required.
+    /// Listen address for /livez, /readyz and /health only, without TLS, with a thread of its own and one request for each
+    /// connection: for probes, if client certificates are required, or clients of the web port may ask too much.
     #[arg(
         id = "web.health-listen-address",
         long = "web.health-listen-address",

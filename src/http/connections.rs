@@ -53,6 +53,22 @@ impl Default for ConnectionLimits {
     }
 }
 
+impl ConnectionLimits {
+    /// For the health address: who probes asks at once, and is gone.
+    pub fn for_probes() -> Self {
+        ConnectionLimits {
+            first_byte: Duration::from_secs(2),
+            head: Duration::from_secs(2),
+            idle: Duration::from_secs(2),
+            answer: Duration::from_secs(2),
+            write: Duration::from_secs(2),
+            connections: 128,
+            busy: Duration::from_millis(50),
+            ..ConnectionLimits::default()
+        }
+    }
+}
+
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Activity {

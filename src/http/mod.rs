@@ -27,7 +27,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 pub use connections::ConnectionLimits;
-pub use server::{Accept, WebListener, serve};
+pub use server::{Accept, WebListener, serve, serve_apart};
 
 use crate::metrics::ProcessMetrics;
 use crate::reason::Reason;

@@ -18,6 +18,7 @@ use super::kubernetes::{LIVEZ, Probe, READYZ};
 use super::negotiate::{vocabulary, wants_gzip};
 use super::origin::{check_host, check_site};
 use super::reply::{HTML, JSON, Reply, With, json, reply, text};
+use super::socket::ClientAddress;
 use super::web::Visibility;
 use super::{App, Scope, api, page, probe};
 use crate::health::{self, Speaker};
@@ -116,7 +117,10 @@ where
     let rules = app.web.rules.get();
     let for_probes = route.is_some_and(HttpPath::is_for_probes);
     let admitted = match check_host(head.version, &head.headers) {
-        Ok(()) => rules.admit(scope, for_probes, &head.headers).await,
+        Ok(()) => {
+            let from = head.extensions.get::<ClientAddress>().map(|address| address.0);
+            rules.admit(scope, for_probes, &head.headers, from).await
+        }
         Err(refused) => Err(refused.into()),
     };
     let mut reply = match admitted {

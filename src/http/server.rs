@@ -3,9 +3,11 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -15,12 +17,13 @@ use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::runtime;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 
 use super::connections::{ConnectionLimits, ConnectionSignal, ConnectionSlot, Connections};
-use super::socket::Watched;
+use super::socket::{ClientAddress, Watched};
 use super::{App, Scope, routes};
 use crate::policy::accept::{AcceptFailure, AcceptFailures};
 
@@ -57,24 +60,59 @@ pub async fn serve<L: Accept>(
     connections.drain().await
 }
 
+/// Serves on a thread of its own, so that no flood of requests elsewhere holds these up. Resolves like [`serve`].
+pub fn serve_apart(
+    listeners: Vec<WebListener>,
+    app: Arc<App>,
+    limits: ConnectionLimits,
+    stop: watch::Receiver<bool>,
+) -> io::Result<oneshot::Receiver<usize>> {
+    let (ended, end) = oneshot::channel();
+    if listeners.is_empty() {
+        return Ok(end);
+    }
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    // Each listens in the runtime that it is served by.
+    let listeners: io::Result<Vec<_>> =
+        listeners.into_iter().map(|listener| Ok((listener.socket.into_std()?, listener.scope))).collect();
+    let listeners = listeners?;
+    let run = move || {
+        let cut = runtime.block_on(async {
+            let take = |(socket, scope)| Ok(WebListener { socket: TcpListener::from_std(socket)?, scope });
+            match listeners.into_iter().map(take).collect::<io::Result<Vec<_>>>() {
+                Ok(listeners) => serve(listeners, app, limits, stop).await,
+                Err(error) => {
+                    tracing::error!(%error, "the listeners of the health address cannot be used");
+                    0
+                }
+            }
+        });
+        // Nobody may wait for it any more.
+        let _ = ended.send(cut);
+        runtime.shutdown_background();
+    };
+    thread::Builder::new().name("health".to_owned()).spawn(run)?;
+    Ok(end)
+}
+
 /// Where connections come from.
 pub trait Accept: Send + 'static {
     /// What it accepts.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next connection. Dropping the future loses none.
-    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// The next connection, and where it comes from. Dropping the future loses none.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Option<IpAddr>)>> + Send;
 }
 
 impl Accept for TcpListener {
     type Stream = TcpStream;
 
-    async fn accept(&mut self) -> io::Result<TcpStream> {
-        let (stream, _) = TcpListener::accept(self).await?;
+    async fn accept(&mut self) -> io::Result<(TcpStream, Option<IpAddr>)> {
+        let (stream, from) = TcpListener::accept(self).await?;
         // Answers are whole: waiting to fill a packet only delays them.
         stream.set_nodelay(true)?;
         SockRef::from(&stream).set_send_buffer_size(UNREAD_BYTES)?;
-        Ok(stream)
+        Ok((stream, Some(from.ip())))
     }
 }
 
@@ -83,10 +121,11 @@ async fn accept<L: Accept>(mut listener: WebListener<L>, app: Arc<App>, connecti
     let mut failures = AcceptFailures::default();
     loop {
         match listener.socket.accept().await {
-            Ok(stream) => {
+            Ok((stream, from)) => {
                 failures.accepted();
                 let place = connections.admit().await;
-                tokio::spawn(receive(stream, app.clone(), listener.scope, place));
+                let received = Received { app: app.clone(), scope: listener.scope, from };
+                tokio::spawn(received.handshake(stream, place));
             }
             Err(error) => match failures.failed(&error, Instant::now().into_std()) {
                 AcceptFailure::ClientGone => {
@@ -104,80 +143,95 @@ async fn accept<L: Accept>(mut listener: WebListener<L>, app: Arc<App>, connecti
     }
 }
 
-/// One connection, by TLS where the rules of the moment want it.
-async fn receive<S>(stream: S, app: Arc<App>, scope: Scope, place: ConnectionSlot)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let tls = match scope {
-        Scope::All => app.web.rules.get().tls().cloned(),
-        Scope::Health => None,
-    };
-    let Some(tls) = tls else {
-        return converse(stream, app, scope, place).await;
-    };
-    place.handshake();
-    let mut orders = place.orders();
-    let handshake = tokio::select! {
-        biased;
-        _ = orders.changed() => return,
-        done = timeout_at(place.deadline(), tls.accept(stream)) => done,
-    };
-    match handshake {
-        Ok(Ok(stream)) => {
-            place.handshake_done();
-            converse(stream, app, scope, place).await;
-        }
-        Ok(Err(error)) => tracing::debug!(error, "a TLS handshake failed"),
-        Err(_) => tracing::debug!("a TLS handshake took too long"),
-    }
+/// What is known of a connection that was accepted.
+struct Received {
+    app: Arc<App>,
+    scope: Scope,
+    from: Option<IpAddr>,
 }
 
-/// One connection, from its first byte to its end; it ends when hyper, the clock or an order says so.
-async fn converse<S>(stream: S, app: Arc<App>, scope: Scope, place: ConnectionSlot)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut orders = place.orders();
-    let place = Arc::new(place);
-    let service = service_fn(|request: Request<Incoming>| {
-        let (app, place) = (app.clone(), place.clone());
-        let pipelined = place.asked();
-        async move {
-            if pipelined {
-                // Whoever sends many requests at once waits between them: pings and other clients go first.
-                yield_now().await;
-            }
-            let reply = routes::answer(&app, scope, request).await;
-            place.answered();
-            Ok::<_, Infallible>(reply)
-        }
-    });
-    let io = TokioIo::new(Watched::new(stream, place.clone()));
-    let mut served = pin!(
-        http1::Builder::new()
-            .max_header_size(HEAD_BYTES)
-            .max_buf_size(BUFFER_BYTES)
-            .header_read_timeout(None)
-            .serve_connection(io, service)
-    );
-    let mut alarm = pin!(sleep_until(place.deadline()));
-    loop {
-        let ended = poll_fn(|cx| match served.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(result),
-            Poll::Pending => poll_alarm(alarm.as_mut(), &place, cx).map(Ok),
-        });
-        tokio::select! {
+impl Received {
+    /// Converses, by TLS where the rules of the moment want it.
+    async fn handshake<S>(self, stream: S, place: ConnectionSlot)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let tls = match self.scope {
+            Scope::All => self.app.web.rules.get().tls().cloned(),
+            Scope::Health => None,
+        };
+        let Some(tls) = tls else {
+            return self.converse(stream, place).await;
+        };
+        place.handshake();
+        let mut orders = place.orders();
+        let handshake = tokio::select! {
             biased;
-            _ = orders.changed() => match *orders.borrow_and_update() {
-                ConnectionSignal::Finish => served.as_mut().graceful_shutdown(),
-                ConnectionSignal::Stay | ConnectionSignal::Leave => return,
-            },
-            result = ended => {
-                if let Err(error) = result {
-                    tracing::debug!(%error, "an HTTP connection broke off");
+            _ = orders.changed() => return,
+            done = timeout_at(place.deadline(), tls.accept(stream)) => done,
+        };
+        match handshake {
+            Ok(Ok(stream)) => {
+                place.handshake_done();
+                self.converse(stream, place).await;
+            }
+            Ok(Err(error)) => tracing::debug!(error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    /// From the first byte to the end, which comes when hyper, the clock or an order says so.
+    async fn converse<S>(self, stream: S, place: ConnectionSlot)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Received { app, scope, from } = self;
+        let mut orders = place.orders();
+        let place = Arc::new(place);
+        let service = service_fn(|mut request: Request<Incoming>| {
+            let (app, place) = (app.clone(), place.clone());
+            let pipelined = place.asked();
+            if let Some(from) = from {
+                request.extensions_mut().insert(ClientAddress(from));
+            }
+            async move {
+                if pipelined {
+                    // Whoever sends many requests at once waits between them: pings and other clients go first.
+                    yield_now().await;
                 }
-                return;
+                let reply = routes::answer(&app, scope, request).await;
+                place.answered();
+                Ok::<_, Infallible>(reply)
+            }
+        });
+        let io = TokioIo::new(Watched::new(stream, place.clone()));
+        let mut served = pin!(
+            http1::Builder::new()
+                .max_header_size(HEAD_BYTES)
+                .max_buf_size(BUFFER_BYTES)
+                .header_read_timeout(None)
+                // Probes ask once. Whoever asks without an end stands in line anew each time.
+                .keep_alive(scope == Scope::All)
+                .serve_connection(io, service)
+        );
+        let mut alarm = pin!(sleep_until(place.deadline()));
+        loop {
+            let ended = poll_fn(|cx| match served.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(result),
+                Poll::Pending => poll_alarm(alarm.as_mut(), &place, cx).map(Ok),
+            });
+            tokio::select! {
+                biased;
+                _ = orders.changed() => match *orders.borrow_and_update() {
+                    ConnectionSignal::Finish => served.as_mut().graceful_shutdown(),
+                    ConnectionSignal::Stay | ConnectionSignal::Leave => return,
+                },
+                result = ended => {
+                    if let Err(error) = result {
+                        tracing::debug!(%error, "an HTTP connection broke off");
+                    }
+                    return;
+                }
             }
         }
     }

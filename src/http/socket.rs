@@ -1,6 +1,7 @@
 //! The socket, with an ear on it: what passes is noted in the connection's [`ConnectionSlot`], which keeps its time.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -8,6 +9,10 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connections::ConnectionSlot;
+
+/// Where a request comes from, as an extension of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClientAddress(pub IpAddr);
 
 /// A socket that notes in its place what passes.
 #[derive(Debug)]

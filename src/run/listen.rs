@@ -8,8 +8,9 @@ use tokio::net::TcpListener;
 
 use crate::cli::ListenAddress;
 
-/// Connections that the kernel keeps for us while we are busy.
-const BACKLOG: i32 = 1024;
+/// Connections that the kernel keeps for us while we are busy: as many as it does by itself (net.core.somaxconn). A
+/// client that finds the queue full waits for a second at the least.
+const BACKLOG: i32 = 4096;
 
 /// Binds one address. Must be called within a runtime.
 pub fn bind(address: &ListenAddress) -> io::Result<TcpListener> {

@@ -8,6 +8,7 @@ mod listen;
 mod reload;
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
@@ -78,6 +79,8 @@ pub struct RunSetup {
 #[derive(Debug)]
 pub enum Error {
     Metrics(prometheus::Error),
+    /// The thread of the health address.
+    Thread(io::Error),
     /// What the pools cannot listen on, or read.
     Pools(Vec<String>),
 }
@@ -92,6 +95,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Metrics(error) => write!(f, "the metrics cannot be set up: {error}"),
+            Error::Thread(error) => write!(f, "the thread of the health address cannot start: {error}"),
             Error::Pools(problems) => f.write_str(&problems.join("\n")),
         }
     }
@@ -151,7 +155,7 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     let app = Arc::new(App::new(board, shared.clone(), metrics.clone(), web, started));
     let (close, closed) = watch::channel(false);
     let clients = ConnectionLimits { connections: shares.http, ..ConnectionLimits::default() };
-    let server = tokio::spawn(http::serve(listeners, app, clients, closed));
+    let server = serve(listeners, app, clients, closed).map_err(Error::Thread)?;
 
     let mut reload = Reload {
         reread,
@@ -181,6 +185,22 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
         }
     }
     Ok(drain(&shared, close, server, pools, supervisor).await)
+}
+
+/// Serves what is for probes on a thread of its own, all else here.
+fn serve(
+    listeners: Vec<WebListener>,
+    app: Arc<App>,
+    clients: ConnectionLimits,
+    closed: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<usize>> {
+    let (for_probes, others) = listeners.into_iter().partition(|listener| listener.scope == Scope::Health);
+    let probes = http::serve_apart(for_probes, app.clone(), ConnectionLimits::for_probes(), closed.clone())?;
+    Ok(tokio::spawn(async move {
+        let cut = http::serve(others, app, clients, closed).await;
+        // Gone where there are none.
+        cut + probes.await.unwrap_or_default()
+    }))
 }
 
 /// Not ready, stop accepting, let clients finish, stop the supervisors; each with its bound.

@@ -1,5 +1,7 @@
 //! The pages of a live daemon with targets in several states.
 
+mod crowd;
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 

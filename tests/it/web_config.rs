@@ -279,7 +279,7 @@ async fn the_health_port_serves_probes_plainly_and_nothing_else() {
     assert!(!daemon.log().contains("probes of Kubernetes"), "{}", daemon.log());
 }
 
-fn health_port(daemon: &Daemon) -> SocketAddr {
+pub fn health_port(daemon: &Daemon) -> SocketAddr {
     let log = daemon.log();
     let line = log.lines().find(|line| line.contains("serves=health")).unwrap_or_else(|| panic!("{log}"));
     let (_, after) = line.split_once("address=").unwrap();

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -35,6 +35,10 @@ impl Server {
 
     async fn with(limits: ConnectionLimits) -> Self {
         Self::start(Plan::new(vec![up("primary", Moment::now())]), limits).await
+    }
+
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(super) async fn connect(&self) -> Client<TcpStream> {
@@ -323,16 +327,16 @@ struct Starved {
 impl Accept for Starved {
     type Stream = DuplexStream;
 
-    async fn accept(&mut self) -> io::Result<DuplexStream> {
+    async fn accept(&mut self) -> io::Result<(DuplexStream, Option<IpAddr>)> {
         if let Some(stream) = self.first.take() {
-            return Ok(stream);
+            return Ok((stream, None));
         }
         let tries = self.tries.fetch_add(1, Ordering::Relaxed);
         if tries < self.failures {
             return Err(io::Error::from_raw_os_error(nix::libc::EMFILE));
         }
         match self.then.take() {
-            Some(stream) => Ok(stream),
+            Some(stream) => Ok((stream, None)),
             None => std::future::pending().await,
         }
     }

@@ -1,6 +1,7 @@
 //! What the tests of paths and of the server share: an app whose daemon does as it is told.
 
 mod conversations;
+mod crowds;
 mod guarded;
 mod origin;
 mod paths;

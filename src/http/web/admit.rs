@@ -1,5 +1,6 @@
 //! Who gets an answer, and how much of one.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use hyper::StatusCode;
@@ -26,6 +27,7 @@ impl Rules {
         scope: Scope,
         for_probes: bool,
         headers: &HeaderMap,
+        from: Option<IpAddr>,
     ) -> Result<Visibility, Reply> {
         if scope == Scope::Health {
             return Ok(if self.are_protective() { Visibility::Outline } else { Visibility::Everything });
@@ -39,7 +41,7 @@ impl Rules {
         let Some(users) = &self.users else {
             return Ok(Visibility::Everything);
         };
-        match users.judge(headers).await {
+        match users.judge(headers, from).await {
             Credibility::Known => Ok(Visibility::Everything),
             Credibility::Nobody if for_probes => Ok(Visibility::Outline),
             Credibility::Nobody | Credibility::Wrong => Err(text(StatusCode::UNAUTHORIZED, "Unauthorized\n")

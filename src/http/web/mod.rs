@@ -12,6 +12,7 @@ mod reload;
 #[cfg(test)]
 pub(super) mod tests;
 mod tls;
+mod turns;
 mod users;
 mod words;
 
@@ -57,6 +58,13 @@ impl Rules {
     /// Whether the web port tells some people less than others.
     fn are_protective(&self) -> bool {
         self.users.is_some() || self.demand_certificates()
+    }
+
+    /// Takes over what a reload does not change.
+    fn succeed(&mut self, before: &Rules) {
+        if let (Some(users), Some(before)) = (&mut self.users, &before.users) {
+            users.succeed(before);
+        }
     }
 
     /// What these would give up that `before` had.

@@ -73,11 +73,13 @@ impl RulesFile {
     }
 
     /// A file that is cut short says less than it should, and must not open the port.
-    fn follow(&self, rules: Rules) -> Result<Vec<Problem>, String> {
-        if let Some(what) = rules.gives_up(&self.live.get()) {
+    fn follow(&self, mut rules: Rules) -> Result<Vec<Problem>, String> {
+        let before = self.live.get();
+        if let Some(what) = rules.gives_up(&before) {
             let path = self.path.display();
             return Err(format!("{path}: gives up {what}: if that is meant, restart pgtether"));
         }
+        rules.succeed(&before);
         let warnings = rules.warnings().to_vec();
         self.live.set(rules);
         Ok(warnings)

@@ -1,30 +1,22 @@
 //! Who may ask: names and bcrypt hashes, and what it costs to try.
 //!
-//! bcrypt is slow on purpose, so it runs on a blocking thread, one at a time, and only so many may wait for it. A wrong
-//! password keeps its turn a while longer: guessing stays slow however many connections guess, and leaves the CPU to
-//! pings. A right one is remembered by a keyed hash, so that a scrape costs microseconds.
+//! bcrypt is slow on purpose, so it runs on a blocking thread, one at a time, in turns of [`GuessTurns`]. A right password
+//! is remembered by a keyed hash, so that a scrape costs microseconds.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use openssl::error::ErrorStack;
 use openssl::sha::Sha256;
 use openssl::{memcmp, rand};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
+use super::turns::GuessTurns;
 use crate::target::Secret;
 
-/// How long a wrong password keeps its turn, and its sender waiting.
-const PENALTY: Duration = Duration::from_millis(300);
-/// Checks that may wait for their turn; more are told to come again.
-const WAITING: usize = 16;
-/// How long one may wait for its turn.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// 2¹⁶ rounds take seconds: more would keep scrapes waiting longer than Prometheus does.
 const MAX_COST: u32 = 16;
 
@@ -60,8 +52,7 @@ pub struct KnownUsers {
     decoy: Secret,
     /// Of this process alone, so that what is remembered is worth nothing elsewhere.
     key: [u8; 32],
-    turn: Arc<Semaphore>,
-    waiting: Semaphore,
+    turns: Arc<GuessTurns>,
 }
 
 struct User {
@@ -86,17 +77,24 @@ impl KnownUsers {
         let decoy = dearest.cloned().unwrap_or_else(|| Secret::new(""));
         let mut key = [0; 32];
         rand::rand_bytes(&mut key)?;
-        Ok(KnownUsers {
-            users,
-            decoy,
-            key,
-            turn: Arc::new(Semaphore::new(1)),
-            waiting: Semaphore::new(WAITING),
-        })
+        Ok(KnownUsers { users, decoy, key, turns: Arc::default() })
     }
 
-    /// Judges the credentials of a request. Takes as long for a name that is not known as for a wrong password.
-    pub async fn judge(&self, headers: &HeaderMap) -> Credibility {
+    /// Takes over from those before what a reload does not change: whose password is proven, while the hash is the same,
+    /// and who waits for a turn.
+    pub fn succeed(&mut self, before: &KnownUsers) {
+        self.key = before.key;
+        self.turns = Arc::clone(&before.turns);
+        for (name, user) in &mut self.users {
+            if let Some(known) = before.users.get(name).filter(|known| known.hash == user.hash) {
+                user.proven = Mutex::new(*known.lock());
+            }
+        }
+    }
+
+    /// Judges the credentials of a request from that address. Takes as long for a name that is not known as for a wrong
+    /// password.
+    pub async fn judge(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Credibility {
         let Some(value) = headers.get(AUTHORIZATION) else {
             return Credibility::Nobody;
         };
@@ -109,10 +107,7 @@ impl KnownUsers {
         if proven() {
             return Credibility::Known;
         }
-        let Ok(_waits) = self.waiting.try_acquire() else {
-            return Credibility::Busy;
-        };
-        let Ok(Ok(turn)) = timeout(PATIENCE, self.turn.clone().acquire_owned()).await else {
+        let Some(turn) = self.turns.take(from).await else {
             return Credibility::Busy;
         };
         // Others with the same password may have been before us.
@@ -121,18 +116,17 @@ impl KnownUsers {
         }
         let hash = user.map_or(&self.decoy, |user| &user.hash).clone();
         let known = user.is_some();
-        let checked = tokio::task::spawn_blocking(move || {
-            let right = matches(&password, &hash) && known;
-            if !right {
-                thread::sleep(PENALTY);
-            }
-            // Held to here even where the request was given up meanwhile.
-            drop(turn);
+        // A task of its own: who hangs up does not get away without the penalty.
+        let checked = tokio::spawn(async move {
+            let began = Instant::now();
+            let right = tokio::task::spawn_blocking(move || matches(&password, &hash)).await;
+            let right = right.unwrap_or(false) && known;
+            turn.over(right, began).await;
             right
         });
         match (checked.await, user) {
             (Ok(true), Some(user)) => {
-                *user.proven.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest);
+                *user.lock() = Some(digest);
                 Credibility::Known
             }
             _ => Credibility::Wrong,
@@ -153,8 +147,12 @@ impl KnownUsers {
 /// What tests look at.
 #[cfg(test)]
 impl KnownUsers {
-    pub fn penalty(&self) -> Duration {
-        PENALTY
+    pub fn penalty(&self) -> std::time::Duration {
+        super::turns::PENALTY
+    }
+
+    pub fn hash_of(&self, name: &str) -> Secret {
+        self.users[name.as_bytes()].hash.clone()
     }
 
     pub fn decoy_cost(&self) -> u32 {
@@ -162,14 +160,17 @@ impl KnownUsers {
     }
 
     pub async fn take_turn(&self) -> tokio::sync::OwnedSemaphorePermit {
-        self.turn.clone().acquire_owned().await.unwrap()
+        self.turns.take_the_check().await
     }
 }
 
 impl User {
     fn is_proven(&self, digest: &[u8; 32]) -> bool {
-        let proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
-        proven.as_ref().is_some_and(|proven| memcmp::eq(proven, digest))
+        self.lock().as_ref().is_some_and(|proven| memcmp::eq(proven, digest))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<[u8; 32]>> {
+        self.proven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
