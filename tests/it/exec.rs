@@ -1,6 +1,7 @@
 //! pgtether without a file, in one container with an application: a pool by flags alone, and `pgtether exec`.
 
 mod container;
+mod drivers;
 mod endings;
 mod signals;
 mod story;

@@ -82,14 +82,16 @@ impl Query {
     }
 
     fn keep(&mut self, settings: Vec<Setting>, is_set: &dyn Fn(&str) -> bool) {
-        let mut asks_for_tls = is_set("PGSSLMODE");
+        let mut tls = is_set("PGSSLMODE").then_some("sslmode");
         for Setting { name, value } in settings {
             let Some(row) = find(&name) else {
                 continue;
             };
             match row.handling {
+                // SQLAlchemy gives asyncpg its own word, and knows no other.
+                Handling::Used(Keyword::Ssl, _) if value.as_str() != "true" => tls = Some("ssl"),
                 Handling::Used(Keyword::SslMode | Keyword::RequireSsl | Keyword::Ssl, _) => {
-                    asks_for_tls = true
+                    tls = Some("sslmode");
                 }
                 Handling::Used(Keyword::Options, _) => {
                     let rest = without_routes(&value);
@@ -104,8 +106,8 @@ impl Query {
             }
         }
         // The pool is on this machine. It has TLS for those whose code insists, without a certificate that anybody knows.
-        if asks_for_tls {
-            self.add("sslmode", "disable");
+        if let Some(keyword) = tls {
+            self.add(keyword, "disable");
         }
         if is_set("PGCHANNELBINDING") {
             self.add("channel_binding", "disable");
@@ -221,6 +223,7 @@ mod tests {
             ("?sslmode=verify-full&sslrootcert=/ca.pem&sslcert=/c&sslkey=/k&sslsni=0", "?sslmode=disable"),
             ("?sslmode=require&sslnegotiation=direct&ssl_min_protocol_version=TLSv1.3", "?sslmode=disable"),
             ("?ssl=true", "?sslmode=disable"),
+            ("?ssl=require&prepared_statement_cache_size=9", "?prepared_statement_cache_size=9&ssl=disable"),
             ("?hostaddr=10.0.0.1&port=1&target_session_attrs=read-write&load_balance_hosts=random", ""),
             ("?gssencmode=disable&sslcompression=0&krbsrvname=x", ""),
             ("?options=endpoint%3Dep-x", ""),

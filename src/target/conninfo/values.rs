@@ -38,6 +38,9 @@ impl Values {
     }
 }
 
+/// The values of `sslmode`, which asyncpg takes for `ssl`, too.
+const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
 /// More settings than anybody writes, and few enough to look each one up and tell of it.
 const MOST_SETTINGS: usize = 256;
 
@@ -75,15 +78,15 @@ struct Position {
 fn known(row: &Row, setting: Setting, values: &mut Values, findings: &mut Findings) {
     let keyword = row.keyword;
     match row.handling {
-        Handling::Used(Keyword::Ssl, _) => {
-            if setting.value.as_str() == "true" {
-                values.store(Keyword::SslMode, Zeroizing::new("require".to_owned()), findings);
-            } else {
-                let message =
-                    "`ssl` means something only as ssl=true, which is sslmode=require: write `sslmode`";
+        Handling::Used(Keyword::Ssl, _) => match setting.value.as_str() {
+            "true" => values.store(Keyword::SslMode, Zeroizing::new("require".to_owned()), findings),
+            mode if SSL_MODES.contains(&mode) => values.store(Keyword::SslMode, setting.value, findings),
+            _ => {
+                let message = "`ssl` means something only as ssl=true, which is sslmode=require, or with a value \
+                                   of sslmode: write `sslmode`";
                 findings.problem(Some(keyword), message);
             }
-        }
+        },
         Handling::Used(Keyword::RequireSsl, _) => {
             let mode = if setting.value.starts_with('1') { "require" } else { "prefer" };
             findings.note(keyword, format!("`requiressl` is an old word: write sslmode={mode}"));

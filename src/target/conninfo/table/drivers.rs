@@ -27,8 +27,11 @@ pub(super) const ROWS: &[Row] = &[
     // TLS: never guessed.
     Row {
         keyword: "ssl",
-        origin: "JDBC, node-postgres",
-        handling: Handling::Used(Keyword::Ssl, "true means sslmode=require, as in libpq's URIs"),
+        origin: "JDBC, node-postgres, SQLAlchemy with asyncpg",
+        handling: Handling::Used(
+            Keyword::Ssl,
+            "true means sslmode=require, as in libpq's URIs; asyncpg takes the values of sslmode",
+        ),
     },
     Row {
         keyword: "sslaccept",
