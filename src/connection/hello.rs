@@ -42,7 +42,7 @@ impl Sniffer {
 /// `None` where the bytes are no ServerHello. Since TLS 1.3 the version stands in an extension and the old place
 /// says 1.2 for the sake of middleboxes.
 fn version_of(bytes: &[u8]) -> Option<u16> {
-    let mut record = Reader(bytes);
+    let mut record = HelloReader(bytes);
     if record.number(1)? != u32::from(HANDSHAKE_RECORD) {
         return None;
     }
@@ -51,7 +51,7 @@ fn version_of(bytes: &[u8]) -> Option<u16> {
         return None;
     }
     let length = record.number(3)?;
-    let mut hello = Reader(record.take(length)?);
+    let mut hello = HelloReader(record.take(length)?);
     let legacy = hello.number(2)? as u16;
     let random = 32;
     hello.skip(random)?;
@@ -61,10 +61,10 @@ fn version_of(bytes: &[u8]) -> Option<u16> {
     let Some(length) = hello.number(2) else {
         return Some(legacy);
     };
-    let mut extensions = Reader(hello.take(length)?);
+    let mut extensions = HelloReader(hello.take(length)?);
     while let Some(kind) = extensions.number(2) {
         let length = extensions.number(2)?;
-        let mut body = Reader(extensions.take(length)?);
+        let mut body = HelloReader(extensions.take(length)?);
         if kind == u32::from(SUPPORTED_VERSIONS) {
             return Some(body.number(2)? as u16);
         }
@@ -72,9 +72,9 @@ fn version_of(bytes: &[u8]) -> Option<u16> {
     Some(legacy)
 }
 
-struct Reader<'a>(&'a [u8]);
+struct HelloReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> HelloReader<'a> {
     fn take(&mut self, length: u32) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length as usize)?;
         self.0 = rest;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::postgres::{Cluster, Shutdown};
-use super::{Error, NAME, SERVICE, Server, say};
+use super::{DemoServer, Error, NAME, SERVICE, say};
 use crate::reason::Reason;
 use crate::status::board::Board;
 use crate::status::{Moment, State, TargetStatus, View};
@@ -63,14 +63,14 @@ const fn step(fault: Fault, seconds: u64, announcement: &'static str) -> Step {
 }
 
 /// Goes through the schedule until something breaks that should not.
-pub(crate) async fn run(board: &Board, server: &Server) -> Error {
+pub(crate) async fn run(board: &Board, server: &DemoServer) -> Error {
     match rounds(board, server).await {
         Err(error) => error,
         Ok(never) => match never {},
     }
 }
 
-async fn rounds(board: &Board, server: &Server) -> Result<Infallible, Error> {
+async fn rounds(board: &Board, server: &DemoServer) -> Result<Infallible, Error> {
     loop {
         for (at, step) in SCHEDULE.iter().enumerate() {
             calm(board).await?;
@@ -96,7 +96,7 @@ async fn calm(board: &Board) -> Result<(), Error> {
 }
 
 /// Does one fault and follows what becomes of the line.
-async fn inflict(board: &Board, server: &Server, step: &Step) -> Result<String, Error> {
+async fn inflict(board: &Board, server: &DemoServer, step: &Step) -> Result<String, Error> {
     let mut seen = subscribe(board)?;
     let backend = seen.borrow_and_update().session.as_ref().and_then(|s| s.backend_pid);
     let mut course = Course::new(Moment::now());
@@ -140,7 +140,7 @@ enum Repair {
 
 impl Fault {
     /// Does it; returns when it struck, and what ends it.
-    async fn begin(self, server: &Server, backend: Option<i32>) -> Result<(Moment, Repair), Error> {
+    async fn begin(self, server: &DemoServer, backend: Option<i32>) -> Result<(Moment, Repair), Error> {
         Ok(match self {
             Fault::Terminate => (server.sql(&[&terminate()]).await?, Repair::Nothing),
             Fault::Password => {
@@ -171,7 +171,7 @@ impl Fault {
 
 impl Repair {
     /// Ends it; returns when it was over, or `None` where there was nothing to end.
-    async fn run(self, server: &Server) -> Result<Option<Moment>, Error> {
+    async fn run(self, server: &DemoServer) -> Result<Option<Moment>, Error> {
         let over = match self {
             Repair::Nothing => return Ok(None),
             Repair::Resume => {

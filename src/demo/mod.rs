@@ -45,7 +45,7 @@ pub struct Stage {
 pub async fn run<D: Future>(with_chaos: bool, daemon: impl FnOnce(Stage) -> D) -> Result<D::Output, Error> {
     let binaries = Binaries::find()?;
     say(format_args!("Starting a temporary PostgreSQL from {} …", binaries.folder().display()));
-    let server = Server::start(binaries).await?;
+    let server = DemoServer::start(binaries).await?;
     let listener = listen()?;
     let address = listener.local_addr().map_err(|e| Error::of("cannot find the address of the demo", e))?;
     say(format_args!("{}", introduction(&server, address, with_chaos)));
@@ -62,7 +62,7 @@ pub async fn run<D: Future>(with_chaos: bool, daemon: impl FnOnce(Stage) -> D) -
 
 /// The server of the demo and what people and chaos do to it.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct DemoServer {
     cluster: Arc<Mutex<Cluster>>,
     port: u16,
     /// Reaches it as the superuser, whatever the demo's role is told.
@@ -72,12 +72,12 @@ pub(crate) struct Server {
     password_file: PathBuf,
 }
 
-impl Server {
-    async fn start(binaries: Binaries) -> Result<Server, Error> {
+impl DemoServer {
+    async fn start(binaries: Binaries) -> Result<DemoServer, Error> {
         let setup = Setup::default().set("max_connections", 20);
         let cluster = blocking(move || Cluster::start_new(binaries, setup)).await?;
         let folder = cluster.socket_folder().to_owned();
-        let server = Server {
+        let server = DemoServer {
             port: cluster.port(),
             admin: cluster.admin_conninfo(),
             config: folder.join("config.yaml"),
@@ -186,7 +186,7 @@ fn config(port: u16, password_file: &Path) -> String {
 }
 
 /// What there is to see and to try.
-fn introduction(server: &Server, web: SocketAddr, with_chaos: bool) -> String {
+fn introduction(server: &DemoServer, web: SocketAddr, with_chaos: bool) -> String {
     let psql = format!(
         "psql \"host={} port={} user={}\"",
         server.sockets.display(),

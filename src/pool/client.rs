@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::client_slot::ClientSlot;
-use super::handshake::{self, Authenticated, Rejection};
-use super::link::{Idle, Next};
+use super::handshake::{self, Authenticated, LoginRejection};
+use super::link::{Idle, NextMessage};
 use super::registry::{ClientSignal, Registered};
 use super::reject::{Progress, Reject};
 use super::rejection::Refusal;
@@ -62,7 +62,7 @@ pub async fn serve(
     slot: ClientSlot,
     client: Authenticated,
     peer: &str,
-) -> Option<Rejection> {
+) -> Option<LoginRejection> {
     let Authenticated { stream, startup, pending } = client;
     let registered = shared.registry.enter(startup.minor)?;
     let budget = shared.with_catalog(|catalog| catalog.budget().clone());
@@ -95,11 +95,11 @@ pub async fn serve(
 
 impl Farewell {
     /// Where it is the client's login that has failed, and not the target.
-    fn rejection(&self) -> Option<Rejection> {
+    fn rejection(&self) -> Option<LoginRejection> {
         let Farewell::Refused(body) = self else {
             return None;
         };
-        Some(Rejection::new(LoginFailure::Setting, &ErrorFields::read(body)))
+        Some(LoginRejection::new(LoginFailure::Setting, &ErrorFields::read(body)))
     }
 }
 
@@ -164,9 +164,9 @@ impl Client {
             let left = rest.len();
             take_off(&mut have, left);
             match next {
-                Next::Asks => return Ok(have),
-                Next::Terminate => return Err(Farewell::Gone),
-                Next::More => self.wait_for_more(&mut have).await?,
+                NextMessage::Asks => return Ok(have),
+                NextMessage::Terminate => return Err(Farewell::Gone),
+                NextMessage::More => self.wait_for_more(&mut have).await?,
             }
         }
     }

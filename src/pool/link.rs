@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub use self::edit::Edited;
 use self::edit::Flow;
 use self::expect::Expected;
-pub use self::idle::{Idle, Next};
+pub use self::idle::{Idle, NextMessage};
 use self::provide::Sending;
 use self::upload::Upload;
 use super::leftovers::Hints;

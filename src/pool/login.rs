@@ -7,11 +7,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
-use super::handshake::pending::Progress;
+use super::handshake::pending::LoginProgress;
 use super::handshake::{
-    self, Attempt, AuthPolicy, Authenticated, CancelKey, Outcome, Penalties, Rejected, Rejection, Stop,
+    self, AuthPolicy, Authenticated, CancelKey, LoginAttempt, LoginRejection, Outcome, Penalties, Rejected,
+    Stop,
 };
-use super::shared::{Identity, PoolConfig, PoolStage, Shared};
+use super::shared::{ClientIdentity, PoolConfig, PoolStage, Shared};
 use crate::connection::Stream;
 use crate::protocol::ErrorFields;
 use crate::status::login::LoginFailure;
@@ -21,12 +22,12 @@ const LAST_LOGIN: Duration = Duration::from_millis(500);
 
 /// One connection, and the config that were in force when it came: who was let to the socket under others proves itself
 /// by those.
-pub struct Login {
+pub struct ClientLogin {
     pub shared: Arc<Shared>,
     pub config: Arc<PoolConfig>,
     pub stream: Stream,
     pub peer: String,
-    pub progress: Progress,
+    pub progress: LoginProgress,
     pub penalties: Arc<Mutex<Penalties>>,
     pub stage: watch::Receiver<PoolStage>,
 }
@@ -36,15 +37,15 @@ pub enum LoggedIn {
     /// It is a client's, and this is where it comes from.
     Client(Box<Authenticated>, String),
     /// It is over. The client was not let in, where there is a reason.
-    Nobody(Option<Rejection>),
+    Nobody(Option<LoginRejection>),
 }
 
-impl Login {
+impl ClientLogin {
     /// To the proof of who it is, or to its end.
     pub async fn run(self) -> LoggedIn {
-        let Login { shared, config, stream, peer, progress, penalties, stage } = self;
+        let ClientLogin { shared, config, stream, peer, progress, penalties, stage } = self;
         let expired = Box::pin(expired(stage, config.pool.login_timeout));
-        let mut attempt = Attempt { progress, penalties, expired };
+        let mut attempt = LoginAttempt { progress, penalties, expired };
         let identity = match attempt.in_time(async { Ok(shared.auth_policy(&config).await) }).await {
             Ok(Ok(identity)) => identity,
             Ok(Err(facts)) => {
@@ -69,9 +70,9 @@ impl Login {
 
     /// To its end, without asking who it is.
     pub async fn reject(self, why: LoginFailure, words: ErrorFields<'static>) -> LoggedIn {
-        let Login { shared, config, stream, progress, penalties, stage, .. } = self;
+        let ClientLogin { shared, config, stream, progress, penalties, stage, .. } = self;
         let expired = Box::pin(expired(stage, config.pool.login_timeout));
-        let attempt = Attempt { progress, penalties, expired };
+        let attempt = LoginAttempt { progress, penalties, expired };
         reject(&shared, &config, stream, (why, words), attempt).await
     }
 }
@@ -81,7 +82,7 @@ async fn reject(
     config: &PoolConfig,
     stream: Stream,
     because: (LoginFailure, ErrorFields<'static>),
-    attempt: Attempt,
+    attempt: LoginAttempt,
 ) -> LoggedIn {
     match handshake::reject(stream, config.acceptor.as_deref(), because, attempt).await {
         Ok((key, stream)) => cancel(shared, &key, stream).await,
@@ -103,7 +104,7 @@ fn over(rejected: Rejected) -> LoggedIn {
     })
 }
 
-fn policy(identity: &Identity) -> AuthPolicy<'_> {
+fn policy(identity: &ClientIdentity) -> AuthPolicy<'_> {
     AuthPolicy {
         auth: identity.auth,
         acceptor: identity.acceptor.as_deref(),

@@ -29,7 +29,7 @@ const CUTTING: Duration = Duration::from_millis(500);
 /// What the manager is to do.
 pub enum PoolCommand {
     /// These are the pools now, once the caller says so. Answered with what is wrong; then nothing has changed.
-    Apply { pools: Vec<PoolSpec>, prepared: oneshot::Sender<Result<Commit, Vec<String>>> },
+    Apply { pools: Vec<WantedPool>, prepared: oneshot::Sender<Result<Commit, Vec<String>>> },
     /// What an operator asks of one pool. Answered with how many of its sessions clients still have, where there is one.
     Request { name: TargetName, request: PoolRequest, answer: oneshot::Sender<Option<usize>> },
     /// End all of them by then. Answered with the number of clients that were cut off.
@@ -47,7 +47,7 @@ pub struct Commit {
 }
 
 /// A pool that is to be.
-pub struct PoolSpec {
+pub struct WantedPool {
     pub target: Arc<Target>,
     pub pool: Arc<Pool>,
     pub certificate: Certificate,
@@ -118,7 +118,11 @@ impl Manager {
     }
 
     /// Prepares, tells the caller, and changes what there is where the caller still wants it.
-    async fn apply(&mut self, pools: Vec<PoolSpec>, prepared: oneshot::Sender<Result<Commit, Vec<String>>>) {
+    async fn apply(
+        &mut self,
+        pools: Vec<WantedPool>,
+        prepared: oneshot::Sender<Result<Commit, Vec<String>>>,
+    ) {
         let (ready, permitted) = match self.prepare_all(pools) {
             Ok(prepared) => prepared,
             Err(wrong) => {
@@ -145,7 +149,7 @@ impl Manager {
     }
 
     /// All that can go wrong.
-    fn prepare_all(&self, pools: Vec<PoolSpec>) -> Result<(Vec<Ready>, Vec<Permitted>), Vec<String>> {
+    fn prepare_all(&self, pools: Vec<WantedPool>) -> Result<(Vec<Ready>, Vec<Permitted>), Vec<String>> {
         let mut wrong = Vec::new();
         let mut ready = Vec::new();
         for pool in pools {
@@ -163,8 +167,8 @@ impl Manager {
     }
 
     /// The socket and the certificate.
-    fn prepare(&self, spec: PoolSpec) -> Result<Ready, String> {
-        let PoolSpec { target, pool, certificate } = spec;
+    fn prepare(&self, spec: WantedPool) -> Result<Ready, String> {
+        let WantedPool { target, pool, certificate } = spec;
         let certificate = certificate?;
         let known = self.running.values().find(|running| running.shared.config().pool.listen == pool.listen);
         let listener = match known {

@@ -56,7 +56,7 @@ use tracing::{error, warn};
 use self::certificate::Certificate;
 pub use self::core::PoolRequest;
 pub use self::manager::Deps;
-use self::manager::{Commit, Manager, PoolCommand, PoolSpec};
+use self::manager::{Commit, Manager, PoolCommand, WantedPool};
 use crate::blocking::OneCall;
 use crate::target::pool::{Listen, Pool};
 use crate::target::{Target, TargetName};
@@ -74,7 +74,7 @@ pub struct Pools {
     deps: Deps,
     /// To the pools' thread.
     commands: Option<mpsc::Sender<PoolCommand>>,
-    reading: OneCall<Vec<PoolSpec>>,
+    reading: OneCall<Vec<WantedPool>>,
 }
 
 impl Pools {
@@ -129,7 +129,7 @@ impl Pools {
     }
 
     /// The pools of these targets, with what is in their files.
-    async fn specs(&mut self, targets: &[Arc<Target>]) -> Result<Vec<PoolSpec>, String> {
+    async fn specs(&mut self, targets: &[Arc<Target>]) -> Result<Vec<WantedPool>, String> {
         let pools: Vec<_> =
             targets.iter().filter_map(|target| Some((Arc::clone(target), target.pool.clone()?))).collect();
         if pools.is_empty() {
@@ -137,7 +137,7 @@ impl Pools {
         }
         let with_certificate = |(target, pool): (Arc<Target>, Arc<Pool>)| {
             let certificate: Certificate = certificate::read(&pool.tls);
-            PoolSpec { target, pool, certificate }
+            WantedPool { target, pool, certificate }
         };
         let read = self.reading.run(move || pools.into_iter().map(with_certificate).collect());
         match timeout(READING, read).await {

@@ -14,10 +14,10 @@ use tracing::{debug, error, warn};
 
 use super::client::serve;
 use super::client_slot::{ClientSlot, ClientSlots};
-use super::handshake::pending::{Admission, Pending, Progress};
+use super::handshake::pending::{Admission, LoginProgress, Pending};
 use super::handshake::tally::Tally;
-use super::handshake::{Authenticated, Listener, Penalties, Rejection};
-use super::login::{LoggedIn, Login};
+use super::handshake::{Authenticated, Listener, LoginRejection, Penalties};
+use super::login::{ClientLogin, LoggedIn};
 use super::shared::{PoolStage, Shared};
 use crate::connection::Stream;
 use crate::policy::accept::{AcceptFailure, AcceptFailures};
@@ -34,26 +34,26 @@ struct Reception {
     /// What is left of the process's descriptors for clients of pools.
     descriptors: Arc<Semaphore>,
     /// One that was accepted and waits for a slot.
-    next: Option<Next>,
-    pending: Pending<Id, Slot>,
+    next: Option<AcceptedClient>,
+    pending: Pending<Id, PendingSlot>,
     slots: Arc<ClientSlots>,
     accept_failures: AcceptFailures,
     /// Nobody is accepted before then.
     resumes: Option<Instant>,
     logins: JoinSet<LoggedIn>,
-    clients: JoinSet<Option<Rejection>>,
+    clients: JoinSet<Option<LoginRejection>>,
     penalties: Arc<Mutex<Penalties>>,
     tally: Tally,
 }
 
-struct Next {
+struct AcceptedClient {
     stream: Stream,
     peer: String,
     descriptor: Option<OwnedSemaphorePermit>,
 }
 
 /// A connection that has not logged in.
-struct Slot {
+struct PendingSlot {
     task: AbortHandle,
     descriptor: Option<OwnedSemaphorePermit>,
 }
@@ -103,7 +103,7 @@ impl Reception {
                 accepted = listener.accept(), if is_open => match accepted {
                     Ok((stream, peer)) => {
                         self.accept_failures.accepted();
-                        self.next = Some(Next { stream, peer, descriptor: None });
+                        self.next = Some(AcceptedClient { stream, peer, descriptor: None });
                     }
                     Err(error) => self.not_accepted(&error, Instant::now()),
                 },
@@ -194,11 +194,11 @@ impl Reception {
         None
     }
 
-    fn begin(&mut self, next: Next, now: Instant) {
-        let Next { stream, peer, descriptor } = next;
+    fn begin(&mut self, next: AcceptedClient, now: Instant) {
+        let AcceptedClient { stream, peer, descriptor } = next;
         let shared = Arc::clone(&self.shared);
-        let progress = Progress::new(now);
-        let login = Login {
+        let progress = LoginProgress::new(now);
+        let login = ClientLogin {
             config: shared.config(),
             shared,
             stream,
@@ -216,7 +216,7 @@ impl Reception {
                 false => login.reject(LoginFailure::Descriptors, no_descriptor()).await,
             }
         });
-        self.pending.enter(task.id(), progress, Slot { task, descriptor });
+        self.pending.enter(task.id(), progress, PendingSlot { task, descriptor });
     }
 
     /// One that has proven who it is.
@@ -234,23 +234,23 @@ impl Reception {
         let message = format!("the pool of \"{}\" has its {most} clients already", shared.name);
         let words = ErrorFields::fatal("53300", message)
             .hint("Close idle connections, or raise the pool's max_clients.");
-        let progress = Progress::new(Instant::now());
+        let progress = LoginProgress::new(Instant::now());
         let task = self.logins.spawn(async move {
             LoggedIn::Nobody(Some(client.reject(LoginFailure::MaxClients, &words).await))
         });
-        self.pending.enter(task.id(), progress, Slot { task, descriptor });
+        self.pending.enter(task.id(), progress, PendingSlot { task, descriptor });
     }
 
     /// Hangs up on a silent one. Its descriptor is free.
     fn displace(&mut self, silent: Id) -> Option<OwnedSemaphorePermit> {
-        let Slot { task, descriptor } = self.pending.leave(silent)?;
+        let PendingSlot { task, descriptor } = self.pending.leave(silent)?;
         task.abort();
         let message = "it was silent for too long when another client came".to_owned();
-        self.count(Some(Rejection { why: LoginFailure::Displaced, message }));
+        self.count(Some(LoginRejection { why: LoginFailure::Displaced, message }));
         descriptor
     }
 
-    fn count(&mut self, rejection: Option<Rejection>) {
+    fn count(&mut self, rejection: Option<LoginRejection>) {
         if let Some(rejection) = rejection {
             self.shared.status.change(|pool| pool.login_failures.count(rejection.why));
             self.tally.add(rejection);

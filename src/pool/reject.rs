@@ -1,7 +1,7 @@
 //! Answers a client that gets no session as a server would: each query, and each batch up to its Sync, is answered with
 //! the error, and the connection stays good for the next.
 
-use super::link::{Idle, Next};
+use super::link::{Idle, NextMessage};
 use super::rejection::Refusal;
 use super::statements::ClientStatements;
 use crate::protocol::{Frame, Violation};
@@ -47,9 +47,9 @@ impl Reject {
             *bytes = &bytes[skipped..];
             if self.skip == 0 && !self.told {
                 match self.idle.read(bytes, statements, out)? {
-                    Next::More => return Ok(Progress::Done),
-                    Next::Terminate => return Ok(Progress::Terminate),
-                    Next::Asks => {}
+                    NextMessage::More => return Ok(Progress::Done),
+                    NextMessage::Terminate => return Ok(Progress::Terminate),
+                    NextMessage::Asks => {}
                 }
             }
             let Some(frame) = Frame::read(bytes)? else {

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use self::buffers::poll_in;
-use self::buffers::{Scratch, with_scratch};
+use self::buffers::{RelayBuffers, with_scratch};
 pub use self::buffers::{poll_first, poll_out};
 use self::limits::Timer;
 pub use self::limits::{Limit, Limits};
@@ -181,7 +181,7 @@ impl Relay {
         &mut self,
         cx: &mut Context<'_>,
         sides: &mut Sides<'_>,
-        scratch: &mut Scratch,
+        scratch: &mut RelayBuffers,
     ) -> Option<Ended> {
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);

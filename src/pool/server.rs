@@ -64,14 +64,14 @@ pub struct Said {
     /// Of the last ReadyForQuery.
     pub status: u8,
     /// Of all its statements; an answer that has more than is kept of one has `too_long` set.
-    pub rows: Vec<Row>,
+    pub rows: Vec<AnswerRow>,
     pub too_long: bool,
     /// What it said without being asked: notifications, notices and settings, as messages.
     pub unasked: Vec<u8>,
 }
 
 /// A row's values as texts.
-pub type Row = Vec<Option<String>>;
+pub type AnswerRow = Vec<Option<String>>;
 
 impl Server {
     /// Takes over a session that has just logged in.
@@ -182,7 +182,7 @@ impl Server {
     }
 
     /// A DataRow's body. What is not ASCII, where clients do not speak UTF-8, is not read.
-    fn row(&self, body: &[u8]) -> Option<Row> {
+    fn row(&self, body: &[u8]) -> Option<AnswerRow> {
         let is_utf8 = self.settings.reported().get("client_encoding").is_some_and(|name| name == "UTF8");
         let (count, mut rest) = body.split_first_chunk::<2>()?;
         let mut row = Vec::new();

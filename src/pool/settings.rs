@@ -15,28 +15,28 @@ pub use self::spellings::{Spelled, Spellings};
 pub use self::sql::literal;
 
 /// Names and values; cheap to compare where they are the same ones.
-pub type Values = Arc<BTreeMap<String, String>>;
+pub type SettingValues = Arc<BTreeMap<String, String>>;
 
 /// What a session has.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
     /// Made for it, by their names in lower case.
-    made: Values,
+    made: SettingValues,
     /// All that the server reports, by the server's names.
-    reported: Values,
+    reported: SettingValues,
     /// What it reported when its client got the session.
-    given: Values,
+    given: SettingValues,
 }
 
 /// What a client has on each session that it gets.
 #[derive(Debug, Clone, Default)]
 pub struct ClientSettings {
     /// As it came with them: what it resets is that again.
-    asked: Values,
+    asked: SettingValues,
     /// Those, and what it has made since.
-    own: Values,
+    own: SettingValues,
     /// What it was told that the server reports.
-    told: Values,
+    told: SettingValues,
     meaning: u64,
 }
 
@@ -44,7 +44,7 @@ impl SessionSettings {
     /// Of a session that has just been opened.
     pub fn new(reported: BTreeMap<String, String>) -> Self {
         let reported = Arc::new(reported);
-        SessionSettings { made: Values::default(), given: Arc::clone(&reported), reported }
+        SessionSettings { made: SettingValues::default(), given: Arc::clone(&reported), reported }
     }
 
     /// The server reports a value.
@@ -59,7 +59,7 @@ impl SessionSettings {
         self.made.keys().map(String::as_str)
     }
 
-    pub fn reported(&self) -> &Values {
+    pub fn reported(&self) -> &SettingValues {
         &self.reported
     }
 
@@ -77,11 +77,11 @@ impl SessionSettings {
 
     /// All are the server's again.
     pub fn were_reset(&mut self) {
-        self.are_made(Values::default());
+        self.are_made(SettingValues::default());
     }
 
     /// These were made for it, and no others. What the server reports of them is no change that the next client makes.
-    pub fn are_made(&mut self, made: Values) {
+    pub fn are_made(&mut self, made: SettingValues) {
         self.made = made;
         self.given = Arc::clone(&self.reported);
     }
@@ -167,7 +167,7 @@ impl ClientSettings {
     }
 
     /// What the client is told that the server reports.
-    pub fn told(&self) -> &Values {
+    pub fn told(&self) -> &SettingValues {
         &self.told
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::client_slot::ClientSlots;
-use super::core::{Rejection, SessionId, Spec};
+use super::core::{CoreConfig, Rejection, SessionId};
 use super::driver::{PoolDriver, Work};
 use super::handshake::{Acceptor, CancelKey, Verifier};
 use super::registry::{ClientSignal, Registry};
@@ -38,7 +38,7 @@ pub struct Shared {
     config: Mutex<Arc<PoolConfig>>,
     catalog: Mutex<Catalog>,
     spellings: Mutex<Spellings>,
-    identity: Mutex<Option<(Instant, Arc<Identity>)>>,
+    identity: Mutex<Option<(Instant, Arc<ClientIdentity>)>>,
     stage: watch::Sender<PoolStage>,
 }
 
@@ -62,7 +62,7 @@ pub struct PoolConfig {
 
 /// Who a client must be.
 #[derive(Clone)]
-pub struct Identity {
+pub struct ClientIdentity {
     pub auth: Auth,
     pub acceptor: Option<Arc<Acceptor>>,
     /// User and database.
@@ -82,7 +82,7 @@ impl Shared {
         let (name, mode) = (config.target.name.clone(), config.pool.mode);
         let status = Arc::new(PoolSlot::new(PoolStatus::new(&config.pool)));
         let (driver, work, closed) =
-            PoolDriver::new(config.spec(), Arc::clone(&config.target), Arc::clone(&status));
+            PoolDriver::new(config.for_core(), Arc::clone(&config.target), Arc::clone(&status));
         let shared = Shared {
             name,
             mode,
@@ -110,7 +110,7 @@ impl Shared {
             (status.size, status.max_clients) = (config.pool.size.into(), config.pool.max_clients.into());
         });
         *held(&self.config) = Arc::clone(&config);
-        self.driver.configure(config.spec(), &config.target);
+        self.driver.configure(config.for_core(), &config.target);
     }
 
     /// How far the end of the pool has come.
@@ -164,7 +164,7 @@ impl Shared {
 
     /// Who a client that came under these config must be, as the target's files have it now; as they had it last while
     /// they can't be read.
-    pub async fn auth_policy(&self, config: &Arc<PoolConfig>) -> Result<Arc<Identity>, Facts> {
+    pub async fn auth_policy(&self, config: &Arc<PoolConfig>) -> Result<Arc<ClientIdentity>, Facts> {
         let known =
             held(&self.identity).clone().filter(|(_, identity)| Arc::ptr_eq(&identity.config, config));
         if let Some((read, identity)) = &known
@@ -191,14 +191,14 @@ impl Shared {
     }
 
     /// Takes what was read of the target's files.
-    pub fn learn(&self, config: &Arc<PoolConfig>, prepared: &Prepared) -> Arc<Identity> {
+    pub fn learn(&self, config: &Arc<PoolConfig>, prepared: &Prepared) -> Arc<ClientIdentity> {
         let endpoint = &prepared.endpoint;
         let mut known = held(&self.identity);
         let verifier = match &*known {
             Some((_, known)) if known.endpoint.password == endpoint.password => known.verifier.clone(),
             _ => endpoint.password.as_ref().and_then(|password| Verifier::new(password).ok()).map(Arc::new),
         };
-        let identity = Arc::new(Identity {
+        let identity = Arc::new(ClientIdentity {
             auth: config.pool.auth,
             acceptor: config.acceptor.clone(),
             endpoint: Arc::clone(endpoint),
@@ -212,8 +212,8 @@ impl Shared {
 }
 
 impl PoolConfig {
-    fn spec(&self) -> Spec {
-        Spec { pool: Arc::clone(&self.pool), tuning: Arc::clone(&self.target.tuning) }
+    fn for_core(&self) -> CoreConfig {
+        CoreConfig { pool: Arc::clone(&self.pool), tuning: Arc::clone(&self.target.tuning) }
     }
 }
 

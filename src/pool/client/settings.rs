@@ -9,7 +9,7 @@ use super::{Client, Farewell};
 use crate::pool::inspect::{Inspected, inspect, is_too_late};
 use crate::pool::leftovers::question::{Found, question};
 use crate::pool::leftovers::{Hints, Kinds};
-use crate::pool::server::{Row, Said, Server};
+use crate::pool::server::{AnswerRow, Said, Server};
 use crate::pool::settings::{ClientSettings, Spelled, Spellings};
 use crate::protocol::{ErrorFields, Severity, backend};
 use crate::status::pool::ClientState;
@@ -153,7 +153,7 @@ impl Client {
     }
 
     /// Runs what the client has not sent. It gets what the server tells without being asked, and nothing else.
-    async fn run_unseen(&mut self, server: &mut Server, sql: &str) -> Option<Vec<Row>> {
+    async fn run_unseen(&mut self, server: &mut Server, sql: &str) -> Option<Vec<AnswerRow>> {
         match timeout_at(self.patience(), server.run(sql)).await {
             Ok(Ok(Said { error: None, too_long: false, rows, unasked, .. })) => {
                 self.to_client.extend(unasked);

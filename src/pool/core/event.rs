@@ -55,7 +55,7 @@ pub enum PoolEvent {
     Closed(SessionId),
     /// What is known of the target has changed.
     Target(Health),
-    Configured(Spec),
+    Configured(CoreConfig),
     /// Sessions lead elsewhere from now on: those there are must not be used any more.
     Moved,
     Requested(PoolRequest),
@@ -99,7 +99,7 @@ pub enum PoolRequest {
 
 /// What the configuration says.
 #[derive(Debug, Clone)]
-pub struct Spec {
+pub struct CoreConfig {
     pub pool: Arc<Pool>,
     pub tuning: Arc<Tuning>,
 }

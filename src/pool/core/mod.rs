@@ -20,11 +20,11 @@
 //! - A session that was last heard before the supervised one was lost, or long ago, is tested first.
 //! - Nobody waits for ever: each wait has a deadline, and ends sooner where it is known to be in vain.
 
-mod clients;
 mod event;
+mod grants;
 mod openings;
 mod queue;
-mod sessions;
+mod session_table;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -35,13 +35,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use self::event::{
-    Availability, ClientId, Condition, Health, PoolAction, PoolEvent, PoolRequest, Rejection, SessionId,
-    Spec, TestOutcome,
+    Availability, ClientId, Condition, CoreConfig, Health, PoolAction, PoolEvent, PoolRequest, Rejection,
+    SessionId, TestOutcome,
 };
 pub use self::openings::OpenFailure;
 use self::openings::Openings;
 use self::queue::Queue;
-use self::sessions::{Due, SessionState, Sessions};
+use self::session_table::{Renewal, SessionState, Sessions};
 use crate::reason::{Class, Diagnosis, Reason};
 use crate::status::pool::ServerState;
 
@@ -53,7 +53,7 @@ const CLOSING: Duration = Duration::from_millis(1500);
 /// One pool.
 #[derive(Debug, Clone)]
 pub struct Core {
-    spec: Spec,
+    spec: CoreConfig,
     phase: PoolPhase,
     health: Health,
     /// Sessions of an earlier one are closed as they come free.
@@ -92,7 +92,7 @@ impl Health {
 }
 
 impl Core {
-    pub fn new(spec: Spec) -> Self {
+    pub fn new(spec: CoreConfig) -> Self {
         Core {
             spec,
             phase: PoolPhase::Running,
@@ -153,7 +153,7 @@ impl Core {
             Some(now + HEARTBEAT),
             self.queue.deadline(),
             self.openings.next(waits).filter(|at| *at > now),
-            tests.then(|| now + clients::SLOW_TEST),
+            tests.then(|| now + grants::SLOW_TEST),
             closing,
         ]
         .into_iter()
@@ -265,7 +265,7 @@ impl Core {
             return;
         };
         (found.generation, found.heard, found.used) = (generation, now, now);
-        found.due = due.map_or(Due::Never, Due::At);
+        found.due = due.map_or(Renewal::Never, Renewal::At);
         self.openings.opened();
         self.free(session);
         if replaces {

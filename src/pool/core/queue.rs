@@ -7,7 +7,7 @@ use super::event::ClientId;
 
 /// A client in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
+pub struct WaitingClient {
     pub client: ClientId,
     pub since: Instant,
     pub deadline: Instant,
@@ -16,14 +16,14 @@ pub struct Waiting {
 /// In the order in which they are served.
 #[derive(Debug, Clone, Default)]
 pub struct Queue {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingClient>,
     /// The earliest deadline, or earlier: who had it may be gone.
     deadline: Option<Instant>,
 }
 
 impl Queue {
     /// By the time since when it waits: who got a session that turned out to be dead goes back to where it was.
-    pub fn insert(&mut self, waiting: Waiting) {
+    pub fn insert(&mut self, waiting: WaitingClient) {
         let later = self.waiting.iter().rev().take_while(|other| other.since > waiting.since).count();
         self.waiting.insert(self.waiting.len() - later, waiting);
         self.deadline = Some(self.deadline.map_or(waiting.deadline, |at| at.min(waiting.deadline)));
@@ -41,8 +41,8 @@ impl Queue {
     /// Takes out those that fit, by their position.
     pub fn take_where(
         &mut self,
-        mut fits: impl FnMut(usize, &Waiting) -> bool,
-        mut taken: impl FnMut(Waiting),
+        mut fits: impl FnMut(usize, &WaitingClient) -> bool,
+        mut taken: impl FnMut(WaitingClient),
     ) {
         let mut at = 0;
         self.waiting.retain(|waiting| {
@@ -65,7 +65,7 @@ impl Queue {
     }
 
     /// Since when the one waits that came last, and its deadline: with its position.
-    pub fn find(&self, client: ClientId) -> Option<(usize, Waiting)> {
+    pub fn find(&self, client: ClientId) -> Option<(usize, WaitingClient)> {
         // Mostly the last one.
         let at = self.waiting.iter().rposition(|waiting| waiting.client == client)?;
         Some((at, *self.waiting.get(at)?))

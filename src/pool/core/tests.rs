@@ -20,11 +20,11 @@ pub const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-pub fn spec(change: impl FnOnce(&mut Pool, &mut Tuning)) -> Spec {
+pub fn spec(change: impl FnOnce(&mut Pool, &mut Tuning)) -> CoreConfig {
     let (mut pool, mut tuning) = (sample::pool(), Tuning::default());
     (pool.size, pool.min_idle, pool.wait_timeout) = (2, 0, s(15));
     change(&mut pool, &mut tuning);
-    Spec { pool: Arc::new(pool), tuning: Arc::new(tuning) }
+    CoreConfig { pool: Arc::new(pool), tuning: Arc::new(tuning) }
 }
 
 pub fn live() -> Health {

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::event::{Availability, PoolAction, SessionId};
-use super::sessions::{Due, Session};
-use super::{Core, clients};
+use super::session_table::{Renewal, SessionRecord};
+use super::{Core, grants};
 use crate::target::IdlePolicy;
 
 /// A session beyond `min_idle` that no client has used for that long is closed. PgBouncer's `server_idle_timeout`.
@@ -18,7 +18,7 @@ impl Core {
         }
         let tested = match self.sessions.testing() {
             0 => 0,
-            _ => self.sessions.tested_for_less_than(clients::SLOW_TEST, now),
+            _ => self.sessions.tested_for_less_than(grants::SLOW_TEST, now),
         };
         let waiting = self.queue.len().saturating_sub(tested);
         let idle = self.sessions.idle().len() + self.sessions.between();
@@ -81,7 +81,7 @@ impl Core {
 
     fn retire(&mut self, session: SessionId) {
         if let Some(session) = self.sessions.get_mut(session) {
-            session.due = Due::WhenFree;
+            session.due = Renewal::WhenFree;
         }
     }
 
@@ -93,21 +93,21 @@ impl Core {
         if too_many == 0 {
             return;
         }
-        let leaves = |session: &Session| session.is_held() && self.leaves(session);
+        let leaves = |session: &SessionRecord| session.is_held() && self.leaves(session);
         let leaving = self.sessions.iter().filter(|(_, session)| leaves(session)).count();
         let too_many = too_many.saturating_sub(leaving);
         let idle: Vec<_> = self.sessions.idle().iter().copied().take(too_many).collect();
         let rest = too_many - idle.len();
         idle.into_iter().for_each(|session| self.close(session));
-        let stays = |session: &Session| session.is_held() && !self.leaves(session);
+        let stays = |session: &SessionRecord| session.is_held() && !self.leaves(session);
         let held = self.sessions.iter().filter(|(_, session)| stays(session)).map(|(id, _)| id);
         let held: Vec<_> = held.take(rest).collect();
         held.into_iter().for_each(|session| self.retire(session));
     }
 
     /// Whether it is closed as soon as no client has it.
-    fn leaves(&self, session: &Session) -> bool {
-        session.due == Due::WhenFree || session.generation != self.generation
+    fn leaves(&self, session: &SessionRecord) -> bool {
+        session.due == Renewal::WhenFree || session.generation != self.generation
     }
 
     /// Tests the idle sessions that were quiet for as long as the supervised one may be.
@@ -118,7 +118,7 @@ impl Core {
             return;
         }
         let every = self.health.ping_every.unwrap_or(tuning.ping.interval);
-        let quiet = |session: &Session| now.saturating_duration_since(session.heard) >= every;
+        let quiet = |session: &SessionRecord| now.saturating_duration_since(session.heard) >= every;
         self.each_idle(quiet, usize::MAX, |core, session| core.test(session, now));
     }
 
@@ -131,14 +131,14 @@ impl Core {
             _ => UNUSED,
         };
         let spare = self.sessions.idle().len().saturating_sub(self.spec.pool.min_idle as usize);
-        let unused = |session: &Session| now.saturating_duration_since(session.used) >= limit;
+        let unused = |session: &SessionRecord| now.saturating_duration_since(session.used) >= limit;
         self.each_idle(unused, spare, |core, session| core.close(session));
     }
 
     /// For so many of the idle sessions that fit, those first that were used longest ago.
     fn each_idle(
         &mut self,
-        fits: impl Fn(&Session) -> bool,
+        fits: impl Fn(&SessionRecord) -> bool,
         at_most: usize,
         mut act: impl FnMut(&mut Self, SessionId),
     ) {
@@ -150,6 +150,6 @@ impl Core {
 }
 
 /// Closing and opening ones are not replaced.
-fn is_in_use(session: &Session) -> bool {
+fn is_in_use(session: &SessionRecord) -> bool {
     !matches!(session.state, super::SessionState::Closing | super::SessionState::Opening { .. })
 }

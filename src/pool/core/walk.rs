@@ -288,7 +288,7 @@ impl World {
             .map(|(id, session)| {
                 let kept = &self.sessions[&id];
                 let suspect = self.lost_at.is_some_and(|lost| kept.heard <= lost);
-                let due = (session.due == Due::WhenFree, session.is_old(self.now));
+                let due = (session.due == Renewal::WhenFree, session.is_old(self.now));
                 let replaces = matches!(session.state, SessionState::Opening { replaces: true });
                 (kept.with, kept.outdated, suspect, due, replaces)
             })

@@ -16,7 +16,8 @@ use slotmap::SecondaryMap;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::core::{
-    ClientId, Condition, Core, PoolAction, PoolEvent, PoolPhase, PoolRequest, Rejection, SessionId, Spec,
+    ClientId, Condition, Core, CoreConfig, PoolAction, PoolEvent, PoolPhase, PoolRequest, Rejection,
+    SessionId,
 };
 use super::link::Left;
 use super::registry::Cancelling;
@@ -91,7 +92,7 @@ struct Inner {
     /// The servers that no client and no work has.
     parked: SecondaryMap<SessionId, Parked>,
     granted: BTreeMap<ClientId, oneshot::Sender<Grant>>,
-    location: Location,
+    location: Destination,
     dice: fastrand::Rng,
     /// Woken when an idle session says something or ends.
     watcher: Option<Waker>,
@@ -107,7 +108,7 @@ struct Parked {
 }
 
 /// Where sessions lead: as it is configured, and as the target's files had it last.
-struct Location {
+struct Destination {
     target: Arc<Target>,
     endpoint: Option<Arc<Endpoint>>,
 }
@@ -115,7 +116,7 @@ struct Location {
 impl PoolDriver {
     /// With the two ends for its task.
     pub fn new(
-        spec: Spec,
+        spec: CoreConfig,
         target: Arc<Target>,
         status: Arc<PoolSlot>,
     ) -> (Self, mpsc::UnboundedReceiver<Work>, mpsc::UnboundedReceiver<SessionId>) {
@@ -125,7 +126,7 @@ impl PoolDriver {
             core: Core::new(spec),
             parked: SecondaryMap::new(),
             granted: BTreeMap::new(),
-            location: Location { target, endpoint: None },
+            location: Destination { target, endpoint: None },
             dice: fastrand::Rng::new(),
             watcher: None,
             shown: Default::default(),
@@ -209,7 +210,7 @@ impl PoolDriver {
     }
 
     /// A new configuration.
-    pub fn configure(&self, spec: Spec, target: &Arc<Target>) {
+    pub fn configure(&self, spec: CoreConfig, target: &Arc<Target>) {
         let mut inner = self.inner();
         let moved = !inner.location.target.is_same_location(target);
         inner.location.target = Arc::clone(target);

@@ -8,20 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{Instant, sleep_until};
 
 use super::penalty::Penalties;
-use super::pending::Progress;
+use super::pending::LoginProgress;
 use super::wire::Stop;
 
 /// One client's login.
-pub struct Attempt {
+pub struct LoginAttempt {
     /// Told of each whole message.
-    pub progress: Progress,
+    pub progress: LoginProgress,
     /// Those of the pool.
     pub penalties: Arc<Mutex<Penalties>>,
     /// Ends the login, and tells how.
     pub expired: Pin<Box<dyn Future<Output = Stop> + Send>>,
 }
 
-impl Attempt {
+impl LoginAttempt {
     /// A part of the login, until there is no more time for it.
     pub async fn in_time<T>(&mut self, part: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
         tokio::select! {
@@ -44,8 +44,8 @@ pub(super) async fn penalty(penalties: &Mutex<Penalties>) -> bool {
     }
 }
 
-impl fmt::Debug for Attempt {
+impl fmt::Debug for LoginAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempt").field("progress", &self.progress).finish_non_exhaustive()
+        f.debug_struct("LoginAttempt").field("progress", &self.progress).finish_non_exhaustive()
     }
 }

@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
-pub use attempt::Attempt;
+pub use attempt::LoginAttempt;
 pub use listen::{Listener, bind};
 pub use penalty::Penalties;
 pub use scram::Verifier;
@@ -43,7 +43,7 @@ pub use wire::{Stop, close};
 
 use self::attempt::penalty;
 use self::negotiate::{Connection, FirstPacket, negotiate};
-use self::pending::Progress;
+use self::pending::LoginProgress;
 use self::scram::Proof;
 use self::startup::StartupMessage;
 use self::wire::{answer, send};
@@ -100,12 +100,12 @@ pub enum Rejected {
     /// The client hung up, as port checks do.
     Gone,
     /// The client has been told where that was possible.
-    Told(Rejection),
+    Told(LoginRejection),
 }
 
 /// Why a client is not let in, for the log and the counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
+pub struct LoginRejection {
     pub why: LoginFailure,
     pub message: String,
 }
@@ -114,7 +114,7 @@ pub struct Rejection {
 pub async fn authenticate(
     stream: Stream,
     policy: AuthPolicy<'_>,
-    mut attempt: Attempt,
+    mut attempt: LoginAttempt,
 ) -> Result<Outcome, Rejected> {
     let (mut connection, packet) = match negotiate(stream, policy.acceptor, &mut attempt).await? {
         (connection, FirstPacket::Cancel(key)) => return Ok(Outcome::Cancel(key, connection.stream)),
@@ -140,7 +140,7 @@ pub async fn reject(
     stream: Stream,
     acceptor: Option<&Acceptor>,
     (why, words): (LoginFailure, ErrorFields<'static>),
-    mut attempt: Attempt,
+    mut attempt: LoginAttempt,
 ) -> Result<(CancelKey, Stream), Rejected> {
     match negotiate(stream, acceptor, &mut attempt).await? {
         (connection, FirstPacket::Cancel(key)) => Ok((key, connection.stream)),
@@ -150,22 +150,22 @@ pub async fn reject(
 
 impl Authenticated {
     /// Turns away one that has proven who it is.
-    pub async fn reject(self, why: LoginFailure, words: &ErrorFields<'_>) -> Rejection {
+    pub async fn reject(self, why: LoginFailure, words: &ErrorFields<'_>) -> LoginRejection {
         let mut out = self.pending;
         backend::error(&mut out, words);
         close(self.stream, &out).await;
-        Rejection::new(why, words)
+        LoginRejection::new(why, words)
     }
 }
 
-impl Rejection {
+impl LoginRejection {
     pub fn new(why: LoginFailure, words: &ErrorFields<'_>) -> Self {
         let ErrorFields { message, detail, .. } = words;
         let message = match detail {
             Some(detail) => format!("{message}: {detail}"),
             None => message.to_string(),
         };
-        Rejection { why, message }
+        LoginRejection { why, message }
     }
 }
 
@@ -173,7 +173,7 @@ impl Rejection {
 struct Prover<'a, 'c> {
     connection: &'a mut Connection<'c>,
     policy: &'a AuthPolicy<'a>,
-    progress: &'a Progress,
+    progress: &'a LoginProgress,
     penalties: &'a Mutex<Penalties>,
 }
 
@@ -232,7 +232,7 @@ impl Prover<'_, '_> {
                 let words = ErrorFields::fatal("28P01", message);
                 Err(match penalty(self.penalties).await {
                     true => Stop::because(LoginFailure::Password, words),
-                    false => Stop::Broken(Rejection::new(LoginFailure::Password, &words)),
+                    false => Stop::Broken(LoginRejection::new(LoginFailure::Password, &words)),
                 })
             }
         }

@@ -5,12 +5,12 @@ use std::mem;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::attempt::Attempt;
-use super::pending::Progress;
+use super::attempt::LoginAttempt;
+use super::pending::LoginProgress;
 use super::startup::{self, Packet, StartupMessage};
 use super::tls::{Acceptor, HANDSHAKE, Secured};
 use super::wire::{Stop, body, close, close_with, exactly, send};
-use super::{CancelKey, Rejected, Rejection};
+use super::{CancelKey, LoginRejection, Rejected};
 use crate::connection::Stream;
 use crate::protocol::ErrorFields;
 use crate::status::login::LoginFailure;
@@ -30,15 +30,15 @@ pub enum FirstPacket {
 }
 
 /// What the next packets lead to.
-enum Step<'a> {
+enum Negotiation<'a> {
     Done(FirstPacket),
     /// The client waits for the handshake, of which these bytes have been read already.
     Handshake(&'a Acceptor, Bytes),
 }
 
-/// What a client has asked for already: each of it once.
+/// What a client has asked for already, before its first packet that means something: each of it once.
 #[derive(Default)]
-struct Asked {
+struct EncryptionRequests {
     anything: bool,
     tls: bool,
     gss: bool,
@@ -48,15 +48,15 @@ struct Asked {
 pub async fn negotiate<'a>(
     stream: Stream,
     acceptor: Option<&'a Acceptor>,
-    attempt: &mut Attempt,
+    attempt: &mut LoginAttempt,
 ) -> Result<(Connection<'a>, FirstPacket), Rejected> {
     let mut connection = Connection { stream, secured_by: None };
-    let mut asked = Asked::default();
+    let mut asked = EncryptionRequests::default();
     loop {
         let progress = attempt.progress.clone();
         match attempt.in_time(connection.next(acceptor, &mut asked, &progress)).await {
-            Ok(Step::Done(first)) => return Ok((connection, first)),
-            Ok(Step::Handshake(acceptor, head)) => {
+            Ok(Negotiation::Done(first)) => return Ok((connection, first)),
+            Ok(Negotiation::Handshake(acceptor, head)) => {
                 let secured = attempt.in_time(async { Ok(connection.secure(acceptor, head).await) }).await;
                 connection = secured.unwrap_or_else(|stop| Err(stop.unsaid()))?;
                 progress.made(Instant::now());
@@ -81,9 +81,9 @@ impl<'a> Connection<'a> {
     async fn next(
         &mut self,
         acceptor: Option<&'a Acceptor>,
-        asked: &mut Asked,
-        progress: &Progress,
-    ) -> Result<Step<'a>, Stop> {
+        asked: &mut EncryptionRequests,
+        progress: &LoginProgress,
+    ) -> Result<Negotiation<'a>, Stop> {
         loop {
             let word = exactly(&mut self.stream).await?;
             let is_first = !mem::replace(&mut asked.anything, true);
@@ -91,15 +91,15 @@ impl<'a> Connection<'a> {
                 let Some(acceptor) = acceptor else {
                     // In plain words, to a client that waits for those of TLS, it would mean nothing.
                     let message = "it began with TLS, which is off here".to_owned();
-                    return Err(Stop::Broken(Rejection { why: LoginFailure::Tls, message }));
+                    return Err(Stop::Broken(LoginRejection { why: LoginFailure::Tls, message }));
                 };
-                return Ok(Step::Handshake(acceptor, Bytes::copy_from_slice(&word)));
+                return Ok(Negotiation::Handshake(acceptor, Bytes::copy_from_slice(&word)));
             }
             let packet = body(&mut self.stream, startup::length(word)?).await?;
             progress.made(Instant::now());
             match startup::decode(&packet)? {
-                Packet::Startup(packet) => return Ok(Step::Done(FirstPacket::Startup(packet))),
-                Packet::Cancel(key) => return Ok(Step::Done(FirstPacket::Cancel(key))),
+                Packet::Startup(packet) => return Ok(Negotiation::Done(FirstPacket::Startup(packet))),
+                Packet::Cancel(key) => return Ok(Negotiation::Done(FirstPacket::Cancel(key))),
                 Packet::SslRequest if self.secured_by.is_none() && !asked.tls => {
                     asked.tls = true;
                     let Some(acceptor) = acceptor else {
@@ -107,7 +107,7 @@ impl<'a> Connection<'a> {
                         continue;
                     };
                     send(&mut self.stream, b"S").await?;
-                    return Ok(Step::Handshake(acceptor, Bytes::new()));
+                    return Ok(Negotiation::Handshake(acceptor, Bytes::new()));
                 }
                 Packet::GssEncRequest if self.secured_by.is_none() && !asked.gss => {
                     asked.gss = true;
@@ -136,7 +136,7 @@ impl<'a> Connection<'a> {
             }
             Err(why) => {
                 let message = format!("TLS handshake: {why}");
-                Err(Rejected::Told(Rejection { why: LoginFailure::Tls, message }))
+                Err(Rejected::Told(LoginRejection { why: LoginFailure::Tls, message }))
             }
         }
     }

@@ -15,11 +15,11 @@ pub const GRACE: Duration = Duration::from_secs(2);
 
 /// When a client last did its part of the handshake: connected, or sent a whole message. Single bytes do not count.
 #[derive(Debug, Clone)]
-pub struct Progress(Arc<Mutex<Instant>>);
+pub struct LoginProgress(Arc<Mutex<Instant>>);
 
-impl Progress {
+impl LoginProgress {
     pub fn new(now: Instant) -> Self {
-        Progress(Arc::new(Mutex::new(now)))
+        LoginProgress(Arc::new(Mutex::new(now)))
     }
 
     pub fn made(&self, now: Instant) {
@@ -34,7 +34,7 @@ impl Progress {
 /// Which connections have not logged in.
 #[derive(Debug)]
 pub struct Pending<K, V> {
-    connections: HashMap<K, (Progress, V)>,
+    connections: HashMap<K, (LoginProgress, V)>,
 }
 
 /// Whether there is a slot for one more.
@@ -58,7 +58,7 @@ impl<K: Copy + Eq + Hash, V> Pending<K, V> {
         self.connections.is_empty()
     }
 
-    pub fn enter(&mut self, key: K, progress: Progress, slot: V) {
+    pub fn enter(&mut self, key: K, progress: LoginProgress, slot: V) {
         self.connections.insert(key, (progress, slot));
     }
 
@@ -88,10 +88,10 @@ mod tests {
 
     use super::*;
 
-    fn full(since: &[u64], base: Instant) -> (Pending<usize, ()>, Vec<Progress>) {
+    fn full(since: &[u64], base: Instant) -> (Pending<usize, ()>, Vec<LoginProgress>) {
         let mut pending = Pending::default();
         let progress: Vec<_> =
-            since.iter().map(|millis| Progress::new(base + Duration::from_millis(*millis))).collect();
+            since.iter().map(|millis| LoginProgress::new(base + Duration::from_millis(*millis))).collect();
         for (key, progress) in progress.iter().enumerate() {
             pending.enter(key, progress.clone(), ());
         }
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(pending.admit(3, late), Admission::InPlaceOf(1));
         pending.leave(1);
         assert_eq!(pending.admit(3, late), Admission::Free);
-        pending.enter(3, Progress::new(late), ());
+        pending.enter(3, LoginProgress::new(late), ());
         assert_eq!(pending.admit(3, late), Admission::InPlaceOf(2));
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Rejection;
+use super::LoginRejection;
 use crate::status::login::LoginFailure;
 
 /// Between two lines in the log.
@@ -30,7 +30,7 @@ pub struct Summary {
 }
 
 impl Tally {
-    pub fn add(&mut self, rejection: Rejection) {
+    pub fn add(&mut self, rejection: LoginRejection) {
         self.unsaid.counts[rejection.why as usize] += 1;
         self.unsaid.last = rejection.message;
     }
@@ -72,8 +72,8 @@ impl fmt::Display for Summary {
 mod tests {
     use super::*;
 
-    fn rejection(why: LoginFailure, message: &str) -> Rejection {
-        Rejection { why, message: message.to_owned() }
+    fn rejection(why: LoginFailure, message: &str) -> LoginRejection {
+        LoginRejection { why, message: message.to_owned() }
     }
 
     #[test]

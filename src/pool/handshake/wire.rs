@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::tls::{is_end, why};
-use super::{Rejected, Rejection};
+use super::{LoginRejection, Rejected};
 use crate::connection::Stream;
 use crate::protocol::{ErrorFields, backend};
 use crate::status::login::LoginFailure;
@@ -27,7 +27,7 @@ pub enum Stop {
     /// The client is gone, and nobody needs to know.
     Gone,
     /// It cannot be told, and this is why.
-    Broken(Rejection),
+    Broken(LoginRejection),
     /// It has to be told.
     Rejected(LoginFailure, Box<ErrorFields<'static>>),
 }
@@ -38,7 +38,7 @@ impl Stop {
         match self {
             Stop::Gone => Rejected::Gone,
             Stop::Broken(rejection) => Rejected::Told(rejection),
-            Stop::Rejected(why, words) => Rejected::Told(Rejection::new(why, &words)),
+            Stop::Rejected(why, words) => Rejected::Told(LoginRejection::new(why, &words)),
         }
     }
 
@@ -65,7 +65,7 @@ impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         match why(&error) {
             Some(message) if !is_end(&error) => {
-                Stop::Broken(Rejection { why: LoginFailure::Tls, message: format!("TLS: {message}") })
+                Stop::Broken(LoginRejection { why: LoginFailure::Tls, message: format!("TLS: {message}") })
             }
             _ => Stop::Gone,
         }

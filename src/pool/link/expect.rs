@@ -15,9 +15,9 @@ pub enum Expect {
     /// ReadyForQuery, after a Sync or after a query that needs none.
     Ready { sync: bool },
     /// ParseComplete; then the session has what was prepared.
-    Parse { answer: Answer, what: ParsedAs, undo: Option<Box<Undo>> },
+    Parse { answer: Answer, what: ParsedAs, undo: Option<Box<NameUndo>> },
     /// CloseComplete; then the session has the statement of the catalog no more, if it is one.
-    Close { answer: Answer, id: Option<u64>, undo: Option<Box<Undo>> },
+    Close { answer: Answer, id: Option<u64>, undo: Option<Box<NameUndo>> },
     /// An error that we have provoked, to tell the client this.
     Error(Box<Refused>),
     /// No answer: the client has ended a COPY that the server has not begun yet.
@@ -58,7 +58,7 @@ pub enum Answer {
 
 /// What was noted of the client's names when a message was sent, and is not so if the server skipped it after an error.
 #[derive(Debug)]
-pub enum Undo {
+pub enum NameUndo {
     Named { name: Box<[u8]>, stamp: u64 },
     Closed { name: Box<[u8]>, named: Named },
 }
@@ -87,7 +87,7 @@ impl Expect {
         }
     }
 
-    fn undo(&self) -> Option<&Undo> {
+    fn undo(&self) -> Option<&NameUndo> {
         match self {
             Expect::Parse { undo, .. } | Expect::Close { undo, .. } => undo.as_deref(),
             _ => None,
@@ -96,7 +96,7 @@ impl Expect {
 
     fn bytes(&self) -> usize {
         match self.undo() {
-            Some(Undo::Named { name, .. } | Undo::Closed { name, .. }) => name.len(),
+            Some(NameUndo::Named { name, .. } | NameUndo::Closed { name, .. }) => name.len(),
             None => 0,
         }
     }
@@ -178,7 +178,7 @@ impl Expected {
     /// The first of the client's namings that the server has not answered yet.
     pub fn first_naming(&self) -> Option<u64> {
         self.queue.iter().find_map(|expect| match expect.undo() {
-            Some(Undo::Named { stamp, .. }) => Some(*stamp),
+            Some(NameUndo::Named { stamp, .. }) => Some(*stamp),
             _ => None,
         })
     }
@@ -244,7 +244,7 @@ impl Expected {
         true
     }
 
-    fn skip(&mut self, expect: Expect, skipped: &mut Vec<Undo>) {
+    fn skip(&mut self, expect: Expect, skipped: &mut Vec<NameUndo>) {
         if expect.is_unnamed() {
             self.has_unnamed = false;
         }
@@ -283,11 +283,11 @@ pub struct CopyIn {
 }
 
 /// The last first: what was noted twice becomes what it was at the beginning.
-fn take_back(skipped: Vec<Undo>, statements: &mut Statements<'_>) {
+fn take_back(skipped: Vec<NameUndo>, statements: &mut Statements<'_>) {
     for undo in skipped.into_iter().rev() {
         match undo {
-            Undo::Named { name, stamp } => statements.client.take_back(&name, stamp),
-            Undo::Closed { name, named } => statements.client.restore(&name, named),
+            NameUndo::Named { name, stamp } => statements.client.take_back(&name, stamp),
+            NameUndo::Closed { name, named } => statements.client.restore(&name, named),
         }
     }
 }

@@ -17,7 +17,7 @@ pub struct Idle {
 
 /// What follows from what was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum NextMessage {
     /// Nothing yet.
     More,
     /// The bytes begin with a message that needs a session.
@@ -32,27 +32,27 @@ impl Idle {
         bytes: &mut &[u8],
         statements: &mut ClientStatements,
         out: &mut Vec<u8>,
-    ) -> Result<Next, Violation> {
+    ) -> Result<NextMessage, Violation> {
         loop {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             *bytes = &bytes[skipped..];
             let Some(frame) = Frame::read(bytes)? else {
-                return Ok(Next::More);
+                return Ok(NextMessage::More);
             };
             match frame.tag {
-                b'X' => return Ok(Next::Terminate),
+                b'X' => return Ok(NextMessage::Terminate),
                 // Data of a COPY that has failed was still on its way.
                 b'd' | b'c' | b'f' => {}
                 b'H' if frame.len == Frame::HEADER => {}
                 b'S' if frame.len == Frame::HEADER => backend::ready_for_query(out, b'I'),
                 _ if !frame.is_clients() => return Err(Violation::unknown(frame)),
                 // Whoever stops in the middle of a message holds no session.
-                _ if bytes.len() < frame.len.min(ENOUGH) => return Ok(Next::More),
+                _ if bytes.len() < frame.len.min(ENOUGH) => return Ok(NextMessage::More),
                 b'C' if bytes.get(Frame::HEADER..frame.len).is_some_and(|body| close(body, statements)) => {
                     put(out, b'3', &[]);
                 }
-                _ => return Ok(Next::Asks),
+                _ => return Ok(NextMessage::Asks),
             }
             self.skip = frame.len;
         }
@@ -87,7 +87,11 @@ mod tests {
     }
 
     /// What follows, what is left unread and what is answered.
-    fn read(idle: &mut Idle, statements: &mut ClientStatements, bytes: &[u8]) -> (Next, Vec<u8>, Vec<u8>) {
+    fn read(
+        idle: &mut Idle,
+        statements: &mut ClientStatements,
+        bytes: &[u8],
+    ) -> (NextMessage, Vec<u8>, Vec<u8>) {
         let (mut rest, mut out) = (bytes, Vec::new());
         let next = idle.read(&mut rest, statements, &mut out).unwrap();
         (next, rest.to_vec(), out)
@@ -107,12 +111,15 @@ mod tests {
             // Whole, and a byte at a time.
             let mut idle = Idle::default();
             let whole = bytes.repeat(2);
-            assert_eq!(read(&mut idle, &mut statements, &whole), (Next::More, vec![], answer.repeat(2)));
+            assert_eq!(
+                read(&mut idle, &mut statements, &whole),
+                (NextMessage::More, vec![], answer.repeat(2))
+            );
             let (mut have, mut answers) = (Vec::new(), Vec::new());
             for byte in whole {
                 have.push(byte);
                 let (next, rest, out) = read(&mut idle, &mut statements, &have);
-                assert_eq!(next, Next::More);
+                assert_eq!(next, NextMessage::More);
                 have = rest;
                 answers.extend(out);
             }
@@ -154,13 +161,13 @@ mod tests {
             let left = [asks, message(b'S', b"")].concat();
             assert_eq!(
                 read(&mut Idle::default(), &mut statements, &bytes),
-                (Next::Asks, left, vec![]),
+                (NextMessage::Asks, left, vec![]),
                 "{}",
                 bytes.escape_ascii()
             );
         }
         let bye = [message(b'S', b""), message(b'X', b"")].concat();
-        assert_eq!(read(&mut Idle::default(), &mut statements, &bye).0, Next::Terminate);
+        assert_eq!(read(&mut Idle::default(), &mut statements, &bye).0, NextMessage::Terminate);
     }
 
     #[test]
@@ -170,8 +177,8 @@ mod tests {
         let next = |have: usize| {
             read(&mut Idle::default(), &mut ClientStatements::new(&Budget::default()), &long[..have])
         };
-        assert_eq!(next(ENOUGH - 1), (Next::More, long[..ENOUGH - 1].to_vec(), vec![]));
-        assert_eq!(next(ENOUGH).0, Next::Asks);
+        assert_eq!(next(ENOUGH - 1), (NextMessage::More, long[..ENOUGH - 1].to_vec(), vec![]));
+        assert_eq!(next(ENOUGH).0, NextMessage::Asks);
         let unknown = message(b'p', b"secret");
         let mut rest = &unknown[..];
         let refused = Idle::default().read(&mut rest, &mut statements, &mut Vec::new()).unwrap_err();

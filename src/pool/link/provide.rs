@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::edit::{BUFFER, Edit};
-use super::expect::{Answer, Expect, ParsedAs, Refused, Undo};
+use super::expect::{Answer, Expect, NameUndo, ParsedAs, Refused};
 use super::{LONGEST_READ, Link, Pause, Statements};
 use crate::pool::leftovers::Hints;
 use crate::pool::statements::{STAND_IN, Statement, Unnamed};
@@ -138,7 +138,7 @@ impl Link {
     pub(super) fn prepare(
         &mut self,
         statement: &Statement,
-        undo: Option<Box<Undo>>,
+        undo: Option<Box<NameUndo>>,
         edit: &mut Edit<'_, '_>,
         statements: &mut Statements<'_>,
     ) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::edit::Edit;
-use super::expect::{Answer, Expect, ParsedAs, Refused, Undo};
+use super::expect::{Answer, Expect, NameUndo, ParsedAs, Refused};
 use super::housekeeping::Housekeeping;
 use super::provide::{Use, stand_in};
 use super::{LONGEST_READ, Link, Statements};
@@ -123,7 +123,7 @@ impl Link {
             return self.refuse(Refused::OverBudget, edit);
         };
         self.batch.named.get_or_insert(stamp);
-        let undo = Some(Box::new(Undo::Named { name: name.into(), stamp }));
+        let undo = Some(Box::new(NameUndo::Named { name: name.into(), stamp }));
         self.prepare(&statement, undo, edit, statements);
     }
 
@@ -168,7 +168,7 @@ impl Link {
         let undo = statements.client.remove(name).map(|named| {
             stand_in(edit);
             edit.skip(frame.len);
-            Box::new(Undo::Closed { name: name.into(), named })
+            Box::new(NameUndo::Closed { name: name.into(), named })
         });
         if name.is_empty() {
             statements.client.drop_unnamed(Unnamed::None);

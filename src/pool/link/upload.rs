@@ -3,7 +3,7 @@
 
 use super::Link;
 use super::edit::Edit;
-use super::expect::{Answer, Expect, ParsedAs, Refused, Undo};
+use super::expect::{Answer, Expect, NameUndo, ParsedAs, Refused};
 use super::provide::stand_in;
 use super::{LONGEST_READ, Statements};
 use crate::pool::leftovers::Hints;
@@ -149,7 +149,7 @@ impl Link {
                     Some(stamp) => {
                         self.batch.named.get_or_insert(stamp);
                         self.batch.sent.push(id);
-                        let undo = Some(Box::new(Undo::Named { name, stamp }));
+                        let undo = Some(Box::new(NameUndo::Named { name, stamp }));
                         let what = ParsedAs::Known(id);
                         self.expected.push(Expect::Parse { answer: Answer::Pass, what, undo });
                     }

@@ -15,16 +15,16 @@ const CHUNK: usize = 1 << 16;
 const EDITED: usize = 2 * CHUNK;
 
 /// One chunk, as it is read and as it is sent.
-pub struct Scratch {
+pub struct RelayBuffers {
     pub read: Vec<u8>,
     pub edited: Vec<u8>,
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { read: vec![0; CHUNK], edited: Vec::new() });
+    static SCRATCH: RefCell<RelayBuffers> = RefCell::new(RelayBuffers { read: vec![0; CHUNK], edited: Vec::new() });
 }
 
-pub fn with_scratch<T>(f: impl FnOnce(&mut Scratch) -> T) -> T {
+pub fn with_scratch<T>(f: impl FnOnce(&mut RelayBuffers) -> T) -> T {
     SCRATCH.with_borrow_mut(|scratch| {
         let result = f(scratch);
         if scratch.edited.capacity() > 2 * EDITED {

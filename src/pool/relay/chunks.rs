@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::buffers::{Scratch, poll_in, send};
+use super::buffers::{RelayBuffers, poll_in, send};
 use super::{ClientSide, Ended, Relay, Sides};
 use crate::pool::link::{Asked, Edited, Statements};
 
@@ -14,7 +14,7 @@ impl Relay {
         &mut self,
         cx: &mut Context<'_>,
         sides: &mut Sides<'_>,
-        scratch: &mut Scratch,
+        scratch: &mut RelayBuffers,
     ) -> Poll<Option<Ended>> {
         if self.link.is_paused() {
             return match self.link.resumes() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{SessionSettings, Values, sql};
+use super::{SessionSettings, SettingValues, sql};
 
 /// So many clients' startup parameters are known; then they are forgotten.
 const MOST: usize = 256;
@@ -15,15 +15,15 @@ const NAME: &str = "application_name";
 #[derive(Debug, Clone, Default)]
 pub struct Spelled {
     /// By their names in lower case, with the server's values.
-    pub asked: Values,
-    pub told: Values,
+    pub asked: SettingValues,
+    pub told: SettingValues,
 }
 
 /// Of one pool.
 #[derive(Debug, Default)]
 pub struct Spellings {
     /// What the server reports of itself.
-    server: Values,
+    server: SettingValues,
     known: HashMap<BTreeMap<String, String>, Spelled>,
 }
 
@@ -47,7 +47,7 @@ impl Spellings {
 
     /// Of a client that asks for nothing.
     pub fn of_nothing(&self) -> Spelled {
-        Spelled { asked: Values::default(), told: Arc::clone(&self.server) }
+        Spelled { asked: SettingValues::default(), told: Arc::clone(&self.server) }
     }
 
     /// What is known of these; an application's name needs no server to be spelled.

@@ -40,7 +40,7 @@ pub struct Task {
 }
 
 /// What came of work.
-enum Done {
+enum WorkDone {
     Opened(Opened),
     Tested(Box<Server>, TestOutcome),
     Nothing,
@@ -92,7 +92,7 @@ impl Task {
         }
     }
 
-    fn begin(&self, work: Work, running: &mut JoinSet<Done>) {
+    fn begin(&self, work: Work, running: &mut JoinSet<WorkDone>) {
         let shared = Arc::clone(&self.shared);
         match work {
             Work::Open { slot, urgent } => {
@@ -111,7 +111,7 @@ impl Task {
             Work::Reset { server, left, reset, patient } => {
                 running.spawn(async move {
                     cleanup(shared, server, left, reset, patient).await;
-                    Done::Nothing
+                    WorkDone::Nothing
                 });
             }
             Work::Close { server, hangs } => {
@@ -122,30 +122,30 @@ impl Task {
                     } else {
                         server.close().await;
                     }
-                    Done::Nothing
+                    WorkDone::Nothing
                 });
             }
             Work::Cancel { cancelling, done } => {
                 running.spawn(async move {
                     cancel(&shared, cancelling).await;
                     drop(done);
-                    Done::Nothing
+                    WorkDone::Nothing
                 });
             }
         }
     }
 
-    fn done(&self, done: Result<Done, JoinError>) {
+    fn done(&self, done: Result<WorkDone, JoinError>) {
         let driver = &self.shared.driver;
         match done {
-            Ok(Done::Nothing) => {}
-            Ok(Done::Tested(server, outcome)) => {
+            Ok(WorkDone::Nothing) => {}
+            Ok(WorkDone::Tested(server, outcome)) => {
                 if outcome != TestOutcome::Answered {
                     debug!(target = %self.shared.name, ?outcome, "a session did not answer its test");
                 }
                 driver.tested(server, outcome);
             }
-            Ok(Done::Opened(Opened { generation, outcome })) => match outcome {
+            Ok(WorkDone::Opened(Opened { generation, outcome })) => match outcome {
                 Ok(New { server, due }) => {
                     if driver.opened(server, generation, due) {
                         info!(target = %self.shared.name, "the pool opens sessions again");
@@ -180,16 +180,16 @@ async fn changed(target: &mut Option<watch::Receiver<TargetStatus>>) {
     }
 }
 
-async fn open_one(shared: Arc<Shared>, gate: Gate, lane: Lane, slot: SessionSlot) -> Done {
-    Done::Opened(open(&shared, &gate, lane, slot).await)
+async fn open_one(shared: Arc<Shared>, gate: Gate, lane: Lane, slot: SessionSlot) -> WorkDone {
+    WorkDone::Opened(open(&shared, &gate, lane, slot).await)
 }
 
-async fn test(shared: Arc<Shared>, mut server: Box<Server>) -> Done {
+async fn test(shared: Arc<Shared>, mut server: Box<Server>) -> WorkDone {
     let limit = shared.config().target.tuning.ping.timeout;
     let outcome = match timeout(limit, server.ping()).await {
         Ok(true) => TestOutcome::Answered,
         Ok(false) => TestOutcome::Ended,
         Err(_) => TestOutcome::Silent,
     };
-    Done::Tested(server, outcome)
+    WorkDone::Tested(server, outcome)
 }

@@ -17,7 +17,7 @@ fn config() -> Config {
 async fn serve(
     server: DuplexStream,
     policy: AuthPolicy<'static>,
-    attempt: Attempt,
+    attempt: LoginAttempt,
 ) -> Result<Startup, Rejected> {
     match timeout(LIMIT, authenticate(Box::new(server), policy, attempt))
         .await
@@ -47,7 +47,7 @@ async fn login_with(
     config: &Config,
     policy: AuthPolicy<'static>,
     tls: &mut native_tls::TlsConnectorBuilder,
-    attempt: Attempt,
+    attempt: LoginAttempt,
 ) -> Result<Startup, (DbError, String)> {
     let certificate = policy.acceptor.map(|acceptor| acceptor.certificate_pem());
     tls.disable_built_in_roots(true);
@@ -61,7 +61,7 @@ async fn login_with(
     let served = timeout(LIMIT, handshake).await.unwrap().unwrap();
     match (connected, served) {
         (Ok(()), Ok(startup)) => Ok(startup),
-        (Err(error), Err(Rejected::Told(Rejection { message: why, .. }))) => {
+        (Err(error), Err(Rejected::Told(LoginRejection { message: why, .. }))) => {
             let told = error.as_db_error().unwrap_or_else(|| panic!("{error:?}, and the log says {why}"));
             Err((told.clone(), why))
         }
@@ -162,7 +162,7 @@ async fn wrong_passwords_are_told_one_after_the_other_and_a_right_one_never_wait
     let penalties = Arc::<Mutex<Penalties>>::default();
     let began = Instant::now();
     let log_in = async |config: &Config| {
-        let attempt = Attempt { penalties: Arc::clone(&penalties), ..attempt() };
+        let attempt = LoginAttempt { penalties: Arc::clone(&penalties), ..attempt() };
         let mut no_tls = TlsConnector::builder();
         let came = login_with(config, plain(), &mut no_tls, attempt).await;
         (came.is_ok(), began.elapsed())
@@ -233,7 +233,7 @@ async fn a_rejected_client_can_read_why_with_and_without_tls() {
         let error = config().ssl_mode(mode).connect_raw(client, tls).await.map(drop).unwrap_err();
         let told = error.as_db_error().unwrap_or_else(|| panic!("{error:?}"));
         assert_eq!((told.code().code(), told.hint()), ("53300", Some("Come back later.")));
-        let rejection = Rejection { why: LoginFailure::Config, message: "too many clients".to_owned() };
+        let rejection = LoginRejection { why: LoginFailure::Config, message: "too many clients".to_owned() };
         assert_eq!(handshake.await.unwrap(), Err(Rejected::Told(rejection)));
     }
 }

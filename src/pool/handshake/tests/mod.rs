@@ -70,9 +70,9 @@ impl Came {
 }
 
 /// A login that may take for ever.
-fn attempt() -> Attempt {
-    Attempt {
-        progress: Progress::new(Instant::now()),
+fn attempt() -> LoginAttempt {
+    LoginAttempt {
+        progress: LoginProgress::new(Instant::now()),
         penalties: Arc::default(),
         expired: Box::pin(std::future::pending()),
     }

@@ -10,7 +10,7 @@ async fn failure(policy: AuthPolicy<'static>, bytes: &[u8]) -> (LoginFailure, Ve
     }
 }
 
-fn expiring(after: Duration) -> Attempt {
+fn expiring(after: Duration) -> LoginAttempt {
     let expired = Box::pin(async move {
         tokio::time::sleep(after).await;
         Stop::because(
@@ -18,7 +18,7 @@ fn expiring(after: Duration) -> Attempt {
             ErrorFields::fatal("57014", "canceling authentication due to timeout"),
         )
     });
-    Attempt { expired, ..attempt() }
+    LoginAttempt { expired, ..attempt() }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::status::pool::ServerState;
 
 /// What is known of one session.
 #[derive(Debug, Clone)]
-pub struct Session {
+pub struct SessionRecord {
     pub state: SessionState,
     /// The generation under which it was opened.
     pub generation: u64,
@@ -17,7 +17,7 @@ pub struct Session {
     pub heard: Instant,
     /// When a client last had it.
     pub used: Instant,
-    pub due: Due,
+    pub due: Renewal,
 }
 
 /// What a session is doing.
@@ -39,7 +39,7 @@ pub enum SessionState {
 
 /// When a session is to be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Due {
+pub enum Renewal {
     Never,
     At(Instant),
     /// As soon as no client has it.
@@ -49,7 +49,7 @@ pub enum Due {
 /// All sessions of one pool, counted by what they do.
 #[derive(Debug, Clone, Default)]
 pub struct Sessions {
-    all: SlotMap<SessionId, Session>,
+    all: SlotMap<SessionId, SessionRecord>,
     /// Those that nobody has; who was used last is at the end, and goes out first: so that those that are not needed
     /// grow old.
     idle: Vec<SessionId>,
@@ -59,9 +59,9 @@ pub struct Sessions {
     replacing: usize,
 }
 
-impl Session {
+impl SessionRecord {
     pub fn is_old(&self, now: Instant) -> bool {
-        matches!(self.due, Due::At(due) if now >= due)
+        matches!(self.due, Renewal::At(due) if now >= due)
     }
 
     pub fn is_held(&self) -> bool {
@@ -87,18 +87,18 @@ impl Sessions {
     pub fn open(&mut self, replaces: bool, generation: u64, now: Instant) -> SessionId {
         let state = SessionState::Opening { replaces };
         self.count(state, 1);
-        self.all.insert(Session { state, generation, heard: now, used: now, due: Due::Never })
+        self.all.insert(SessionRecord { state, generation, heard: now, used: now, due: Renewal::Never })
     }
 
-    pub fn get(&self, id: SessionId) -> Option<&Session> {
+    pub fn get(&self, id: SessionId) -> Option<&SessionRecord> {
         self.all.get(id)
     }
 
-    pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+    pub fn get_mut(&mut self, id: SessionId) -> Option<&mut SessionRecord> {
         self.all.get_mut(id)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+    pub fn iter(&self) -> impl Iterator<Item = (SessionId, &SessionRecord)> {
         self.all.iter()
     }
 
@@ -123,7 +123,7 @@ impl Sessions {
         }
     }
 
-    pub fn remove(&mut self, id: SessionId) -> Option<Session> {
+    pub fn remove(&mut self, id: SessionId) -> Option<SessionRecord> {
         let session = self.all.remove(id)?;
         self.count(session.state, -1);
         self.idle.retain(|idle| *idle != id);
@@ -168,7 +168,7 @@ impl Sessions {
 
     /// Tests that are not slow yet.
     pub fn tested_for_less_than(&self, limit: Duration, now: Instant) -> usize {
-        let young = |session: &Session| match session.state {
+        let young = |session: &SessionRecord| match session.state {
             SessionState::Testing { since } => now.saturating_duration_since(since) < limit,
             _ => false,
         };

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::event::{Availability, ClientId, Condition, PoolAction, Rejection, SessionId, TestOutcome};
 use super::openings::HURRIED;
-use super::queue::Waiting;
-use super::sessions::{Due, Session, SessionState};
+use super::queue::WaitingClient;
+use super::session_table::{Renewal, SessionRecord, SessionState};
 use super::{Core, PoolPhase};
 use crate::reason::{Class, Reason};
 use crate::target::IdlePolicy;
@@ -62,7 +62,7 @@ impl Core {
         } else if !matches!(self.phase, PoolPhase::Running | PoolPhase::Paused) {
             return self.actions.push_back(PoolAction::Reject { client, why: Rejection::Draining });
         }
-        self.queue.insert(Waiting { client, since, deadline: since + self.spec.pool.wait_timeout });
+        self.queue.insert(WaitingClient { client, since, deadline: since + self.spec.pool.wait_timeout });
         self.serve(now);
         self.call_target();
         if let Some((at, waiting)) = self.queue.find(client)
@@ -135,7 +135,7 @@ impl Core {
         let Some(found) = self.sessions.get(session) else {
             return;
         };
-        let current = found.generation == self.generation && found.due != Due::WhenFree;
+        let current = found.generation == self.generation && found.due != Renewal::WhenFree;
         if current && self.phase == PoolPhase::Running {
             self.sessions.set(session, SessionState::Idle);
         } else {
@@ -180,7 +180,7 @@ impl Core {
         self.sessions.get(session).is_some_and(|found| self.is_fresh(found, now))
     }
 
-    fn is_fresh(&self, session: &Session, now: Instant) -> bool {
+    fn is_fresh(&self, session: &SessionRecord, now: Instant) -> bool {
         let tuning = &self.spec.tuning;
         let quiet = match tuning.idle_policy {
             IdlePolicy::KeepAwake => tuning.ping.interval.saturating_add(LATE),
@@ -207,7 +207,7 @@ impl Core {
     }
 
     /// Whether waiting on is in vain, and why.
-    fn in_vain(&self, at: usize, waiting: &Waiting, now: Instant) -> Option<Rejection> {
+    fn in_vain(&self, at: usize, waiting: &WaitingClient, now: Instant) -> Option<Rejection> {
         let waited = now.saturating_duration_since(waiting.since);
         if now >= waiting.deadline {
             return Some(self.too_late(waited, now));
