@@ -253,8 +253,7 @@ fn the_reason_in_force_is_there_while_a_target_is_down_or_degraded_and_no_other(
     let mut down = lost("one", now, 30.0);
     assert_eq!(reasons(down.clone(), now), ["reason=\"shutdown\"} 1"]);
     let at = sample::ago(now, 1.0);
-    down.last_failure =
-        Some(Failure { at, reason: Reason::Auth, remedy: Reason::Auth.remedy(), detail: "no".to_owned() });
+    down.last_failure = Some(Failure::new(at, Reason::Auth, "no".to_owned()));
     assert_eq!(reasons(down, now), ["reason=\"auth\"} 1"]);
     let mut degraded = up("one", now);
     if let Line::Live(held) = &mut degraded.line {

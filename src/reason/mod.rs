@@ -286,6 +286,21 @@ impl Reason {
         matches!(self, Reason::DatabaseMissing)
     }
 
+    /// Whether somebody answered and refused the login.
+    pub const fn is_rejection(self) -> bool {
+        matches!(
+            self,
+            Reason::Auth
+                | Reason::Blocked
+                | Reason::DatabaseMissing
+                | Reason::Capacity
+                | Reason::Resources
+                | Reason::Quota
+                | Reason::WrongRole
+                | Reason::StartingUp
+        )
+    }
+
     /// This reason if `set` has it, else [`Reason::Other`]: a family exports only what its set names.
     pub fn within(self, set: &[Reason]) -> Reason {
         if set.contains(&self) { self } else { Reason::Other }

@@ -23,7 +23,7 @@ pub use view::{State, View};
 
 use crate::connection::SessionFacts;
 use crate::policy::breaker::Breaker;
-use crate::reason::{Phase, Reason};
+use crate::reason::{Facts, Phase, Reason, remedy};
 use crate::target::{Endpoint, Host, Provider, TargetName, Tuning};
 
 /// What we hold.
@@ -156,6 +156,18 @@ pub struct Failure {
     pub remedy: &'static str,
     /// One line for people, without secrets.
     pub detail: String,
+}
+
+impl Failure {
+    /// With the remedy that the reason has by itself.
+    pub fn new(at: Moment, reason: Reason, detail: String) -> Self {
+        Failure { at, reason, remedy: reason.remedy(), detail }
+    }
+
+    /// With the remedy that fits what happened best.
+    pub fn of(at: Moment, reason: Reason, facts: &Facts) -> Self {
+        Failure { remedy: remedy(reason, facts), ..Failure::new(at, reason, facts.to_string()) }
+    }
 }
 
 /// How long each phase of the last successful attempt took.

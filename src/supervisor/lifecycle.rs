@@ -44,9 +44,8 @@ pub(super) fn crashed(slot: &Slot, pause: Duration) {
                 status.tried = true;
             }
         }
-        let detail = Facts::new(Phase::Idle, Cause::Internal).to_string();
-        status.last_failure =
-            Some(Failure { at: now, reason: Reason::Internal, remedy: Reason::Internal.remedy(), detail });
+        let facts = Facts::new(Phase::Idle, Cause::Internal);
+        status.last_failure = Some(Failure::of(now, Reason::Internal, &facts));
         status.counters.restarts += 1;
         if status.state().is_up() {
             status.since = now;

@@ -144,7 +144,7 @@ const fn recovery_message(from: State) -> &'static str {
 /// A server that answers is reached, whatever it answers.
 const fn failure_message(from: State, to: State, reason: Reason) -> &'static str {
     match (from, to) {
-        (State::Starting | State::Sleeping, State::Down) if is_rejection(reason) => "the login was rejected",
+        (State::Starting | State::Sleeping, State::Down) if reason.is_rejection() => "the login was rejected",
         (State::Down, State::Down) => "the database is still down, now for another reason",
         (State::Starting, State::Down) => "the database cannot be reached",
         (State::Sleeping, State::Down) => "the sleeping database cannot be reached",
@@ -153,21 +153,6 @@ const fn failure_message(from: State, to: State, reason: Reason) -> &'static str
         (State::Down, _) => "the database is back, but the target is degraded",
         _ => "the session is alive, but the target is degraded",
     }
-}
-
-/// Whether somebody answered and refused the login.
-const fn is_rejection(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Auth
-            | Reason::Blocked
-            | Reason::DatabaseMissing
-            | Reason::Capacity
-            | Reason::Resources
-            | Reason::Quota
-            | Reason::WrongRole
-            | Reason::StartingUp
-    )
 }
 
 /// As a person would say it: milliseconds matter below a minute, seconds above.

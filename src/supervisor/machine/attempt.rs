@@ -6,7 +6,7 @@ use super::{Action, Dial, MachineStep, PingState, ProofResult};
 use crate::connection::{ConnectTimes, Login};
 use crate::policy::backoff;
 use crate::policy::breaker::Breaker;
-use crate::reason::{Facts, Reason, remedy};
+use crate::reason::{Facts, Reason};
 use crate::status::{Attempt, Because, Failure, Held, Line, Moment, Phases, Purpose, histogram};
 
 impl MachineStep<'_> {
@@ -200,7 +200,6 @@ impl MachineStep<'_> {
     /// Keeps what went wrong, for people.
     pub(super) fn note(&mut self, reason: Reason, facts: &Facts) {
         self.status.last_check = Some(self.now);
-        self.status.last_failure =
-            Some(Failure { at: self.now, reason, remedy: remedy(reason, facts), detail: facts.to_string() });
+        self.status.last_failure = Some(Failure::of(self.now, reason, facts));
     }
 }

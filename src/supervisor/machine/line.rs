@@ -95,8 +95,7 @@ impl MachineStep<'_> {
         self.status.last_check = Some(self.now);
         let waited = self.status.tuning.ping.timeout;
         let detail = format!("the ping was not answered within {waited:?}");
-        self.status.last_failure =
-            Some(Failure { at: self.now, reason: Reason::Timeout, remedy: Reason::Timeout.remedy(), detail });
+        self.status.last_failure = Some(Failure::new(self.now, Reason::Timeout, detail));
         self.reconnect(lived);
     }
 

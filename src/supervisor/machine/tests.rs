@@ -2,6 +2,7 @@
 
 mod counting;
 mod held;
+mod losses;
 mod probe;
 mod sleep;
 mod tuning;
