@@ -182,7 +182,7 @@ pub struct WebArgs {
         default_value = "/metrics"
     )]
     pub telemetry_path: TelemetryPath,
-    /// Allow POST /-/reload to reload the configuration.
+    /// Allow POST /-/reload, and to pause, resume and reconnect pools by POST /-/pools/NAME/.
     #[arg(long = "web.enable-lifecycle", env = "PGTETHER_WEB_ENABLE_LIFECYCLE")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub enable_lifecycle: bool,

@@ -6,6 +6,7 @@
 mod api;
 mod connections;
 mod kubernetes;
+mod lifecycle;
 mod negotiate;
 mod origin;
 mod page;
@@ -24,9 +25,11 @@ use std::sync::atomic::AtomicUsize;
 use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub use connections::ConnectionLimits;
+pub use lifecycle::{LifecycleAction, LifecycleRequest};
 pub use server::{Accept, WebListener, serve, serve_apart};
 
 use crate::metrics::ProcessMetrics;
@@ -39,6 +42,8 @@ use crate::status::{Because, Moment, Phases};
 pub struct App {
     board: Board,
     daemon: Arc<dyn Daemon>,
+    /// To the pools.
+    lifecycle: mpsc::Sender<LifecycleRequest>,
     metrics: Arc<ProcessMetrics>,
     web: Web,
     started: Moment,
@@ -51,11 +56,12 @@ impl App {
     pub fn new(
         board: Board,
         daemon: Arc<dyn Daemon>,
+        lifecycle: mpsc::Sender<LifecycleRequest>,
         metrics: Arc<ProcessMetrics>,
         web: Web,
         started: Moment,
     ) -> Self {
-        App { board, daemon, metrics, web, started, scrape_size: AtomicUsize::new(0) }
+        App { board, daemon, lifecycle, metrics, web, started, scrape_size: AtomicUsize::new(0) }
     }
 }
 

@@ -152,7 +152,8 @@ impl Cells {
 
 /// How much of the pool is taken.
 fn used(pool: &PoolStatus) -> String {
-    format!("pool: {} of {} in use", pool.servers(ServerState::Active), pool.size)
+    let paused = if pool.paused { ", paused" } else { "" };
+    format!("pool: {} of {} in use{paused}", pool.servers(ServerState::Active), pool.size)
 }
 
 /// Who needs a session and has none.

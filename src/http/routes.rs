@@ -2,19 +2,17 @@
 
 use std::io::Write;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
-use tokio::time::timeout;
 
 use super::kubernetes::{LIVEZ, Probe, READYZ};
+use super::lifecycle::{self, LifecycleAction};
 use super::negotiate::{vocabulary, wants_gzip};
 use super::origin::{check_host, check_site};
 use super::reply::{HTML, JSON, Reply, With, json, reply, text};
@@ -25,12 +23,6 @@ use crate::health::{self, Speaker};
 use crate::metrics::{self, Handler};
 use crate::status::Moment;
 
-/// A reload has no body; what clients send beside it is read up to here.
-const BODY_LIMIT: usize = 4 * 1024;
-/// For that body to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// For reading files anew.
-const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A body below this fits in one packet anyway.
 const GZIP_FROM: usize = 1024;
 /// Compressing more than this would hold up the pings: it goes to another thread.
@@ -48,6 +40,7 @@ enum HttpPath<'a> {
     Healthy,
     Ready,
     Reload,
+    Pool(&'a str, LifecycleAction),
     Targets,
 }
 
@@ -68,7 +61,11 @@ impl<'a> HttpPath<'a> {
             _ => under("/health")
                 .map(|name| HttpPath::Health(Some(name)))
                 .or_else(|| under("/livez").map(|name| HttpPath::Livez(Some(name))))
-                .or_else(|| under("/readyz").map(|name| HttpPath::Readyz(Some(name))))?,
+                .or_else(|| under("/readyz").map(|name| HttpPath::Readyz(Some(name))))
+                .or_else(|| {
+                    let (name, action) = under("/-/pools")?.split_once('/')?;
+                    Some(HttpPath::Pool(name, LifecycleAction::of(action)?))
+                })?,
         };
         (scope == Scope::All || route.is_for_probes()).then_some(route)
     }
@@ -79,7 +76,7 @@ impl<'a> HttpPath<'a> {
 
     /// Whether a request does something, beyond telling what is known.
     fn acts(self) -> bool {
-        matches!(self, HttpPath::Probe | HttpPath::Reload)
+        matches!(self, HttpPath::Probe | HttpPath::Reload | HttpPath::Pool(..))
     }
 
     fn handler(self) -> Handler {
@@ -90,7 +87,7 @@ impl<'a> HttpPath<'a> {
             HttpPath::Health(_) => Handler::Health,
             HttpPath::Livez(_) => Handler::Livez,
             HttpPath::Readyz(_) => Handler::Readyz,
-            HttpPath::Healthy | HttpPath::Ready | HttpPath::Reload => Handler::Lifecycle,
+            HttpPath::Healthy | HttpPath::Ready | HttpPath::Reload | HttpPath::Pool(..) => Handler::Lifecycle,
             HttpPath::Targets => Handler::Api,
         }
     }
@@ -98,8 +95,8 @@ impl<'a> HttpPath<'a> {
     /// The methods that it takes, as `Allow` names them.
     fn allows(self, method: &Method) -> Result<(), &'static str> {
         match self {
-            HttpPath::Reload if method == Method::POST => Ok(()),
-            HttpPath::Reload => Err("POST"),
+            HttpPath::Reload | HttpPath::Pool(..) if method == Method::POST => Ok(()),
+            HttpPath::Reload | HttpPath::Pool(..) => Err("POST"),
             _ if method == Method::GET || method == Method::HEAD => Ok(()),
             _ => Err("GET, HEAD"),
         }
@@ -183,7 +180,8 @@ where
             Ok(body) => packed(JSON, body.into(), headers).await.fresh(),
             failed => json(StatusCode::OK, JSON, failed),
         },
-        HttpPath::Reload => reload(app, body).await,
+        HttpPath::Reload => lifecycle::reload(app, body).await,
+        HttpPath::Pool(name, action) => lifecycle::pool(app, name, action, body).await,
     }
 }
 
@@ -275,27 +273,4 @@ fn plainly(passed: bool, well: &'static str) -> Reply {
         false => text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n"),
     };
     reply.fresh()
-}
-
-async fn reload<B>(app: &App, body: B) -> Reply
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    if !app.web.enable_lifecycle {
-        return text(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.\n");
-    }
-    match timeout(BODY_TIMEOUT, Limited::new(body, BODY_LIMIT).collect()).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return text(StatusCode::PAYLOAD_TOO_LARGE, "a reload takes no body\n");
-        }
-        Ok(Err(_)) => return text(StatusCode::BAD_REQUEST, "the body broke off\n"),
-        Err(_) => return text(StatusCode::REQUEST_TIMEOUT, "the body took too long\n"),
-    }
-    match timeout(RELOAD_TIMEOUT, app.daemon.reload()).await {
-        Ok(Ok(())) => text(StatusCode::OK, ""),
-        Ok(Err(why)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n")),
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "failed to reload config: it took too long\n"),
-    }
 }

@@ -296,6 +296,16 @@ pub const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "pgtether_pool_paused",
+        help: "Whether the pool is paused: 1 until somebody resumes it.",
+        kind: FamilyKind::Gauge,
+        read: |view, out| {
+            if let Some(pool) = view.pool {
+                out.whole(&[], u64::from(pool.paused));
+            }
+        },
+    },
+    Family {
         name: "pgtether_pool_checkouts_total",
         help: "Sessions that the pool gave to clients.",
         kind: FamilyKind::Counter,

@@ -17,7 +17,7 @@ pub enum Handler {
     Health,
     Livez,
     Readyz,
-    /// `/-/healthy`, `/-/ready` and `/-/reload`.
+    /// `/-/healthy`, `/-/ready`, `/-/reload`, and `/-/pools/`.
     Lifecycle,
     Api,
     /// No path of ours.

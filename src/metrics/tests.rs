@@ -214,7 +214,7 @@ fn only_targets_with_a_pool_tell_of_one() {
     let both = text_of(&[View::new(&alone, now), View::new(&pooled, now).with_pool(Some(&busy_pool()))]);
     let without = text(&[alone], now);
     let families: Vec<_> = FAMILIES.iter().filter(|f| f.name.starts_with("pgtether_pool_")).collect();
-    assert_eq!(families.len(), 10);
+    assert_eq!(families.len(), 11);
     for family in families {
         let samples: Vec<_> = both.lines().filter(|line| line.starts_with(family.name)).collect();
         assert!(

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::Id;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 
 use super::certificate::Certificate;
-use super::core::PoolRequest;
+use super::core::{PoolPhase, PoolRequest};
 use super::handshake::{Acceptor, Listener, bind};
 use super::reception;
 use super::shared::{PoolConfig, PoolStage, Shared};
@@ -30,11 +30,14 @@ const CUTTING: Duration = Duration::from_millis(500);
 pub enum PoolCommand {
     /// These are the pools now, once the caller says so. Answered with what is wrong; then nothing has changed.
     Apply { pools: Vec<WantedPool>, prepared: oneshot::Sender<Result<Commit, Vec<String>>> },
-    /// What an operator asks of one pool. Answered with how many of its sessions clients still have, where there is one.
-    Request { name: TargetName, request: PoolRequest, answer: oneshot::Sender<Option<usize>> },
+    /// What an operator asks of the pool of that name.
+    Request { name: TargetName, request: PoolRequest, answer: oneshot::Sender<PoolReply> },
     /// End all of them by then. Answered with the number of clients that were cut off.
     Drain { until: Instant, answer: oneshot::Sender<usize> },
 }
+
+/// What an operator hears: how many sessions the pool still has while it is paused, or that there is no such pool.
+pub type PoolReply = Option<watch::Receiver<Option<usize>>>;
 
 /// The caller's part of a change that can go wrong no more. Dropping it takes everything back: a caller that has not
 /// waited for so long is not surprised by the change later.
@@ -101,10 +104,7 @@ impl Manager {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(PoolCommand::Apply { pools, prepared }) => self.apply(pools, prepared).await,
-                    Some(PoolCommand::Request { name, request, answer }) => {
-                        let running = self.running.get(&name);
-                        _ = answer.send(running.map(|running| running.shared.driver.request(request)));
-                    }
+                    Some(PoolCommand::Request { name, request, answer }) => self.request(&name, request, answer),
                     Some(PoolCommand::Drain { until, answer }) => {
                         let cut = self.drain(until).await;
                         let _ = answer.send(cut);
@@ -115,6 +115,28 @@ impl Manager {
                 Some(end) = self.tasks.next_end() => self.ended(end),
             }
         }
+    }
+
+    fn request(&self, name: &TargetName, request: PoolRequest, answer: oneshot::Sender<PoolReply>) {
+        // Whoever asked has been told that it was not done.
+        if answer.is_closed() {
+            return;
+        }
+        let reply = self.running.get(name).map(|running| {
+            let driver = &running.shared.driver;
+            driver.request(request);
+            match request {
+                PoolRequest::Pause => {
+                    info!(target = %name, "the pool is paused: clients wait until it is resumed")
+                }
+                PoolRequest::Resume => info!(target = %name, "the pool is resumed"),
+                PoolRequest::Reconnect => {
+                    info!(target = %name, "the pool replaces its sessions as they come free")
+                }
+            }
+            driver.paused()
+        });
+        let _ = answer.send(reply);
     }
 
     /// Prepares, tells the caller, and changes what there is where the caller still wants it.
@@ -225,10 +247,12 @@ impl Manager {
                 return running.shared.configure(pool.config);
             }
         }
-        if let Some(before) = self.running.remove(&name) {
+        let before = self.running.remove(&name);
+        let paused = before.as_ref().is_some_and(Running::is_paused);
+        if let Some(before) = before {
             self.leave(&before);
         }
-        self.start(name, pool, Crashes::default());
+        self.start(name, pool, Crashes::default(), paused);
     }
 
     /// Its clients finish their transactions; that may last.
@@ -238,11 +262,15 @@ impl Manager {
         self.leaving.push(Arc::downgrade(&pool.shared));
     }
 
-    fn start(&mut self, name: TargetName, pool: Ready, crashes: Crashes) {
+    /// `paused` where the pool in whose place it comes was: only an operator ends that.
+    fn start(&mut self, name: TargetName, pool: Ready, crashes: Crashes, paused: bool) {
         let Ready { config, listener } = pool;
         info!(target = %name, listen = %config.pool.listen, mode = config.pool.mode.as_str(), size = config.pool.size, "pooling");
         let Deps { connector, gate, board, requests, descriptors } = self.deps.clone();
         let (shared, work, closed) = Shared::new(config, connector);
+        if paused {
+            shared.driver.request(PoolRequest::Pause);
+        }
         let shown = board.show_pool(name.clone(), Arc::clone(&shared.status));
         let task = Task { shared: Arc::clone(&shared), gate, board, requests, work, closed };
         let pool = run(task, Arc::clone(&listener), descriptors);
@@ -264,7 +292,8 @@ impl Manager {
             let restart_in = end.crashes.pause();
             error!(target = %end.name, cause, ?restart_in, "the pool ended by itself and is started again; please report this");
             let pool = Ready { config: running.shared.config(), listener: Arc::clone(&running.listener) };
-            self.start(end.name, pool, end.crashes);
+            let paused = running.is_paused();
+            self.start(end.name, pool, end.crashes, paused);
         }
     }
 
@@ -282,6 +311,12 @@ impl Manager {
             }
         }
         cut
+    }
+}
+
+impl Running {
+    fn is_paused(&self) -> bool {
+        self.shared.driver.phase() == PoolPhase::Paused
     }
 }
 

@@ -56,6 +56,7 @@ use tracing::{error, warn};
 use self::certificate::Certificate;
 pub use self::core::PoolRequest;
 pub use self::manager::Deps;
+pub use self::manager::PoolReply;
 use self::manager::{Commit, Manager, PoolCommand, WantedPool};
 use crate::blocking::OneCall;
 use crate::target::pool::{Listen, Pool};
@@ -116,16 +117,15 @@ impl Pools {
         Ok(listening)
     }
 
-    /// What an operator asks of one pool. Returns how many of its sessions clients still have; `None` where there is no
-    /// such pool.
-    pub async fn request(&self, name: &TargetName, request: PoolRequest) -> Option<usize> {
-        let (answer, answered) = oneshot::channel();
-        let command = PoolCommand::Request { name: name.clone(), request, answer };
-        let asked = async {
-            self.commands.as_ref()?.send(command).await.ok()?;
-            answered.await.ok()?
+    /// What an operator asks of the pool of that name. `answer` is dropped where the pools' thread has too much to do, and
+    /// a request whose asker is gone is not carried out.
+    pub fn request(&self, name: &str, request: PoolRequest, answer: oneshot::Sender<PoolReply>) {
+        // Where there is no thread, there is no pool.
+        let (Some(commands), Some(name)) = (&self.commands, TargetName::new(name)) else {
+            _ = answer.send(None);
+            return;
         };
-        timeout(ANSWERING, asked).await.ok()?
+        let _ = commands.try_send(PoolCommand::Request { name, request, answer });
     }
 
     /// The pools of these targets, with what is in their files.

@@ -28,9 +28,11 @@ use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
 use crate::connection::Postgres;
 use crate::http::web::{Rules, RulesFile};
-use crate::http::{self, App, ConnectionLimits, LastRead, Scope, Web, WebListener};
+use crate::http::{
+    self, App, ConnectionLimits, LastRead, LifecycleAction, LifecycleRequest, Scope, Web, WebListener,
+};
 use crate::metrics::ProcessMetrics;
-use crate::pool::{Deps, Pools};
+use crate::pool::{Deps, PoolRequest, Pools};
 use crate::signals::Signals;
 use crate::status::Moment;
 use crate::status::board::Board;
@@ -49,6 +51,8 @@ const POOLS_DRAIN: Duration = Duration::from_secs(10);
 const SESSIONS_DRAIN: Duration = Duration::from_millis(1500);
 /// Requests to reload that wait; more are told that one is under way.
 const RELOADS: usize = 4;
+/// Requests to pools that wait for a reload.
+const LIFECYCLE_REQUESTS: usize = 4;
 
 /// Reads the configuration anew: the same way as at the start.
 pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
@@ -121,18 +125,16 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     let RunSetup {
         config, reread, mut watch, web, rules_file, listeners, mut signals, board, on_start, ..
     } = setup;
-    let gate = Gate::new(config.fleet);
-    let connector = Postgres::default();
+    let (gate, connector) = (Gate::new(config.fleet), Postgres::default());
     let mut supervisor =
         Supervisor::new(connector.clone(), gate.clone(), board.clone(), fastrand::Rng::new());
-    let requests = supervisor.requests();
     let descriptors = descriptors::raise();
     let shares = descriptors::shares(descriptors);
     let mut pools = Pools::new(Deps {
         connector,
         gate: gate.clone(),
         board: board.clone(),
-        requests,
+        requests: supervisor.requests(),
         descriptors: Arc::new(Semaphore::new(shares.pools.min(Semaphore::MAX_PERMITS))),
     });
     let (ask, mut asked) = mpsc::channel::<ReloadRequest>(RELOADS);
@@ -152,7 +154,8 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     let listening = pools.apply(&config.targets).await.map_err(Error::Pools)?;
     supervisor.apply(&config.targets);
     on_start(&listening);
-    let app = Arc::new(App::new(board, shared.clone(), metrics.clone(), web, started));
+    let (lifecycle, mut lifecycle_requests) = mpsc::channel(LIFECYCLE_REQUESTS);
+    let app = Arc::new(App::new(board, shared.clone(), lifecycle, metrics.clone(), web, started));
     let (close, closed) = watch::channel(false);
     let clients = ConnectionLimits { connections: shares.http, ..ConnectionLimits::default() };
     let server = serve(listeners, app, clients, closed).map_err(Error::Thread)?;
@@ -176,6 +179,7 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
             },
             Some(request) = asked.recv() => Due::All(Some(request)),
             due = reload.noticed() => due,
+            () = forward(&mut lifecycle_requests, &pools) => continue,
             () = supervisor.tend() => continue,
         };
         tokio::select! {
@@ -201,6 +205,19 @@ fn serve(
         // Gone where there are none.
         cut + probes.await.unwrap_or_default()
     }))
+}
+
+/// Passes on what operators ask of pools, as long as anybody can ask.
+async fn forward(requests: &mut mpsc::Receiver<LifecycleRequest>, pools: &Pools) {
+    while let Some(LifecycleRequest { pool, action, answer }) = requests.recv().await {
+        let request = match action {
+            LifecycleAction::Pause => PoolRequest::Pause,
+            LifecycleAction::Resume => PoolRequest::Resume,
+            LifecycleAction::Reconnect => PoolRequest::Reconnect,
+        };
+        pools.request(&pool, request, answer);
+    }
+    std::future::pending().await
 }
 
 /// Not ready, stop accepting, let clients finish, stop the supervisors; each with its bound.

@@ -67,6 +67,8 @@ pub struct PoolStatus {
     pub size: u64,
     /// `max_clients` of the configuration.
     pub max_clients: u64,
+    /// An operator has paused it.
+    pub paused: bool,
     clients: [u64; ClientState::ALL.len()],
     servers: [u64; ServerState::ALL.len()],
     /// Sessions handed to clients.
@@ -143,6 +145,7 @@ impl PoolStatus {
             mode: pool.mode,
             size: pool.size.into(),
             max_clients: pool.max_clients.into(),
+            paused: false,
             clients: Default::default(),
             servers: Default::default(),
             checkouts: 0,
@@ -211,7 +214,7 @@ mod tests {
     #[test]
     fn a_new_pool_has_its_limits_and_nothing_else() {
         let pool = PoolStatus::new(&sample::pool());
-        assert_eq!((pool.size, pool.max_clients), (10, 1000));
+        assert_eq!((pool.size, pool.max_clients, pool.paused), (10, 1000, false));
         assert_eq!((pool.listen.to_string().as_str(), pool.mode), ("127.0.0.1:6432", Mode::Transaction));
         assert_eq!(ClientState::ALL.map(|state| pool.clients(state)), [0; 4]);
         assert_eq!(ServerState::ALL.map(|state| pool.servers(state)), [0; 4]);

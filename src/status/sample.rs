@@ -172,6 +172,7 @@ fn distinct_pool(next: &mut impl FnMut() -> u64) -> PoolStatus {
     for state in ClientState::ALL {
         (0..next()).for_each(|_| pool.client_moved(None, Some(state)));
     }
+    pool.paused = true;
     pool.set_servers(ServerState::ALL.map(|_| usize::try_from(next()).unwrap_or_default()));
     for why in CheckoutFailure::ALL {
         (0..next()).for_each(|_| pool.checkout_failed(why));

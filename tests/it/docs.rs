@@ -150,6 +150,9 @@ const ANSWERS: &[(&str, u16)] = &[
     ("/-/healthy", 200),
     ("/-/ready", 200),
     ("POST /-/reload", 403),
+    ("POST /-/pools/NAME/pause", 403),
+    ("POST /-/pools/NAME/resume", 403),
+    ("POST /-/pools/NAME/reconnect", 403),
 ];
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod drain;
 mod guard;
 mod hangs;
 mod losses;
+mod maintenance;
 mod outages;
 mod places;
 mod refresh;

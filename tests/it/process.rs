@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use crate::scrape::Metrics;
 
 /// How long a request may take before the test fails.
-const REQUEST: Duration = Duration::from_secs(10);
+const REQUEST: Duration = Duration::from_secs(20);
 /// How long a start may take before the test fails.
 const START: Duration = Duration::from_secs(20);
 /// Between two looks of [`wait_until`].

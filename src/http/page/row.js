@@ -134,7 +134,7 @@ function locationOf({ location }) {
 
 /** How much of the pool is taken, where there is one. */
 function usedOf({ pool }) {
-  return pool ? `pool: ${pool.servers.active} of ${pool.size} in use` : "";
+  return pool ? `pool: ${pool.servers.active} of ${pool.size} in use${pool.paused ? ", paused" : ""}` : "";
 }
 
 /** Who needs a session and has none. */
@@ -216,9 +216,9 @@ function factsOf(target, now) {
 }
 
 /** The pool in particular. */
-function poolFactsOf({ listen, mode, size, max_clients: most, clients, servers, checkouts, failures }) {
+function poolFactsOf({ listen, mode, size, max_clients: most, paused, clients, servers, checkouts, failures }) {
   return [
-    ["Pool", `${listen}, ${mode} mode`],
+    ["Pool", `${listen}, ${mode} mode${paused ? ", paused: clients wait until it is resumed" : ""}`],
     ["Pool clients", `${tally(clients)}; at most ${most}`, clients.waiting ? "waiting" : ""],
     ["Pool sessions", `${tally(servers)}; at most ${size}`],
     ["Checkouts", `${checkouts}; failed: ${tally(failures)}`],

@@ -93,5 +93,7 @@ async fn wrong_credentials_are_refused_where_none_would_do() {
         );
     }
     assert_eq!(ask(&app, Scope::All, "HEAD", "/metrics", &[], "").await.status, 401);
-    assert_eq!(ask(&app, Scope::All, "POST", "/-/reload", &[], "").await.status, 401);
+    for path in ["/-/reload", "/-/pools/primary/pause"] {
+        assert_eq!(ask(&app, Scope::All, "POST", path, &[], "").await.status, 401, "{path}");
+    }
 }

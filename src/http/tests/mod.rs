@@ -3,6 +3,7 @@
 mod conversations;
 mod crowds;
 mod guarded;
+mod lifecycle;
 mod origin;
 mod paths;
 
@@ -80,6 +81,8 @@ struct Plan {
     daemon: Scripted,
     telemetry_path: &'static str,
     enable_lifecycle: bool,
+    /// Nobody is there to ask of pools, unless a test is.
+    lifecycle: mpsc::Sender<LifecycleRequest>,
     started: Moment,
     rules: web::Live,
 }
@@ -91,6 +94,7 @@ impl Plan {
             daemon: Scripted::default(),
             telemetry_path: "/metrics",
             enable_lifecycle: false,
+            lifecycle: mpsc::channel(1).0,
             started: Moment::now(),
             rules: web::Live::default(),
         }
@@ -108,7 +112,7 @@ impl Plan {
             rules: self.rules,
             version: "0.1.0",
         };
-        let app = App::new(board, daemon.clone(), metrics, web, self.started);
+        let app = App::new(board, daemon.clone(), self.lifecycle, metrics, web, self.started);
         (Arc::new(app), daemon)
     }
 }

@@ -23,6 +23,9 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/-/healthy", READ),
     ("/-/ready", READ),
     ("/-/reload", &["POST"]),
+    ("/-/pools/primary/pause", &["POST"]),
+    ("/-/pools/primary/resume", &["POST"]),
+    ("/-/pools/primary/reconnect", &["POST"]),
 ];
 const READ: &[&str] = &["GET", "HEAD"];
 
@@ -79,11 +82,17 @@ async fn a_host_is_given_once_and_only_http_1_0_may_leave_it_out() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_can_neither_reload_nor_probe() {
-    let (app, daemon) = app();
+async fn a_page_of_another_site_can_neither_reload_nor_probe_nor_pause() {
+    let mut plan = Plan::new(vec![up("primary", Moment::now())]);
+    plan.enable_lifecycle = true;
+    let (sender, mut requests) = mpsc::channel(1);
+    plan.lifecycle = sender;
+    let (app, daemon) = plan.build();
     let cross: &[(&str, &str)] = &[("sec-fetch-site", "Cross-Site")];
     let hidden: &[(&str, &str)] = &[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")];
-    for (method, path) in [("POST", "/-/reload"), ("GET", "/probe?target=primary")] {
+    for (method, path) in
+        [("POST", "/-/reload"), ("GET", "/probe?target=primary"), ("POST", "/-/pools/primary/pause")]
+    {
         for headers in [cross, hidden] {
             let answer = ask(&app, Scope::All, method, path, headers, "").await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {headers:?}");
@@ -91,6 +100,7 @@ async fn a_page_of_another_site_can_neither_reload_nor_probe() {
         }
         assert_eq!(daemon.reloads.load(Ordering::Relaxed), 0);
         assert!(daemon.last_patience.lock().unwrap().is_none(), "no login is tried");
+        assert!(requests.try_recv().is_err(), "no pool is asked");
     }
     for (method, path) in [("POST", "/-/reload"), ("GET", "/probe?target=primary")] {
         for site in ["same-origin", "same-site", "none"] {

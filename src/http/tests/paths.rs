@@ -444,6 +444,7 @@ async fn the_api_tells_everything_of_a_view() {
     assert_eq!(primary["attempt"], serde_json::json!({"doing": "nothing"}));
     let pool = serde_json::json!({
         "listen": "127.0.0.1:6432", "mode": "transaction", "size": 10, "max_clients": 1000,
+        "paused": false,
         "clients": {"login": 0, "idle": 2, "waiting": 1, "active": 1},
         "servers": {"login": 0, "idle": 1, "testing": 1, "active": 1},
         "checkouts": 3, "failures": {"busy": 1, "down": 0, "permanent": 0, "paused": 0, "draining": 0},

@@ -70,7 +70,7 @@ pub struct Core {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PoolPhase {
     Running,
-    /// By an operator: clients wait.
+    /// By an operator: clients wait, and each session is closed as soon as nobody has it.
     Paused,
     /// Clients leave at the end of their transactions.
     Draining,
@@ -183,8 +183,9 @@ impl Core {
         self.sessions.idle()
     }
 
-    pub fn held(&self) -> usize {
-        self.sessions.held()
+    /// While it is paused, the sessions that are not closed yet.
+    pub fn paused(&self) -> Option<usize> {
+        (self.phase == PoolPhase::Paused).then_some(self.sessions.len())
     }
 
     pub fn open_failure(&self) -> Option<&OpenFailure> {

@@ -152,10 +152,6 @@ impl Sessions {
         (self.counts[ServerState::Login as usize], self.replacing)
     }
 
-    pub fn held(&self) -> usize {
-        self.counts[ServerState::Active as usize]
-    }
-
     /// Tested or reset, and then idle again.
     pub fn between(&self) -> usize {
         self.counts[ServerState::Testing as usize] - self.closing

@@ -230,6 +230,11 @@ impl World {
     fn act(&mut self, action: PoolAction) {
         match action {
             PoolAction::HandOver { client, session } => {
+                assert_eq!(
+                    self.core.phase,
+                    PoolPhase::Running,
+                    "a paused pool, or one that ends, serves nobody"
+                );
                 let waiting = |doing: &Doing| match doing {
                     Doing::Waiting(since) => Some(*since),
                     _ => None,
@@ -252,6 +257,7 @@ impl World {
             }
             PoolAction::Open { session, .. } => {
                 assert!(self.sessions.len() < self.size, "no more than size are opened");
+                assert_eq!(self.core.phase, PoolPhase::Running, "nobody needs it");
                 let kept = Kept { with: With::Opening, outdated: false, heard: self.now };
                 assert!(self.sessions.insert(session, kept).is_none(), "no session twice");
             }
@@ -347,6 +353,35 @@ impl World {
         panic!("no way back from {}", self.key());
     }
 
+    /// A pause takes nothing from a client, and ends with every session closed; so does a reconnect with every one that
+    /// was there.
+    fn request(&mut self, request: PoolRequest) {
+        if !matches!(self.core.phase, PoolPhase::Running | PoolPhase::Paused) {
+            return;
+        }
+        let held = |world: &Self| world.sessions.values().filter(|kept| kept.with == With::Client).count();
+        let before = (held(self), self.waiting());
+        let sessions: Vec<_> = self.sessions.keys().copied().collect();
+        self.happen(PoolEvent::Requested(request));
+        // A reconnect may serve who waits.
+        let after = (held(self), self.waiting());
+        assert!(after.0 >= before.0 && after.0 + after.1 == before.0 + before.1, "{before:?} {after:?}");
+        if request == PoolRequest::Pause {
+            assert_eq!(self.core.paused(), Some(self.sessions.len()));
+        }
+        for _ in 0..50 {
+            let left = sessions.iter().filter(|session| self.sessions.contains_key(session)).count();
+            match request {
+                PoolRequest::Pause if self.core.paused() == Some(0) => return,
+                PoolRequest::Reconnect if left == 0 => return,
+                _ => {}
+            }
+            let event = self.well().unwrap_or(PoolEvent::Timer);
+            self.happen(event);
+        }
+        panic!("{request:?} has no end from {}", self.key());
+    }
+
     /// Something that goes well now.
     fn well(&self) -> Option<PoolEvent> {
         let held = self.clients.values().find_map(|doing| match doing {
@@ -399,6 +434,8 @@ fn walk(theme: Theme) -> usize {
             world.clone().leave_alone();
             world.clone().heal();
             world.clone().drain();
+            world.clone().request(PoolRequest::Pause);
+            world.clone().request(PoolRequest::Reconnect);
         }
         for event in world.possible() {
             let mut next = world.clone();

@@ -13,7 +13,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use slotmap::SecondaryMap;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::core::{
     ClientId, Condition, Core, CoreConfig, PoolAction, PoolEvent, PoolPhase, PoolRequest, Rejection,
@@ -85,6 +85,7 @@ pub struct PoolDriver {
     closed: mpsc::UnboundedSender<SessionId>,
     /// Tells the task that it is due earlier than it knows.
     earlier: Notify,
+    paused: watch::Sender<Option<usize>>,
 }
 
 struct Inner {
@@ -98,6 +99,8 @@ struct Inner {
     watcher: Option<Waker>,
     /// What the gauges show.
     shown: [usize; ServerState::ALL.len()],
+    /// See [`Core::paused`].
+    paused: Option<usize>,
     /// When the task reports the time next.
     due: Option<Instant>,
 }
@@ -130,13 +133,11 @@ impl PoolDriver {
             dice: fastrand::Rng::new(),
             watcher: None,
             shown: Default::default(),
+            paused: None,
             due: None,
         };
-        (
-            PoolDriver { inner: Mutex::new(inner), status, work, closed, earlier: Notify::new() },
-            works,
-            closings,
-        )
+        let (inner, earlier, paused) = (Mutex::new(inner), Notify::new(), watch::channel(None).0);
+        (PoolDriver { inner, status, work, closed, earlier, paused }, works, closings)
     }
 
     /// A session for a client that has waited since then, or begins to.
@@ -235,11 +236,16 @@ impl PoolDriver {
         inner.core.generation()
     }
 
-    /// What an operator asks for. Returns how many sessions clients still have.
-    pub fn request(&self, request: PoolRequest) -> usize {
-        let mut inner = self.inner();
-        self.happen(&mut inner, PoolEvent::Requested(request), now());
-        inner.core.held()
+    /// What an operator asks for.
+    pub fn request(&self, request: PoolRequest) {
+        self.happen(&mut self.inner(), PoolEvent::Requested(request), now());
+        // The next attempt to open a session may have come with it.
+        self.earlier.notify_one();
+    }
+
+    /// How many sessions a paused pool still has; `None` while it is not paused.
+    pub fn paused(&self) -> watch::Receiver<Option<usize>> {
+        self.paused.subscribe()
     }
 
     pub fn drain(&self) {
@@ -318,6 +324,12 @@ impl PoolDriver {
         if counts != inner.shown {
             inner.shown = counts;
             self.status.change(|pool| pool.set_servers(counts));
+        }
+        let paused = inner.core.paused();
+        if paused != inner.paused {
+            inner.paused = paused;
+            self.status.change(|pool| pool.paused = paused.is_some());
+            self.paused.send_replace(paused);
         }
     }
 

@@ -1,0 +1,181 @@
+//! What an operator asks for by a POST under `/-/`, where `--web.enable-lifecycle` allows it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::StatusCode;
+use hyper::body::Body;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use super::App;
+use super::reply::{Reply, With, text};
+use crate::status::pool::ServerState;
+use crate::status::{Moment, View};
+
+/// Nothing here has a body; what clients send beside it is read up to here.
+const BODY_LIMIT: usize = 4 * 1024;
+/// For that body to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// For reading files anew.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// For a pool to take a request.
+const POOL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a pause may wait for the sessions that are in use.
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many pools are named to who asks for one that does not exist.
+const MOST_NAMES: usize = 20;
+
+/// What is asked of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LifecycleAction {
+    Pause,
+    Resume,
+    Reconnect,
+}
+
+/// Somebody asks it of the pool of that name, and waits. Who carries it out drops `answer` if it cannot, and does nothing
+/// if it is closed.
+#[derive(Debug)]
+pub struct LifecycleRequest {
+    pub pool: String,
+    pub action: LifecycleAction,
+    /// How many sessions the pool still has while it is paused; or `None` where there is no such pool.
+    pub answer: oneshot::Sender<Option<watch::Receiver<Option<usize>>>>,
+}
+
+impl LifecycleAction {
+    /// The last part of its path.
+    pub(super) fn of(word: &str) -> Option<Self> {
+        match word {
+            "pause" => Some(LifecycleAction::Pause),
+            "resume" => Some(LifecycleAction::Resume),
+            "reconnect" => Some(LifecycleAction::Reconnect),
+            _ => None,
+        }
+    }
+}
+
+/// Whether it is allowed, and the request is whole.
+async fn permitted<B>(app: &App, body: B) -> Result<(), Reply>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if !app.web.enable_lifecycle {
+        return Err(text(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.\n"));
+    }
+    match timeout(BODY_TIMEOUT, Limited::new(body, BODY_LIMIT).collect()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(text(StatusCode::PAYLOAD_TOO_LARGE, "this request takes no body\n"))
+        }
+        Ok(Err(_)) => Err(text(StatusCode::BAD_REQUEST, "the body broke off\n")),
+        Err(_) => Err(text(StatusCode::REQUEST_TIMEOUT, "the body took too long\n")),
+    }
+}
+
+/// `/-/reload`.
+pub(super) async fn reload<B>(app: &App, body: B) -> Reply
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if let Err(refused) = permitted(app, body).await {
+        return refused;
+    }
+    match timeout(RELOAD_TIMEOUT, app.daemon.reload()).await {
+        Ok(Ok(())) => text(StatusCode::OK, ""),
+        Ok(Err(why)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n")),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "failed to reload config: it took too long\n"),
+    }
+}
+
+/// `/-/pools/NAME/ACTION`.
+pub(super) async fn pool<B>(app: &App, name: &str, action: LifecycleAction, body: B) -> Reply
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if let Err(refused) = permitted(app, body).await {
+        return refused;
+    }
+    let (answer, answered) = oneshot::channel();
+    let request = LifecycleRequest { pool: name.to_owned(), action, answer };
+    let asked = async {
+        app.lifecycle.send(request).await.ok()?;
+        answered.await.ok()
+    };
+    let reply = match timeout(POOL_TIMEOUT, asked).await {
+        Ok(Some(Some(paused))) => match action {
+            LifecycleAction::Pause => pause(name, paused).await,
+            LifecycleAction::Resume => text(StatusCode::OK, format!("the pool of {name} is resumed\n")),
+            LifecycleAction::Reconnect => reconnect(app, name),
+        },
+        Ok(Some(None)) => no_such_pool(app),
+        Ok(None) | Err(_) => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the pool did not take the request in time: pgtether is busy with a reload, or it is ending; see the \
+             status page, and try again\n",
+        ),
+    };
+    reply.fresh()
+}
+
+/// Waits until no session is left, within its bound.
+async fn pause(name: &str, mut paused: watch::Receiver<Option<usize>>) -> Reply {
+    let settled = paused.wait_for(|sessions| matches!(sessions, None | Some(0)));
+    // What it shows is copied: it must not be held over the next line.
+    let settled = timeout(PAUSE_TIMEOUT, settled).await.map(|shown| shown.ok().and_then(|shown| *shown));
+    match settled {
+        Ok(Some(_)) => text(StatusCode::OK, format!("the pool of {name} is paused, and has no session\n")),
+        Ok(None) => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the pool of {name} is not paused any more: it was resumed meanwhile, or it is ending\n"),
+        ),
+        Err(_) => {
+            let left = paused.borrow().unwrap_or_default();
+            text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!(
+                    "the pool of {name} is paused, but {left} of its sessions did not come free within {} s; pause \
+                     it again to wait on, or resume it\n",
+                    PAUSE_TIMEOUT.as_secs()
+                ),
+            )
+        }
+    }
+}
+
+fn reconnect(app: &App, name: &str) -> Reply {
+    let in_use = |view: &View<'_>| view.pool.map(|pool| pool.servers(ServerState::Active));
+    let in_use = app.board.look_at_one(name, Moment::now(), in_use).flatten();
+    let message = match in_use {
+        None | Some(0) => format!("the sessions of the pool of {name} are replaced\n"),
+        Some(some) => format!(
+            "the idle sessions of the pool of {name} are replaced; {some} in use follow when their clients give them \
+             back\n"
+        ),
+    };
+    text(StatusCode::OK, message)
+}
+
+fn no_such_pool(app: &App) -> Reply {
+    let names: Vec<String> = app.board.look(Moment::now(), |views| {
+        let pooled = views.iter().filter(|view| view.pool.is_some());
+        pooled.map(|view| view.status.name.to_string()).collect()
+    });
+    let message = match &names[..] {
+        [] => "no target has a pool\n".to_owned(),
+        some if some.len() <= MOST_NAMES => {
+            format!("no target of that name has a pool; these have: {}\n", some.join(", "))
+        }
+        some => format!(
+            "no target of that name has a pool; {} targets have, among them: {}\n",
+            names.len(),
+            some[..MOST_NAMES].join(", ")
+        ),
+    };
+    text(StatusCode::NOT_FOUND, message)
+}
