@@ -1,29 +1,38 @@
-//! pgtether keeps a live, proven line to every PostgreSQL database it is told of, and tells the truth about it.
+//! pgtether keeps a live, proven connection to every PostgreSQL database it is told of, and tells the truth about it.
 //!
 //! One way, no circle: configuration makes targets; one supervisor task per target decides by a pure machine and acts
-//! through the connection; it publishes one snapshot; all that people see is a projection of snapshots. A module
-//! knows only lower layers, and the files of a folder do not use each other in a circle: a test holds both.
+//! through the connection; it publishes one snapshot, as each pool does; all that people see is a projection of
+//! snapshots. A module knows only lower layers, and the files of a folder do not use each other in a circle.
 //!
-//! | layer | module | what it is | what it must not know |
+//! The last column says what a module knows nothing of: other modules, and names that would stand in its code. A test
+//! holds all of this, to the name.
+//!
+//! | layer | module | what it is | what it does without |
 //! | --- | --- | --- | --- |
-//! | 8 | `main` | the checklist: arguments, log, configuration, listeners, run; exit codes | how any of it works |
-//! | 7 | [`exec`] | a command beside pgtether: its environment, signals, end | how pgtether works |
-//! | 6 | [`run`], [`demo`], [`logging`] | wiring, reload, drain; a throw-away PostgreSQL; the log | decisions about targets |
-//! | 5 | [`http`] | paths, limits, probes' grammar, the status page; TLS and users of the web port | databases: it reads the board and sends requests |
-//! | 5 | [`cli`], [`signals`] | what the process was told, at its start and later | what is then done |
-//! | 5 | [`pool`] | the door: clients, their sessions, the relay between them | HTTP, metrics; how the line is kept |
-//! | 4 | [`supervisor`] | machine (pure), driver (clock, dice, sessions), gate (the storm guard's async shell) | HTTP, metrics, files |
-//! | 4 | [`metrics`], [`health`] | projections of snapshots | each other; HTTP |
-//! | 4 | [`check`] | the doctor: examines a target once | the supervisor, the board, HTTP |
-//! | 3 | [`status`] | the snapshot and the board it hangs on | who writes it, who reads it |
-//! | 2 | [`connection`] | TCP connect, login, session, TLS: reports facts | reasons, waits, retries |
-//! | 2 | [`config`] | the file, strictly read, all mistakes at once; whether it has changed | the supervisor, sockets |
-//! | 1 | [`target`] | endpoints, tuning, secrets, connection strings | YAML, sockets |
-//! | 1 | [`mod@reason`] | facts and what they mean | how long to wait |
-//! | 0 | [`policy`] | waits by class of failure, breaker, guard, idle limits, failed accepts; std only | clocks, dice: they are arguments |
-//! | 0 | [`blocking`] | calls that block, off the runtime's threads, bounded in number | what they do |
-//! | 0 | [`tasks`] | tasks by their names: restarts with growing pauses, who is stuck at the end | what they do |
-//! | 0 | [`protocol`] | PostgreSQL's messages as bytes: frames, error fields, builders | sockets; why something is sent |
+//! | 8 | `main` | the checklist: arguments, log, configuration, listeners, run; exit codes | how any of it works: `pool`, `supervisor`, `metrics`, `policy`, `reason` |
+//! | 7 | [`exec`] | a command beside pgtether: its environment, signals, end | how pgtether works: `pool`, `supervisor`, `connection`, `metrics`, `health` |
+//! | 6 | [`run`], [`demo`], [`logging`] | wiring, reload, drain; a throw-away PostgreSQL; the log | decisions about targets: `policy`, `health`, `check`, `protocol` |
+//! | 5 | [`http`] | paths, limits, probes' grammar, the status page; TLS and users of the web port | databases, for it reads the board and sends requests: `connection`, `pool`, `protocol`, `tokio_postgres` |
+//! | 5 | [`cli`], [`signals`] | what the process was told, at its start and later | what is then done: `connection`, `status`, `supervisor`, `tokio::net` |
+//! | 5 | [`pool`] | the entry for clients: their sessions, and the relay between them and the server | who shows it, who configures it: `http`, `metrics`, `health`, `config`, `hyper` |
+//! | 4 | [`supervisor`] | machine (pure), driver (clock, dice, sessions), gate (the storm guard's async shell) | who reads the snapshot, and files: `pool`, `http`, `metrics`, `health`, `config`, `std::fs` |
+//! | 4 | [`metrics`], [`health`] | projections of snapshots | who writes them, who is shown them: `connection`, `supervisor`, `pool`, `http`, `hyper`, `tokio` |
+//! | 4 | [`check`] | examines a target once, and tells what it found | what goes on: `supervisor`, `status`, `pool`, `http` |
+//! | 3 | [`status`] | the snapshots, and the board on which they are | who writes, who reads, in which words: `supervisor`, `pool`, `run`, `metrics`, `health`, `http`, `serde` |
+//! | 2 | [`connection`] | TCP connect, login, session, TLS: reports facts | what they mean, waits, retries: `Reason`, `Diagnosis`, `policy`, `status` |
+//! | 2 | [`config`] | the file, strictly read, all mistakes at once; whether it has changed | what runs: `connection`, `status`, `supervisor`, `tokio::net` |
+//! | 1 | [`target`] | endpoints, tuning, secrets, connection strings | YAML, sockets, files: `config`, `saphyr_parser`, `serde`, `tokio`, `std::fs` |
+//! | 1 | [`mod@reason`] | facts and what they mean | when, and for how long to wait: `Instant`, `Backoff`, `tokio` |
+//! | 0 | [`policy`] | waits by class of failure, breaker, guard, idle limits, failed accepts; std only | clocks and dice, which are arguments: `Instant::now`, `SystemTime::now`, `fastrand`, `tokio` |
+//! | 0 | [`blocking`] | calls that block, off the runtime's threads, bounded in number | what they do: `std::fs`, `ToSocketAddrs`, `tracing` |
+//! | 0 | [`tasks`] | tasks by their names: restarts with growing pauses, who is stuck at the end | what they do: `tokio::net`, `std::fs`, `tracing` |
+//! | 0 | [`protocol`] | PostgreSQL's messages as bytes: frames, error fields, builders | sockets, and why something is sent: `tokio`, `std::io`, `std::net` |
+//!
+//! Whatever decides is pure: time, dice and the world are arguments.
+//!
+//! | pure | what it does without |
+//! | --- | --- |
+//! | `policy`, `protocol`, `mod@reason`, `supervisor::machine`, `pool::core`, `pool::link` | `Instant::now`, `SystemTime::now`, `Moment::now`, `fastrand`, `tokio::net`, `tokio::spawn`, `std::fs`, `Mutex`, `tracing` |
 
 pub mod blocking;
 pub mod check;

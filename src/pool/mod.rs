@@ -1,8 +1,9 @@
-//! The door: applications connect here, and get a session that lives.
+//! The entry for clients: applications connect here, and get a session that lives.
 //!
-//! A pool listens like PostgreSQL, knows one target, and shares that target's sessions among its clients. The supervised
-//! session is its canary: it dials while the line is up, through the same connector and gate, and tells at once those
-//! whom it can't serve. It knows the target's snapshot and asks the supervisor for a wake; neither of them knows it.
+//! A pool listens like PostgreSQL, knows one target, and shares that target's sessions among its clients. It opens
+//! sessions while the supervised session is up, through the same connector and gate, and tells at once those whom it
+//! can't serve. It reads the target's snapshot and asks the supervisor for a wake; neither of them knows it. What people
+//! see of it is in a slot of its own on the board.
 //!
 //! All pools run on one thread of their own, so that a busy application delays no ping and no scrape.
 //!

@@ -1,5 +1,6 @@
 //! The map in `src/lib.rs`, against who really knows whom.
 
+mod absences;
 mod circles;
 
 use std::collections::{BTreeMap, BTreeSet};
