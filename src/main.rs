@@ -78,6 +78,8 @@ fn supervise(args: &RunArgs, output: &LogOutput) -> Done {
     if args.config_check {
         return print(&checked(&config, rules_file.as_ref().map(|_| web.rules.get()).as_deref()));
     }
+    let unused = config::unused(&|name| std::env::var_os(name), &|path| path.exists());
+    unused.iter().for_each(|told| tracing::warn!("{told}"));
     block_on(async {
         let addresses = args.web.listen_addresses.iter().map(|address| (address, Scope::All));
         let health = args.web.health_listen_address.iter().map(|address| (address, Scope::Health));

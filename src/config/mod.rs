@@ -21,6 +21,7 @@ mod scalar;
 mod schema;
 mod show;
 pub(crate) mod suggest;
+mod surroundings;
 pub(crate) mod tree;
 pub(crate) mod values;
 pub mod watch;
@@ -40,6 +41,7 @@ pub use overrides::overrides;
 pub use problems::{Mark, Problem, Problems};
 pub use schema::schema;
 pub use show::show;
+pub use surroundings::unused;
 
 /// `fleet`: the storm guard's limits over all targets of the process.
 pub use crate::policy::guard::GuardLimits as Fleet;

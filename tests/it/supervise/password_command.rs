@@ -214,3 +214,15 @@ async fn a_url_file_with_a_password_beside_a_command_is_a_mistake() {
     assert!(detail.contains("url_file has a password, and password_command gives one, too"), "{detail}");
     assert_eq!(printer.runs(), 0);
 }
+
+#[tokio::test]
+async fn what_libpq_would_take_from_the_environment_is_told_once_without_its_value() {
+    let cluster = postgres15();
+    let config = config(&cluster.superuser_url(), &[]);
+    let env = [("PGPASSWORD", "opensesame"), ("PGHOST", "elsewhere.invalid")];
+    let daemon = Daemon::start_with(&config, &[], &env);
+    await_state(&daemon, SOON, "up").await;
+    let log = daemon.log();
+    assert_eq!(count(&log, "not used, unlike by libpq: PGHOST, PGPASSWORD"), 1, "{log}");
+    assert!(!log.contains("opensesame") && !log.contains("elsewhere"), "{log}");
+}
