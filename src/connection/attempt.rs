@@ -13,13 +13,16 @@ use super::facts::io_cause;
 use super::ping::PingQuery;
 use super::session::{PgSession, SessionRoute};
 use super::tap::{AlreadyNegotiated, Stream, Tap};
-use super::tcp::{Address, Resolver};
+use super::tcp::{Address, Resolver, connect};
 use super::tls::{self, Connectors};
-use super::{Login, Session, SessionEvent, SessionFacts};
+use super::{Login, Session, SessionEvent, SessionFacts, shown};
 use crate::blocking::BlockingCalls;
 use crate::protocol::frontend;
-use crate::reason::{Cause, Facts, Phase};
+use crate::reason::{Cause, Facts, Phase, is_refused_certificate};
 use crate::target::{ChannelBinding, Endpoint, Host, Role, SessionAttrs, SocketTuning, SslNegotiation};
+
+/// How long a certificate that was refused may be looked at.
+const LOOKING: Duration = Duration::from_secs(2);
 
 /// Everything that the attempts of one login have in common.
 pub struct Context<'a> {
@@ -134,13 +137,40 @@ impl SocketLogin<'_> {
         let began = Instant::now();
         let name = self.verified_name();
         let handshake = tls::handshake(connector, socket, &name, tls);
-        let under = within(self.until, Phase::Tls, handshake).await?;
+        let under = match within(self.until, Phase::Tls, handshake).await {
+            Ok(under) => under,
+            Err(facts) => return Err(self.explained(facts, &name).await),
+        };
         Ok(SecuredStream {
             tap: Tap::new(under.stream, under.end_point),
             took: Some(requested + began.elapsed()),
             version: under.version,
             expiry: under.expiry,
         })
+    }
+
+    /// A certificate that was refused is looked at once more, to tell which one it is.
+    async fn explained(&self, facts: Facts, host: &str) -> Facts {
+        let message = match &facts.cause {
+            Cause::Tls { message } if is_refused_certificate(message) => message,
+            _ => return facts,
+        };
+        let until = self.until.min(Instant::now() + LOOKING);
+        let chain = timeout_at(until, async {
+            let mut socket = connect(self.address, self.context.sockets, until).await.ok()?;
+            let endpoint = self.context.endpoint;
+            if endpoint.tls.negotiation == SslNegotiation::Postgres
+                && !tls::request(&mut socket, endpoint.password.as_ref()).await.ok()?
+            {
+                return None;
+            }
+            Some(shown::certificates(socket, host, &endpoint.tls).await)
+        });
+        let chain = chain.await.ok().flatten().unwrap_or_default();
+        match shown::explain(&chain, message, host, SystemTime::now()) {
+            Some(more) => Facts::new(facts.phase, Cause::Tls { message: format!("{message}: {more}") }),
+            None => facts,
+        }
     }
 
     async fn startup(&self, secured: &SecuredStream) -> Result<PgSession, Facts> {

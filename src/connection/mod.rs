@@ -10,7 +10,7 @@
 //! attempt    one socket: TLS, startup, ping     scanner    what the server says, and how much
 //! tls        handshake, certificates            hello      which version of TLS was agreed on
 //! files      secrets and certificates
-//! password   what password_command prints
+//! password   what password_command prints       shown      certificates that were refused
 //! facts      what happened, free of secrets
 //! ```
 
@@ -24,6 +24,7 @@ mod ping;
 mod postgres;
 mod scanner;
 mod session;
+mod shown;
 mod tap;
 mod tcp;
 mod tls;

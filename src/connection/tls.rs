@@ -8,7 +8,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
 
 use native_tls::{Certificate, Identity, Protocol, TlsConnector, TlsConnectorBuilder};
-use openssl::asn1::Asn1Time;
 use openssl::pkey::PKey;
 use openssl::x509::X509;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +17,7 @@ use tokio::time::Instant;
 use super::facts::{config, io_cause, server, tls_cause};
 use super::files::Certificates;
 use super::hello::Sniffer;
+use super::shown;
 use super::tap::Stream;
 use crate::blocking::BlockingCalls;
 use crate::protocol::ErrorFields;
@@ -126,9 +126,7 @@ pub async fn handshake(
 
 fn expiry(certificate: &Certificate) -> Option<SystemTime> {
     let leaf = X509::from_der(&certificate.to_der().ok()?).ok()?;
-    let left = Asn1Time::from_unix(0).ok()?.diff(leaf.not_after()).ok()?;
-    let seconds = i64::from(left.days) * 86_400 + i64::from(left.secs);
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
+    shown::time(leaf.not_after())
 }
 
 fn build(tls: &Tls, files: &Certificates) -> Result<TlsConnector, Cause> {

@@ -23,8 +23,9 @@ impl Refusal {
     pub fn new(name: &str, size: u32, why: Rejection) -> Self {
         match why {
             Rejection::Busy { waited } => Self::busy(name, size, waited),
-            Rejection::Down { reason, permanent, waited, next } => {
-                Self::down(name, reason, permanent, waited, next)
+            Rejection::Down { reason, remedy, permanent, waited, next } => {
+                let remedy = remedy.unwrap_or("Try again; pgtether's status page shows what is the matter.");
+                Self::down(name, reason, remedy, permanent, waited, next)
             }
             Rejection::Paused { waited } => Self::paused(name, waited),
             Rejection::Draining => Self::draining(),
@@ -35,6 +36,7 @@ impl Refusal {
     fn down(
         name: &str,
         reason: Option<Reason>,
+        remedy: &'static str,
         permanent: bool,
         waited: Duration,
         next: Option<Duration>,
@@ -47,8 +49,6 @@ impl Refusal {
                 "no session with \"{name}\" within {waited} s: the database is not available ({word})"
             ),
         };
-        let remedy =
-            reason.map_or("Try again; pgtether's status page shows what is the matter.", Reason::remedy);
         // Rounded up: who comes then is not too early.
         let next = next.map(|next| next.as_millis().div_ceil(1000));
         let hint = match next {
@@ -104,5 +104,25 @@ impl Refusal {
     pub fn write(&self, out: &mut Vec<u8>, severity: Severity) {
         let fields = ErrorFields::fatal(self.sqlstate, self.message.as_str()).severity(severity);
         backend::error(out, &fields.hint(&*self.hint));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_is_what_mends_this_failure() {
+        let of = |remedy| {
+            let waited = Duration::from_secs(3);
+            let why =
+                Rejection::Down { reason: Some(Reason::Tls), remedy, permanent: true, waited, next: None };
+            let mut message = Vec::new();
+            Refusal::new("db", 1, why).write(&mut message, Severity::Fatal);
+            String::from_utf8_lossy(&message).into_owned()
+        };
+        let told = of(Some("Renew the certificate."));
+        assert!(told.contains("HRenew the certificate.\0") && told.contains("(tls)"), "{told}");
+        assert!(of(None).contains("status page"));
     }
 }

@@ -88,6 +88,12 @@ pub enum Cause {
     Internal,
 }
 
+/// Whether the TLS library has refused the server's certificate. Its words come first, what is told of the certificates,
+/// in words of the server, after them.
+pub fn is_refused_certificate(message: &str) -> bool {
+    message.starts_with("certificate verify failed")
+}
+
 impl From<Crashed> for Cause {
     fn from(Crashed: Crashed) -> Self {
         Cause::Internal

@@ -9,7 +9,11 @@ pub fn remedy(reason: Reason, facts: &Facts) -> &'static str {
             let message = message.to_ascii_lowercase();
             server(reason, sqlstate, &message, words.routine.as_deref().unwrap_or_default())
         }
-        Cause::Tls { message } => tls(&message.to_ascii_lowercase()),
+        Cause::Tls { message } => {
+            // What follows are names that the server chose.
+            let verdict = message.split_once(": ").map_or(message.as_str(), |(verdict, _)| verdict);
+            tls(&verdict.to_ascii_lowercase())
+        }
         Cause::TlsRefused => Some(
             "The server has no TLS: set ssl = on and a certificate in postgresql.conf, or sslmode=disable where the \
              network is trusted.",
@@ -62,7 +66,8 @@ fn tls(message: &str) -> Option<&'static str> {
     let says = |words: &str| message.contains(words);
     Some(match () {
         () if says("certificate has expired") => {
-            "The server's certificate, or one above it, has expired: renew it and reload the server."
+            "The server's certificate, or one above it, has expired: renew the one that the message names, \
+             and reload the server."
         }
         () if says("certificate is not yet valid") => {
             "The server's certificate is not valid yet: check the clocks of both machines."
@@ -152,6 +157,14 @@ mod tests {
             (Phase::Startup, said("53300", "sorry, too many clients already"), Reason::Capacity.remedy()),
             (Phase::Tls, tls("certificate verify failed (certificate has expired)"), "has expired"),
             (Phase::Tls, tls("certificate verify failed (Hostname mismatch)"), "another name"),
+            (
+                Phase::Tls,
+                tls(
+                    "certificate verify failed (Hostname mismatch): the certificate is for \"certificate has expired\", \
+                     not for \"h\"",
+                ),
+                "another name",
+            ),
             (
                 Phase::Tls,
                 tls("certificate verify failed (self-signed certificate in certificate chain)"),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{Cause, Class, Diagnosis, Facts, Phase, Reason};
+use super::{Cause, Class, Diagnosis, Facts, Phase, Reason, is_refused_certificate};
 
 /// What these facts mean, taken by themselves.
 pub fn diagnose(facts: &Facts) -> Diagnosis {
@@ -114,7 +114,7 @@ fn io(phase: Phase, kind: io::ErrorKind, os: Option<i32>) -> Diagnosis {
 fn tls(message: &str) -> Diagnosis {
     const CUT_OFF: &[&str] = &["eof", "reset by peer", "broken pipe", "connection closed", "timed out"];
     let message = message.to_ascii_lowercase();
-    let cut_off = CUT_OFF.iter().any(|words| message.contains(words));
+    let cut_off = !is_refused_certificate(&message) && CUT_OFF.iter().any(|words| message.contains(words));
     let class = if cut_off { Class::Transient } else { Class::Permanent };
     diagnosis(Reason::Tls, class)
 }

@@ -111,6 +111,8 @@ pub struct Health {
     /// Proven down, not only between two sessions.
     pub down: bool,
     pub reason: Option<Reason>,
+    /// What mends it, where more is known than the reason.
+    pub remedy: Option<&'static str>,
     /// When an attempt failed last.
     pub failed_at: Option<Instant>,
     /// When a login succeeded last.
@@ -167,6 +169,8 @@ pub enum Rejection {
     /// The target is not available. `next` is how long it is to the next attempt, where that is known.
     Down {
         reason: Option<Reason>,
+        /// What mends it.
+        remedy: Option<&'static str>,
         permanent: bool,
         waited: Duration,
         next: Option<Duration>,

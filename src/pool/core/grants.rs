@@ -240,7 +240,7 @@ impl Core {
 
     /// Whether who waits may bring an attempt forward.
     fn is_hurried(&self) -> bool {
-        self.reason().is_some_and(Reason::is_safe_to_hurry)
+        self.cause().0.is_some_and(Reason::is_safe_to_hurry)
     }
 
     /// Asks for an attempt that waits for somebody to need it.
@@ -256,15 +256,18 @@ impl Core {
         }
     }
 
-    fn reason(&self) -> Option<Reason> {
+    /// What is the matter, and what mends it.
+    fn cause(&self) -> (Option<Reason>, Option<&'static str>) {
         match self.health.availability {
-            Availability::Live => self.openings.failure().map(|failure| failure.reason),
-            _ => self.health.reason,
+            Availability::Live => (self.openings.failure().map(|failure| failure.reason), None),
+            _ => (self.health.reason, self.health.remedy),
         }
     }
 
     fn down(&self, permanent: bool, waited: Duration, next: Option<Instant>, now: Instant) -> Rejection {
         let next = next.map(|next| next.saturating_duration_since(now));
-        Rejection::Down { reason: self.reason(), permanent, waited, next }
+        let (reason, remedy) = self.cause();
+        let remedy = remedy.or(reason.map(Reason::remedy));
+        Rejection::Down { reason, remedy, permanent, waited, next }
     }
 }

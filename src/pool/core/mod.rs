@@ -85,6 +85,7 @@ impl Health {
         availability: Availability::Trying,
         down: false,
         reason: None,
+        remedy: None,
         failed_at: None,
         last_login: None,
         ping_every: None,

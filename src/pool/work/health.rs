@@ -11,6 +11,11 @@ impl Health {
             availability: availability(status),
             down: status.state() == State::Down && (status.consecutive_failures > 0 || suspect),
             reason: status.reason(),
+            remedy: status
+                .last_failure
+                .as_ref()
+                .filter(|failure| Some(failure.reason) == status.reason())
+                .map(|failure| failure.remedy),
             failed_at: status.last_failure.as_ref().map(|failure| failure.at.mono),
             last_login: status.last_login.map(|at| at.mono),
             ping_every: status.ping_every,

@@ -23,7 +23,7 @@ use super::registry::Cancelling;
 use super::server::Server;
 use super::session_slot::SessionSlot;
 use super::shared::{PoolStage, Shared};
-use crate::reason::{Facts, table};
+use crate::reason::{Facts, remedy, table};
 use crate::status::TargetStatus;
 use crate::status::board::Board;
 use crate::supervisor::Requests;
@@ -163,7 +163,7 @@ impl Task {
     fn failed(&self, session: SessionId, generation: u64, facts: &Facts) {
         let diagnosis = table::diagnose(facts);
         if self.shared.driver.failed(session, generation, diagnosis) {
-            let (reason, remedy) = (diagnosis.reason, diagnosis.reason.remedy());
+            let (reason, remedy) = (diagnosis.reason, remedy(diagnosis.reason, facts));
             warn!(target = %self.shared.name, %reason, phase = facts.phase.as_str(), detail = %facts, remedy, "the pool cannot open a session");
         }
     }

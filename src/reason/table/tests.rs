@@ -498,3 +498,10 @@ proptest! {
         prop_assert_eq!(diagnosed(Startup, "XX000", &message), diagnosed(Startup, "XX000", &upper));
     }
 }
+
+#[test]
+fn what_a_refused_certificate_is_called_does_not_change_what_it_means() {
+    let message = "certificate verify failed (hostname mismatch): the certificate is for \"geoffrey.example\", not for \"db\"";
+    let refused = Facts::new(Phase::Tls, Cause::Tls { message: message.to_owned() });
+    assert_eq!(diagnose(&refused), diagnosis(Reason::Tls, Class::Permanent));
+}

@@ -165,6 +165,28 @@ async fn the_certificates_end_is_told() {
     assert!(expiry < SystemTime::now());
     let facts = ended.refused(&format!("sslmode=verify-ca&sslrootcert={}", ended.path("ca.pem"))).await;
     assert!(is_tls(&facts, "expired"), "{facts:?}");
+    let shown = "): the certificate \"server\", issued by \"the server's authority\", ended ";
+    assert!(is_tls(&facts, shown), "{facts:?}");
+}
+
+#[tokio::test]
+async fn a_refused_certificate_is_told_by_its_names_and_its_authority() {
+    for (version, negotiation) in [(Version::V15, "postgres"), (Version::V18, "direct")] {
+        let stage = Stage::on(version, Setup::default(), Authority::server);
+        let (ca, other) = (stage.path("ca.pem"), stage.path("other.pem"));
+        let refused = async |host: &str, roots: &str| {
+            let query = format!("sslmode=verify-full&sslrootcert={roots}&sslnegotiation={negotiation}");
+            refused(&stage.url(host, &query)).await
+        };
+        let facts = refused("wrong.example", &ca).await;
+        let names = "ostname mismatch): the certificate is for \"localhost\", \"127.0.0.1\", \"::1\", not for \"wrong.example\"";
+        assert!(is_tls(&facts, names), "{facts:?}");
+        let facts = refused("localhost", &other).await;
+        assert!(
+            is_tls(&facts, "the certificate \"server\" is issued by \"the server's authority\""),
+            "{facts:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -94,6 +94,19 @@ fn who_has_waited_for_long_enough_hears_that_all_are_in_use() {
 }
 
 #[test]
+fn a_client_is_told_what_mends_this_failure_where_more_is_known_than_its_reason() {
+    let mut rig = Rig::new(|_, _| {});
+    rig.waits(1);
+    let told = "The certificate of the server has expired: renew it.";
+    let health = Health { remedy: Some(told), ..lost(Availability::Permanent(rig.now + s(60)), Reason::Tls) };
+    let actions = rejected(&rig.on(PoolEvent::Target(health)));
+    let [(1, Rejection::Down { reason: Some(Reason::Tls), remedy: Some(found), .. })] = actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(found, told);
+}
+
+#[test]
 fn nobody_waits_for_an_attempt_that_comes_after_its_time() {
     let mut rig = Rig::new(|_, _| {});
     rig.waits(1);
@@ -101,6 +114,7 @@ fn nobody_waits_for_an_attempt_that_comes_after_its_time() {
     let health = lost(Availability::NotBefore(next), Reason::Refused);
     let why = Rejection::Down {
         reason: Some(Reason::Refused),
+        remedy: Some(Reason::Refused.remedy()),
         permanent: false,
         waited: Duration::ZERO,
         next: Some(s(20)),
@@ -119,6 +133,7 @@ fn a_failure_that_only_a_person_can_mend_is_told_at_once_with_the_next_attempt()
     rig.now += s(10);
     let why = |next| Rejection::Down {
         reason: Some(Reason::Auth),
+        remedy: Some(Reason::Auth.remedy()),
         permanent: true,
         waited: Duration::ZERO,
         next: Some(next),
