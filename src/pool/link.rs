@@ -58,6 +58,9 @@ pub struct Link {
     hints: Hints,
     /// The session may have taken settings back to what they were when it was opened.
     was_reset: bool,
+    /// So may it by a `SET` whose text was not read. To find out needs a query, and there are things that can be set only
+    /// before the first query of a transaction.
+    may_be_reset: bool,
     /// Tables, types or functions were changed in the transaction.
     changed: bool,
     pause: Pause,
@@ -162,6 +165,7 @@ impl Link {
             session: SessionFate::Good,
             hints: Hints::default(),
             was_reset: false,
+            may_be_reset: false,
             changed: false,
             pause: Pause::No,
             upload: None,
@@ -224,13 +228,17 @@ impl Link {
 
     /// The client keeps the session and waits, and the session may have lost settings that it asked for.
     pub fn has_reset(&self) -> bool {
-        let keeps = self.status == b'T' || (!self.renames && self.status == b'I');
-        self.was_reset && keeps && self.copy != Copy::In && !self.awaits_answer() && self.between_messages()
+        let is_due = match self.status {
+            b'T' => self.was_reset,
+            b'I' => !self.renames && (self.was_reset || self.may_be_reset),
+            _ => false,
+        };
+        is_due && self.copy != Copy::In && !self.awaits_answer() && self.between_messages()
     }
 
     /// The session has them again.
     pub fn is_restored(&mut self) {
-        self.was_reset = false;
+        (self.was_reset, self.may_be_reset) = (false, false);
     }
 
     /// The client leaves a transaction in which it has changed tables, types or functions; what others have prepared

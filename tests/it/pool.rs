@@ -7,6 +7,7 @@ mod bounds;
 mod cancel;
 mod differential;
 mod drivers;
+mod dump;
 mod hostile;
 mod leftovers;
 mod login;

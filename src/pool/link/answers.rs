@@ -156,7 +156,8 @@ impl Link {
             }
         } else {
             // Texts are not read here: it may have been `SET … TO DEFAULT`.
-            self.was_reset |= matches!(tag, b"RESET\0" | b"SET\0" | b"DISCARD ALL\0");
+            self.was_reset |= matches!(tag, b"RESET\0" | b"DISCARD ALL\0");
+            self.may_be_reset |= tag == b"SET\0";
         }
     }
 }

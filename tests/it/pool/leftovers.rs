@@ -4,7 +4,7 @@ use pgtether::demo::postgres::{Cluster, Setup};
 use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
 
 use super::rust::connect;
-use super::{SOON, await_listening, client, one_pool, passes, through};
+use super::{SOON, await_listening, one_pool, through};
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, Version, postgres};
 
@@ -164,34 +164,6 @@ async fn what_is_reset_is_what_the_client_asked_for() {
         one.batch_execute("COMMIT").await.unwrap();
         assert_eq!(value(&one, look).await.as_deref(), Some(wanted), "after {back} and its end");
     }
-}
-
-#[tokio::test]
-async fn pg_dump_dumps_the_same_through_one_session_and_leaves_nothing() {
-    let (cluster, admin, _daemon, url) = pool(1).await;
-    let (client_, _) = connect(&url).await;
-    let made = "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE people (name text, m mood DEFAULT 'ok'); \
-                CREATE VIEW sad AS SELECT * FROM people WHERE m = 'sad'; INSERT INTO people VALUES ('a', 'sad')";
-    client_.batch_execute(made).await.unwrap();
-    let settings = ["search_path", "row_security", "statement_timeout", "DateStyle", "extra_float_digits"];
-    let mut before = Vec::new();
-    for name in settings {
-        before.push(value(&client_, &format!("SHOW {name}")).await);
-    }
-    // Each dump has a word of its own against what is in it.
-    let dump = async |url: &str| {
-        let dumped = passes(client("pg_dump").arg(url)).await;
-        dumped.lines().filter(|line| !line.contains("restrict ")).collect::<Vec<_>>().join("\n")
-    };
-    let direct = dump(&cluster.url("app", "secret", "app")).await;
-    for turn in 1..=2 {
-        assert_eq!(dump(&url).await, direct, "turn {turn}");
-        for (name, before) in settings.iter().zip(&before) {
-            assert_eq!(value(&client_, &format!("SHOW {name}")).await, *before, "{name}");
-        }
-    }
-    is(&client_, "SELECT count(*) FROM people", "1").await;
-    admin.close().await;
 }
 
 #[tokio::test]

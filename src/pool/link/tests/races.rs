@@ -138,6 +138,37 @@ fn a_reset_in_a_transaction_is_told_once_when_the_client_waits() {
 }
 
 #[test]
+fn a_set_of_a_session_of_its_own_is_looked_at_between_transactions_only() {
+    // SET TRANSACTION SNAPSHOT may come next: nothing may be asked before that.
+    for (tag, in_transaction) in [("SET", false), ("RESET", true), ("DISCARD ALL", true)] {
+        let mut pair = Pair::new();
+        pair.link = Link::new(false);
+        pair.asks(&query("set a to default"));
+        pair.answers(&[complete(tag), ready(b'T')].concat());
+        assert_eq!(pair.link.has_reset(), in_transaction, "{tag}");
+        if in_transaction {
+            pair.link.is_restored();
+        }
+        for (sql, done, status, wanted) in [
+            ("select", "SELECT 1", b'T', false),
+            ("oops", "SELECT 1", b'E', false),
+            ("rollback", "ROLLBACK", b'I', !in_transaction),
+        ] {
+            pair.asks(&query(sql));
+            pair.answers(&complete(done));
+            assert!(!pair.link.has_reset(), "{tag}, {sql}: the server has more to say");
+            pair.answers(&ready(status));
+            assert_eq!(pair.link.has_reset(), wanted, "{tag}, {sql}");
+        }
+        pair.link.is_restored();
+        assert!(!pair.link.has_reset(), "{tag}");
+        pair.asks(&query("set a to default"));
+        pair.answers(&[complete(tag), ready(b'I')].concat());
+        assert!(pair.link.has_reset(), "{tag} outside of a transaction");
+    }
+}
+
+#[test]
 fn what_a_statement_may_leave_is_known_whenever_it_is_executed() {
     let mut pair = Pair::new();
     let set = parse("s", "select set_config('app.tenant', $1, false)");
