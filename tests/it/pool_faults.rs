@@ -8,25 +8,33 @@
 mod cancel_keys;
 mod client;
 mod faults;
+mod idlers;
 mod ledger;
 mod namesakes;
 mod session;
+mod visitors;
 mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hyper::Method;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pgtether::demo::postgres::{Cluster, Setup, free_port};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::process::{Daemon, wait_until};
+use crate::process::{Daemon, request, wait_until};
+use crate::scrape::Metrics;
 use crate::servers::{Admin, Version, postgres};
 use client::{Client, Shared, Tally};
 use faults::{Faults, Kind, counts};
+use idlers::Idlers;
 use ledger::{ACCOUNTS, Found, OPENING, Outcome, TABLES};
 use namesakes::Namesake;
 use session::{LIMIT, Style};
@@ -47,13 +55,23 @@ async fn nothing_is_lost_doubled_or_mixed_up_whatever_dies_around_the_pool() {
     let seed = variable("CHAOS_SEED").unwrap_or(SEED);
     let cluster = bank().await;
     let ports = [free_port().unwrap(), free_port().unwrap()];
-    let daemon = Daemon::start(&config(&cluster, ports));
+    let daemon = Daemon::start(&config(&cluster, ports, SIZE));
     for user in USERS {
         daemon.await_metric(LIMIT, "pgtether_up", &[("target", user)], 1.0).await;
     }
     let urls = [0, 1].map(|n| client_url(USERS[n], ports[n]));
     let mut memory = Vec::new();
-    let end = chaos(cluster, &urls, seed, faults, |share| {
+    let most = Arc::new(Mutex::new(0.0));
+    let watch = tokio::spawn(watch_size(daemon.address(), most.clone()));
+    let (file, pid) = (daemon.config_file(), Pid::from_raw(daemon.pid()));
+    let reload = Box::new({
+        let texts: Vec<_> = (0..=SIZE).map(|size| config(&cluster, ports, size.max(1))).collect();
+        move |size: usize| {
+            std::fs::write(&file, &texts[size]).unwrap();
+            kill(pid, Signal::SIGHUP).unwrap();
+        }
+    });
+    let end = chaos(cluster, &urls, seed, faults, Some(reload), |share| {
         while memory.len() < (share * 10.0) as usize {
             memory.push(resident(daemon.pid()));
             println!("{} %: {:.1} MiB resident", memory.len() * 10, memory[memory.len() - 1]);
@@ -62,6 +80,9 @@ async fn nothing_is_lost_doubled_or_mixed_up_whatever_dies_around_the_pool() {
     .await;
     println!("{}", end.report);
     assert_eq!(end.breaches, Vec::<String>::new(), "\n{}", end.report);
+    watch.abort();
+    let most = *most.lock().unwrap();
+    assert!(most > 1.0 && most <= SIZE as f64, "{most} sessions of one pool, {SIZE} are allowed");
     no_session_is_left(&daemon, &end.cluster).await;
     let [early, late] = [memory[0], resident(daemon.pid())];
     assert!(late <= early * 1.05 + 4.0, "resident: {early:.1} MiB after a tenth, {late:.1} MiB at the end");
@@ -71,7 +92,7 @@ async fn nothing_is_lost_doubled_or_mixed_up_whatever_dies_around_the_pool() {
 async fn the_judge_finds_nothing_wrong_with_postgresql_itself() {
     let cluster = bank().await;
     let urls = USERS.map(|user| client_url(user, cluster.port()));
-    let end = chaos(cluster, &urls, SEED, 40, |_| ()).await;
+    let end = chaos(cluster, &urls, SEED, 40, None, |_| ()).await;
     println!("{}", end.report);
     assert_eq!(end.breaches, Vec::<String>::new(), "\n{}", end.report);
 }
@@ -89,6 +110,7 @@ async fn chaos(
     urls: &[String; 2],
     seed: u64,
     count: usize,
+    reload: Option<Box<dyn FnMut(usize) + Send>>,
     mut progress: impl FnMut(f64),
 ) -> End {
     let begun = Instant::now();
@@ -104,11 +126,17 @@ async fn chaos(
         shared: shared.clone(),
         dice: dice.fork(),
         admin: None,
+        idlers: Idlers::default(),
+        reload,
     };
     for (kind, done) in deck.iter().zip(1..) {
         sleep(Duration::from_millis(dice.u64(0..16))).await;
         faults.strike(*kind).await;
         progress(f64::from(done) / deck.len() as f64);
+    }
+    faults.idlers = Idlers::default();
+    if let Some(reload) = &mut faults.reload {
+        reload(SIZE);
     }
     let dealt = begun.elapsed();
     shared.closing.store(true, Relaxed);
@@ -183,6 +211,7 @@ async fn bank() -> Cluster {
     for user in USERS {
         admin.query(&format!("CREATE ROLE {user} LOGIN PASSWORD '{user}'")).await;
     }
+    admin.query(&format!("ALTER TABLE reshaped OWNER TO {}", USERS[0])).await;
     admin.query("GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC").await;
     admin.close().await;
     cluster
@@ -194,7 +223,7 @@ fn client_url(user: &str, port: u16) -> String {
 
 /// Both modes, each with a pool of its own. The waits are short: what is under test is not the patience with a server
 /// that dies twice a second.
-fn config(cluster: &Cluster, ports: [u16; 2]) -> String {
+fn config(cluster: &Cluster, ports: [u16; 2], size: usize) -> String {
     let mut text = "service: chaos\n\
         fleet: {connects_per_second: 1000, connects_per_host_per_second: 1000, logins_in_flight: 100}\n\
         targets:\n"
@@ -205,10 +234,24 @@ fn config(cluster: &Cluster, ports: [u16; 2]) -> String {
             text,
             "  - name: {user}\n    url: \"{url}\"\n    backoff: {{initial: 50ms, max: 500ms}}\n    \
              breaker: {{consecutive_failures: 1000}}\n    \
-             pool: {{listen: \"127.0.0.1:{port}\", mode: {mode}, size: {SIZE}, wait_timeout: 20s, tls: off}}\n"
+             pool: {{listen: \"127.0.0.1:{port}\", mode: {mode}, size: {size}, wait_timeout: 20s, tls: off}}\n"
         );
     }
     text
+}
+
+/// The most sessions that a pool had at any time, by its own numbers.
+async fn watch_size(address: SocketAddr, most: Arc<Mutex<f64>>) {
+    loop {
+        let answer = request(address, Method::GET, "/metrics", &[]).await;
+        let metrics = Metrics::parse(&answer.text());
+        for user in USERS {
+            let has = metrics.all("pgtether_pool_servers", &[("target", user)]).iter().map(|s| s.value).sum();
+            let mut most = most.lock().unwrap();
+            *most = most.max(has);
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Both pools' sessions at the server are as many as they say, all at rest; and no client is left.

@@ -12,6 +12,10 @@ use super::cancel_keys::{CancelKey, CancelKeys};
 use super::ledger::{Breach, Ledger};
 use super::session::{LIMIT, Problem, Session, Style};
 
+/// The server's own `work_mem`, and `search_path` and `row_security`, which only dumps change.
+const WORK_MEM: &str = "4MB";
+const DEFAULTS: &str = "\"$user\", public, on";
+
 /// What all clients share.
 #[derive(Default)]
 pub struct Shared {
@@ -50,6 +54,16 @@ enum Deed {
     Echo,
     Slow,
     Mistake,
+    /// Sets something for its session, or resets it.
+    Set,
+    /// Reads a table whose column changes its type all the time.
+    Reshaped,
+}
+
+/// The settings that a client has made in its session, as the server spells them.
+struct Own {
+    mark: String,
+    work_mem: String,
 }
 
 impl Tally {
@@ -94,10 +108,10 @@ impl Client {
         tally.sessions += 1;
         let key = self.shared.keys.take(&self.name, session.client().cancel_token());
         let mut deeds = if self.shared.closing.load(Relaxed) { 1 } else { self.dice.u32(1..60) };
-        let mut mark = String::new();
+        let mut own = Own { mark: String::new(), work_mem: WORK_MEM.to_owned() };
         if self.marks && self.dice.bool() {
-            mark.clone_from(&self.name);
-            if let Err(problem) = session.run(&format!("SET chaos.mark = '{mark}'"), &[]).await {
+            own.mark.clone_from(&self.name);
+            if let Err(problem) = session.run(&format!("SET chaos.mark = '{}'", own.mark), &[]).await {
                 self.note_with_key(tally, &key, "marking its session", &problem);
                 deeds = 0;
             }
@@ -105,11 +119,13 @@ impl Client {
         while deeds > 0 && session.is_open() {
             deeds -= 1;
             let deed = if self.shared.closing.load(Relaxed) { Deed::Transfer } else { self.choose() };
-            match self.act(deed, &mut session, &mark).await {
+            match self.act(deed, &mut session, &mut own).await {
                 Ok(()) => tally.done += 1,
                 Err(problem) => {
                     self.note_with_key(tally, &key, &format!("{deed:?}"), &problem);
-                    if matches!(problem, Problem::Hung) || !self.recover(tally, &key, &mut session).await {
+                    // Whether it is set now, nobody knows.
+                    let unknown = matches!(problem, Problem::Hung) || matches!(deed, Deed::Set);
+                    if unknown || !self.recover(tally, &key, &mut session).await {
                         break;
                     }
                 }
@@ -142,21 +158,40 @@ impl Client {
             30..50 => Deed::TransferAtOnce,
             50..60 => Deed::RollBack,
             60..85 => Deed::Echo,
-            85..95 => Deed::Slow,
+            85..89 => Deed::Slow,
+            89..93 => Deed::Set,
+            93..96 => Deed::Reshaped,
             _ => Deed::Mistake,
         }
     }
 
-    async fn act(&mut self, deed: Deed, session: &mut Session, mark: &str) -> Result<(), Problem> {
+    async fn act(&mut self, deed: Deed, session: &mut Session, own: &mut Own) -> Result<(), Problem> {
         let ledger = &self.shared.ledger;
         match deed {
             Deed::Transfer => session.transfer(ledger, ledger.begin(&mut self.dice)).await,
             Deed::TransferAtOnce => session.transfer_at_once(ledger, ledger.begin(&mut self.dice)).await,
             Deed::RollBack => session.transfer_and_roll_back(ledger, ledger.begin(&mut self.dice)).await,
-            Deed::Echo => self.echo(session, mark).await,
+            Deed::Echo => self.echo(session, own).await,
             Deed::Slow => {
                 session.run("SELECT pg_sleep(0.06)::text", &[]).await?;
-                self.echo(session, mark).await
+                self.echo(session, own).await
+            }
+            Deed::Set => {
+                let (sql, value) = match self.dice.u32(0..3) {
+                    0 => ("RESET work_mem".to_owned(), WORK_MEM.to_owned()),
+                    _ => {
+                        let value = format!("{}kB", self.dice.u32(65..73));
+                        (format!("SET work_mem = '{value}'"), value)
+                    }
+                };
+                session.run(&sql, &[]).await?;
+                own.work_mem = value;
+                self.echo(session, own).await
+            }
+            Deed::Reshaped => {
+                let rows = session.run("SELECT v::text FROM reshaped", &[]).await?;
+                self.shared.ledger.echoed(&self.name, "7", &rows);
+                Ok(())
             }
             Deed::Mistake => match session.run("SELECT (1 / (length($1) - 1))::text", &["x"]).await {
                 Err(Problem::Told(error)) if error.code().is_some_and(|code| code.code() == "22012") => {
@@ -173,15 +208,17 @@ impl Client {
 
     /// Asks for what nobody else asks for; and whether a transaction or a setting of somebody else's came with the
     /// session.
-    async fn echo(&mut self, session: &mut Session, mark: &str) -> Result<(), Problem> {
+    async fn echo(&mut self, session: &mut Session, own: &Own) -> Result<(), Problem> {
         let token = format!("{:016x}", self.dice.u64(..));
         let sql = format!(
             "SELECT '{}, ' || $1 || ', ' || (pg_current_xact_id_if_assigned() IS NULL)::text || ', ' \
-             || coalesce(current_setting('chaos.mark', true), '')",
+             || coalesce(current_setting('chaos.mark', true), '') || ', ' || current_setting('work_mem') || ', ' \
+             || current_setting('search_path') || ', ' || current_setting('row_security')",
             self.name
         );
         let rows = session.run(&sql, &[&token]).await?;
-        let wanted = format!("{}, {token}, true, {mark}", self.name);
+        let Own { mark, work_mem } = own;
+        let wanted = format!("{}, {token}, true, {mark}, {work_mem}, {DEFAULTS}", self.name);
         self.shared.ledger.echoed(&self.name, &wanted, &rows);
         Ok(())
     }

@@ -14,8 +14,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
+use super::SIZE;
 use super::client::Shared;
+use super::idlers::Idlers;
 use super::ledger::Outcome;
+use super::visitors;
 use super::wire::Wire;
 use crate::wire::{message, parse};
 
@@ -44,6 +47,16 @@ pub enum Kind {
     CancelOwn,
     CancelFormer,
     CancelInvented,
+    /// A client says half a login or half a message, or reads no answer, and stays.
+    Stall,
+    /// A client ends its pipeline in a Flush, as psycopg does, and stays.
+    FlushAndStay,
+    /// A client sets what `pg_dump` sets, and leaves.
+    Dump,
+    /// The type of a column changes under prepared statements.
+    Reshape,
+    /// The configuration is loaded again, with another size of the pools.
+    Reload,
 }
 
 /// What the faults are injected into, and the randomness that selects them.
@@ -57,12 +70,16 @@ pub struct Faults {
     pub dice: fastrand::Rng,
     /// The superuser's session, once it was needed, until it is lost.
     pub admin: Option<Client>,
+    /// Clients that stay and do nothing more.
+    pub idlers: Idlers,
+    /// Gives the pools another size; there is none where clients connect to the server itself.
+    pub reload: Option<Box<dyn FnMut(usize) + Send>>,
 }
 
 impl Kind {
     /// Each kind and its share of a thousand.
-    pub const SHARES: [(Kind, usize); 13] = [
-        (Kind::Terminate, 300),
+    pub const SHARES: [(Kind, usize); 18] = [
+        (Kind::Terminate, 200),
         (Kind::Crash, 6),
         (Kind::RestartFast, 7),
         (Kind::RestartImmediate, 7),
@@ -72,9 +89,14 @@ impl Kind {
         (Kind::LeaveIdle, 90),
         (Kind::LeaveTransaction, 90),
         (Kind::LeaveCopy, 60),
-        (Kind::CancelOwn, 220),
+        (Kind::CancelOwn, 150),
         (Kind::CancelFormer, 50),
         (Kind::CancelInvented, 30),
+        (Kind::Stall, 50),
+        (Kind::FlushAndStay, 40),
+        (Kind::Dump, 40),
+        (Kind::Reshape, 20),
+        (Kind::Reload, 20),
     ];
 
     /// So many faults, each kind by its share and at least once, in an order by lot.
@@ -116,6 +138,16 @@ impl Faults {
             Kind::CancelOwn => self.shared.clone().keys.cancel_one(&mut self.dice).await,
             Kind::CancelFormer => self.shared.clone().keys.cancel_former().await,
             Kind::CancelInvented => self.cancel_invented().await,
+            Kind::Stall => _ = self.idlers.stall(&self.urls, &mut self.dice).await,
+            Kind::FlushAndStay => _ = self.idlers.flush_and_stay(&self.urls, &mut self.dice).await,
+            Kind::Dump => _ = visitors::dump(&self.urls, &mut self.dice).await,
+            Kind::Reshape => _ = visitors::reshape(&self.urls, &mut self.dice).await,
+            Kind::Reload => {
+                let size = self.dice.usize(SIZE / 2..=SIZE);
+                if let Some(reload) = &mut self.reload {
+                    reload(size);
+                }
+            }
         }
     }
 

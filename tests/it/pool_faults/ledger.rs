@@ -16,7 +16,8 @@ pub const OPENING: i64 = 1_000_000;
 /// The tables. No index says that an id is there once: that is what is to be found out.
 pub const TABLES: &str = "CREATE TABLE accounts (id int8 PRIMARY KEY, balance int8 NOT NULL);
     CREATE TABLE transfers (id int8 NOT NULL, source int8 NOT NULL, target int8 NOT NULL, amount int8 NOT NULL);
-    CREATE TABLE spilled (line text)";
+    CREATE TABLE spilled (line text);
+    CREATE TABLE reshaped (v text); INSERT INTO reshaped VALUES ('7')";
 
 /// One movement of money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

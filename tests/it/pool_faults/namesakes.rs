@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::client::{Shared, Tally};
 use super::ledger::Breach;
 use super::wire::Wire;
-use crate::wire::{Message, execute, parse};
+use crate::wire::{Message, execute, message, parse};
 
 const STATEMENT: &str = "shared";
 
@@ -54,6 +54,10 @@ impl Namesake {
             let twice = self.dice.bool();
             if twice {
                 ask.extend(execute(STATEMENT, &token));
+            }
+            // Drivers end their pipelines so; nothing is left to be answered by then.
+            if self.dice.bool() {
+                ask.extend(message(b'H', &[]));
             }
             wire.send(&ask).await?;
             for _ in 0..=u32::from(twice) {
