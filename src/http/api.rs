@@ -2,10 +2,11 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{App, LastRead};
+use super::App;
 use crate::health::{Reach, Status, rfc3339};
 use crate::reason::Reason;
 use crate::status::pool::{CheckoutFailure, ClientState, PoolStatus, ServerState};
+use crate::status::process::LastRead;
 use crate::status::{Attempt, Because, Failure, Moment, Purpose, View};
 use crate::target::Role;
 
@@ -167,29 +168,29 @@ struct CountersJson {
 
 /// All targets, sorted by name.
 pub(super) fn render(app: &App, now: Moment) -> serde_json::Result<Vec<u8>> {
-    let service = app.daemon.service();
+    let process = app.daemon.process();
     app.board.look(now, |views| {
         serde_json::to_vec(&TargetsDocument {
-            service: &service,
+            service: &process.service,
             version: app.web.version,
             now: rfc3339(now.wall),
             status: Status::overall(views).as_str(),
-            config: read(app.daemon.config()),
-            web_config: app.daemon.web_config().map(read),
+            config: read(&process.config),
+            web_config: process.web_config.as_ref().map(read),
             targets: views.iter().map(target).collect(),
         })
     })
 }
 
-fn read(last: LastRead) -> FileJson {
+fn read(last: &LastRead) -> FileJson {
     match last {
         LastRead::Taken { at } => {
-            FileJson { last_read: "taken", at: rfc3339(at), refused_since: None, problems: Vec::new() }
+            FileJson { last_read: "taken", at: rfc3339(*at), refused_since: None, problems: Vec::new() }
         }
         LastRead::Refused { at, since, problems } => FileJson {
             last_read: "refused",
-            at: rfc3339(at),
-            refused_since: rfc3339(since),
+            at: rfc3339(*at),
+            refused_since: rfc3339(*since),
             problems: problems.lines().map(str::to_owned).collect(),
         },
     }

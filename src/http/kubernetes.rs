@@ -148,7 +148,7 @@ fn first_attempt(app: &App, now: Moment) -> Result<(), String> {
 }
 
 fn shutdown(app: &App, _: Moment) -> Result<(), String> {
-    match app.daemon.is_leaving() {
+    match app.daemon.process().draining {
         false => Ok(()),
         true => Err("the process is shutting down".to_owned()),
     }

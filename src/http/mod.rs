@@ -22,7 +22,6 @@ pub mod web;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -35,6 +34,7 @@ pub use server::{Accept, WebListener, serve, serve_apart};
 use crate::metrics::ProcessMetrics;
 use crate::reason::Reason;
 use crate::status::board::Board;
+use crate::status::process::ProcessStatus;
 use crate::status::{Because, Moment, Phases};
 
 /// Everything that the answers are made of.
@@ -99,55 +99,15 @@ pub enum Scope {
 
 /// What HTTP asks of the rest of the process.
 pub trait Daemon: fmt::Debug + Send + Sync + 'static {
-    /// `service` of the configuration as it is now.
-    fn service(&self) -> Arc<str>;
-
-    /// Whether the process was told to end: `/readyz` fails first.
-    fn is_leaving(&self) -> bool;
-
-    /// Dials and logins under way over all targets.
-    fn logins_in_flight(&self) -> usize;
+    /// What is known of the process, read at once.
+    fn process(&self) -> ProcessStatus;
 
     /// Proves a login to `target` now and tells how it went, at `deadline` at the latest; `None` where there is no
     /// such target.
     fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> BoxFuture<'a, Option<ProbeOutcome>>;
 
-    /// How the configuration was last read.
-    fn config(&self) -> LastRead;
-
-    /// How the web config file was last read; `None` where there is none.
-    fn web_config(&self) -> Option<LastRead>;
-
     /// Reads the configuration anew. The error is a line for the client, without secrets.
     fn reload(&self) -> BoxFuture<'_, Result<(), String>>;
-}
-
-/// What came of reading a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LastRead {
-    Taken {
-        at: SystemTime,
-    },
-    /// What was there before goes on.
-    Refused {
-        at: SystemTime,
-        /// When it was refused for the first time since it was last taken.
-        since: SystemTime,
-        /// A line each, without secrets.
-        problems: String,
-    },
-}
-
-impl LastRead {
-    /// Refused at `at`, and so was what came `before`, or not.
-    #[must_use]
-    pub fn refused(at: SystemTime, problems: String, before: Option<&LastRead>) -> Self {
-        let since = match before {
-            Some(LastRead::Refused { since, .. }) => *since,
-            Some(LastRead::Taken { .. }) | None => at,
-        };
-        LastRead::Refused { at, since, problems }
-    }
 }
 
 /// How a proof that `/probe` asked for has ended.

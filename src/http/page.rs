@@ -55,7 +55,7 @@ pub(super) fn policy() -> &'static str {
 
 /// The page as of `now`, problems first.
 pub(super) fn render(app: &App, now: Moment) -> String {
-    let service = app.daemon.service();
+    let process = app.daemon.process();
     let (overall, first, rest) = app.board.look(now, |views| {
         let overall = Status::overall(views);
         let mut views: Vec<_> = views.iter().collect();
@@ -67,7 +67,7 @@ pub(super) fn render(app: &App, now: Moment) -> String {
     format!(
         include_str!("page/page.html"),
         overall = overall.as_str(),
-        service = Escaped(&service),
+        service = Escaped(&process.service),
         style = STYLE,
         script = SCRIPT,
         first = first,
@@ -75,8 +75,8 @@ pub(super) fn render(app: &App, now: Moment) -> String {
         blank = Cells::default(),
         telemetry = Escaped(app.web.telemetry_path.trim_start_matches('/')),
         version = Escaped(app.web.version),
-        refused_config = RefusedFile::of("config", "configuration", Some(app.daemon.config())),
-        refused_web_config = RefusedFile::of("web-config", "web configuration", app.daemon.web_config()),
+        refused_config = RefusedFile::of("config", "configuration", Some(&process.config)),
+        refused_web_config = RefusedFile::of("web-config", "web configuration", process.web_config.as_ref()),
     )
 }
 

@@ -192,7 +192,7 @@ async fn scrape(app: &App, now: Moment, headers: &HeaderMap) -> Reply {
         metrics::render(views, &mut body);
         views.len()
     });
-    let logins = app.daemon.logins_in_flight();
+    let logins = app.daemon.process().logins_in_flight;
     if let Err(error) = app.metrics.render(targets, logins, &mut body) {
         tracing::error!(%error, "the process's own metrics cannot be written");
         return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written\n");
@@ -228,9 +228,9 @@ fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 fn health(app: &App, now: Moment, name: Option<&str>, visibility: Visibility, headers: &HeaderMap) -> Reply {
-    let service = app.daemon.service();
+    let process = app.daemon.process();
     let details = visibility == Visibility::Everything;
-    let speaker = Speaker { service: &service, version: app.web.version, details };
+    let speaker = Speaker { service: &process.service, version: app.web.version, details };
     let vocabulary = vocabulary(headers);
     let document = match name {
         None => app.board.look(now, |views| health::of_all(speaker, views, vocabulary)),

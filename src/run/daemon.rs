@@ -1,14 +1,12 @@
 //! What HTTP may ask of the rest of the process.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::http::{Daemon, LastRead, ProbeOutcome};
+use crate::http::{Daemon, ProbeOutcome};
 use crate::status::board::Board;
+use crate::status::process::ProcessStatus;
 use crate::supervisor::gate::Gate;
 use crate::supervisor::{ProofReply, ProofResult, Requests};
 
@@ -18,45 +16,19 @@ pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 /// What the run and the HTTP server share: the other side of [`Daemon`].
 #[derive(Debug)]
 pub struct Shared {
-    /// `service` of the configuration that is in force.
-    pub service: RwLock<Arc<str>>,
-    /// Whether the drain has begun.
-    pub leaving: AtomicBool,
+    /// Written by the run alone.
+    pub process: watch::Sender<ProcessStatus>,
     pub gate: Gate,
     pub board: Board,
     pub requests: Requests,
     pub reloads: mpsc::Sender<ReloadRequest>,
-    /// How the configuration was last read, and the web config file, if there is one.
-    pub config: RwLock<LastRead>,
-    pub web_config: RwLock<Option<LastRead>>,
-}
-
-impl Shared {
-    /// Takes another configuration's `service`.
-    pub fn set_service(&self, service: &str) {
-        *self.service.write().unwrap_or_else(PoisonError::into_inner) = service.into();
-    }
-
-    pub fn set_config(&self, read: LastRead) {
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = read;
-    }
-
-    pub fn set_web_config(&self, read: LastRead) {
-        *self.web_config.write().unwrap_or_else(PoisonError::into_inner) = Some(read);
-    }
 }
 
 impl Daemon for Shared {
-    fn service(&self) -> Arc<str> {
-        self.service.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
-    }
-
-    fn logins_in_flight(&self) -> usize {
-        self.gate.logins_in_flight()
+    fn process(&self) -> ProcessStatus {
+        // The gate counts these by itself.
+        let logins_in_flight = self.gate.logins_in_flight();
+        ProcessStatus { logins_in_flight, ..self.process.borrow().clone() }
     }
 
     fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> BoxFuture<'a, Option<ProbeOutcome>> {
@@ -73,14 +45,6 @@ impl Daemon for Shared {
                 ProofReply::Late => ProbeOutcome::TimedOut,
             })
         })
-    }
-
-    fn config(&self) -> LastRead {
-        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn web_config(&self) -> Option<LastRead> {
-        self.web_config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<(), String>> {

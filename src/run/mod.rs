@@ -10,8 +10,7 @@ mod reload;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus::IntCounter;
@@ -28,14 +27,13 @@ use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
 use crate::connection::Postgres;
 use crate::http::web::{Rules, RulesFile};
-use crate::http::{
-    self, App, ConnectionLimits, LastRead, LifecycleAction, LifecycleRequest, Scope, Web, WebListener,
-};
+use crate::http::{self, App, ConnectionLimits, LifecycleAction, LifecycleRequest, Scope, Web, WebListener};
 use crate::metrics::ProcessMetrics;
 use crate::pool::{Deps, PoolRequest, Pools};
 use crate::signals::Signals;
 use crate::status::Moment;
 use crate::status::board::Board;
+use crate::status::process::ProcessStatus;
 use crate::supervisor::Supervisor;
 use crate::supervisor::gate::Gate;
 use crate::target::pool::Listen;
@@ -139,14 +137,11 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     });
     let (ask, mut asked) = mpsc::channel::<ReloadRequest>(RELOADS);
     let shared = Arc::new(Shared {
-        service: RwLock::new(config.service.as_str().into()),
-        leaving: AtomicBool::new(false),
+        process: watch::Sender::new(ProcessStatus::new(&config.service, started.wall, rules_file.is_some())),
         gate: gate.clone(),
         board: board.clone(),
         requests: supervisor.requests(),
         reloads: ask,
-        config: RwLock::new(LastRead::Taken { at: started.wall }),
-        web_config: RwLock::new(rules_file.as_ref().map(|_| LastRead::Taken { at: started.wall })),
     });
     announce(&config, &web.rules.get(), &listeners);
     warn_of_descriptors(&config, descriptors);
@@ -229,7 +224,7 @@ async fn drain(
     supervisor: Supervisor<Postgres>,
 ) -> bool {
     let begun = Instant::now();
-    shared.leaving.store(true, Ordering::Relaxed);
+    shared.process.send_modify(|process| process.draining = true);
     sleep(LINGER).await;
     close.send_replace(true);
     let cut = match timeout(HTTP_DRAIN, server).await {

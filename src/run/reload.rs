@@ -18,10 +18,10 @@ use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
 use crate::connection::Postgres;
 use crate::http::web::RulesFile;
-use crate::http::{Daemon, LastRead};
 use crate::metrics::ProcessMetrics;
 use crate::pool::Pools;
 use crate::status::Moment;
+use crate::status::process::{LastRead, ProcessStatus};
 use crate::supervisor::Supervisor;
 use crate::target::pool::ClientTls;
 
@@ -73,10 +73,12 @@ impl Reload {
 
     /// Reads what is due and puts it in force. What is wrong is told where it is found.
     pub async fn follow(&mut self, due: Due, supervisor: &mut Supervisor<Postgres>, pools: &mut Pools) {
+        let mut process = self.shared.process.borrow().clone();
         match due {
             Due::All(request) => {
-                let config = self.config(true, supervisor, pools).await;
-                let web = self.web(true).await;
+                let config = self.config(true, &mut process, supervisor, pools).await;
+                let web = self.web(true, &mut process).await;
+                self.shared.process.send_replace(process);
                 let outcome = match (config, web) {
                     (Err(config), Err(web)) => Err(format!("{config}\n{web}")),
                     (config, web) => config.and(web),
@@ -85,15 +87,18 @@ impl Reload {
                     // Whoever asked may have hung up; what was read is in force all the same.
                     let _ = request.send(outcome);
                 }
+                return;
             }
-            Due::Config => _ = self.config(false, supervisor, pools).await,
-            Due::Web => _ = self.web(false).await,
+            Due::Config => _ = self.config(false, &mut process, supervisor, pools).await,
+            Due::Web => _ = self.web(false, &mut process).await,
         }
+        self.shared.process.send_replace(process);
     }
 
     async fn config(
         &mut self,
         asked: bool,
+        process: &mut ProcessStatus,
         supervisor: &mut Supervisor<Postgres>,
         pools: &mut Pools,
     ) -> Result<(), String> {
@@ -114,7 +119,8 @@ impl Reload {
                 Ok(_) => {
                     self.apply(&config, supervisor);
                     self.metrics.reload_succeeded(at);
-                    self.shared.set_config(LastRead::Taken { at });
+                    process.service = config.service.as_str().into();
+                    process.config = LastRead::Taken { at };
                     return Ok(());
                 }
                 Err(problems) => problems.join("\n"),
@@ -124,9 +130,8 @@ impl Reload {
             Err(_) => hangs("the configuration"),
         };
         self.metrics.reload_failed();
-        let before = self.shared.config();
-        tell("configuration", &problems, asked || !is_known(Some(&before), &problems));
-        self.shared.set_config(LastRead::refused(at, problems.clone(), Some(&before)));
+        tell("configuration", &problems, asked || !process.config.is_refused_for(&problems));
+        process.config = LastRead::refused(at, problems.clone(), Some(&process.config));
         Err(problems)
     }
 
@@ -135,12 +140,11 @@ impl Reload {
             warn!("{warning}");
         }
         self.shared.gate.set_limits(config.fleet);
-        self.shared.set_service(&config.service);
         supervisor.apply(&config.targets);
         info!(targets = config.targets.len(), "configuration reloaded");
     }
 
-    async fn web(&mut self, asked: bool) -> Result<(), String> {
+    async fn web(&mut self, asked: bool, process: &mut ProcessStatus) -> Result<(), String> {
         let Some(rules_file) = &mut self.web else {
             return Ok(());
         };
@@ -154,13 +158,14 @@ impl Reload {
                     warn!("{warning}");
                 }
                 info!("web configuration reloaded");
-                self.shared.set_web_config(LastRead::Taken { at });
+                process.web_config = Some(LastRead::Taken { at });
                 Ok(())
             }
             Err(problems) => {
-                let before = self.shared.web_config();
-                tell("web configuration", &problems, asked || !is_known(before.as_ref(), &problems));
-                self.shared.set_web_config(LastRead::refused(at, problems.clone(), before.as_ref()));
+                let before = process.web_config.take();
+                let known = before.as_ref().is_some_and(|before| before.is_refused_for(&problems));
+                tell("web configuration", &problems, asked || !known);
+                process.web_config = Some(LastRead::refused(at, problems.clone(), before.as_ref()));
                 Err(problems)
             }
         }
@@ -179,10 +184,6 @@ pub fn certificates(config: &Config) -> Vec<PathBuf> {
 
 fn hangs(what: &str) -> String {
     format!("{what} could not be read within {READING:?}: is it on a disk that hangs, or a pipe?")
-}
-
-fn is_known(last: Option<&LastRead>, problems: &str) -> bool {
-    matches!(last, Some(LastRead::Refused { problems: told, .. }) if told == problems)
 }
 
 fn tell(what: &str, problems: &str, loudly: bool) {

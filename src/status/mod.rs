@@ -9,6 +9,7 @@ pub mod histogram;
 pub mod login;
 mod moment;
 pub mod pool;
+pub mod process;
 #[cfg(test)]
 pub mod sample;
 mod view;

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use super::Escaped;
 use crate::health::rfc3339;
-use crate::http::LastRead;
+use crate::status::process::LastRead;
 
 /// So many problems are shown at once, the others when one asks.
 const AT_ONCE: usize = 3;
@@ -20,10 +20,10 @@ pub(super) struct RefusedFile {
 }
 
 impl RefusedFile {
-    pub(super) fn of(id: &'static str, what: &'static str, last: Option<LastRead>) -> Self {
+    pub(super) fn of(id: &'static str, what: &'static str, last: Option<&LastRead>) -> Self {
         let (since, problems) = match last {
             Some(LastRead::Refused { since, problems, .. }) => {
-                (rfc3339(since).unwrap_or_default(), problems.lines().map(str::to_owned).collect())
+                (rfc3339(*since).unwrap_or_default(), problems.lines().map(str::to_owned).collect())
             }
             Some(LastRead::Taken { .. }) | None => (String::new(), Vec::new()),
         };
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     fn shown(last: Option<LastRead>) -> String {
-        RefusedFile::of("config", "configuration", last).to_string()
+        RefusedFile::of("config", "configuration", last.as_ref()).to_string()
     }
 
     #[test]

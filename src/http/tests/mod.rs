@@ -9,7 +9,7 @@ mod paths;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -34,17 +34,13 @@ struct Scripted {
 }
 
 impl Daemon for Scripted {
-    fn service(&self) -> Arc<str> {
+    fn process(&self) -> ProcessStatus {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        "image <editor>".into()
-    }
-
-    fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
-    }
-
-    fn logins_in_flight(&self) -> usize {
-        3
+        ProcessStatus {
+            draining: self.leaving.load(Ordering::Relaxed),
+            logins_in_flight: 3,
+            ..ProcessStatus::new("image <editor>", SystemTime::UNIX_EPOCH, false)
+        }
     }
 
     fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> BoxFuture<'a, Option<ProbeOutcome>> {
@@ -59,14 +55,6 @@ impl Daemon for Scripted {
             }
             Some(ProbeOutcome::Proven(Phases::default()))
         })
-    }
-
-    fn config(&self) -> LastRead {
-        LastRead::Taken { at: SystemTime::UNIX_EPOCH }
-    }
-
-    fn web_config(&self) -> Option<LastRead> {
-        None
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<(), String>> {

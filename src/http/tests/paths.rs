@@ -310,6 +310,17 @@ async fn readiness_fails_without_a_configuration_and_once_the_process_is_leaving
     assert_eq!(get(&app, "/livez").await.text(), "ok", "leaving is no reason to be killed");
 }
 
+/// Two readings of one answer could be from before and after a reload.
+#[tokio::test]
+async fn an_answer_is_made_of_one_reading_of_the_process() {
+    let (app, daemon) = one_up();
+    for path in ["/", "/api/v1/targets", "/metrics", "/health", "/health/primary", "/readyz"] {
+        let before = daemon.asked.load(Ordering::Relaxed);
+        get(&app, path).await;
+        assert_eq!(daemon.asked.load(Ordering::Relaxed) - before, 1, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_probe_names_one_target_that_exists() {
     let (app, daemon) = one_up();
