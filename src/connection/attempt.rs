@@ -120,10 +120,11 @@ impl SocketLogin<'_> {
             return Ok(plain(socket));
         }
         let endpoint = self.context.endpoint;
+        let hidden = endpoint.secret_to_hide();
         let tls = &endpoint.tls;
         let began = Instant::now();
         if tls.negotiation == SslNegotiation::Postgres {
-            let request = tls::request(&mut socket, endpoint.password.as_ref());
+            let request = tls::request(&mut socket, hidden.as_ref());
             if !within(self.until, Phase::Tls, request).await? {
                 return match self.ask {
                     Ask::Demand => Err(Facts::new(Phase::Tls, Cause::TlsRefused)),
@@ -176,15 +177,15 @@ impl SocketLogin<'_> {
     async fn startup(&self, secured: &SecuredStream) -> Result<PgSession, Facts> {
         let tap = &secured.tap;
         let config = self.config();
-        let password = self.context.endpoint.password.as_ref();
+        let hidden = self.context.endpoint.secret_to_hide();
         let join = async {
             let joined = config.connect_raw(tap.clone(), AlreadyNegotiated).await;
-            joined.map_err(|error| tap.cause(&error, password))
+            joined.map_err(|error| tap.cause(&error, hidden.as_ref()))
         };
         let (client, connection) = within(self.until, Phase::Startup, join).await?;
         let route =
             SessionRoute { host: self.host, address: self.address.clone(), secured: secured.took.is_some() };
-        Ok(PgSession::new(client, connection, tap.clone(), self.attrs, password.cloned(), route))
+        Ok(PgSession::new(client, connection, tap.clone(), self.attrs, hidden, route))
     }
 
     fn config(&self) -> Config {

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::scanner::Observed;
 use crate::protocol::ErrorFields;
-use crate::reason::{Cause, Facts, Phase, ServerWords};
+use crate::reason::{Cause, Facts, Phase, ServerWords, Verbatim};
 use crate::target::{REDACTED, Secret};
 
 /// A peer's text is shown up to here.
@@ -69,12 +69,12 @@ pub fn server(fields: ErrorFields<'_>, password: Option<&Secret>) -> Cause {
         detail: fields.detail.as_deref().map(shown).filter(|text| !text.is_empty()),
         hint: fields.hint.as_deref().map(shown).filter(|text| !text.is_empty()),
         routine: fields.routine.as_deref().map(shown),
+        verbatim: None,
     };
-    Cause::Server {
-        sqlstate: fields.sqlstate.to_string(),
-        message: shown(&fields.message),
-        words: Box::new(words),
-    }
+    let message = shown(&fields.message);
+    let as_it_came = scrub(&fields.message, None);
+    let words = ServerWords { verbatim: (message != as_it_came).then(|| Verbatim::new(as_it_came)), ..words };
+    Cause::Server { sqlstate: fields.sqlstate.to_string(), message, words: Box::new(words) }
 }
 
 /// What an error of a stream means: ours, the network's, TLS's, or simply the end.
@@ -188,9 +188,20 @@ pub fn redact(text: &str, password: &Secret) -> String {
     spellings.push(base64.to_owned());
     // The longest first, or a shorter spelling would leave the rest of a longer one behind.
     spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
-    let mut clean = text.to_owned();
-    for spelling in &spellings {
-        clean = clean.replace(spelling, REDACTED);
+    // Once through the text: what was put in place of a password is not read again.
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        match spellings.iter().find_map(|spelling| rest.strip_prefix(spelling.as_str())) {
+            Some(after) => {
+                clean.push_str(REDACTED);
+                rest = after;
+            }
+            None => {
+                clean.push(next);
+                rest = &rest[next.len_utf8()..];
+            }
+        }
     }
     clean
 }
@@ -241,6 +252,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::reason::{Reason, table};
 
     #[test]
     fn errors_of_our_own_machine_are_told_from_the_networks() {
@@ -312,6 +324,27 @@ mod tests {
         let text = format!("{}sesame-open", "x".repeat(MAX_TEXT - 3));
         let shown = scrub(&text, Some(&Secret::new("sesame-open")));
         assert!(shown.ends_with("x<re…"), "{shown}");
+    }
+
+    #[test]
+    fn a_password_inside_of_the_marker_leaves_one_marker_for_each_place() {
+        for (password, text, shown) in [
+            ("act", "contact the administrator", "cont<redacted> the administrator"),
+            ("red", "redred", "<redacted><redacted>"),
+            ("<redacted>", "a <redacted>", "a <redacted>"),
+        ] {
+            assert_eq!(scrub(text, Some(&Secret::new(password))), shown);
+        }
+    }
+
+    #[test]
+    fn the_reason_is_decided_from_the_words_as_they_came_whatever_the_password_is() {
+        let fields = || ErrorFields::fatal("08P01", "database \"orders\" does not exist");
+        for password in ["database", "orders", "exist"] {
+            let facts = Facts::new(Phase::Startup, server(fields(), Some(&Secret::new(password))));
+            assert_eq!(table::diagnose(&facts).reason, Reason::DatabaseMissing, "{password}");
+            assert!(!format!("{facts} {facts:?}").contains(password), "{facts:?}");
+        }
     }
 
     proptest! {

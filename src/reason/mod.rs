@@ -107,6 +107,24 @@ pub struct ServerWords {
     pub hint: Option<String>,
     /// The function that reported it, which no locale translates.
     pub routine: Option<String>,
+    /// The message as it came, where a password was taken out of the one that is shown.
+    pub verbatim: Option<Verbatim>,
+}
+
+/// A text that only the table of reasons reads; it is never shown, because it may contain a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Verbatim(String);
+
+impl Verbatim {
+    pub fn new(text: String) -> Self {
+        Verbatim(text)
+    }
+}
+
+impl fmt::Debug for Verbatim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<verbatim>")
+    }
 }
 
 impl Cause {

@@ -18,8 +18,9 @@ use super::{Cause, Class, Diagnosis, Facts, Phase, Reason, is_refused_certificat
 pub fn diagnose(facts: &Facts) -> Diagnosis {
     match &facts.cause {
         Cause::Server { sqlstate, message, words } => {
-            by_routine(sqlstate, words.routine.as_deref().unwrap_or_default())
-                .unwrap_or_else(|| server(facts.phase, sqlstate, message))
+            by_routine(sqlstate, words.routine.as_deref().unwrap_or_default()).unwrap_or_else(|| {
+                server(facts.phase, sqlstate, words.verbatim.as_ref().map_or(message, |words| &words.0))
+            })
         }
         Cause::Io { kind, os } => io(facts.phase, *kind, *os),
         Cause::Dns { .. } => diagnosis(Reason::Dns, Class::Transient),

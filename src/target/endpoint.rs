@@ -36,6 +36,32 @@ impl Endpoint {
             && self.session == other.session
     }
 
+    /// What is taken out of a peer's words: the password; nothing where it is weaker than the words. One that is the name
+    /// of the user, the database or a host, or is shorter than four characters, would be taken out of every sentence, and
+    /// the gaps would tell what it is.
+    pub fn secret_to_hide(&self) -> Option<Secret> {
+        self.password.as_ref().map(|password| match self.weakness(password) {
+            Some(_) => Secret::new(""),
+            None => password.clone(),
+        })
+    }
+
+    /// Why a password cannot be hidden in the words of a server.
+    pub fn weakness(&self, password: &Secret) -> Option<&'static str> {
+        let password = password.expose();
+        match () {
+            () if password == self.user.as_bytes() => Some("is the user's name"),
+            () if password == self.database.as_bytes() => Some("is the database's name"),
+            () if self.hosts.iter().any(|host| host.name().as_bytes() == password) => {
+                Some("is the host's name")
+            }
+            () if String::from_utf8_lossy(password).chars().count() < 4 => {
+                Some("has fewer than 4 characters")
+            }
+            () => None,
+        }
+    }
+
     /// What shares TCP connects and the guard's limits per host: the list of `host:port`, as written.
     pub fn address_key(&self) -> String {
         let each = |h: &Host| match h {

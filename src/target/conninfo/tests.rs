@@ -477,3 +477,18 @@ fn a_byte_order_mark_before_a_string_is_no_part_of_it() {
     }
     assert_eq!(problems("\u{feff}"), problems(""));
 }
+
+#[test]
+fn a_password_that_is_a_name_or_short_is_not_taken_out_of_the_words_of_a_server() {
+    for (text, hidden) in [
+        ("postgresql://shop:shop@db/d", ""),
+        ("postgresql://shop:d@db/d", ""),
+        ("postgresql://shop:orders@db/orders", ""),
+        ("postgresql://shop:db.example@db.example/d", ""),
+        ("postgresql://shop:act@db/d", ""),
+        ("postgresql://shop:shop1@db/d", "shop1"),
+    ] {
+        assert_eq!(endpoint(text).secret_to_hide().unwrap().expose(), hidden.as_bytes(), "{text}");
+    }
+    assert_eq!(endpoint("postgresql://shop@db/d").secret_to_hide(), None, "there is none");
+}
