@@ -28,6 +28,9 @@ kubernetes_validate=1.37.0
 kubernetes_versions=(1.27.0 1.32.0 1.37.0)
 # Uptime Kuma's query language.
 npm_jsonata=2.2.2
+# PostgreSQL's driver for Java.
+pgjdbc=42.7.14
+pgjdbc_sha256=73914527305a40cce504b0d3d90b23caf565136912d607ae8ae7c5895512332c
 
 debian_packages=()   # packages to install
 debian_reasons=()    # "package (why)"
@@ -84,6 +87,9 @@ part_drivers() {
   have python3 || want python3 "to test psycopg, asyncpg and SQLAlchemy"
   python3 -m pip --version >/dev/null 2>&1 || want python3-pip "to install these drivers"
   have npm || want npm "to install node-postgres, and Node"
+  have javac || want default-jdk-headless "Java, to test pgjdbc"
+  have mvn || want maven "to install pgjdbc"
+  have go || want golang-go "to build the test of pgx"
 }
 
 part_chart() {
@@ -317,6 +323,23 @@ install_drivers() {
     { echo "$python" && cat tests/drivers/requirements.txt; } >"$folder/python/.installed"
   fi
   install_npm tests/drivers "$folder/node" "pg, pg-copy-streams, pg-cursor and postgres"
+  install_pgjdbc "$folder/java"
+  # Go brings a newer one of itself where its own is too old; it takes a moment where nothing has changed.
+  GOFLAGS=-mod=readonly go build -C tests/drivers/pgx -o "$(realpath "$folder")/pgx" . >&2 ||
+    die "the test of pgx cannot be built; it needs the Go that tests/drivers/pgx/go.mod names, or a newer one"
+}
+
+install_pgjdbc() { # folder
+  local jar="$1/postgresql.jar" maven
+  echo "$pgjdbc_sha256  $jar" | sha256sum --check --status 2>/dev/null && return
+  say "installing from Maven Central: pgjdbc $pgjdbc into $1"
+  mkdir -p "$1"
+  maven=$(mktemp -d)
+  mvn -q -B -Dmaven.repo.local="$maven" dependency:get -Dtransitive=false \
+    "-Dartifact=org.postgresql:postgresql:$pgjdbc" >&2 || die "pgjdbc $pgjdbc cannot be had from Maven Central"
+  cp "$maven/org/postgresql/postgresql/$pgjdbc/postgresql-$pgjdbc.jar" "$jar"
+  rm -rf "$maven"
+  echo "$pgjdbc_sha256  $jar" | sha256sum --check --status || { rm "$jar"; die "pgjdbc $pgjdbc is not what it was"; }
 }
 
 install_dist() {

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
+import time
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from by_psycopg import connect, one
-from uses import OWN_SESSION, fails, run, same, use
+from uses import OWN_SESSION, PAUSE, fails, run, same, use
 
 
 @use
@@ -288,6 +289,8 @@ def the_last_thing_is_a_pipeline_behind_which_others_come():
                 cursors = [c.execute("SELECT %s::int", (i,)) for i in range(20)]
             same([cursor.fetchone()[0] for cursor in cursors], list(range(20)), f"turn {turn}")
             c.cursor().executemany("SELECT %s::int", [(i,) for i in range(20)])
+        if turn == 0:
+            time.sleep(PAUSE)
     for c in kept:
         c.close()
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 URL = os.environ["DATABASE_URL"]
 MODE, *ONLY = sys.argv[1:]
 assert MODE in ("direct", "session", "transaction"), MODE
+# So many seconds clients are idle, in the last use: longer than their sessions of a pool may be.
+PAUSE = float(os.environ.get("PAUSE", 0))
 # Whether a session is the client's own from connect to close.
 OWN_SESSION = MODE != "transaction"
 

@@ -174,6 +174,27 @@ fn node(script: &str, url: &str, args: &[&str]) -> Command {
     command
 }
 
+/// Our program in Java; its driver is a file beside the others.
+fn java(url: &str, args: &[&str]) -> Command {
+    let driver = tools().join("drivers/java/postgresql.jar");
+    assert!(
+        driver.is_file(),
+        "the Java driver is missing; `make tools` installs it, and a JDK and Maven for it"
+    );
+    let mut command = client("java");
+    command.arg("-cp").arg(driver).arg(programs().join("JdbcUses.java")).args(args).env("DATABASE_URL", url);
+    command
+}
+
+/// Our program in Go, as it was built with its driver.
+fn pgx(url: &str, args: &[&str]) -> Command {
+    let program = tools().join("drivers/pgx");
+    assert!(program.is_file(), "the Go driver is missing; `make tools` builds it, with Go 1.25 or newer");
+    let mut command = client(program.to_str().unwrap());
+    command.args(args).env("DATABASE_URL", url);
+    command
+}
+
 fn programs() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/drivers"))
 }

@@ -1,13 +1,13 @@
-//! The drivers' scripts of `tests/drivers`: psycopg 3, asyncpg, node-postgres and Postgres.js.
+//! The drivers' scripts of `tests/drivers`: psycopg 3, asyncpg, node-postgres, Postgres.js, pgjdbc and pgx.
 
 use std::fs;
 
 use futures_util::future::join_all;
 use pgtether::demo::postgres::Setup;
 
-use super::{TwoPools, Way, node, passes, python};
+use super::{TwoPools, Way, java, node, passes, pgx, python};
 use crate::certs::{Authority, with_tls};
-use crate::servers::{Version, postgres};
+use crate::servers::{Admin, Version, postgres};
 
 /// As many sessions as clients, where each keeps its own; few for many otherwise.
 const SIZES: [u32; 2] = [24, 3];
@@ -95,4 +95,36 @@ async fn node_does_through_the_pool_what_it_does_without() {
         passes(&mut node("node_uses.mjs", pools.url(way), &[way.word()])).await;
     }))
     .await;
+}
+
+#[tokio::test]
+async fn pgjdbc_and_pgx_do_through_the_pool_what_they_do_without() {
+    let cluster = postgres(Version::V18, setup());
+    let pools = TwoPools::open(&cluster, SIZES, &[]).await;
+    join_all(Way::ALL.map(async |way| {
+        passes(&mut java(pools.url(way), &[way.word()])).await;
+        passes(&mut pgx(pools.url(way), &[way.word()])).await;
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn clients_whose_last_thing_is_a_pipeline_hold_no_session_and_outlive_its_idle_limit() {
+    let cluster = postgres(Version::V15, Setup::default());
+    let pools = TwoPools::open(&cluster, [1, 1], &[]).await;
+    let admin = Admin::of(&cluster).await;
+    // A session that a client held would be closed meanwhile, with its client.
+    admin.query("ALTER DATABASE transaction SET idle_session_timeout = '1s'").await;
+    admin.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'transaction'").await;
+    let url = pools.url(Way::Transaction);
+    let last = ["transaction", "the_last_thing_is_a_pipeline_behind_which_others_come"];
+    let clients = [
+        python("psycopg_uses.py", url, &last),
+        python("asyncpg_uses.py", url, &["transaction", "many_rows_at_once_come_last_and_hold_nothing"]),
+        node("node_uses.mjs", url, &["transaction", "the last thing is a pipeline behind which others come"]),
+        java(url, &last),
+        pgx(url, &last),
+    ];
+    join_all(clients.map(async |mut client| passes(client.env("PAUSE", "3")).await)).await;
+    admin.close().await;
 }
