@@ -38,6 +38,8 @@ struct Client {
     relay: Relay,
     statements: ClientStatements,
     settings: ClientSettings,
+    /// It has AuthenticationOk and what follows.
+    is_let_in: bool,
     /// It has been told what it cannot keep.
     is_warned: bool,
     /// What it sends while it has no session.
@@ -76,6 +78,7 @@ pub async fn serve(
         relay,
         statements: ClientStatements::new(&budget),
         settings: ClientSettings::default(),
+        is_let_in: false,
         is_warned: false,
         idle: Idle::default(),
     };
@@ -126,6 +129,7 @@ impl Client {
         let entry = &self.registered.entry;
         backend::backend_key_data(out, entry.process_id, entry.secret());
         backend::ready_for_query(out, b'I');
+        self.is_let_in = true;
         Ok(first)
     }
 

@@ -6,10 +6,11 @@
 use std::future::pending;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, warn};
 
 use super::client::serve;
@@ -24,6 +25,8 @@ use crate::policy::accept::{AcceptFailure, AcceptFailures};
 use crate::protocol::ErrorFields;
 use crate::status::login::LoginFailure;
 
+/// For clients that are cut off at the end of the pool to be told so.
+const GOODBYE: Duration = Duration::from_millis(300);
 /// Connections that have not logged in, at the most.
 const PENDING: usize = 512;
 
@@ -139,6 +142,13 @@ impl Reception {
             }
         }
         let cut = self.clients.len();
+        // They say so themselves, and end TLS as it should be ended.
+        let _ = timeout(GOODBYE, async {
+            while !self.clients.is_empty() {
+                self.ended().await;
+            }
+        })
+        .await;
         self.logins.shutdown().await;
         self.clients.shutdown().await;
         cut

@@ -52,6 +52,8 @@ pub enum ClientSignal {
     Leave,
     /// Its server hangs: give it up.
     Cut,
+    /// Leave at once.
+    End,
 }
 
 /// A client's entry, taken out when dropped.
@@ -64,8 +66,8 @@ pub struct Registered {
 impl ClientSignal {
     /// The one that is kept as that number.
     fn of(number: u8) -> Self {
-        let all = [ClientSignal::GoOn, ClientSignal::Leave];
-        all.into_iter().find(|signal| *signal as u8 == number).unwrap_or(ClientSignal::Cut)
+        let all = [ClientSignal::GoOn, ClientSignal::Leave, ClientSignal::Cut];
+        all.into_iter().find(|signal| *signal as u8 == number).unwrap_or(ClientSignal::End)
     }
 }
 
@@ -109,7 +111,7 @@ impl Registry {
         holds.as_ref().filter(|backend| backend.cancels() < CANCELS).map(Cancelling::new)
     }
 
-    /// Tells all clients to leave.
+    /// Tells all clients the same.
     pub fn tell_all(&self, signal: ClientSignal) {
         for entry in self.clients().values() {
             entry.tell(signal);

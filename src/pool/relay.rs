@@ -15,11 +15,11 @@ use self::buffers::poll_in;
 use self::buffers::{RelayBuffers, with_scratch};
 pub use self::buffers::{poll_first, poll_out};
 use self::limits::Timer;
-pub use self::limits::{Limit, Limits};
+pub use self::limits::{HALF_CLOSED, Limit, Limits};
 use super::link::Link;
 use super::registry::{Cancelling, ClientSignal, Registered};
 use super::server::Server;
-use super::settings::ClientSettings;
+use super::settings::{ClientSettings, SettingValues};
 use super::shared::Shared;
 use super::statements::ClientStatements;
 use crate::connection::Stream;
@@ -44,6 +44,8 @@ pub enum Ended {
     Quiet,
     /// The server hangs and was given up.
     Cut,
+    /// The pool ends and waits no longer.
+    Over,
 }
 
 /// A client's end of its sessions, one after the other.
@@ -124,8 +126,10 @@ impl Relay {
 
     pub fn poll(&mut self, cx: &mut Context<'_>, sides: &mut Sides<'_>) -> Poll<Ended> {
         let signal = sides.registered.entry.signal(cx);
-        if signal == ClientSignal::Cut {
-            return Poll::Ready(Ended::Cut);
+        match signal {
+            ClientSignal::Cut => return Poll::Ready(Ended::Cut),
+            ClientSignal::End => return Poll::Ready(Ended::Over),
+            ClientSignal::GoOn | ClientSignal::Leave => {}
         }
         // A client for good has no end of its own: it is asked to leave when it has nothing under way.
         let leaves = self.for_good && signal == ClientSignal::Leave;
@@ -167,12 +171,9 @@ impl Relay {
         }
     }
 
-    /// Something that every client reads over.
     fn probe(&self, sides: &mut Sides<'_>) {
-        const NAME: &str = "client_encoding";
         if sides.to_client.is_empty() && self.link.can_tell() {
-            let value = sides.settings.told().get(NAME);
-            value.into_iter().for_each(|value| backend::parameter_status(sides.to_client, NAME, value));
+            probe(sides.settings.told(), sides.to_client);
         }
     }
 
@@ -262,4 +263,10 @@ impl Relay {
         self.link.is_restored();
         sides.settings.ask_for_something()
     }
+}
+
+/// Something that every client reads over: to see whether it is still there.
+pub fn probe(told: &SettingValues, out: &mut Vec<u8>) {
+    const NAME: &str = "client_encoding";
+    told.get(NAME).into_iter().for_each(|value| backend::parameter_status(out, NAME, value));
 }

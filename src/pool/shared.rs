@@ -129,9 +129,10 @@ impl Shared {
         self.registry.tell_all(ClientSignal::Leave);
     }
 
-    /// Drops everything.
+    /// Drops everything; clients are told so.
     pub fn end(&self) {
         self.stage.send_replace(PoolStage::Over);
+        self.registry.tell_all(ClientSignal::End);
     }
 
     pub fn with_catalog<T>(&self, f: impl FnOnce(&mut Catalog) -> T) -> T {

@@ -1,22 +1,24 @@
 //! Getting a session: at once or from the queue, with the client's settings.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Client, Farewell};
 use crate::pool::core::{ClientId, Rejection};
 use crate::pool::driver::{Acquired, Grant};
 use crate::pool::registry::ClientSignal;
 use crate::pool::rejection::Refusal;
-use crate::pool::relay::poll_first;
+use crate::pool::relay::{HALF_CLOSED, poll_first, poll_out, probe};
 use crate::pool::server::Server;
 use crate::pool::shared::Shared;
+use crate::protocol::Frame;
 use crate::status::pool::ClientState;
 
 /// What a client sends while it waits is taken up to here.
@@ -135,6 +137,7 @@ impl Client {
         self.slot.is_now(ClientState::Waiting);
         let shared = Arc::clone(&self.shared);
         let mut queued = Queued { shared: &shared, client: self.id(), granted };
+        let mut half_closed = HalfClosed::default();
         poll_fn(|cx| {
             if let Poll::Ready(granted) = queued.poll(cx) {
                 return Poll::Ready(granted.map_err(|why| Farewell::Told(shared.refusal(why))));
@@ -145,17 +148,77 @@ impl Client {
             if self.registered.entry.is_cancelled() {
                 return Poll::Ready(Err(Farewell::Told(Refusal::cancelled())));
             }
-            while first.len() < EARLY {
+            while first.len() < EARLY && !half_closed.is_begun() {
                 match poll_first(&mut self.stream, cx) {
                     Poll::Ready(Ok(bytes)) if !bytes.is_empty() => first.extend(bytes),
+                    // It may have closed one direction only, and wait for the answer.
+                    Poll::Ready(Ok(_)) if self.is_let_in && awaits_answer(first) => half_closed.begin(),
                     Poll::Ready(_) => return Poll::Ready(Err(Farewell::Gone)),
                     Poll::Pending => break,
+                }
+            }
+            while half_closed.poll(cx).is_ready() {
+                if self.probe(cx).is_err() {
+                    return Poll::Ready(Err(Farewell::Gone));
                 }
             }
             Poll::Pending
         })
         .await
     }
+
+    /// Sends something that every client reads over: one that is gone refuses it, and then the next thing that it is
+    /// sent.
+    fn probe(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.to_client.is_empty() {
+            probe(self.settings.told(), &mut self.to_client);
+        }
+        match poll_out(&mut self.stream, &mut self.to_client, cx) {
+            Poll::Ready(result) => result,
+            // It does not read, but it is there.
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+/// When a client that will send nothing more is looked after.
+#[derive(Default)]
+struct HalfClosed(Option<Pin<Box<Sleep>>>);
+
+impl HalfClosed {
+    fn begin(&mut self) {
+        self.0 = Some(Box::pin(sleep(Duration::ZERO)));
+    }
+
+    fn is_begun(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(next) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        ready!(next.as_mut().poll(cx));
+        next.as_mut().reset(Instant::now() + HALF_CLOSED);
+        Poll::Ready(())
+    }
+}
+
+/// Whether a client that has sent this, and nothing more, still waits for something: it has not said goodbye.
+fn awaits_answer(mut sent: &[u8]) -> bool {
+    while let Ok(Some(frame)) = Frame::read(sent) {
+        let Some(rest) = sent.get(frame.len..) else {
+            return false;
+        };
+        if frame.tag == b'X' {
+            return false;
+        }
+        if rest.is_empty() {
+            return true;
+        }
+        sent = rest;
+    }
+    false
 }
 
 impl Queued<'_> {
@@ -168,5 +231,28 @@ impl Queued<'_> {
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
         self.shared.driver.leave_queue(self.client, &mut self.granted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::frontend::{query, terminate};
+
+    #[test]
+    fn who_has_asked_something_whole_and_not_said_goodbye_awaits_an_answer() {
+        let asked = query("SELECT 1");
+        for (sent, awaits) in [
+            (vec![], false),
+            (asked.clone(), true),
+            ([asked.clone(), asked.clone()].concat(), true),
+            (asked[..asked.len() - 1].to_vec(), false),
+            ([&asked[..], &asked[..4]].concat(), false),
+            ([asked.clone(), terminate()].concat(), false),
+            (terminate(), false),
+            (vec![b'Q', 0, 0, 0, 1], false),
+        ] {
+            assert_eq!(awaits_answer(&sent), awaits, "{}", sent.escape_ascii());
+        }
     }
 }

@@ -147,6 +147,13 @@ impl Client {
                     Some(_) => lost(link, "the server's answer is not PostgreSQL's protocol"),
                 })
             }
+            Ended::Over => {
+                self.shared.driver.close(server);
+                Err(match link.can_tell() {
+                    true => Farewell::Told(Refusal::draining()),
+                    false => Farewell::Gone,
+                })
+            }
             Ended::Cut => {
                 self.shared.driver.give_up(server);
                 Err(lost(link, "the server has been silent for too long, and its database is down"))

@@ -13,7 +13,7 @@ use crate::target::pool::Pool;
 /// The rest of a message that a client has begun comes within this, or at least some more of it.
 const REST: Duration = Duration::from_secs(30);
 /// A client that will send nothing more is looked after so often: it may be gone.
-const HALF_CLOSED: Duration = Duration::from_millis(500);
+pub const HALF_CLOSED: Duration = Duration::from_millis(500);
 
 /// Something that does not last for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,13 @@
 //! Clients in the middle of something that looks like its end: nobody else may have their session yet.
 
 use pgtether::demo::postgres::{Cluster, Setup};
-use pgtether::protocol::frontend::query;
+use pgtether::protocol::frontend::{query, terminate};
 
 use super::wire::Raw;
 use super::{await_listening, one_pool};
 use crate::process::Daemon;
 use crate::servers::{Version, postgres};
+use crate::supervise::{DB, SOON};
 use crate::wire::{kinds, message, text};
 
 /// A pool of one session: who gets one while another is at it gets that one.
@@ -111,4 +112,47 @@ async fn the_end_of_a_copy_that_has_failed_disturbs_nothing() {
     let mut other = Raw::login(port, "postgres", "postgres").await;
     other.send(&query("SELECT 1")).await;
     assert_eq!(kinds(&other.until_ready().await), "TDCZ");
+}
+
+/// Scripts end their input behind the query; a server answers it first.
+#[tokio::test]
+async fn who_has_closed_one_direction_waits_on_for_its_answer_and_who_is_gone_does_not() {
+    let (_cluster, daemon, port) = one_session().await;
+    let login = async || Raw::login(port, "postgres", "postgres").await;
+    let waiting = async |wanted: u32| {
+        let labels = [DB, &[("state", "waiting")]].concat();
+        daemon.await_metric(SOON, "pgtether_pool_clients", &labels, wanted.into()).await;
+    };
+    let mut holder = login().await;
+    holder.send(&query("BEGIN; CREATE TABLE done (what text)")).await;
+    holder.until_ready().await;
+
+    let mut half = login().await;
+    half.send(&query("INSERT INTO done VALUES ('half') RETURNING what")).await;
+    half.finish().await;
+    waiting(1).await;
+
+    let mut gone = login().await;
+    gone.send(&query("INSERT INTO done VALUES ('gone')")).await;
+    waiting(2).await;
+    drop(gone);
+    waiting(1).await;
+
+    let mut said_goodbye = login().await;
+    said_goodbye.send(&query("INSERT INTO done VALUES ('goodbye')")).await;
+    waiting(2).await;
+    said_goodbye.send(&terminate()).await;
+    said_goodbye.finish().await;
+    waiting(1).await;
+
+    holder.send(&query("COMMIT")).await;
+    holder.until_ready().await;
+    let answer = half.until_ready().await;
+    let answer: Vec<_> = answer.into_iter().filter(|(kind, _)| *kind != b'S').collect();
+    assert_eq!(kinds(&answer), "TDCZ");
+    assert!(half.until_closed().await.is_empty());
+    holder.send(&query("SELECT string_agg(what, ' ') FROM done")).await;
+    let rows = holder.until_ready().await;
+    let (_, row) = rows.iter().find(|(kind, _)| *kind == b'D').unwrap();
+    assert!(row.ends_with(b"\0\x04half"), "{}", row.escape_ascii());
 }

@@ -1,5 +1,7 @@
 //! TLS towards clients, by hand.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use pgtether::demo::postgres::Setup;
 use pgtether::protocol::frontend::{CANCEL_REQUEST, packet, query, terminate};
@@ -60,4 +62,26 @@ async fn tls_ends_by_its_own_message_however_a_client_comes_to_its_end() {
     busy.send(&query("COMMIT")).await;
     busy.until_ready().await;
     assert!(busy.closed_properly().await.starts_with(b"E"), "the end of the pool after a transaction");
+}
+
+#[tokio::test]
+async fn tls_ends_by_its_own_message_where_a_client_is_cut_off_at_the_end_of_a_drain() {
+    let cluster = postgres(Version::V15, Setup::default());
+    let (config, port) = one_pool(&cluster.superuser_url(), &[], &["auth: trust"]);
+    let mut daemon = Daemon::start(&config);
+    await_listening(port).await;
+    let mut stuck = Vec::new();
+    for sql in ["BEGIN", "SELECT pg_sleep(60)"] {
+        let mut client = Raw::tls(port).await;
+        client.send(&startup("postgres", "postgres")).await;
+        client.until_ready().await;
+        client.send(&query(sql)).await;
+        stuck.push((sql, client));
+    }
+    stuck[0].1.until_ready().await;
+    daemon.signal(Signal::SIGTERM);
+    daemon.exited(Duration::from_secs(16)).await;
+    for (sql, mut client) in stuck {
+        assert!(client.closed_properly().await.starts_with(b"E"), "{sql}");
+    }
 }

@@ -93,7 +93,8 @@ async fn a_client_that_sits_in_its_transaction_is_cut_off_after_ten_seconds_and_
     holder.ask("BEGIN; INSERT INTO kept VALUES (1)").await;
     pool.daemon.signal(Signal::SIGTERM);
     let told = Instant::now();
-    let ended = pool.daemon.exited(Duration::from_secs(16)).await;
+    assert_eq!(holder.farewell(Duration::from_secs(16)).await.sqlstate, "57P01", "it is told");
+    let ended = pool.daemon.exited(Duration::from_secs(3)).await;
     let took = told.elapsed().as_secs_f64();
     assert!((9.5..14.0).contains(&took), "it ended after {took} s");
     assert_eq!(ended.code(), Some(0), "{}", pool.daemon.log());
