@@ -62,6 +62,27 @@ pub fn advice(keys: &TuningKeys, target: &Target) -> Vec<KeyMessage> {
         );
         found.push(("ping.timeout", message));
     }
+    if let Some(every) = target.tuning.refresh.every
+        && (keys.ping.is_some() || keys.refresh.is_some())
+        && target.tuning.idle_policy == IdlePolicy::KeepAwake
+        && ping.interval > every
+    {
+        let message = format!(
+            "{} is more than refresh.every, {}: sessions are replaced before they are pinged",
+            format(ping.interval),
+            format(every)
+        );
+        found.push(("ping.interval", message));
+    }
+    if let Some(weakness) = endpoint.and_then(|endpoint| endpoint.weakness(endpoint.password.as_ref()?))
+        && target.password == PasswordSource::Url
+    {
+        let message = format!(
+            "the password {weakness}, so it is not removed from the server's messages, which are logged and shown: take a \
+             long random one"
+        );
+        found.push(("url", message));
+    }
     found.extend(probes_cut_short(&sockets));
     found.extend(without_effect(keys, target.tuning.idle_policy));
     found.extend(without_command(keys, target));

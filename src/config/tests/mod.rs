@@ -244,9 +244,38 @@ fn what_is_hardly_meant_is_a_warning_with_its_place() {
             "pgtether.yaml:6:20: targets[0].refresh.every: does nothing without idle_policy: keep_awake",
         ]
     );
+    for keys in ["  ping: {interval: 5m}\n", "  refresh: {every: 10s}\n"] {
+        let (_, warnings) = target(keys);
+        let [warning] = &warnings[..] else { panic!("{keys}: {warnings:?}") };
+        assert!(warning.contains("targets[0].ping.interval: "), "{warning}");
+        assert!(warning.ends_with(": sessions are replaced before they are pinged"), "{warning}");
+    }
     let (_, warnings) =
         target("  ping: {interval: 1s, timeout: 200ms}\n  refresh: {every: 2s}\n  wake_every: off\n");
     assert_eq!(warnings, [""; 0]);
+}
+
+#[test]
+fn a_password_that_cannot_be_hidden_in_messages_is_a_warning_that_does_not_show_it() {
+    let warned = |url: &str, keys: &str| {
+        let config = good(&format!("targets:\n- name: primary\n  url: postgresql://{url}\n{keys}"));
+        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let rest =
+        "so it is not removed from the server's messages, which are logged and shown: take a long random one";
+    for (url, weakness) in [
+        ("app:app@localhost/shop", "is the user's name"),
+        ("app:shop@localhost/shop", "is the database's name"),
+        ("app:db.example@db.example/shop", "is the host's name"),
+        ("app:xyz@localhost/shop", "has fewer than 4 characters"),
+    ] {
+        assert_eq!(
+            warned(url, ""),
+            [format!("pgtether.yaml:3:8: targets[0].url: the password {weakness}, {rest}")]
+        );
+    }
+    assert_eq!(warned("app:long-random@localhost/shop", ""), [""; 0]);
+    assert_eq!(warned("app:app@localhost/shop", "  password_file: pw\n"), [""; 0]);
 }
 
 #[test]
