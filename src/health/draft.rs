@@ -88,7 +88,7 @@ pub(super) fn document<'a>(
         status: word(status),
         release_id: speaker.version,
         service_id: speaker.service,
-        description: "Proven lines to PostgreSQL databases",
+        description: "Tested connections to PostgreSQL databases",
         output: (status != Status::Healthy && speaker.details).then(|| summary(targets)),
         checks: speaker.details.then(|| Checks {
             connections: targets.iter().map(connection).collect(),
