@@ -127,6 +127,7 @@ async fn chaos(
         dice: dice.fork(),
         admin: None,
         idlers: Idlers::default(),
+        visits: BTreeMap::new(),
         reload,
     };
     for (kind, done) in deck.iter().zip(1..) {
@@ -141,6 +142,13 @@ async fn chaos(
     let dealt = begun.elapsed();
     shared.closing.store(true, Relaxed);
     let mut breaches = Vec::new();
+    // Other faults are in the way of some; a pool that does not serve them is in the way of all.
+    for (kind, (came, done)) in &faults.visits {
+        if *came > 3 && done * 2 < *came {
+            breaches.push(format!("of {came} visits of {kind:?} only {done} could be made"));
+        }
+    }
+    let visits = format!("{:?}", faults.visits);
     let mut total = Tally::default();
     for (name, life) in crowd {
         // Twice: once to notice that all is over, once for its last deed.
@@ -160,6 +168,7 @@ async fn chaos(
         "{} sessions, {} deeds; transfers: {} acknowledged, {} refused, {} unknown; errors: {:#?}",
         total.sessions, total.done, told[0], told[1], told[2], total.errors
     );
+    let _ = writeln!(report, "visits, and those that could be made: {visits}");
     let _ = write!(report, "verdict: {} breaches", breaches.len());
     End { breaches, report, cluster }
 }

@@ -72,6 +72,9 @@ pub struct Faults {
     pub admin: Option<Client>,
     /// Clients that stay and do nothing more.
     pub idlers: Idlers,
+    /// Of each kind of client that comes and is not checked otherwise: how many came, and how many could do what they came
+    /// for.
+    pub visits: BTreeMap<Kind, (usize, usize)>,
     /// Gives the pools another size; there is none where clients connect to the server itself.
     pub reload: Option<Box<dyn FnMut(usize) + Send>>,
 }
@@ -138,10 +141,17 @@ impl Faults {
             Kind::CancelOwn => self.shared.clone().keys.cancel_one(&mut self.dice).await,
             Kind::CancelFormer => self.shared.clone().keys.cancel_former().await,
             Kind::CancelInvented => self.cancel_invented().await,
-            Kind::Stall => _ = self.idlers.stall(&self.urls, &mut self.dice).await,
-            Kind::FlushAndStay => _ = self.idlers.flush_and_stay(&self.urls, &mut self.dice).await,
-            Kind::Dump => _ = visitors::dump(&self.urls, &mut self.dice).await,
-            Kind::Reshape => _ = visitors::reshape(&self.urls, &mut self.dice).await,
+            Kind::Stall | Kind::FlushAndStay | Kind::Dump | Kind::Reshape => {
+                let visit = match kind {
+                    Kind::Stall => self.idlers.stall(&self.urls, &mut self.dice).await,
+                    Kind::FlushAndStay => self.idlers.flush_and_stay(&self.urls, &mut self.dice).await,
+                    Kind::Dump => visitors::dump(&self.urls, &mut self.dice).await,
+                    _ => visitors::reshape(&self.urls, &mut self.dice).await,
+                };
+                let (came, done) = self.visits.entry(kind).or_default();
+                *came += 1;
+                *done += usize::from(visit.is_ok());
+            }
             Kind::Reload => {
                 let size = self.dice.usize(SIZE / 2..=SIZE);
                 if let Some(reload) = &mut self.reload {

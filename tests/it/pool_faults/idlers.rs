@@ -45,16 +45,26 @@ impl Idlers {
         Ok(())
     }
 
-    /// Rests after its pipeline. More of them than there are sessions: if one kept its session, all others would wait.
+    /// They rest after their pipelines. More of them than there are sessions: if each kept its session, the last ones would
+    /// get none.
     pub async fn flush_and_stay(&mut self, urls: &[String], dice: &mut fastrand::Rng) -> Result<(), String> {
-        let mut wire = Wire::open(&urls[0], &[]).await?;
-        let mut words = [parse("", "SELECT $1"), execute("", "a pipeline")].concat();
-        for _ in 0..dice.u32(1..3) {
-            words.extend(message(b'H', &[]));
+        self.resting.clear();
+        for _ in 0..RESTING {
+            let mut wire = Wire::open(&urls[0], &[]).await?;
+            let flushes = message(b'H', &[]).repeat(dice.usize(1..3));
+            let mut words = [parse("", "SELECT $1"), execute("", "a pipeline")].concat();
+            // Behind its Sync, where the session still is the client's, or once it is idle.
+            let is_late = dice.bool();
+            if !is_late {
+                words.extend(&flushes);
+            }
+            wire.send(&words).await?;
+            wire.until_ready().await?;
+            if is_late {
+                wire.send(&flushes).await?;
+            }
+            self.resting.push_back(wire);
         }
-        wire.send(&words).await?;
-        wire.until_ready().await?;
-        add(&mut self.resting, wire, RESTING);
         Ok(())
     }
 }
