@@ -80,6 +80,8 @@ async fn each_kind_of_shutdown_tells_itself() {
     for how in [Shutdown::Fast, Shutdown::Immediate] {
         let mut cluster = postgres15();
         let mut held = session(&cluster.superuser_url()).await;
+        // It has come to where it waits for queries: there, each kind of shutdown is told.
+        pong(&mut held).await;
         let stopping = tokio::task::spawn_blocking(move || cluster.stop(how).map(|()| cluster));
         let facts = lost(&mut held).await;
         assert_eq!((sqlstate(&facts), facts.phase), ("57P01", Phase::Idle), "{how:?}");

@@ -12,7 +12,7 @@ use nix::unistd::{Pid, geteuid};
 use pgtether::demo::postgres::{Cluster, Setup, free_port};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{PATIENCE, exec};
 use crate::process::{Answer, request, wait_until};
@@ -97,14 +97,15 @@ async fn sessions(admin: &Admin) -> Vec<String> {
     admin.query(sql).await
 }
 
-/// Closes them all, or waits until the server has.
+/// Closes them all; or gives the server the time to, where pgtether may know its limit already and ping before.
 async fn close_idle(admin: &Admin, by_timeout: bool) {
     let before = sessions(admin).await;
     assert!(!before.is_empty());
-    if !by_timeout {
-        for pid in &before {
-            admin.query(&format!("SELECT pg_terminate_backend({pid}, 5000)")).await;
-        }
+    if by_timeout {
+        return sleep(IDLE + Duration::from_secs(1)).await;
+    }
+    for pid in &before {
+        admin.query(&format!("SELECT pg_terminate_backend({pid}, 5000)")).await;
     }
     wait_until(SOON + IDLE, "all idle sessions to be closed", async || {
         let left: Vec<_> = sessions(admin).await.into_iter().filter(|pid| before.contains(pid)).collect();

@@ -49,7 +49,7 @@ async fn a_key_that_does_not_fit_keeps_the_old_pair_and_is_told_once() {
         api["web_config"]["at"] != read_at
     })
     .await;
-    let told = daemon.log().matches("the new web configuration is refused").count();
+    let told = daemon.log().matches("the new web configuration was rejected").count();
     assert_eq!(told, 1, "{}", daemon.log());
 
     next.write(web.folder.path(), "server");
