@@ -62,6 +62,14 @@ pub struct SessionRoute {
     pub(super) secured: bool,
 }
 
+#[cfg(test)]
+impl SessionRoute {
+    /// Of a session that no socket leads to.
+    pub fn of_nowhere() -> Self {
+        SessionRoute { host: 0, address: Address::Unix("/nowhere".into()), secured: false }
+    }
+}
+
 struct PendingPing {
     asked: Instant,
     query: PingQuery,

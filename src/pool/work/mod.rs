@@ -5,6 +5,8 @@ mod cancel;
 mod cleanup;
 mod health;
 mod open;
+#[cfg(test)]
+mod tests;
 
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
