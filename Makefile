@@ -1,6 +1,6 @@
 # The two main commands are `make demo` and `make test`. Both first install the tools that they need, and say so.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos check test chaos-test fuzz lint chart generated chart-update image dist figures pictures tools release clean
+.PHONY: help demo chaos check test chaos-test simulate fuzz lint chart generated chart-update image dist figures pictures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -32,6 +32,11 @@ chaos-test: ## Tests the pool with ten thousand random faults, in a quarter of a
 	@tests/tools.sh build test
 	CHAOS_FAULTS=$(or $(FAULTS),10000) CHAOS_SEED=$(or $(SEED),$$RANDOM) \
 	  $(CARGO) test --locked --test it pool_faults::nothing_is_lost -- --nocapture
+
+simulate: ## Simulates pools under random outages and reloads; SEEDS=10000 for the number of runs, SEED=7 for one of them.
+	@tests/tools.sh build
+	SIMULATE_SEEDS=$(or $(SEEDS),1000) $(if $(SEED),SIMULATE_SEED=$(SEED)) \
+	  $(CARGO) test --locked --lib pool::driver::simulation::pools -- --nocapture
 
 fuzz: ## Fuzzes all parsers with random input; CASES=1000000 for the number of cases of each test.
 	@tests/tools.sh build

@@ -81,8 +81,12 @@ impl Shared {
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Work>, mpsc::UnboundedReceiver<SessionId>) {
         let (name, mode) = (config.target.name.clone(), config.pool.mode);
         let status = Arc::new(PoolSlot::new(PoolStatus::new(&config.pool)));
-        let (driver, work, closed) =
-            PoolDriver::new(config.for_core(), Arc::clone(&config.target), Arc::clone(&status));
+        let (driver, work, closed) = PoolDriver::new(
+            config.for_core(),
+            Arc::clone(&config.target),
+            Arc::clone(&status),
+            fastrand::Rng::new(),
+        );
         let shared = Shared {
             name,
             mode,

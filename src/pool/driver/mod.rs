@@ -4,7 +4,10 @@
 //! straight to the next client: one lock, no other task. What takes time (open, test, reset, close) is [`Work`] for the
 //! pool's task, which reports what came of it.
 
+mod pool_session;
 mod reports;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +18,7 @@ use std::time::{Duration, Instant};
 use slotmap::SecondaryMap;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+pub use self::pool_session::PoolSession;
 use super::core::{
     ClientId, Condition, Core, CoreConfig, PoolAction, PoolEvent, PoolPhase, PoolRequest, Rejection,
     SessionId,
@@ -28,13 +32,13 @@ use crate::status::pool::ServerState;
 use crate::target::{Endpoint, Target};
 
 /// What a waiting client gets.
-pub type Grant = Result<Box<Server>, Rejection>;
+pub type Grant<S = Server> = Result<Box<S>, Rejection>;
 
 /// How a client's need is met.
 #[derive(Debug)]
-pub enum Acquired {
-    Now(Grant),
-    Later(oneshot::Receiver<Grant>),
+pub enum Acquired<S = Server> {
+    Now(Grant<S>),
+    Later(oneshot::Receiver<Grant<S>>),
 }
 
 /// What is to be done with a session that comes back, beside closing it or handing it out.
@@ -52,20 +56,20 @@ pub enum Leftover {
 }
 
 /// What takes time.
-pub enum Work {
+pub enum Work<S = Server> {
     Open {
         slot: SessionSlot,
         urgent: bool,
     },
-    Test(Box<Server>),
+    Test(Box<S>),
     Reset {
-        server: Box<Server>,
+        server: Box<S>,
         left: Left,
         reset: bool,
         patient: bool,
     },
     Close {
-        server: Box<Server>,
+        server: Box<S>,
         hangs: bool,
     },
     CutSilent(Duration),
@@ -78,21 +82,21 @@ pub enum Work {
 }
 
 /// The sessions of one pool, and who waits for one.
-pub struct PoolDriver {
-    inner: Mutex<Inner>,
+pub struct PoolDriver<S = Server> {
+    inner: Mutex<Inner<S>>,
     status: Arc<PoolSlot>,
-    work: mpsc::UnboundedSender<Work>,
+    work: mpsc::UnboundedSender<Work<S>>,
     closed: mpsc::UnboundedSender<SessionId>,
     /// Tells the task that it is due earlier than it knows.
     earlier: Notify,
     paused: watch::Sender<Option<usize>>,
 }
 
-struct Inner {
+struct Inner<S> {
     core: Core,
     /// The servers that no client and no work has.
-    parked: SecondaryMap<SessionId, Parked>,
-    granted: BTreeMap<ClientId, oneshot::Sender<Grant>>,
+    parked: SecondaryMap<SessionId, Parked<S>>,
+    granted: BTreeMap<ClientId, oneshot::Sender<Grant<S>>>,
     location: Destination,
     dice: fastrand::Rng,
     /// Woken when an idle session says something or ends.
@@ -105,8 +109,8 @@ struct Inner {
     due: Option<Instant>,
 }
 
-struct Parked {
-    server: Box<Server>,
+struct Parked<S> {
+    server: Box<S>,
     leftover: Leftover,
 }
 
@@ -116,13 +120,14 @@ struct Destination {
     endpoint: Option<Arc<Endpoint>>,
 }
 
-impl PoolDriver {
+impl<S: PoolSession> PoolDriver<S> {
     /// With the two ends for its task.
     pub fn new(
         spec: CoreConfig,
         target: Arc<Target>,
         status: Arc<PoolSlot>,
-    ) -> (Self, mpsc::UnboundedReceiver<Work>, mpsc::UnboundedReceiver<SessionId>) {
+        dice: fastrand::Rng,
+    ) -> (Self, mpsc::UnboundedReceiver<Work<S>>, mpsc::UnboundedReceiver<SessionId>) {
         let (work, works) = mpsc::unbounded_channel();
         let (closed, closings) = mpsc::unbounded_channel();
         let inner = Inner {
@@ -130,7 +135,7 @@ impl PoolDriver {
             parked: SecondaryMap::new(),
             granted: BTreeMap::new(),
             location: Destination { target, endpoint: None },
-            dice: fastrand::Rng::new(),
+            dice,
             watcher: None,
             shown: Default::default(),
             paused: None,
@@ -141,7 +146,7 @@ impl PoolDriver {
     }
 
     /// A session for a client that has waited since then, or begins to.
-    pub fn acquire(&self, client: ClientId, since: Option<Instant>) -> Acquired {
+    pub fn acquire(&self, client: ClientId, since: Option<Instant>) -> Acquired<S> {
         let now = now();
         let mut inner = self.inner();
         self.pass_over_ended(&mut inner, now);
@@ -163,7 +168,7 @@ impl PoolDriver {
     }
 
     /// The client does not wait any more. What it was given and has not taken comes back.
-    pub fn leave_queue(&self, client: ClientId, later: &mut oneshot::Receiver<Grant>) {
+    pub fn leave_queue(&self, client: ClientId, later: &mut oneshot::Receiver<Grant<S>>) {
         let mut inner = self.inner();
         inner.granted.remove(&client);
         self.happen(&mut inner, PoolEvent::Leaves(client), now());
@@ -175,12 +180,12 @@ impl PoolDriver {
     }
 
     /// A session that is ready for the next client.
-    pub fn give_back(&self, mut server: Box<Server>) {
+    pub fn give_back(&self, mut server: Box<S>) {
         let mut inner = self.inner();
         let condition = match () {
-            () if server.backend.is_retired() || inner.has_ended(&mut server) => Condition::Broken,
+            () if server.is_retired() || inner.has_ended(&mut server) => Condition::Broken,
             // It waits for the end of the request, which must hit no other client.
-            () if server.backend.is_being_cancelled() => Condition::NeedsReset,
+            () if server.is_being_cancelled() => Condition::NeedsReset,
             () => Condition::Clean,
         };
         let leftover = match condition {
@@ -191,18 +196,18 @@ impl PoolDriver {
     }
 
     /// A session that is not.
-    pub fn clean_up(&self, server: Box<Server>, left: Left, reset: bool, patient: bool) {
+    pub fn clean_up(&self, server: Box<S>, left: Left, reset: bool, patient: bool) {
         let leftover = Leftover::Unfinished { left, reset, patient };
         self.returned(&mut self.inner(), server, Condition::NeedsReset, leftover);
     }
 
     /// A session that nobody may have any more.
-    pub fn close(&self, server: Box<Server>) {
+    pub fn close(&self, server: Box<S>) {
         self.returned(&mut self.inner(), server, Condition::Broken, Leftover::Nothing);
     }
 
     /// The same of one that hangs.
-    pub fn give_up(&self, server: Box<Server>) {
+    pub fn give_up(&self, server: Box<S>) {
         self.returned(&mut self.inner(), server, Condition::Broken, Leftover::Hangs);
     }
 
@@ -288,18 +293,24 @@ impl PoolDriver {
     }
 
     /// Tells the core of something that no client waits for in this call.
-    fn happen(&self, inner: &mut Inner, event: PoolEvent, now: Instant) {
+    fn happen(&self, inner: &mut Inner<S>, event: PoolEvent, now: Instant) {
         self.step(inner, event, now, |_, _| {});
     }
 
-    fn returned(&self, inner: &mut Inner, server: Box<Server>, condition: Condition, leftover: Leftover) {
-        let (session, heard) = (server.slot.id(), server.heard.into_std());
+    fn returned(&self, inner: &mut Inner<S>, server: Box<S>, condition: Condition, leftover: Leftover) {
+        let (session, heard) = (server.id(), server.heard());
         inner.park(server, leftover);
         self.happen(inner, PoolEvent::Returned { session, heard, condition }, now());
     }
 
     /// One step of the core, and what follows from it. A grant for which no client waits goes to `here`.
-    fn step(&self, inner: &mut Inner, event: PoolEvent, now: Instant, mut here: impl FnMut(ClientId, Grant)) {
+    fn step(
+        &self,
+        inner: &mut Inner<S>,
+        event: PoolEvent,
+        now: Instant,
+        mut here: impl FnMut(ClientId, Grant<S>),
+    ) {
         let dice = inner.dice.f64();
         inner.core.on(event, now, dice);
         while let Some(action) = inner.core.next_action() {
@@ -334,7 +345,7 @@ impl PoolDriver {
     }
 
     /// Nobody does it once the task has ended; then sessions are closed by being dropped.
-    fn begin(&self, inner: &mut Inner, action: PoolAction) {
+    fn begin(&self, inner: &mut Inner<S>, action: PoolAction) {
         let mut parked = |session| inner.parked.remove(session);
         let work = match action {
             PoolAction::Open { session, urgent } => {
@@ -361,7 +372,7 @@ impl PoolDriver {
     }
 
     /// A session that has just ended, which the task may not have heard of yet, is not handed out.
-    fn pass_over_ended(&self, inner: &mut Inner, now: Instant) {
+    fn pass_over_ended(&self, inner: &mut Inner<S>, now: Instant) {
         while let Some(last) = inner.core.idle().last().copied()
             && let Some(mut parked) = inner.parked.remove(last)
         {
@@ -375,18 +386,18 @@ impl PoolDriver {
     }
 
     /// Nobody panics while holding the lock.
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, Inner<S>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    fn park(&mut self, server: Box<Server>, leftover: Leftover) {
-        self.parked.insert(server.slot.id(), Parked { server, leftover });
+impl<S: PoolSession> Inner<S> {
+    fn park(&mut self, server: Box<S>, leftover: Leftover) {
+        self.parked.insert(server.id(), Parked { server, leftover });
     }
 
     /// Whether it has ended already, as far as can be told without asking. The task watches it from here on.
-    fn has_ended(&self, server: &mut Server) -> bool {
+    fn has_ended(&self, server: &mut S) -> bool {
         let watcher = self.watcher.as_ref().unwrap_or(Waker::noop());
         server.poll_idle(&mut Context::from_waker(watcher)).is_ready()
     }
@@ -396,7 +407,7 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-impl fmt::Debug for PoolDriver {
+impl<S> fmt::Debug for PoolDriver<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolDriver").finish_non_exhaustive()
     }

@@ -3,12 +3,11 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::{Inner, Leftover, PoolDriver, now};
+use super::{Inner, Leftover, PoolDriver, PoolSession, now};
 use crate::pool::core::{PoolEvent, SessionId, TestOutcome};
-use crate::pool::server::Server;
 use crate::reason::Diagnosis;
 
-impl PoolDriver {
+impl<S: PoolSession> PoolDriver<S> {
     /// Over once the task is to report the time earlier than it knew.
     pub async fn is_earlier(&self) {
         self.earlier.notified().await;
@@ -27,10 +26,10 @@ impl PoolDriver {
     }
 
     /// Whether it is the first after failures.
-    pub fn opened(&self, server: Box<Server>, generation: u64, due: Option<Instant>) -> bool {
+    pub fn opened(&self, server: Box<S>, generation: u64, due: Option<Instant>) -> bool {
         let mut inner = self.inner();
         let failed = inner.core.open_failure().is_some();
-        let session = server.slot.id();
+        let session = server.id();
         inner.park(server, Leftover::Nothing);
         self.happen(&mut inner, PoolEvent::Opened { session, generation, due }, now());
         failed
@@ -66,9 +65,9 @@ impl PoolDriver {
         if ended.is_empty() { Poll::Pending } else { Poll::Ready(ended.len()) }
     }
 
-    pub fn tested(&self, server: Box<Server>, outcome: TestOutcome) {
+    pub fn tested(&self, server: Box<S>, outcome: TestOutcome) {
         let mut inner = self.inner();
-        let session = server.slot.id();
+        let session = server.id();
         inner.park(server, Leftover::Nothing);
         self.happen(&mut inner, PoolEvent::Tested { session, outcome }, now());
     }
