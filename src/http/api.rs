@@ -6,7 +6,7 @@ use super::App;
 use crate::health::{Reach, Status, rfc3339};
 use crate::reason::Reason;
 use crate::status::pool::{CheckoutFailure, ClientState, PoolStatus, ServerState};
-use crate::status::process::LastRead;
+use crate::status::process::{LastRead, ProcessStatus};
 use crate::status::{Attempt, Because, Failure, Moment, Purpose, View};
 use crate::target::Role;
 
@@ -167,8 +167,7 @@ struct CountersJson {
 }
 
 /// All targets, sorted by name.
-pub(super) fn render(app: &App, now: Moment) -> serde_json::Result<Vec<u8>> {
-    let process = app.daemon.process();
+pub(super) fn render(app: &App, process: &ProcessStatus, now: Moment) -> serde_json::Result<Vec<u8>> {
     app.board.look(now, |views| {
         serde_json::to_vec(&TargetsDocument {
             service: &process.service,

@@ -10,6 +10,7 @@ use super::App;
 use super::reply::{Reply, With, text};
 use super::web::Visibility;
 use crate::status::Moment;
+use crate::status::process::ProcessStatus;
 
 /// After that long `/readyz` no longer waits for first attempts: a target that hangs must not hide the others.
 const FIRST_ATTEMPT_PATIENCE: Duration = Duration::from_secs(30);
@@ -24,13 +25,13 @@ pub(super) struct Probe {
 #[derive(Debug)]
 struct ProbeCheck {
     name: &'static str,
-    run: fn(&App, Moment) -> Result<(), String>,
+    run: fn(&App, &ProcessStatus, Moment) -> Result<(), String>,
 }
 
 /// Fails when only a restart helps.
 pub(super) const LIVEZ: Probe = Probe {
     name: "livez",
-    checks: &[ProbeCheck { name: "ping", run: |_, _| Ok(()) }, ProbeCheck { name: "loops", run: loops }],
+    checks: &[ProbeCheck { name: "ping", run: |_, _, _| Ok(()) }, ProbeCheck { name: "loops", run: loops }],
 };
 
 /// Fails while the answers say nothing yet, and once the process is ending.
@@ -44,12 +45,12 @@ pub(super) const READYZ: Probe = Probe {
 };
 
 impl Probe {
-    pub(super) fn passes(&self, app: &App, now: Moment) -> bool {
-        self.checks.iter().all(|check| (check.run)(app, now).is_ok())
+    pub(super) fn passes(&self, app: &App, process: &ProcessStatus, now: Moment) -> bool {
+        self.checks.iter().all(|check| (check.run)(app, process, now).is_ok())
     }
 
     /// All checks together.
-    pub(super) fn all(&self, app: &App, now: Moment, query: &str) -> Reply {
+    pub(super) fn all(&self, app: &App, process: &ProcessStatus, now: Moment, query: &str) -> Reply {
         let (mut excluded, mut verbose) = (Vec::new(), false);
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*key {
@@ -58,7 +59,7 @@ impl Probe {
                 _ => {}
             }
         }
-        let run = |check: &ProbeCheck| (check.name, (check.run)(app, now));
+        let run = |check: &ProbeCheck| (check.name, (check.run)(app, process, now));
         let ran = self.checks.iter().filter(|check| !excluded.iter().any(|name| name == check.name));
         let results: Vec<_> = ran.map(run).collect();
         let names: Vec<_> = self.checks.iter().map(|check| check.name).collect();
@@ -67,9 +68,16 @@ impl Probe {
     }
 
     /// `/livez/CHECK`; `None` where there is no such check. Its reason may name targets.
-    pub(super) fn one(&self, app: &App, now: Moment, name: &str, visibility: Visibility) -> Option<Reply> {
+    pub(super) fn one(
+        &self,
+        app: &App,
+        process: &ProcessStatus,
+        now: Moment,
+        name: &str,
+        visibility: Visibility,
+    ) -> Option<Reply> {
         let check = self.checks.iter().find(|check| check.name == name)?;
-        let reply = match (check.run)(app, now) {
+        let reply = match (check.run)(app, process, now) {
             Ok(()) => text(StatusCode::OK, "ok"),
             Err(_) if visibility == Visibility::Outline => {
                 text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: reason withheld\n")
@@ -117,7 +125,7 @@ fn report(
     }
 }
 
-fn loops(app: &App, now: Moment) -> Result<(), String> {
+fn loops(app: &App, _: &ProcessStatus, now: Moment) -> Result<(), String> {
     let overdue = app.board.overdue(now);
     match overdue.is_empty() {
         true => Ok(()),
@@ -126,14 +134,14 @@ fn loops(app: &App, now: Moment) -> Result<(), String> {
 }
 
 /// The board shows targets once a configuration was taken.
-fn config(app: &App, _: Moment) -> Result<(), String> {
+fn config(app: &App, _: &ProcessStatus, _: Moment) -> Result<(), String> {
     match app.board.is_empty() {
         false => Ok(()),
         true => Err("no configuration has been taken yet".to_owned()),
     }
 }
 
-fn first_attempt(app: &App, now: Moment) -> Result<(), String> {
+fn first_attempt(app: &App, _: &ProcessStatus, now: Moment) -> Result<(), String> {
     if now.since(app.started) >= FIRST_ATTEMPT_PATIENCE {
         return Ok(());
     }
@@ -147,8 +155,8 @@ fn first_attempt(app: &App, now: Moment) -> Result<(), String> {
     }
 }
 
-fn shutdown(app: &App, _: Moment) -> Result<(), String> {
-    match app.daemon.process().draining {
+fn shutdown(_: &App, process: &ProcessStatus, _: Moment) -> Result<(), String> {
+    match process.draining {
         false => Ok(()),
         true => Err("the process is shutting down".to_owned()),
     }

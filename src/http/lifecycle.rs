@@ -27,6 +27,10 @@ const PAUSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many pools are named to who asks for one that does not exist.
 const MOST_NAMES: usize = 20;
 
+/// Somebody asks for the configuration to be read anew, and waits to hear how that went. The error is a line for the
+/// client, without secrets.
+pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
+
 /// What is asked of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LifecycleAction {
@@ -85,10 +89,17 @@ where
     if let Err(refused) = permitted(app, body).await {
         return refused;
     }
-    match timeout(RELOAD_TIMEOUT, app.daemon.reload()).await {
-        Ok(Ok(())) => text(StatusCode::OK, ""),
-        Ok(Err(why)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n")),
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "failed to reload config: it took too long\n"),
+    let (request, outcome) = oneshot::channel();
+    let failed =
+        |why: &str| text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n"));
+    if app.process.reloads.try_send(request).is_err() {
+        return failed("a reload is under way already, or the process is ending; try again");
+    }
+    match timeout(RELOAD_TIMEOUT, outcome).await {
+        Ok(Ok(Ok(()))) => text(StatusCode::OK, ""),
+        Ok(Ok(Err(why))) => failed(&why),
+        Ok(Err(_)) => failed("the process is ending"),
+        Err(_) => failed("it took too long"),
     }
 }
 
@@ -104,7 +115,7 @@ where
     let (answer, answered) = oneshot::channel();
     let request = LifecycleRequest { pool: name.to_owned(), action, answer };
     let asked = async {
-        app.lifecycle.send(request).await.ok()?;
+        app.process.lifecycle.send(request).await.ok()?;
         answered.await.ok()
     };
     let reply = match timeout(POOL_TIMEOUT, asked).await {

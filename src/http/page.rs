@@ -17,6 +17,7 @@ use super::App;
 use crate::health::Status;
 use crate::reason::Reason;
 use crate::status::pool::{ClientState, PoolStatus, ServerState};
+use crate::status::process::ProcessStatus;
 use crate::status::{Moment, State, TargetStatus, View};
 
 const STYLE: &str = include_str!("page/page.css");
@@ -54,8 +55,7 @@ pub(super) fn policy() -> &'static str {
 }
 
 /// The page as of `now`, problems first.
-pub(super) fn render(app: &App, now: Moment) -> String {
-    let process = app.daemon.process();
+pub(super) fn render(app: &App, process: &ProcessStatus, now: Moment) -> String {
     let (overall, first, rest) = app.board.look(now, |views| {
         let overall = Status::overall(views);
         let mut views: Vec<_> = views.iter().collect();

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::HeaderMap;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use super::App;
 use super::reply::{Reply, With, reply, text};
-use super::{App, ProbeOutcome};
 use crate::metrics;
+use crate::status::{Moment, Phases};
+use crate::supervisor::{ProofReply, ProofResult};
 
 /// Prometheus says how long it waits.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -30,13 +32,12 @@ pub(super) async fn answer(app: &App, query: &str, headers: &HeaderMap) -> Reply
         return text(StatusCode::BAD_REQUEST, help);
     };
     let began = Instant::now();
-    let deadline = began + patience(headers);
-    let outcome = match timeout_at(deadline, app.daemon.prove(&target, deadline)).await {
-        Ok(Some(outcome)) => outcome,
-        Ok(None) => return text(StatusCode::NOT_FOUND, "no such target\n"),
-        Err(_) => ProbeOutcome::TimedOut,
+    let proof = app.process.requests.prove(&target, patience(headers)).await;
+    let phases = app.board.look_at_one(&target, Moment::now(), |view| view.status.last_phases);
+    let (Some(proof), Some(phases)) = (proof, phases) else {
+        return text(StatusCode::NOT_FOUND, "no such target\n");
     };
-    let body = render(outcome, began.elapsed());
+    let body = render(proof, phases.unwrap_or_default(), began.elapsed());
     reply(StatusCode::OK, metrics::CONTENT_TYPE, body).fresh()
 }
 
@@ -51,8 +52,9 @@ fn patience(headers: &HeaderMap) -> Duration {
     Duration::from_secs_f64(seconds.min(LONGEST.as_secs_f64()))
 }
 
-fn render(outcome: ProbeOutcome, took: Duration) -> String {
-    let success = u8::from(matches!(outcome, ProbeOutcome::Proven(_)));
+/// `phases` are those of the login that was proven.
+fn render(proof: ProofReply, phases: Phases, took: Duration) -> String {
+    let success = u8::from(proof == ProofReply::Ended(ProofResult::Proven));
     let took = took.as_secs_f64();
     let mut out = format!(
         "# HELP probe_success Whether a fresh login was proven.\n\
@@ -63,8 +65,8 @@ fn render(outcome: ProbeOutcome, took: Duration) -> String {
          probe_duration_seconds {took}\n"
     );
     // Writing to a String cannot fail.
-    let _ = match outcome {
-        ProbeOutcome::Proven(phases) => {
+    let _ = match proof {
+        ProofReply::Ended(ProofResult::Proven) => {
             out.push_str(
                 "# HELP pgtether_probe_phase_seconds How long each phase of the login took.\n\
                  # TYPE pgtether_probe_phase_seconds gauge\n",
@@ -74,9 +76,9 @@ fn render(outcome: ProbeOutcome, took: Duration) -> String {
                 writeln!(out, "pgtether_probe_phase_seconds{{phase=\"{phase}\"}} {took}")
             })
         }
-        ProbeOutcome::Failed(reason) => failure(&mut out, reason.as_str()),
-        ProbeOutcome::TimedOut => failure(&mut out, "timeout"),
-        ProbeOutcome::Held(because) => write!(
+        ProofReply::Ended(ProofResult::Failed(reason)) => failure(&mut out, reason.as_str()),
+        ProofReply::Late => failure(&mut out, "timeout"),
+        ProofReply::Ended(ProofResult::Refused(because)) => write!(
             out,
             "# HELP pgtether_probe_held_info Why no login was tried; always 1.\n\
              # TYPE pgtether_probe_held_info gauge\n\
@@ -100,7 +102,7 @@ fn failure(out: &mut String, reason: &str) -> std::fmt::Result {
 mod tests {
     use super::*;
     use crate::reason::Reason;
-    use crate::status::{Because, Phases};
+    use crate::status::Because;
 
     fn told(value: &str) -> Duration {
         let mut headers = HeaderMap::new();
@@ -122,17 +124,20 @@ mod tests {
     #[test]
     fn each_outcome_says_why() {
         let at = Duration::from_millis(1500);
-        let proven = render(ProbeOutcome::Proven(Phases::default()), at);
+        let proven = render(ProofReply::Ended(ProofResult::Proven), Phases::default(), at);
         assert!(proven.contains("\nprobe_success 1\n"));
         assert!(proven.contains("\nprobe_duration_seconds 1.5\n"));
         assert!(proven.contains("{phase=\"startup\"} 0\n"));
         assert!(!proven.contains("phase=\"tls\""));
-        for (outcome, line) in [
-            (ProbeOutcome::Failed(Reason::Auth), "failure_info{reason=\"auth\"} 1\n"),
-            (ProbeOutcome::TimedOut, "failure_info{reason=\"timeout\"} 1\n"),
-            (ProbeOutcome::Held(Because::SlowLane), "held_info{because=\"slow_lane\"} 1\n"),
+        for (proof, line) in [
+            (ProofReply::Ended(ProofResult::Failed(Reason::Auth)), "failure_info{reason=\"auth\"} 1\n"),
+            (ProofReply::Late, "failure_info{reason=\"timeout\"} 1\n"),
+            (
+                ProofReply::Ended(ProofResult::Refused(Because::SlowLane)),
+                "held_info{because=\"slow_lane\"} 1\n",
+            ),
         ] {
-            let text = render(outcome, at);
+            let text = render(proof, Phases::default(), at);
             assert!(text.contains("\nprobe_success 0\n") && text.ends_with(line), "{text}");
         }
     }

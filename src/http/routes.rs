@@ -22,6 +22,7 @@ use super::{App, Scope, api, page, probe};
 use crate::health::{self, Speaker};
 use crate::metrics::{self, Handler};
 use crate::status::Moment;
+use crate::status::process::ProcessStatus;
 
 /// A body below this fits in one packet anyway.
 const GZIP_FROM: usize = 1024;
@@ -162,21 +163,21 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (query, headers) = (head.uri.query().unwrap_or_default(), &head.headers);
-    let now = Moment::now();
+    let (process, now) = (&app.process.read(), Moment::now());
     match route {
-        HttpPath::Page => packed(HTML, page::render(app, now).into(), headers)
+        HttpPath::Page => packed(HTML, page::render(app, process, now).into(), headers)
             .await
             .with(header::CONTENT_SECURITY_POLICY, page::policy())
             .with(header::REFERRER_POLICY, "no-referrer")
             .fresh(),
-        HttpPath::Metrics => scrape(app, now, headers).await,
+        HttpPath::Metrics => scrape(app, process, now, headers).await,
         HttpPath::Probe => probe::answer(app, query, headers).await,
-        HttpPath::Health(name) => health(app, now, name, visibility, headers),
-        HttpPath::Livez(name) => checked(&LIVEZ, app, now, name, visibility, query),
-        HttpPath::Readyz(name) => checked(&READYZ, app, now, name, visibility, query),
-        HttpPath::Healthy => plainly(LIVEZ.passes(app, now), "pgtether is Healthy.\n"),
-        HttpPath::Ready => plainly(READYZ.passes(app, now), "pgtether is Ready.\n"),
-        HttpPath::Targets => match api::render(app, now) {
+        HttpPath::Health(name) => health(app, process, now, name, visibility, headers),
+        HttpPath::Livez(name) => checked(&LIVEZ, app, process, now, name, visibility, query),
+        HttpPath::Readyz(name) => checked(&READYZ, app, process, now, name, visibility, query),
+        HttpPath::Healthy => plainly(LIVEZ.passes(app, process, now), "pgtether is Healthy.\n"),
+        HttpPath::Ready => plainly(READYZ.passes(app, process, now), "pgtether is Ready.\n"),
+        HttpPath::Targets => match api::render(app, process, now) {
             Ok(body) => packed(JSON, body.into(), headers).await.fresh(),
             failed => json(StatusCode::OK, JSON, failed),
         },
@@ -185,15 +186,14 @@ where
     }
 }
 
-async fn scrape(app: &App, now: Moment, headers: &HeaderMap) -> Reply {
+async fn scrape(app: &App, process: &ProcessStatus, now: Moment, headers: &HeaderMap) -> Reply {
     let last = app.scrape_size.load(Ordering::Relaxed);
     let mut body = Vec::with_capacity(last + last / 8);
     let targets = app.board.look(now, |views| {
         metrics::render(views, &mut body);
         views.len()
     });
-    let logins = app.daemon.process().logins_in_flight;
-    if let Err(error) = app.metrics.render(targets, logins, &mut body) {
+    if let Err(error) = app.metrics.render(targets, process.logins_in_flight, &mut body) {
         tracing::error!(%error, "the process's own metrics cannot be written");
         return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written\n");
     }
@@ -227,8 +227,14 @@ fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
     zipped.finish()
 }
 
-fn health(app: &App, now: Moment, name: Option<&str>, visibility: Visibility, headers: &HeaderMap) -> Reply {
-    let process = app.daemon.process();
+fn health(
+    app: &App,
+    process: &ProcessStatus,
+    now: Moment,
+    name: Option<&str>,
+    visibility: Visibility,
+    headers: &HeaderMap,
+) -> Reply {
     let details = visibility == Visibility::Everything;
     let speaker = Speaker { service: &process.service, version: app.web.version, details };
     let vocabulary = vocabulary(headers);
@@ -253,15 +259,16 @@ fn health(app: &App, now: Moment, name: Option<&str>, visibility: Visibility, he
 fn checked(
     probe: &Probe,
     app: &App,
+    process: &ProcessStatus,
     now: Moment,
     name: Option<&str>,
     visibility: Visibility,
     query: &str,
 ) -> Reply {
     match name {
-        None => probe.all(app, now, query),
+        None => probe.all(app, process, now, query),
         Some(name) => probe
-            .one(app, now, name, visibility)
+            .one(app, process, now, name, visibility)
             .unwrap_or_else(|| text(StatusCode::NOT_FOUND, "no such check\n")),
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Listeners, signals and the way to read the configuration are given: tests and the demo give their own.
 
-mod daemon;
 mod descriptors;
 mod listen;
 mod reload;
@@ -19,7 +18,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use self::daemon::{ReloadRequest, Shared};
 use self::reload::{Due, Reload};
 use crate::blocking::OneCall;
 use crate::cli::WebArgs;
@@ -27,7 +25,9 @@ use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
 use crate::connection::Postgres;
 use crate::http::web::{Rules, RulesFile};
-use crate::http::{self, App, ConnectionLimits, LifecycleAction, LifecycleRequest, Scope, Web, WebListener};
+use crate::http::{
+    self, App, ConnectionLimits, LifecycleAction, LifecycleRequest, ProcessHandle, Scope, Web, WebListener,
+};
 use crate::metrics::ProcessMetrics;
 use crate::pool::{Deps, PoolRequest, Pools};
 use crate::signals::Signals;
@@ -135,34 +135,29 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
         requests: supervisor.requests(),
         descriptors: Arc::new(Semaphore::new(shares.pools.min(Semaphore::MAX_PERMITS))),
     });
-    let (ask, mut asked) = mpsc::channel::<ReloadRequest>(RELOADS);
-    let shared = Arc::new(Shared {
-        process: watch::Sender::new(ProcessStatus::new(&config.service, started.wall, rules_file.is_some())),
-        gate: gate.clone(),
-        board: board.clone(),
-        requests: supervisor.requests(),
-        reloads: ask,
-    });
+    let process = watch::Sender::new(ProcessStatus::new(&config.service, started.wall, rules_file.is_some()));
     announce(&config, &web.rules.get(), &listeners);
     warn_of_descriptors(&config, descriptors);
     watch.turn_to_others(reload::certificates(&config)).await;
     let listening = pools.apply(&config.targets).await.map_err(Error::Pools)?;
     supervisor.apply(&config.targets);
     on_start(&listening);
+    let (reloads, mut reload_requests) = mpsc::channel(RELOADS);
     let (lifecycle, mut lifecycle_requests) = mpsc::channel(LIFECYCLE_REQUESTS);
-    let app = Arc::new(App::new(board, shared.clone(), lifecycle, metrics.clone(), web, started));
+    let handle = ProcessHandle {
+        status: process.subscribe(),
+        gate: gate.clone(),
+        requests: supervisor.requests(),
+        reloads,
+        lifecycle,
+    };
+    let app = Arc::new(App::new(board, handle, metrics.clone(), web, started));
     let (close, closed) = watch::channel(false);
     let clients = ConnectionLimits { connections: shares.http, ..ConnectionLimits::default() };
     let server = serve(listeners, app, clients, closed).map_err(Error::Thread)?;
 
-    let mut reload = Reload {
-        reread,
-        watch,
-        reading: OneCall::default(),
-        web: rules_file,
-        metrics,
-        shared: shared.clone(),
-    };
+    let mut reload =
+        Reload { reread, watch, reading: OneCall::default(), web: rules_file, metrics, gate, process };
     loop {
         let due = tokio::select! {
             biased;
@@ -172,7 +167,7 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
                 // No more signals can come: the process is ending.
                 Err(_) => break,
             },
-            Some(request) = asked.recv() => Due::All(Some(request)),
+            Some(request) = reload_requests.recv() => Due::All(Some(request)),
             due = reload.noticed() => due,
             () = forward(&mut lifecycle_requests, &pools) => continue,
             () = supervisor.tend() => continue,
@@ -183,7 +178,7 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
             () = reload.follow(due, &mut supervisor, &mut pools) => {}
         }
     }
-    Ok(drain(&shared, close, server, pools, supervisor).await)
+    Ok(drain(&reload.process, close, server, pools, supervisor).await)
 }
 
 /// Serves what is for probes on a thread of its own, all else here.
@@ -217,14 +212,14 @@ async fn forward(requests: &mut mpsc::Receiver<LifecycleRequest>, pools: &Pools)
 
 /// Not ready, stop accepting, let clients finish, stop the supervisors; each with its bound.
 async fn drain(
-    shared: &Shared,
+    process: &watch::Sender<ProcessStatus>,
     close: watch::Sender<bool>,
     server: JoinHandle<usize>,
     pools: Pools,
     supervisor: Supervisor<Postgres>,
 ) -> bool {
     let begun = Instant::now();
-    shared.process.send_modify(|process| process.draining = true);
+    process.send_modify(|process| process.draining = true);
     sleep(LINGER).await;
     close.send_replace(true);
     let cut = match timeout(HTTP_DRAIN, server).await {

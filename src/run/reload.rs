@@ -8,21 +8,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use super::Reread;
-use super::daemon::{ReloadRequest, Shared};
 use crate::blocking::OneCall;
 use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
 use crate::connection::Postgres;
+use crate::http::ReloadRequest;
 use crate::http::web::RulesFile;
 use crate::metrics::ProcessMetrics;
 use crate::pool::Pools;
 use crate::status::Moment;
 use crate::status::process::{LastRead, ProcessStatus};
 use crate::supervisor::Supervisor;
+use crate::supervisor::gate::Gate;
 use crate::target::pool::ClientTls;
 
 /// How long a file may take to be read anew; no target's task is looked after meanwhile.
@@ -35,7 +37,9 @@ pub struct Reload {
     pub reading: OneCall<Result<Config, Problems>>,
     pub web: Option<RulesFile>,
     pub metrics: Arc<ProcessMetrics>,
-    pub shared: Arc<Shared>,
+    pub gate: Gate,
+    /// The snapshot that all others read.
+    pub process: watch::Sender<ProcessStatus>,
 }
 
 /// What is to be read.
@@ -73,12 +77,12 @@ impl Reload {
 
     /// Reads what is due and puts it in force. What is wrong is told where it is found.
     pub async fn follow(&mut self, due: Due, supervisor: &mut Supervisor<Postgres>, pools: &mut Pools) {
-        let mut process = self.shared.process.borrow().clone();
+        let mut process = self.process.borrow().clone();
         match due {
             Due::All(request) => {
                 let config = self.config(true, &mut process, supervisor, pools).await;
                 let web = self.web(true, &mut process).await;
-                self.shared.process.send_replace(process);
+                self.process.send_replace(process);
                 let outcome = match (config, web) {
                     (Err(config), Err(web)) => Err(format!("{config}\n{web}")),
                     (config, web) => config.and(web),
@@ -92,7 +96,7 @@ impl Reload {
             Due::Config => _ = self.config(false, &mut process, supervisor, pools).await,
             Due::Web => _ = self.web(false, &mut process).await,
         }
-        self.shared.process.send_replace(process);
+        self.process.send_replace(process);
     }
 
     async fn config(
@@ -139,7 +143,7 @@ impl Reload {
         for warning in &config.warnings {
             warn!("{warning}");
         }
-        self.shared.gate.set_limits(config.fleet);
+        self.gate.set_limits(config.fleet);
         supervisor.apply(&config.targets);
         info!(targets = config.targets.len(), "configuration reloaded");
     }

@@ -25,6 +25,12 @@ pub enum ProofReply {
 }
 
 impl Requests {
+    /// To targets for which a test answers.
+    #[cfg(test)]
+    pub fn to(queues: impl IntoIterator<Item = (TargetName, mpsc::Sender<Request>)>) -> Self {
+        Requests(Arc::new(RwLock::new(queues.into_iter().collect())))
+    }
+
     pub(super) fn replace(&self, senders: Senders) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = senders;
     }

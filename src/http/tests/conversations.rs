@@ -14,10 +14,14 @@ use crate::status::sample::up;
 /// Longer than anything here should take; a test that waits for it has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The series that counts them.
+const HEALTH_ANSWERS: &str = "pgtether_http_requests_total{code=\"200\",handler=\"health\"} ";
+
 /// A server on a loopback port of its own.
 pub(super) struct Server {
     address: SocketAddr,
-    daemon: Arc<Scripted>,
+    app: Arc<App>,
+    outside: Arc<Outside>,
     stop: watch::Sender<bool>,
     task: JoinHandle<usize>,
 }
@@ -26,15 +30,16 @@ impl Server {
     pub(super) async fn start(plan: Plan, limits: ConnectionLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (app, daemon) = plan.build();
+        let (app, outside) = plan.build();
         let (stop, stopped) = watch::channel(false);
         let listener = WebListener { socket: listener, scope: Scope::All };
-        let task = tokio::spawn(serve(vec![listener], app, limits, stopped));
-        Server { address, daemon, stop, task }
+        let task = tokio::spawn(serve(vec![listener], app.clone(), limits, stopped));
+        Server { address, app, outside, stop, task }
     }
 
     async fn with(limits: ConnectionLimits) -> Self {
-        Self::start(Plan::new(vec![up("primary", Moment::now())]), limits).await
+        let targets = ["primary", "slow", "deaf"].map(|name| up(name, Moment::now()));
+        Self::start(Plan::new(targets.into()), limits).await
     }
 
     pub(super) const fn address(&self) -> SocketAddr {
@@ -258,11 +263,11 @@ async fn when_all_are_being_answered_a_new_one_waits_for_the_first_to_end() {
     let server = Server::with(ConnectionLimits { connections: 1, ..limits() }).await;
     let mut busy = server.connect().await;
     busy.send("GET /probe?target=slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    server.daemon.proving.notified().await;
+    server.outside.proving.notified().await;
     let mut next = server.connect().await;
     next.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(timeout(SHORT, next.0.readable()).await.is_err(), "answered beyond the cap");
-    server.daemon.finish.notify_one();
+    server.outside.finish.notify_one();
     assert!(busy.answer().await.contains("probe_success 1"));
     assert!(next.answer().await.ends_with("ok"));
 }
@@ -272,7 +277,7 @@ async fn when_all_are_busy_for_too_long_the_busiest_goes() {
     let server = Server::with(ConnectionLimits { connections: 2, busy: SHORT, ..limits() }).await;
     let (mut probe, mut greedy) = (server.connect().await, server.connect().await);
     probe.send("GET /probe?target=deaf HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    server.daemon.proving.notified().await;
+    server.outside.proving.notified().await;
     let asked = Instant::now();
     // More than socket and server hold, and not a byte of it is read.
     greedy.send(&"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000)).await;
@@ -292,13 +297,13 @@ async fn a_drain_finishes_what_is_in_flight_and_closes_the_rest() {
         (server.connect().await, server.connect().await, server.connect().await);
     idle.get("/livez").await;
     busy.send("GET /probe?target=slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    server.daemon.proving.notified().await;
-    let (address, daemon) = (server.address, server.daemon.clone());
+    server.outside.proving.notified().await;
+    let (address, outside) = (server.address, server.outside.clone());
     let drained = tokio::spawn(server.finish());
     silent.is_closed().await;
     idle.is_closed().await;
     assert!(TcpStream::connect(address).await.is_err(), "it still accepts");
-    daemon.finish.notify_one();
+    outside.finish.notify_one();
     let answer = busy.answer().await;
     assert!(answer.contains("probe_success 1") && answer.contains("connection: close"), "{answer}");
     assert_eq!(drained.await.unwrap(), 0);
@@ -309,7 +314,7 @@ async fn a_drain_does_not_wait_longer_than_its_limit() {
     let server = Server::with(ConnectionLimits { drain: SHORT, ..limits() }).await;
     let mut busy = server.connect().await;
     busy.send("GET /probe?target=deaf HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    server.daemon.proving.notified().await;
+    server.outside.proving.notified().await;
     let began = Instant::now();
     assert_eq!(server.finish().await, 1, "one answer was cut off");
     assert!(began.elapsed() >= SHORT);
@@ -371,7 +376,11 @@ async fn who_sends_many_requests_at_once_does_not_hold_up_others() {
     }
     greedy.send(&"GET /health HTTP/1.1\r\nhost: x\r\n\r\n".repeat(15)).await;
     modest.get("/livez").await;
-    let made = server.daemon.asked.load(Ordering::Relaxed);
+    let mut scrape = Vec::new();
+    server.app.metrics.render(1, 0, &mut scrape).unwrap();
+    let scrape = String::from_utf8(scrape).unwrap();
+    let made = scrape.lines().find_map(|line| line.strip_prefix(HEALTH_ANSWERS)).unwrap();
+    let made: usize = made.parse().unwrap();
     assert!(made < 8, "{made} of 15 came first");
     for _ in 0..15 {
         greedy.answer().await;

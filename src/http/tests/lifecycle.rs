@@ -1,5 +1,7 @@
 //! What an operator asks of a pool over HTTP, and each answer to it.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 use tokio::task::yield_now;
 use tokio::time::advance;

@@ -1,4 +1,4 @@
-//! What the tests of paths and of the server share: an app whose daemon does as it is told.
+//! What the tests of paths and of the server share: an app, and the process around it that does as it is told.
 
 mod conversations;
 mod crowds;
@@ -8,65 +8,64 @@ mod origin;
 mod paths;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use super::*;
 use crate::metrics::{self, ProcessMetrics};
 use crate::status::TargetStatus;
+use crate::status::process::ProcessStatus;
+use crate::supervisor::driver::Request;
+use crate::supervisor::gate::{Gate, GuardLimits};
+use crate::supervisor::{ProofResult, Requests};
 
-/// A daemon under the test's control.
-#[derive(Debug, Default)]
-struct Scripted {
-    leaving: AtomicBool,
-    /// What a reload fails with.
-    bad_file: Option<String>,
+/// The process around the app, under the test's control.
+#[derive(Debug)]
+struct Outside {
+    status: watch::Sender<ProcessStatus>,
+    /// So many requests to reload were answered.
     reloads: AtomicUsize,
-    /// How many documents were made.
-    asked: AtomicUsize,
-    /// A proof of `slow` ends when told; of `deaf` never; `missing` does not exist.
+    /// So many proofs were asked for.
+    proofs: AtomicUsize,
+    /// A proof of `slow` ends when told; of `deaf` never.
     finish: Notify,
     proving: Notify,
-    last_patience: std::sync::Mutex<Option<Duration>>,
 }
 
-impl Daemon for Scripted {
-    fn process(&self) -> ProcessStatus {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        ProcessStatus {
-            draining: self.leaving.load(Ordering::Relaxed),
-            logins_in_flight: 3,
-            ..ProcessStatus::new("image <editor>", SystemTime::UNIX_EPOCH, false)
+impl Outside {
+    /// Answers all requests to reload.
+    async fn reload(self: Arc<Self>, mut requests: mpsc::Receiver<ReloadRequest>, bad_file: Option<String>) {
+        while let Some(request) = requests.recv().await {
+            self.reloads.fetch_add(1, Ordering::Relaxed);
+            // Whoever asked may have gone.
+            let _ = request.send(bad_file.clone().map_or(Ok(()), Err));
         }
     }
 
-    fn prove<'a>(&'a self, target: &'a str, deadline: Instant) -> BoxFuture<'a, Option<ProbeOutcome>> {
-        *self.last_patience.lock().unwrap() = Some(deadline - Instant::now());
-        Box::pin(async move {
+    /// Answers as the task of the target of that name.
+    async fn prove(self: Arc<Self>, name: String, mut requests: mpsc::Receiver<Request>) {
+        while let Some(request) = requests.recv().await {
+            let Request::Prove(answer) = request else { continue };
+            self.proofs.fetch_add(1, Ordering::Relaxed);
             self.proving.notify_one();
-            match target {
-                "missing" => return None,
+            match name.as_str() {
                 "slow" => self.finish.notified().await,
                 "deaf" => std::future::pending().await,
                 _ => {}
             }
-            Some(ProbeOutcome::Proven(Phases::default()))
-        })
-    }
-
-    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
-        self.reloads.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async { self.bad_file.clone().map_or(Ok(()), Err) })
+            let _ = answer.send(ProofResult::Proven);
+        }
     }
 }
 
 /// What an app is made of, to be changed before it is.
 struct Plan {
     statuses: Vec<TargetStatus>,
-    daemon: Scripted,
+    /// What a reload fails with.
+    bad_file: Option<String>,
     telemetry_path: &'static str,
     enable_lifecycle: bool,
     /// Nobody is there to ask of pools, unless a test is.
@@ -79,7 +78,7 @@ impl Plan {
     fn new(statuses: Vec<TargetStatus>) -> Self {
         Plan {
             statuses,
-            daemon: Scripted::default(),
+            bad_file: None,
             telemetry_path: "/metrics",
             enable_lifecycle: false,
             lifecycle: mpsc::channel(1).0,
@@ -88,10 +87,36 @@ impl Plan {
         }
     }
 
-    fn build(self) -> (Arc<App>, Arc<Scripted>) {
+    fn build(self) -> (Arc<App>, Arc<Outside>) {
+        let outside = Arc::new(Outside {
+            status: watch::Sender::new(ProcessStatus::new("image <editor>", SystemTime::UNIX_EPOCH, false)),
+            reloads: AtomicUsize::new(0),
+            proofs: AtomicUsize::new(0),
+            finish: Notify::new(),
+            proving: Notify::new(),
+        });
+        let queues = self.statuses.iter().map(|status| {
+            let (sender, queue) = mpsc::channel(1);
+            tokio::spawn(outside.clone().prove(status.name.to_string(), queue));
+            (status.name.clone(), sender)
+        });
+        let requests = Requests::to(queues);
+        let (reloads, reload_requests) = mpsc::channel(1);
+        tokio::spawn(outside.clone().reload(reload_requests, self.bad_file));
+        let limits = GuardLimits {
+            logins_in_flight: 100,
+            connects_per_second: 100,
+            connects_per_host_per_second: 100,
+        };
+        let process = ProcessHandle {
+            status: outside.status.subscribe(),
+            gate: Gate::new(limits),
+            requests,
+            reloads,
+            lifecycle: self.lifecycle,
+        };
         let board = Board::default();
         board.replace(self.statuses.into_iter().map(|status| Arc::new(watch::Sender::new(status))).collect());
-        let daemon = Arc::new(self.daemon);
         let dropped = metrics::log_lines_dropped().unwrap();
         let metrics = Arc::new(ProcessMetrics::new("0.1.0", self.started.wall, dropped).unwrap());
         let web = Web {
@@ -100,7 +125,6 @@ impl Plan {
             rules: self.rules,
             version: "0.1.0",
         };
-        let app = App::new(board, daemon.clone(), self.lifecycle, metrics, web, self.started);
-        (Arc::new(app), daemon)
+        (Arc::new(App::new(board, process, metrics, web, self.started)), outside)
     }
 }

@@ -29,7 +29,7 @@ const PATHS: &[(&str, &[&str])] = &[
 ];
 const READ: &[&str] = &["GET", "HEAD"];
 
-fn app() -> (Arc<App>, Arc<Scripted>) {
+fn app() -> (Arc<App>, Arc<Outside>) {
     let mut plan = Plan::new(vec![up("primary", Moment::now())]);
     plan.enable_lifecycle = true;
     plan.build()
@@ -37,7 +37,7 @@ fn app() -> (Arc<App>, Arc<Scripted>) {
 
 #[tokio::test]
 async fn every_path_tells_other_methods_which_ones_serve() {
-    let (app, daemon) = app();
+    let (app, outside) = app();
     let methods =
         ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT", "BREW", "get"];
     for (path, allowed) in PATHS {
@@ -47,12 +47,12 @@ async fn every_path_tells_other_methods_which_ones_serve() {
             assert_eq!(answer.header(header::ALLOW), allowed.join(", "), "{method} {path}");
         }
     }
-    assert_eq!(daemon.reloads.load(Ordering::Relaxed), 0);
+    assert_eq!(outside.reloads.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
 async fn a_host_is_given_once_and_only_http_1_0_may_leave_it_out() {
-    let (app, daemon) = app();
+    let (app, outside) = app();
     let one: &[(&str, &str)] = &[("host", "a")];
     let two: &[(&str, &str)] = &[("host", "a"), ("host", "a")];
     for (version, hosts, fault) in [
@@ -69,13 +69,13 @@ async fn a_host_is_given_once_and_only_http_1_0_may_leave_it_out() {
             (Scope::All, "POST", "/-/reload"),
             (Scope::Health, "GET", "/livez"),
         ] {
-            let before = daemon.reloads.load(Ordering::Relaxed);
+            let before = outside.reloads.load(Ordering::Relaxed);
             let answer = ask_with(&app, scope, version, method, path, hosts, "").await;
             let case = format!("{version:?} {hosts:?} {path}");
             assert_eq!(answer.status == StatusCode::BAD_REQUEST, fault.is_some(), "{case}");
             if let Some(fault) = fault {
                 assert_eq!(answer.text(), fault, "{case}");
-                assert_eq!(daemon.reloads.load(Ordering::Relaxed), before, "{case}");
+                assert_eq!(outside.reloads.load(Ordering::Relaxed), before, "{case}");
             }
         }
     }
@@ -87,7 +87,7 @@ async fn a_page_of_another_site_can_neither_reload_nor_probe_nor_pause() {
     plan.enable_lifecycle = true;
     let (sender, mut requests) = mpsc::channel(1);
     plan.lifecycle = sender;
-    let (app, daemon) = plan.build();
+    let (app, outside) = plan.build();
     let cross: &[(&str, &str)] = &[("sec-fetch-site", "Cross-Site")];
     let hidden: &[(&str, &str)] = &[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")];
     for (method, path) in
@@ -98,8 +98,8 @@ async fn a_page_of_another_site_can_neither_reload_nor_probe_nor_pause() {
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {headers:?}");
             assert!(answer.text().contains("Sec-Fetch-Site: cross-site"), "{}", answer.text());
         }
-        assert_eq!(daemon.reloads.load(Ordering::Relaxed), 0);
-        assert!(daemon.last_patience.lock().unwrap().is_none(), "no login is tried");
+        assert_eq!(outside.reloads.load(Ordering::Relaxed), 0);
+        assert_eq!(outside.proofs.load(Ordering::Relaxed), 0, "no login is tried");
         assert!(requests.try_recv().is_err(), "no pool is asked");
     }
     for (method, path) in [("POST", "/-/reload"), ("GET", "/probe?target=primary")] {

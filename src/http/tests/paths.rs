@@ -2,14 +2,18 @@ use std::io::Read;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, StatusCode, Version, header};
 use serde_json::Value;
 
 use super::*;
 use crate::http::routes::answer;
+use crate::reason::Reason;
+use crate::status::Because;
 use crate::status::board::PoolSlot;
 use crate::status::sample::{ago, busy_pool, lost, starting, tuned, up};
+use crate::supervisor::gate::Lane;
 
 /// A whole answer.
 pub(super) struct Answer {
@@ -80,7 +84,7 @@ async fn post(app: &App, uri: &str, body: &str) -> Answer {
     ask(app, Scope::All, "POST", uri, &[], body).await
 }
 
-fn one_up() -> (Arc<App>, Arc<Scripted>) {
+fn one_up() -> (Arc<App>, Arc<Outside>) {
     Plan::new(vec![up("primary", Moment::now())]).build()
 }
 
@@ -126,7 +130,7 @@ async fn what_changes_by_the_second_is_not_kept() {
         "/readyz",
         "/-/ready",
         "/api/v1/targets",
-        "/probe?target=p",
+        "/probe?target=primary",
     ] {
         assert_eq!(get(&app, path).await.header(header::CACHE_CONTROL), "no-store", "{path}");
     }
@@ -172,6 +176,9 @@ async fn the_telemetry_path_is_where_the_flag_says() {
 async fn a_scrape_is_whole_and_200_when_the_database_is_down() {
     let now = Moment::now();
     let (app, _) = Plan::new(vec![up("b", now), lost("a", now, 60.0)]).build();
+    let gate = &app.process.gate;
+    let dials = ["1", "2", "3"].map(|address| gate.pass(address, Lane::Reconnect, |_| async { Ok(()) }));
+    let _logins_in_flight = join_all(dials).await;
     let answer = get(&app, "/metrics").await;
     assert_eq!(answer.status, StatusCode::OK);
     for line in [
@@ -303,69 +310,62 @@ async fn readiness_waits_for_first_attempts_but_not_forever() {
 async fn readiness_fails_without_a_configuration_and_once_the_process_is_leaving() {
     let (app, _) = Plan::new(Vec::new()).build();
     assert!(get(&app, "/readyz").await.text().contains("[-]config failed: reason withheld\n"));
-    let (app, daemon) = one_up();
+    let (app, outside) = one_up();
     assert_eq!(get(&app, "/readyz").await.text(), "ok");
-    daemon.leaving.store(true, Ordering::Relaxed);
+    outside.status.send_modify(|process| process.draining = true);
     assert!(get(&app, "/readyz").await.text().contains("[-]shutdown failed: reason withheld\n"));
     assert_eq!(get(&app, "/livez").await.text(), "ok", "leaving is no reason to be killed");
 }
 
-/// Two readings of one answer could be from before and after a reload.
-#[tokio::test]
-async fn an_answer_is_made_of_one_reading_of_the_process() {
-    let (app, daemon) = one_up();
-    for path in ["/", "/api/v1/targets", "/metrics", "/health", "/health/primary", "/readyz"] {
-        let before = daemon.asked.load(Ordering::Relaxed);
-        get(&app, path).await;
-        assert_eq!(daemon.asked.load(Ordering::Relaxed) - before, 1, "{path}");
-    }
-}
-
 #[tokio::test]
 async fn a_probe_names_one_target_that_exists() {
-    let (app, daemon) = one_up();
+    let (app, outside) = one_up();
     for bad in ["/probe", "/probe?target=", "/probe?target=a&target=b", "/probe?module=x"] {
         assert_eq!(get(&app, bad).await.status, StatusCode::BAD_REQUEST, "{bad}");
     }
     assert_eq!(get(&app, "/probe?target=missing").await.status, StatusCode::NOT_FOUND);
-    let answer = get_as(&app, "/probe?target=primary", "x-prometheus-scrape-timeout-seconds", "3").await;
+    assert_eq!(outside.proofs.load(Ordering::Relaxed), 0);
+    let answer = get(&app, "/probe?target=primary").await;
     assert!(answer.text().contains("\nprobe_success 1\n"));
-    let patience = daemon.last_patience.lock().unwrap().unwrap();
-    assert!(patience > Duration::from_secs(2) && patience <= Duration::from_millis(2500));
+    assert!(answer.text().contains("_phase_seconds{phase=\"tls\"} 0.0029\n"), "{}", answer.text());
+    assert_eq!(outside.proofs.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_answers_in_time_even_if_nobody_else_does() {
-    let (app, _) = one_up();
-    let began = Instant::now();
-    let answer = get(&app, "/probe?target=deaf").await;
-    assert_eq!(began.elapsed().as_millis(), 9500);
-    assert_eq!(answer.status, StatusCode::OK);
-    assert!(answer.text().contains("\nprobe_success 0\n"));
-    assert!(answer.text().contains("reason=\"timeout\""));
+    let (app, _) = Plan::new(vec![up("deaf", Moment::now())]).build();
+    for (scrape_timeout, millis) in [("", 9_500), ("3", 2_500)] {
+        let began = Instant::now();
+        let uri = "/probe?target=deaf";
+        let answer = get_as(&app, uri, "x-prometheus-scrape-timeout-seconds", scrape_timeout).await;
+        assert_eq!(began.elapsed().as_millis(), millis);
+        assert_eq!(answer.status, StatusCode::OK);
+        assert!(answer.text().contains("\nprobe_success 0\n"));
+        assert!(answer.text().contains("reason=\"timeout\""));
+    }
 }
 
 #[tokio::test]
 async fn a_reload_needs_the_flag_and_a_good_file() {
-    let (app, daemon) = one_up();
+    let (app, outside) = one_up();
     let answer = post(&app, "/-/reload", "").await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert_eq!(answer.text(), "Lifecycle API is not enabled.\n");
-    assert_eq!(daemon.reloads.load(Ordering::Relaxed), 0);
+    assert_eq!(outside.reloads.load(Ordering::Relaxed), 0);
 
     let mut plan = Plan::new(vec![]);
     plan.enable_lifecycle = true;
-    let (app, daemon) = plan.build();
+    let (app, outside) = plan.build();
     assert_eq!(post(&app, "/-/reload", "").await.status, StatusCode::OK);
     assert_eq!(post(&app, "/-/reload", &"x".repeat(4096)).await.status, StatusCode::OK);
-    assert_eq!(daemon.reloads.load(Ordering::Relaxed), 2);
+    assert_eq!(outside.reloads.load(Ordering::Relaxed), 2);
     let answer = post(&app, "/-/reload", &"x".repeat(4097)).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(daemon.reloads.load(Ordering::Relaxed), 2, "a refused request reloads nothing");
+    assert_eq!(outside.reloads.load(Ordering::Relaxed), 2, "a refused request reloads nothing");
 
     let mut plan = Plan::new(vec![]);
     plan.enable_lifecycle = true;
-    plan.daemon.bad_file = Some("config.yaml:3: unknown key \"tragets\"".to_owned());
+    plan.bad_file = Some("config.yaml:3: unknown key \"tragets\"".to_owned());
     let (app, _) = plan.build();
     let answer = post(&app, "/-/reload", "").await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
