@@ -186,7 +186,7 @@ fn read(last: &LastRead) -> FileJson {
         LastRead::Taken { at } => {
             FileJson { last_read: "taken", at: rfc3339(*at), refused_since: None, problems: Vec::new() }
         }
-        LastRead::Refused { at, since, problems } => FileJson {
+        LastRead::Refused { at, since, problems, .. } => FileJson {
             last_read: "refused",
             at: rfc3339(*at),
             refused_since: rfc3339(*since),

@@ -20,7 +20,6 @@ mod socket;
 mod tests;
 pub mod web;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 pub use connections::ConnectionLimits;
@@ -37,7 +36,7 @@ use crate::status::board::Board;
 pub struct App {
     board: Board,
     process: ProcessHandle,
-    metrics: Arc<ProcessMetrics>,
+    metrics: ProcessMetrics,
     web: Web,
     started: Moment,
     /// How long the last scrape was: the next one is about as long.
@@ -49,7 +48,7 @@ impl App {
     pub fn new(
         board: Board,
         process: ProcessHandle,
-        metrics: Arc<ProcessMetrics>,
+        metrics: ProcessMetrics,
         web: Web,
         started: Moment,
     ) -> Self {

@@ -193,7 +193,7 @@ async fn scrape(app: &App, process: &ProcessStatus, now: Moment, headers: &Heade
         metrics::render(views, &mut body);
         views.len()
     });
-    if let Err(error) = app.metrics.render(targets, process.logins_in_flight, &mut body) {
+    if let Err(error) = app.metrics.render(targets, process, &mut body) {
         tracing::error!(%error, "the process's own metrics cannot be written");
         return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written\n");
     }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::*;
 use crate::generated;
 use crate::reason::Reason;
+use crate::status::process::ProcessStatus;
 use crate::status::sample::{distinct, lost, moment};
 use crate::status::{Line, TargetStatus};
 
@@ -73,8 +74,8 @@ fn document() -> String {
     let targets = shown(str::from_utf8(&scrape).expect("text"));
     scrape.clear();
     let dropped = log_lines_dropped().expect("a well-formed instrument");
-    let process = ProcessMetrics::new("1.2.3", now.wall, dropped).expect("well-formed instruments");
-    process.render(1, 0, &mut scrape).expect("text");
+    let process = ProcessMetrics::new("1.2.3", dropped).expect("well-formed instruments");
+    process.render(1, &ProcessStatus::new("one", now.wall, true), &mut scrape).expect("text");
     let process = shown(str::from_utf8(&scrape).expect("text"));
     let (pools, targets): (Vec<_>, Vec<_>) =
         targets.into_iter().partition(|(name, _)| name.starts_with("pgtether_pool_"));

@@ -1,12 +1,11 @@
 //! The process's own instruments, kept by the `prometheus` crate: no target's, no statics, owned by whoever runs.
 
-use std::time::SystemTime;
-
 use prometheus::core::Collector;
 use prometheus::{Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use super::usage::ProcessUsage;
 use crate::status::epoch_seconds;
+use crate::status::process::{LastRead, ProcessStatus};
 
 /// Who answered a request: the closed set of `handler`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,16 +75,11 @@ pub struct ProcessMetrics {
 }
 
 impl ProcessMetrics {
-    /// For a process whose configuration was loaded at `loaded_at`; `log_lines_dropped` is the log's, which begins
-    /// before.
+    /// `log_lines_dropped` is the log's, which begins before.
     ///
     /// # Errors
     /// Two instruments of one name or a malformed one: a bug that every start would show.
-    pub fn new(
-        version: &str,
-        loaded_at: SystemTime,
-        log_lines_dropped: IntCounter,
-    ) -> prometheus::Result<Self> {
+    pub fn new(version: &str, log_lines_dropped: IntCounter) -> prometheus::Result<Self> {
         let registry = Registry::new();
         keep(&registry, log_lines_dropped)?;
         let built = Opts::new("pgtether_build_info", "The build that runs, by its labels; always 1.");
@@ -133,25 +127,7 @@ impl ProcessMetrics {
         for handler in Handler::ALL {
             metrics.counter(handler, handler.usual_code());
         }
-        metrics.reload_succeeded(loaded_at);
-        metrics.web_config_read(true);
         Ok(metrics)
-    }
-
-    /// A configuration was taken.
-    pub fn reload_succeeded(&self, at: SystemTime) {
-        self.reload_successful.set(1);
-        self.reload_success_at.set(epoch_seconds(at));
-    }
-
-    /// A configuration was rejected; the previous one stays in use.
-    pub fn reload_failed(&self) {
-        self.reload_successful.set(0);
-    }
-
-    /// The web config file was read again, and taken or refused.
-    pub fn web_config_read(&self, taken: bool) {
-        self.web_config_read.set(taken.into());
     }
 
     /// A request was answered.
@@ -159,18 +135,22 @@ impl ProcessMetrics {
         self.counter(handler, code).inc();
     }
 
-    /// Appends the instruments to `out`; `targets` and `logins_in_flight` are as of now.
+    /// Appends the instruments to `out`; `targets` and `process` are as of now.
     pub fn render(
         &self,
         targets: usize,
-        logins_in_flight: usize,
+        process: &ProcessStatus,
         out: &mut Vec<u8>,
     ) -> prometheus::Result<()> {
         if let Some(usage) = &self.usage {
             usage.read();
         }
         self.targets.set(as_gauge(targets));
-        self.logins_in_flight.set(as_gauge(logins_in_flight));
+        self.logins_in_flight.set(as_gauge(process.logins_in_flight));
+        self.reload_successful.set(process.config.is_taken().into());
+        self.reload_success_at.set(epoch_seconds(process.config.taken_at()));
+        // Where there is no such file, none was refused.
+        self.web_config_read.set(process.web_config.as_ref().is_none_or(LastRead::is_taken).into());
         TextEncoder::new().encode(&self.registry.gather(), out)
     }
 

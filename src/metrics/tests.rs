@@ -7,6 +7,7 @@ use super::*;
 use crate::generated;
 use crate::status::TargetStatus;
 use crate::status::pool::PoolStatus;
+use crate::status::process::{LastRead, ProcessStatus};
 use crate::status::sample::{self, busy_pool, distinct, lost, moment, random, random_pool, starting, up};
 
 /// Builds what the crate's encoder takes.
@@ -291,13 +292,15 @@ fn the_table_keeps_the_rules_of_naming() {
 #[test]
 fn a_refused_configuration_leaves_the_time_of_the_last_good_one() {
     let dropped = log_lines_dropped().unwrap();
-    let metrics = ProcessMetrics::new("1.2.3", moment().wall, dropped.clone()).unwrap();
-    let scrape = || {
+    let metrics = ProcessMetrics::new("1.2.3", dropped.clone()).unwrap();
+    let read = ProcessStatus::new("one", moment().wall, true);
+    let mut process = ProcessStatus { logins_in_flight: 2, ..read };
+    let scrape = |process: &ProcessStatus| {
         let mut out = Vec::new();
-        metrics.render(3, 2, &mut out).unwrap();
+        metrics.render(3, process, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     };
-    let first = scrape();
+    let first = scrape(&process);
     for line in [
         "pgtether_build_info{revision=\"",
         "version=\"1.2.3\"} 1\n",
@@ -306,21 +309,35 @@ fn a_refused_configuration_leaves_the_time_of_the_last_good_one() {
         "pgtether_log_lines_dropped_total 0\n",
         "pgtether_config_last_reload_successful 1\n",
         "pgtether_config_last_reload_success_timestamp_seconds 1790000000.123\n",
+        "pgtether_web_config_last_reload_successful 1\n",
         "pgtether_http_requests_total{code=\"200\",handler=\"metrics\"} 0\n",
         "process_resident_memory_bytes ",
     ] {
         assert!(first.contains(line), "{line} is not in {first}");
     }
-    metrics.reload_failed();
+    let later = moment().wall + std::time::Duration::from_secs(60);
+    process.config.refuse(later, "bad".to_owned());
+    process.web_config.as_mut().unwrap().refuse(later, "bad".to_owned());
     dropped.inc_by(7);
     metrics.request(Handler::Health, 503);
-    let second = scrape();
+    let second = scrape(&process);
     for line in [
         "pgtether_config_last_reload_successful 0\n",
         "pgtether_config_last_reload_success_timestamp_seconds 1790000000.123\n",
+        "pgtether_web_config_last_reload_successful 0\n",
         "pgtether_log_lines_dropped_total 7\n",
         "pgtether_http_requests_total{code=\"503\",handler=\"health\"} 1\n",
     ] {
         assert!(second.contains(line), "{line} is not in {second}");
+    }
+    process.config = LastRead::Taken { at: later };
+    process.web_config = None;
+    let third = scrape(&process);
+    for line in [
+        "pgtether_config_last_reload_successful 1\n",
+        "pgtether_config_last_reload_success_timestamp_seconds 1790000060.123\n",
+        "pgtether_web_config_last_reload_successful 1\n",
+    ] {
+        assert!(third.contains(line), "{line} is not in {third}");
     }
 }

@@ -118,8 +118,8 @@ pub fn web(args: &WebArgs, rules_file: Option<&RulesFile>) -> Web {
 /// Runs until told to end, then drains. True where everything ended in its time.
 pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     let started = Moment::now();
-    let metrics = ProcessMetrics::new(setup.web.version, started.wall, setup.log_lines_dropped);
-    let metrics = Arc::new(metrics.map_err(Error::Metrics)?);
+    let metrics = ProcessMetrics::new(setup.web.version, setup.log_lines_dropped);
+    let metrics = metrics.map_err(Error::Metrics)?;
     let RunSetup {
         config, reread, mut watch, web, rules_file, listeners, mut signals, board, on_start, ..
     } = setup;
@@ -151,13 +151,12 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
         reloads,
         lifecycle,
     };
-    let app = Arc::new(App::new(board, handle, metrics.clone(), web, started));
+    let app = Arc::new(App::new(board, handle, metrics, web, started));
     let (close, closed) = watch::channel(false);
     let clients = ConnectionLimits { connections: shares.http, ..ConnectionLimits::default() };
     let server = serve(listeners, app, clients, closed).map_err(Error::Thread)?;
 
-    let mut reload =
-        Reload { reread, watch, reading: OneCall::default(), web: rules_file, metrics, gate, process };
+    let mut reload = Reload { reread, watch, reading: OneCall::default(), web: rules_file, gate, process };
     loop {
         let due = tokio::select! {
             biased;

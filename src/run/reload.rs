@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,7 +18,6 @@ use crate::config::{Config, Problems};
 use crate::connection::Postgres;
 use crate::http::ReloadRequest;
 use crate::http::web::RulesFile;
-use crate::metrics::ProcessMetrics;
 use crate::pool::Pools;
 use crate::status::Moment;
 use crate::status::process::{LastRead, ProcessStatus};
@@ -36,7 +34,6 @@ pub struct Reload {
     pub watch: Watch,
     pub reading: OneCall<Result<Config, Problems>>,
     pub web: Option<RulesFile>,
-    pub metrics: Arc<ProcessMetrics>,
     pub gate: Gate,
     /// The snapshot that all others read.
     pub process: watch::Sender<ProcessStatus>,
@@ -122,7 +119,6 @@ impl Reload {
             Ok(Ok(Ok(config))) => match pools.apply(&config.targets).await {
                 Ok(_) => {
                     self.apply(&config, supervisor);
-                    self.metrics.reload_succeeded(at);
                     process.service = config.service.as_str().into();
                     process.config = LastRead::Taken { at };
                     return Ok(());
@@ -133,9 +129,8 @@ impl Reload {
             Ok(Err(failure)) => format!("reading the configuration failed: {failure}"),
             Err(_) => hangs("the configuration"),
         };
-        self.metrics.reload_failed();
         tell("configuration", &problems, asked || !process.config.is_refused_for(&problems));
-        process.config = LastRead::refused(at, problems.clone(), Some(&process.config));
+        process.config.refuse(at, problems.clone());
         Err(problems)
     }
 
@@ -149,27 +144,24 @@ impl Reload {
     }
 
     async fn web(&mut self, asked: bool, process: &mut ProcessStatus) -> Result<(), String> {
-        let Some(rules_file) = &mut self.web else {
+        let (Some(rules_file), Some(last)) = (&mut self.web, &mut process.web_config) else {
             return Ok(());
         };
         let read = timeout(READING, rules_file.reload()).await;
         let read = read.unwrap_or_else(|_| Err(hangs("the web configuration")));
         let at = Moment::now().wall;
-        self.metrics.web_config_read(read.is_ok());
         match read {
             Ok(warnings) => {
                 for warning in warnings {
                     warn!("{warning}");
                 }
                 info!("web configuration reloaded");
-                process.web_config = Some(LastRead::Taken { at });
+                *last = LastRead::Taken { at };
                 Ok(())
             }
             Err(problems) => {
-                let before = process.web_config.take();
-                let known = before.as_ref().is_some_and(|before| before.is_refused_for(&problems));
-                tell("web configuration", &problems, asked || !known);
-                process.web_config = Some(LastRead::refused(at, problems.clone(), before.as_ref()));
+                tell("web configuration", &problems, asked || !last.is_refused_for(&problems));
+                last.refuse(at, problems.clone());
                 Err(problems)
             }
         }

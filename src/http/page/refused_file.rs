@@ -69,6 +69,12 @@ mod tests {
         RefusedFile::of("config", "configuration", last.as_ref()).to_string()
     }
 
+    fn refused(at: SystemTime, problems: &str) -> LastRead {
+        let mut last = LastRead::Taken { at: SystemTime::UNIX_EPOCH };
+        last.refuse(at, problems.to_owned());
+        last
+    }
+
     #[test]
     fn a_file_that_was_taken_or_is_not_there_is_not_spoken_of() {
         for last in [None, Some(LastRead::Taken { at: SystemTime::UNIX_EPOCH })] {
@@ -83,8 +89,7 @@ mod tests {
     #[test]
     fn the_first_problems_are_shown_the_others_folded_and_none_is_html() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(60);
-        let first = LastRead::refused(at, "one\n<b>two</b>\nthree\nfour\nfive".to_owned(), None);
-        let html = shown(Some(first));
+        let html = shown(Some(refused(at, "one\n<b>two</b>\nthree\nfour\nfive")));
         assert!(html.contains("role=\"alert\">"), "{html}");
         assert!(
             html.contains("<ul><li>one</li><li>&lt;b&gt;two&lt;/b&gt;</li><li>three</li></ul>"),
@@ -92,16 +97,7 @@ mod tests {
         );
         assert!(html.contains("<details><summary>and 2 more</summary><ul><li>four</li>"), "{html}");
         assert!(html.contains("1970-01-01T00:01:00"), "{html}");
-        let few = shown(Some(LastRead::refused(at, "one".to_owned(), None)));
+        let few = shown(Some(refused(at, "one")));
         assert!(few.contains("<details hidden>"), "{few}");
-    }
-
-    #[test]
-    fn a_file_that_stays_bad_is_refused_since_the_first_time() {
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let once = LastRead::refused(at(10), "one".to_owned(), Some(&LastRead::Taken { at: at(5) }));
-        let again = LastRead::refused(at(20), "two".to_owned(), Some(&once));
-        let expected = LastRead::Refused { at: at(20), since: at(10), problems: "two".to_owned() };
-        assert_eq!(again, expected);
     }
 }

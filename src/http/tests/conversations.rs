@@ -377,7 +377,7 @@ async fn who_sends_many_requests_at_once_does_not_hold_up_others() {
     greedy.send(&"GET /health HTTP/1.1\r\nhost: x\r\n\r\n".repeat(15)).await;
     modest.get("/livez").await;
     let mut scrape = Vec::new();
-    server.app.metrics.render(1, 0, &mut scrape).unwrap();
+    server.app.metrics.render(1, &server.app.process.read(), &mut scrape).unwrap();
     let scrape = String::from_utf8(scrape).unwrap();
     let made = scrape.lines().find_map(|line| line.strip_prefix(HEALTH_ANSWERS)).unwrap();
     let made: usize = made.parse().unwrap();

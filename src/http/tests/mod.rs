@@ -118,7 +118,7 @@ impl Plan {
         let board = Board::default();
         board.replace(self.statuses.into_iter().map(|status| Arc::new(watch::Sender::new(status))).collect());
         let dropped = metrics::log_lines_dropped().unwrap();
-        let metrics = Arc::new(ProcessMetrics::new("0.1.0", self.started.wall, dropped).unwrap());
+        let metrics = ProcessMetrics::new("0.1.0", dropped).unwrap();
         let web = Web {
             telemetry_path: self.telemetry_path.to_owned(),
             enable_lifecycle: self.enable_lifecycle,
