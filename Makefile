@@ -14,10 +14,7 @@ demo: ## Starts a temporary PostgreSQL and pgtether: status page, metrics and he
 chaos: ARGS += --chaos
 chaos: demo ## Runs the demo, while the server is killed, restarted, stopped and locked on a schedule.
 
-check: ## Runs what needs no server: format, clippy, unit tests, and tests of the docs and of the code's structure.
-	@tests/tools.sh build
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+check: lint ## Runs what needs no server: lint, unit tests, and tests of the docs and of the code's structure.
 	$(CARGO) test --locked --lib
 	$(CARGO) test --locked --test it -- map:: docs:: contributing::
 
