@@ -26,6 +26,7 @@
 //! | 0 | [`policy`] | waits by class of failure, breaker, guard, idle limits, failed accepts; std only | clocks and dice, which are arguments: `Instant::now`, `SystemTime::now`, `fastrand`, `tokio` |
 //! | 0 | [`blocking`] | calls that block, off the runtime's threads, bounded in number | what they do: `std::fs`, `ToSocketAddrs`, `tracing` |
 //! | 0 | [`tasks`] | tasks by their names: restarts with growing pauses, who is stuck at the end | what they do: `tokio::net`, `std::fs`, `tracing` |
+//! | 0 | [`printable`] | what others wrote, made fit to be shown: one line, nothing hidden, cut | who wrote it: `tokio`, `ErrorFields`, `Facts` |
 //! | 0 | [`protocol`] | PostgreSQL's messages as bytes: frames, error fields, builders | sockets, and why something is sent: `tokio`, `std::io`, `std::net` |
 //!
 //! Whatever decides is pure: time, dice and the world are arguments.
@@ -49,6 +50,7 @@ pub mod logging;
 pub mod metrics;
 pub mod policy;
 pub mod pool;
+pub mod printable;
 pub mod protocol;
 pub mod reason;
 pub mod run;

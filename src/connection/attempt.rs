@@ -9,7 +9,7 @@ use tokio_postgres::config::{
     ChannelBinding as Binding, Config, SslMode as Ssl, SslNegotiation as Negotiation,
 };
 
-use super::facts::io_cause;
+use super::facts::{io_cause, scrub_word};
 use super::ping::PingQuery;
 use super::session::{PgSession, SessionRoute};
 use super::tap::{AlreadyNegotiated, Stream, Tap};
@@ -17,6 +17,7 @@ use super::tcp::{Address, Resolver, connect};
 use super::tls::{self, Connectors};
 use super::{Login, Session, SessionEvent, SessionFacts, shown};
 use crate::blocking::BlockingCalls;
+use crate::printable;
 use crate::protocol::frontend;
 use crate::reason::{Cause, Facts, Phase, is_refused_certificate};
 use crate::target::{ChannelBinding, Endpoint, Host, Role, SessionAttrs, SocketTuning, SslNegotiation};
@@ -169,7 +170,10 @@ impl SocketLogin<'_> {
         });
         let chain = chain.await.ok().flatten().unwrap_or_default();
         match shown::explain(&chain, message, host, SystemTime::now()) {
-            Some(more) => Facts::new(facts.phase, Cause::Tls { message: format!("{message}: {more}") }),
+            Some(more) => {
+                let message = printable::message(&format!("{message}: {more}"));
+                Facts::new(facts.phase, Cause::Tls { message })
+            }
             None => facts,
         }
     }
@@ -224,12 +228,13 @@ impl SocketLogin<'_> {
     }
 
     fn facts(&self, secured: &SecuredStream) -> SessionFacts {
+        let hidden = self.context.endpoint.secret_to_hide();
         secured.tap.observed(|observed| {
-            let server_version = observed.parameters.get("server_version").cloned().unwrap_or_default();
+            let server_version = observed.parameters.get("server_version").map_or("", String::as_str);
             let backend_pid = observed.key.map(|(id, _)| id);
             SessionFacts {
-                pooler: pooler(&server_version, backend_pid),
-                server_version,
+                pooler: pooler(server_version, backend_pid),
+                server_version: scrub_word(server_version, hidden.as_ref()),
                 tls_version: secured.version.clone(),
                 certificate_expiry: secured.expiry,
                 peer: self.address.peer(),

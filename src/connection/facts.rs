@@ -2,6 +2,7 @@
 //!
 //! The one place where a peer's text becomes ours, so the place where passwords are scrubbed from it.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 
@@ -10,12 +11,11 @@ use openssl::base64::encode_block;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::scanner::Observed;
+use crate::printable;
 use crate::protocol::ErrorFields;
 use crate::reason::{Cause, Facts, Phase, ServerWords, Verbatim};
 use crate::target::{REDACTED, Secret};
 
-/// A peer's text is shown up to here.
-const MAX_TEXT: usize = 600;
 /// What every encoder of URLs leaves as it is.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const PASSWORD_REQUESTS: [u32; 3] = [3, 5, 10];
@@ -68,7 +68,7 @@ pub fn server(fields: ErrorFields<'_>, password: Option<&Secret>) -> Cause {
     let words = ServerWords {
         detail: fields.detail.as_deref().map(shown).filter(|text| !text.is_empty()),
         hint: fields.hint.as_deref().map(shown).filter(|text| !text.is_empty()),
-        routine: fields.routine.as_deref().map(shown),
+        routine: fields.routine.as_deref().map(|name| scrub_word(name, password)),
         verbatim: None,
     };
     let message = shown(&fields.message);
@@ -100,7 +100,7 @@ pub fn tls_cause(error: &(dyn Error + 'static)) -> Cause {
         }
         next = here.source();
     }
-    let message = tidy(&plain_tls(&error.to_string()));
+    let message = printable::message(&plain_tls(&error.to_string()));
     if message.to_ascii_lowercase().contains("unexpected eof") {
         return Cause::Closed;
     }
@@ -161,12 +161,18 @@ pub fn more_telling(before: Option<Facts>, now: Facts) -> Facts {
     }
 }
 
-/// Takes the password out of a text in every spelling that it may have there, and what would tear a log line.
+/// A peer's message, fit to be shown: without the password in any spelling that it may have there.
 pub fn scrub(text: &str, password: Option<&Secret>) -> String {
-    match password {
-        Some(password) => tidy(&redact(text, password)),
-        None => tidy(text),
-    }
+    printable::message(&without(password, text))
+}
+
+/// The same of a short word, such as the server's version.
+pub fn scrub_word(text: &str, password: Option<&Secret>) -> String {
+    printable::word(&without(password, text))
+}
+
+fn without<'t>(password: Option<&Secret>, text: &'t str) -> Cow<'t, str> {
+    password.map_or(Cow::Borrowed(text), |password| redact(text, password).into())
 }
 
 /// Takes the password out of a text in every spelling that it may have there.
@@ -225,16 +231,6 @@ fn lower_hex(encoded: &str) -> String {
     encoded.chars().map(lower).collect()
 }
 
-/// One line, no control characters, of bounded length.
-fn tidy(text: &str) -> String {
-    let line = text.replace(char::is_control, " ");
-    let line = line.trim();
-    match line.char_indices().nth(MAX_TEXT) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
-    }
-}
-
 /// tokio-postgres keeps the cause out of its own text.
 fn spelled_out(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
@@ -283,7 +279,7 @@ mod tests {
     #[test]
     fn a_sqlstate_that_is_none_is_not_passed_on() {
         let fields = ErrorFields::fatal("my password", "so\r\nwhat\u{7}");
-        let expected = Cause::server("XX000", "so  what");
+        let expected = Cause::server("XX000", "so what");
         assert_eq!(server(fields, None), expected);
     }
 
@@ -321,9 +317,9 @@ mod tests {
 
     #[test]
     fn a_password_at_the_cut_is_gone_before_the_cut() {
-        let text = format!("{}sesame-open", "x".repeat(MAX_TEXT - 3));
+        let text = format!("{}sesame-open", "x".repeat(printable::MESSAGE - 3));
         let shown = scrub(&text, Some(&Secret::new("sesame-open")));
-        assert!(shown.ends_with("x<re…"), "{shown}");
+        assert!(shown.ends_with("x<r…"), "{shown}");
     }
 
     #[test]

@@ -10,12 +10,12 @@ use openssl::x509::{X509NameRef, X509Ref};
 use tokio_openssl::SslStream;
 
 use super::tap::Stream;
+use crate::printable;
+use crate::protocol;
 use crate::target::{SslNegotiation, Tls};
 
 /// What is told of the names of a certificate; one may have hundreds.
 const MAX_NAMES: usize = 8;
-/// Of one name.
-const MAX_CHARACTERS: usize = 100;
 
 /// What a certificate says, as far as people are told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,7 +47,7 @@ fn unverified(host: &str, tls: &Tls) -> Option<Ssl> {
     let mut context = SslContext::builder(SslMethod::tls_client()).ok()?;
     context.set_verify(SslVerifyMode::NONE);
     if tls.negotiation == SslNegotiation::Direct {
-        context.set_alpn_protos(b"\x0apostgresql").ok()?;
+        context.set_alpn_protos(protocol::ALPN_LIST).ok()?;
     }
     let mut ssl = Ssl::new(&context.build()).ok()?;
     if tls.sni && host.parse::<std::net::IpAddr>().is_err() {
@@ -112,12 +112,10 @@ pub fn explain(chain: &[ShownCertificate], failure: &str, host: &str, now: Syste
     let own = chain.first()?;
     if failure.contains("mismatch") {
         return Some(match own.names.as_slice() {
-            [] => format!(
-                "the certificate {} names no host, and must name {}",
-                quoted(&own.subject),
-                quoted(host)
-            ),
-            names => format!("the certificate is for {}, not for {}", listed(names), quoted(host)),
+            [] => {
+                format!("the certificate {} names no host, and must name \"{host}\"", quoted(&own.subject))
+            }
+            names => format!("the certificate is for {}, not for \"{host}\"", listed(names)),
         });
     }
     if failure.contains("expired") || failure.contains("not yet valid") {
@@ -144,11 +142,8 @@ fn listed(names: &[String]) -> String {
     shown.join(", ")
 }
 
-/// What a peer wrote: bounded, and on one line.
 fn quoted(text: &str) -> String {
-    let clean: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARACTERS).collect();
-    format!("\"{clean}\"")
+    format!("\"{}\"", printable::word(text))
 }
 
 fn date(at: SystemTime) -> String {
@@ -218,7 +213,7 @@ mod tests {
         ];
         let failure = "certificate verify failed (unable to get local issuer certificate)";
         let told = explain(&chain, failure, "db.example", at(15)).unwrap();
-        let start = "the certificate \"db  .example\" is issued by \"xxx";
+        let start = "the certificate \"db .example\" is issued by \"xxx";
         assert!(told.starts_with(start) && told.len() < 200, "{told}");
         assert_eq!(explain(&[], failure, "db.example", at(15)), None);
     }

@@ -20,8 +20,8 @@ use super::hello::Sniffer;
 use super::shown;
 use super::tap::Stream;
 use crate::blocking::BlockingCalls;
-use crate::protocol::ErrorFields;
 use crate::protocol::frontend::{SSL_REQUEST, packet};
+use crate::protocol::{self, ErrorFields};
 use crate::reason::Cause;
 use crate::target::{Secret, SslMode, SslNegotiation, Tls, TlsVersion};
 
@@ -108,7 +108,7 @@ pub async fn handshake(
     let mut stream = connector.connect(host, Sniffer::new(socket)).await.map_err(|e| tls_cause(&e))?;
     let session = stream.get_mut();
     let spoken = session.negotiated_alpn().ok().flatten();
-    if tls.negotiation == SslNegotiation::Direct && spoken.as_deref() != Some(b"postgresql") {
+    if tls.negotiation == SslNegotiation::Direct && spoken.as_deref() != Some(protocol::ALPN) {
         return Err(Cause::Tls {
             message: "the server did not agree on \"postgresql\" by ALPN, as sslnegotiation=direct demands \
                       (PostgreSQL 17 and later can)"

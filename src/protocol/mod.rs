@@ -14,6 +14,11 @@ mod frame;
 pub mod frontend;
 mod sqlstate;
 
+/// PostgreSQL's name in ALPN.
+pub const ALPN: &[u8] = b"postgresql";
+/// As it stands in a list: with its length.
+pub const ALPN_LIST: &[u8] = b"\x0apostgresql";
+
 pub use fields::{ErrorFields, Severity, error_field};
 pub use frame::{Frame, Violation, message, put, text};
 pub use sqlstate::Sqlstate;

@@ -71,6 +71,15 @@ impl Authority {
         self.sign(params, ExtendedKeyUsagePurpose::ServerAuth, validity)
     }
 
+    /// A server's certificate for whoever has this common name and these hosts, whatever is in them.
+    pub fn server_named(&self, common_name: &str, hosts: &[String]) -> Leaf {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        let hosts = hosts.iter().map(|host| SanType::DnsName(host.as_str().try_into().unwrap()));
+        params.subject_alt_names = hosts.collect();
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth, Validity::For(DAY * 10))
+    }
+
     /// A client's certificate; PostgreSQL's `cert` method takes its common name as the user.
     pub fn client(&self, user: &str) -> Leaf {
         let mut params = CertificateParams::default();

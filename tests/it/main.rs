@@ -16,6 +16,7 @@ mod dist;
 mod docs;
 mod drain;
 mod exec;
+mod hostile_text;
 mod https;
 mod image;
 mod log_output;

@@ -115,7 +115,7 @@ impl TwoPools {
     }
 }
 
-async fn await_listening(port: u16) {
+pub async fn await_listening(port: u16) {
     wait_until(SOON, "the pool's port", async || {
         TcpStream::connect(("127.0.0.1", port)).await.map_err(|e| e.to_string())
     })

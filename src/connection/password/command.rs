@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::blocking::BlockingCalls;
 use crate::connection::facts::redact;
+use crate::printable;
 use crate::target::{Argument, Endpoint, Host, PasswordCommand, Secret, Target};
 
 /// A password with more bytes is none: PostgreSQL takes no longer message of it.
@@ -27,8 +28,6 @@ const MAX_STDERR: usize = 16 << 10;
 const CHUNK: usize = 4 << 10;
 /// For what has left the process group, and still holds a pipe open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Of stderr, in characters.
-const MAX_COMPLAINT: usize = 600;
 /// Shorter words of the output are taken out of nothing.
 const SHORTEST_SECRET: usize = 4;
 
@@ -107,7 +106,7 @@ impl CommandCall {
         for secret in printed.chain(hidden).filter(|secret| secret.expose().len() >= SHORTEST_SECRET) {
             text = redact(&text, &secret);
         }
-        match last_characters(&text) {
+        match printable::end(&text, printable::MESSAGE) {
             text if text.is_empty() => ", and wrote nothing to stderr".to_owned(),
             text => format!("; stderr: {text}"),
         }
@@ -269,16 +268,5 @@ fn describe(status: ExitStatus) -> String {
         (Some(code), _) => format!("ended with exit code {code}"),
         (None, Some(signal)) => format!("was ended by signal {signal}"),
         (None, None) => format!("ended with {status}"),
-    }
-}
-
-/// One line without control characters; of a long one the end.
-fn last_characters(text: &str) -> String {
-    let line: Vec<&str> =
-        text.split(|c: char| c.is_control() || c.is_whitespace()).filter(|word| !word.is_empty()).collect();
-    let line = line.join(" ");
-    match line.char_indices().rev().nth(MAX_COMPLAINT - 1) {
-        Some((at, _)) if at > 0 => format!("…{}", &line[at..]),
-        _ => line,
     }
 }

@@ -48,12 +48,10 @@ use self::scram::Proof;
 use self::startup::StartupMessage;
 use self::wire::{answer, send};
 use crate::connection::Stream;
+use crate::printable;
 use crate::protocol::{ErrorFields, backend};
 use crate::status::login::LoginFailure;
 use crate::target::pool::Auth;
-
-/// The longest name that PostgreSQL knows; longer ones are cut where they are shown.
-const MAX_NAME: usize = 63;
 
 /// What a connection turned out to be.
 pub enum Outcome {
@@ -165,7 +163,12 @@ impl LoginRejection {
             Some(detail) => format!("{message}: {detail}"),
             None => message.to_string(),
         };
-        LoginRejection { why, message }
+        LoginRejection::in_words(why, &message)
+    }
+
+    /// What the client wrote may be in the words.
+    fn in_words(why: LoginFailure, message: &str) -> Self {
+        LoginRejection { why, message: printable::message(message) }
     }
 }
 
@@ -228,7 +231,8 @@ impl Prover<'_, '_> {
                 Ok(())
             }
             Proof::Right { .. } | Proof::Wrong => {
-                let message = format!("password authentication failed for user \"{}\"", shown(user));
+                let message =
+                    format!("password authentication failed for user \"{}\"", printable::word(user));
                 let words = ErrorFields::fatal("28P01", message);
                 Err(match penalty(self.penalties).await {
                     true => Stop::because(LoginFailure::Password, words),
@@ -255,17 +259,13 @@ impl Prover<'_, '_> {
 }
 
 fn wrong_user(user: &str, ours: &str) -> ErrorFields<'static> {
-    ErrorFields::fatal("28000", format!("user \"{}\" cannot log in here", shown(user)))
+    ErrorFields::fatal("28000", format!("user \"{}\" cannot log in here", printable::word(user)))
         .hint(format!("This port is a pool of sessions of user \"{ours}\"."))
 }
 
 fn wrong_database(database: &str, ours: &str) -> ErrorFields<'static> {
-    ErrorFields::fatal("3D000", format!("database \"{}\" cannot be reached here", shown(database)))
+    ErrorFields::fatal("3D000", format!("database \"{}\" cannot be reached here", printable::word(database)))
         .hint(format!("This port leads to database \"{ours}\"."))
-}
-
-fn shown(name: &str) -> String {
-    name.chars().take(MAX_NAME).collect()
 }
 
 impl fmt::Debug for Authenticated {

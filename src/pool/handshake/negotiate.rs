@@ -136,7 +136,7 @@ impl<'a> Connection<'a> {
             }
             Err(why) => {
                 let message = format!("TLS handshake: {why}");
-                Err(Rejected::Told(LoginRejection { why: LoginFailure::Tls, message }))
+                Err(Rejected::Told(LoginRejection::in_words(LoginFailure::Tls, &message)))
             }
         }
     }

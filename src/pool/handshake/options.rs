@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::printable;
 use crate::protocol::ErrorFields;
 
 /// Words with which providers route a client that sends no SNI: Neon's, and Supabase's. They say where to connect, and
@@ -59,6 +60,7 @@ fn split(options: &str) -> Vec<String> {
 }
 
 fn refused(word: &str) -> ErrorFields<'static> {
+    let word = printable::word(word);
     ErrorFields::fatal("0A000", format!("cannot pass on \"{word}\" of the startup parameter \"options\""))
         .hint("Settings are passed on: -c name=value or --name=value.")
 }

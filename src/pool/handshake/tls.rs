@@ -25,12 +25,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
 
 use crate::connection::Stream;
+use crate::protocol;
 
 /// A record of a TLS handshake begins with it. No startup packet does: it would be 352 MiB long.
 pub const HANDSHAKE: u8 = 0x16;
-const ALPN: &[u8] = b"postgresql";
-/// As it stands in a list: with its length.
-const ALPN_LIST: &[u8] = b"\x0apostgresql";
 /// The best first.
 const TLS_1_3: &str = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 /// With ephemeral keys only: what was recorded cannot be read by whoever gets the certificate's key later.
@@ -90,7 +88,7 @@ impl Acceptor {
         builder.set_num_tickets(0)?;
         // Whoever speaks another protocol is meant for another port.
         builder.set_alpn_select_callback(|_, offered| {
-            select_next_proto(ALPN_LIST, offered).ok_or(AlpnError::ALERT_FATAL)
+            select_next_proto(protocol::ALPN_LIST, offered).ok_or(AlpnError::ALERT_FATAL)
         });
         let mut end_point = None;
         for (index, certificate) in chain.iter().enumerate() {
@@ -118,7 +116,7 @@ impl Acceptor {
         let mut stream = SslStream::new(session, Rewound { head, stream }).map_err(|error| reason(&error))?;
         match Pin::new(&mut stream).accept().await {
             Ok(()) => {
-                let is_named = stream.ssl().selected_alpn_protocol() == Some(ALPN);
+                let is_named = stream.ssl().selected_alpn_protocol() == Some(protocol::ALPN);
                 Ok(Secured { stream: Box::new(stream), is_named })
             }
             Err(error) => Err(said(&error)),

@@ -65,7 +65,7 @@ impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         match why(&error) {
             Some(message) if !is_end(&error) => {
-                Stop::Broken(LoginRejection { why: LoginFailure::Tls, message: format!("TLS: {message}") })
+                Stop::Broken(LoginRejection::in_words(LoginFailure::Tls, &format!("TLS: {message}")))
             }
             _ => Stop::Gone,
         }
