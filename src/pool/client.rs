@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::client_slot::ClientSlot;
+use super::followed::Followed;
 use super::handshake::{self, Authenticated, LoginRejection};
 use super::link::{Idle, NextMessage};
 use super::registry::{ClientSignal, Registered};
@@ -19,7 +20,7 @@ use super::reject::{Progress, Reject};
 use super::rejection::Refusal;
 use super::relay::{Limit, Limits, Relay, poll_first, poll_out};
 use super::settings::ClientSettings;
-use super::shared::Shared;
+use super::shared::{PoolConfig, Shared};
 use super::statements::ClientStatements;
 use crate::connection::Stream;
 use crate::protocol::{ErrorFields, Severity, Violation, backend};
@@ -30,6 +31,7 @@ use crate::target::pool::Mode;
 /// A client that is let in.
 struct Client {
     shared: Arc<Shared>,
+    config: Followed<PoolConfig>,
     slot: ClientSlot,
     registered: Registered,
     stream: Stream,
@@ -69,8 +71,10 @@ pub async fn serve(
     let registered = shared.registry.enter(startup.minor)?;
     let budget = shared.with_catalog(|catalog| catalog.budget().clone());
     let relay = Relay::new(shared.mode == Mode::Session);
+    let config = shared.follow_config();
     let mut client = Client {
         shared,
+        config,
         slot,
         registered,
         stream,
@@ -178,7 +182,7 @@ impl Client {
     /// Reads more, of a client that may take its time; but not over the rest of a message.
     async fn wait_for_more(&mut self, have: &mut Vec<u8>) -> Result<(), Farewell> {
         let limit = if have.is_empty() { Limit::Idle } else { Limit::Rest };
-        match Limits::new(&self.shared.config().pool).length(limit) {
+        match Limits::new(&self.config.get().pool).length(limit) {
             Some(longest) => match timeout(longest, self.read_more(have)).await {
                 Ok(read) => read,
                 Err(_) => Err(Farewell::Violation(limit.violation())),

@@ -18,6 +18,7 @@
 //! statements prepared ones, over sessions       rejection   why there is no session
 //! settings   what follows a client              reject      says so, message by message
 //! inspect    what a client may have left        certificate reads what is shown under TLS
+//! followed   the configuration, without a lock
 //! ```
 
 mod certificate;
@@ -25,6 +26,7 @@ mod client;
 mod client_slot;
 mod core;
 mod driver;
+mod followed;
 pub mod handshake;
 mod inspect;
 mod leftovers;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::client_slot::ClientSlots;
 use super::core::{CoreConfig, Rejection, SessionId};
 use super::driver::{PoolDriver, Work};
+use super::followed::Followed;
 use super::handshake::{Acceptor, CancelKey, Verifier};
 use super::registry::{ClientSignal, Registry};
 use super::rejection::Refusal;
@@ -35,7 +36,7 @@ pub struct Shared {
     pub clients: Arc<ClientSlots>,
     pub registry: Arc<Registry>,
     pub connector: Postgres,
-    config: Mutex<Arc<PoolConfig>>,
+    config: watch::Sender<Arc<PoolConfig>>,
     catalog: Mutex<Catalog>,
     spellings: Mutex<Spellings>,
     identity: Mutex<Option<(Instant, Arc<ClientIdentity>)>>,
@@ -95,7 +96,7 @@ impl Shared {
             clients: Arc::default(),
             registry: Registry::new(),
             connector,
-            config: Mutex::new(config),
+            config: watch::Sender::new(config),
             catalog: Mutex::default(),
             spellings: Mutex::default(),
             identity: Mutex::default(),
@@ -105,7 +106,12 @@ impl Shared {
     }
 
     pub fn config(&self) -> Arc<PoolConfig> {
-        Arc::clone(&held(&self.config))
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// For who looks at it all the time.
+    pub fn follow_config(&self) -> Followed<PoolConfig> {
+        Followed::new(&self.config)
     }
 
     /// A reload: counts from here on, for those who wait, too.
@@ -113,7 +119,7 @@ impl Shared {
         self.status.change(|status| {
             (status.size, status.max_clients) = (config.pool.size.into(), config.pool.max_clients.into());
         });
-        *held(&self.config) = Arc::clone(&config);
+        self.config.send_replace(Arc::clone(&config));
         self.driver.configure(config.for_core(), &config.target);
     }
 

@@ -86,12 +86,15 @@ impl Client {
         first: &mut Vec<u8>,
         since: Instant,
     ) -> Result<Box<Server>, Farewell> {
-        let until = since + self.shared.config().pool.wait_timeout;
+        let until = since + self.config.get().pool.wait_timeout;
         loop {
             let server = self.granted(acquired, first).await?;
             let synced = match self.settings.fit(&server.settings) {
                 true => Some(server),
-                false => self.sync_settings(server, until.min(self.patience())).await?,
+                false => {
+                    let until = until.min(self.patience());
+                    self.sync_settings(server, until).await?
+                }
             };
             if let Some(server) = synced {
                 if self.registered.entry.is_cancelled() {
@@ -124,8 +127,8 @@ impl Client {
     }
 
     /// Until when a session may take to answer something small.
-    pub(super) fn patience(&self) -> Instant {
-        Instant::now() + self.shared.config().target.tuning.ping.timeout
+    pub(super) fn patience(&mut self) -> Instant {
+        Instant::now() + self.config.get().target.tuning.ping.timeout
     }
 
     /// Waits in the queue.

@@ -38,7 +38,7 @@ impl Client {
     /// Asks for a sign of life, of which the client sees nothing: what ends sessions that are idle for long does not end
     /// this one. A Sync disturbs no statement and no portal that the client has.
     async fn keep_alive(&mut self, mut server: Box<Server>) -> Result<Box<Server>, Farewell> {
-        let limit = self.shared.config().target.tuning.ping.timeout;
+        let limit = self.config.get().target.tuning.ping.timeout;
         let answered = timeout(limit, async {
             server.sync().await?;
             server.until_ready(1).await
@@ -57,9 +57,8 @@ impl Client {
     }
 
     /// How long a session that a client keeps may be quiet.
-    fn keep_alive_every(&self) -> Option<Duration> {
-        let config = self.shared.config();
-        let tuning = &config.target.tuning;
+    fn keep_alive_every(&mut self) -> Option<Duration> {
+        let tuning = &self.config.get().target.tuning;
         let learned = self.shared.driver.ping_every();
         (tuning.idle_policy == IdlePolicy::KeepAwake).then(|| learned.unwrap_or(tuning.ping.interval))
     }
@@ -70,7 +69,7 @@ impl Client {
         let every = if for_good { self.keep_alive_every() } else { None };
         self.slot.is_now(ClientState::Active);
         self.registered.entry.hold(Some(Arc::clone(&server.backend)));
-        let config = self.shared.config();
+        let config = Arc::clone(self.config.get());
         self.statements.prepares_unnamed = config.pool.prepare_unnamed;
         let relay = &mut self.relay;
         relay.ready = server.heard;

@@ -172,7 +172,7 @@ impl Client {
             return Ok(());
         }
         let follows = server.hints.kinds.contains(Kinds::SETTINGS);
-        let patience = self.shared.config().target.tuning.ping.timeout;
+        let patience = self.config.get().target.tuning.ping.timeout;
         let Ok(Ok(Some(inspected))) = timeout(patience, inspect(&mut server)).await else {
             self.shared.driver.close(server);
             // What it has set is lost with its session: its next query must not be done without.
