@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use super::asking::ask;
 use super::conversations::{SHORT, Server, limits};
-use super::paths::ask;
 use super::web::tests::live;
 use super::*;
 use crate::status::TargetStatus;

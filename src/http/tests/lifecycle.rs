@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use tokio::task::yield_now;
 use tokio::time::advance;
 
-use super::paths::ask;
+use super::asking::ask;
 use super::*;
 use crate::status::board::{PoolSlot, ShownPool};
 use crate::status::sample::{busy_pool, up};

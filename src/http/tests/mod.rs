@@ -1,11 +1,15 @@
 //! What the tests of paths and of the server share: an app, and the process around it that does as it is told.
 
+mod asking;
+mod checks;
 mod conversations;
 mod crowds;
 mod guarded;
 mod lifecycle;
 mod origin;
+mod page;
 mod paths;
+mod requests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use hyper::{StatusCode, Version, header};
 
-use super::paths::{ask, ask_with};
+use super::asking::{ask, ask_with};
 use super::*;
 use crate::status::sample::up;
 

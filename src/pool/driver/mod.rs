@@ -6,6 +6,7 @@
 
 mod pool_session;
 mod reports;
+mod returns;
 #[cfg(test)]
 mod simulation;
 
@@ -19,9 +20,9 @@ use slotmap::SecondaryMap;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 pub use self::pool_session::PoolSession;
+use self::returns::{Leftover, Parked};
 use super::core::{
-    ClientId, Condition, Core, CoreConfig, PoolAction, PoolEvent, PoolPhase, PoolRequest, Rejection,
-    SessionId,
+    ClientId, Core, CoreConfig, PoolAction, PoolEvent, PoolPhase, PoolRequest, Rejection, SessionId,
 };
 use super::link::Left;
 use super::registry::Cancelling;
@@ -39,20 +40,6 @@ pub type Grant<S = Server> = Result<Box<S>, Rejection>;
 pub enum Acquired<S = Server> {
     Now(Grant<S>),
     Later(oneshot::Receiver<Grant<S>>),
-}
-
-/// What is to be done with a session that comes back, beside closing it or handing it out.
-#[derive(Debug, Clone, Copy)]
-pub enum Leftover {
-    Nothing,
-    /// What the client was doing, whether all is to be reset, and whether what it has asked is to be done.
-    Unfinished {
-        left: Left,
-        reset: bool,
-        patient: bool,
-    },
-    /// The server hangs: it hears that nobody waits for its answer when it goes on.
-    Hangs,
 }
 
 /// What takes time.
@@ -107,11 +94,6 @@ struct Inner<S> {
     paused: Option<usize>,
     /// When the task reports the time next.
     due: Option<Instant>,
-}
-
-struct Parked<S> {
-    server: Box<S>,
-    leftover: Leftover,
 }
 
 /// Where sessions lead: as it is configured, and as the target's files had it last.
@@ -177,38 +159,6 @@ impl<S: PoolSession> PoolDriver<S> {
         if let Ok(Ok(server)) = later.try_recv() {
             self.give_back(server);
         }
-    }
-
-    /// A session that is ready for the next client.
-    pub fn give_back(&self, mut server: Box<S>) {
-        let mut inner = self.inner();
-        let condition = match () {
-            () if server.is_retired() || inner.has_ended(&mut server) => Condition::Broken,
-            // It waits for the end of the request, which must hit no other client.
-            () if server.is_being_cancelled() => Condition::NeedsReset,
-            () => Condition::Clean,
-        };
-        let leftover = match condition {
-            Condition::NeedsReset => Leftover::Unfinished { left: Left::Clean, reset: false, patient: false },
-            Condition::Clean | Condition::Broken => Leftover::Nothing,
-        };
-        self.returned(&mut inner, server, condition, leftover);
-    }
-
-    /// A session that is not.
-    pub fn clean_up(&self, server: Box<S>, left: Left, reset: bool, patient: bool) {
-        let leftover = Leftover::Unfinished { left, reset, patient };
-        self.returned(&mut self.inner(), server, Condition::NeedsReset, leftover);
-    }
-
-    /// A session that nobody may have any more.
-    pub fn close(&self, server: Box<S>) {
-        self.returned(&mut self.inner(), server, Condition::Broken, Leftover::Nothing);
-    }
-
-    /// The same of one that hangs.
-    pub fn give_up(&self, server: Box<S>) {
-        self.returned(&mut self.inner(), server, Condition::Broken, Leftover::Hangs);
     }
 
     pub fn cancel(&self, cancelling: Cancelling, done: oneshot::Sender<()>) {
@@ -295,12 +245,6 @@ impl<S: PoolSession> PoolDriver<S> {
     /// Tells the core of something that no client waits for in this call.
     fn happen(&self, inner: &mut Inner<S>, event: PoolEvent, now: Instant) {
         self.step(inner, event, now, |_, _| {});
-    }
-
-    fn returned(&self, inner: &mut Inner<S>, server: Box<S>, condition: Condition, leftover: Leftover) {
-        let (session, heard) = (server.id(), server.heard());
-        inner.park(server, leftover);
-        self.happen(inner, PoolEvent::Returned { session, heard, condition }, now());
     }
 
     /// One step of the core, and what follows from it. A grant for which no client waits goes to `here`.
@@ -392,10 +336,6 @@ impl<S: PoolSession> PoolDriver<S> {
 }
 
 impl<S: PoolSession> Inner<S> {
-    fn park(&mut self, server: Box<S>, leftover: Leftover) {
-        self.parked.insert(server.id(), Parked { server, leftover });
-    }
-
     /// Whether it has ended already, as far as can be told without asking. The task watches it from here on.
     fn has_ended(&self, server: &mut S) -> bool {
         let watcher = self.watcher.as_ref().unwrap_or(Waker::noop());

@@ -1,17 +1,17 @@
 //! What strings mean, which are refused, and that no password gets out. Property tests are in `properties`.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::table::Keyword;
 use super::*;
 use crate::target::{
     ChannelBinding, Host, Identity, LoadBalance, Provider, RootCerts, SessionAttrs, SslMode, SslNegotiation,
     TlsVersion,
 };
 
+mod copied;
 mod properties;
 mod refused;
+mod rows;
 
 fn ok(text: &str) -> Parsed {
     parse(text).unwrap_or_else(|problems| panic!("{text}: {problems:#?}"))
@@ -42,65 +42,6 @@ fn unix(dir: &str, port: u16) -> Host {
 
 fn password(text: &str) -> Option<String> {
     endpoint(text).password.map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap())
-}
-
-#[test]
-fn neons_pooled_string_works_as_copied() {
-    let parsed =
-        ok("postgresql://alex:AbC123dEf@ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech/dbname?\
-                     sslmode=require&channel_binding=require");
-    let e = &parsed.endpoint;
-    assert_eq!(e.hosts, [tcp("ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech", 5432)]);
-    assert_eq!((e.user.as_str(), e.database.as_str()), ("alex", "dbname"));
-    assert_eq!(e.tls.mode, SslMode::Require);
-    assert_eq!(e.channel_binding, ChannelBinding::Require);
-    assert_eq!(e.provider(), Provider::Neon);
-    assert_eq!(parsed.notes, []);
-    assert_eq!(
-        e.describe(),
-        "alex@ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech:5432/dbname sslmode=require"
-    );
-}
-
-#[test]
-fn neons_endpoint_option_is_decoded() {
-    let e = endpoint("postgres://u:p@ep-x.neon.tech/db?sslmode=require&options=endpoint%3Dep-x");
-    assert_eq!(e.options.as_deref(), Some("endpoint=ep-x"));
-}
-
-#[test]
-fn supabases_string_works_as_copied_and_says_what_pgbouncer_does_not_do() {
-    let text =
-        "postgres://postgres.abc:pw@aws-0-eu-central-1.pooler.supabase.com:6543/postgres?pgbouncer=true";
-    let parsed = ok(text);
-    assert_eq!(parsed.endpoint.hosts, [tcp("aws-0-eu-central-1.pooler.supabase.com", 6543)]);
-    assert_eq!(parsed.endpoint.user, "postgres.abc");
-    assert_eq!(parsed.endpoint.tls.mode, SslMode::Require);
-    assert_eq!(parsed.notes.len(), 1);
-    assert_eq!(parsed.notes[0].keyword.as_deref(), Some("pgbouncer"));
-    assert!(parsed.notes[0].message.contains("does nothing here"), "{:?}", parsed.notes);
-}
-
-#[test]
-fn strings_of_other_platforms_work_as_copied() {
-    for text in [
-        "postgresql://u:p@db.abc.supabase.co:5432/postgres?connect_timeout=15&connection_limit=1&pool_timeout=0",
-        "postgres://default:x@ep-a.us-east-1.postgres.vercel-storage.com/verceldb?sslmode=require&supa=base-pooler.x",
-        "postgres://u:p@h.eu.aws.supabase.com:6543/postgres?sslmode=require&workaround=supabase-pooler.vercel",
-        "postgresql://u:p@dpg-abc-a.oregon-postgres.render.com/db_xyz",
-        "postgres://avnadmin:p@pg-x.aivencloud.com:12345/defaultdb?sslmode=require",
-        "postgresql://doadmin:p@db-do-user-1.b.db.ondigitalocean.com:25060/defaultdb?sslmode=require",
-        "postgresql://u:p@free-tier.cockroachlabs.cloud:26257/defaultdb?sslmode=verify-full&options=--cluster%3Dx-1",
-        "postgresql://u:p@c.cluster-abc.eu-west-1.rds.amazonaws.com:5432/app?target_session_attrs=read-write",
-        "postgresql://u%40srv:p@srv.postgres.database.azure.com/postgres?sslmode=require",
-        "host=srv.postgres.database.azure.com port=5432 dbname=postgres user=u@srv password=p sslmode=require",
-        "postgresql://u:p@localhost/db?host=/cloudsql/proj:region:instance",
-        "postgres://u:p@h/db?sslmode=require&uselibpqcompat=true&prepare=false&default_query_exec_mode=exec",
-        "postgres://u:p@h/db?ssl=true&pool_max_conns=4&statement_cache_capacity=0",
-        "postgresql://u:p@eu.pg.psdb.cloud:5432/postgres?sslmode=verify-full&sslrootcert=system&sslnegotiation=direct",
-    ] {
-        ok(text);
-    }
 }
 
 #[test]
@@ -373,101 +314,6 @@ fn a_description_shows_where_and_as_whom_and_no_secret() {
     ] {
         assert_eq!(endpoint(text).describe(), wanted, "{text}");
     }
-}
-
-/// The list is PostgreSQL 18's, so that a keyword that libpq knows is never called unknown.
-#[test]
-fn every_keyword_of_libpq_has_its_row() {
-    let listed = "host hostaddr port dbname user password passfile require_auth channel_binding connect_timeout \
-                  client_encoding options application_name fallback_application_name keepalives keepalives_idle \
-                  keepalives_interval keepalives_count tcp_user_timeout replication gssencmode sslmode requiressl \
-                  sslnegotiation sslcompression sslcert sslkey sslkeylogfile sslpassword sslcertmode sslrootcert \
-                  sslcrl sslcrldir sslsni requirepeer ssl_min_protocol_version ssl_max_protocol_version \
-                  min_protocol_version max_protocol_version krbsrvname gsslib gssdelegation scram_client_key \
-                  scram_server_key service target_session_attrs load_balance_hosts oauth_issuer oauth_client_id \
-                  oauth_client_secret oauth_scope";
-    for keyword in listed.split_ascii_whitespace() {
-        let row = table::find(keyword).unwrap_or_else(|| panic!("{keyword} has no row"));
-        assert_eq!(row.origin, "libpq", "{keyword}");
-    }
-}
-
-#[test]
-fn each_keyword_stands_in_the_table_once() {
-    let mut seen = BTreeSet::new();
-    for row in rows() {
-        assert!(seen.insert(row.keyword), "{} stands there twice", row.keyword);
-    }
-}
-
-/// Walks the table: what a row says is what happens to a string that holds its keyword.
-#[test]
-fn each_row_of_the_table_does_what_it_says() {
-    for row in rows() {
-        let keyword = row.keyword;
-        let with = |value: &str| parse(&format!("host=h user=u {keyword}='{value}'"));
-        let noted = |result: Result<Parsed, Vec<Mistake>>, why: &str| {
-            let notes = result.unwrap().notes;
-            assert!(notes.iter().any(|n| n.message.contains(why)), "{keyword}: {notes:?}");
-        };
-        let refused = |result: Result<Parsed, Vec<Mistake>>, remedy: &str| {
-            let problems = result.unwrap_err();
-            assert_eq!(problems.len(), 1, "{keyword}: {problems:?}");
-            assert_eq!(problems[0].keyword.as_deref(), Some(keyword));
-            assert!(problems[0].message.ends_with(remedy), "{keyword}: {problems:?}");
-        };
-        match row.handling {
-            Handling::Used(key, what) => {
-                assert!(!what.is_empty(), "{keyword}");
-                assert_eq!(key.keyword(), keyword);
-                used_is_not_ignored(key);
-            }
-            Handling::Harmless(why) => noted(with("7"), why),
-            Handling::Refused(remedy) => refused(with("7"), remedy),
-            Handling::Either { harmless, why, remedy } => {
-                harmless.iter().for_each(|value| noted(with(value), why));
-                refused(with("7"), remedy);
-            }
-        }
-    }
-}
-
-/// Whoever adds a key says here which setting shows that it is read: the result differs from that without it.
-fn used_is_not_ignored(key: Keyword) {
-    let value = match key {
-        Keyword::Host => "other",
-        Keyword::HostAddr => "10.0.0.1",
-        Keyword::Port => "1",
-        Keyword::DbName
-        | Keyword::User
-        | Keyword::Password
-        | Keyword::ApplicationName
-        | Keyword::FallbackApplicationName => "x",
-        Keyword::Options => "-c a=b",
-        Keyword::ConnectTimeout
-        | Keyword::KeepalivesIdle
-        | Keyword::KeepalivesInterval
-        | Keyword::KeepalivesCount => "9",
-        Keyword::TcpUserTimeout => "9",
-        Keyword::Keepalives | Keyword::SslSni => "0",
-        Keyword::SslMode => "verify-full",
-        Keyword::RequireSsl => "0",
-        Keyword::Ssl => "true",
-        Keyword::SslNegotiation => "direct",
-        Keyword::SslRootCert => "system",
-        Keyword::SslCertFile | Keyword::SslKeyFile => "/other.pem",
-        Keyword::SslCertMode => "disable",
-        Keyword::SslMinVersion => "TLSv1.3",
-        Keyword::SslMaxVersion => "TLSv1.2",
-        Keyword::ChannelBinding => "require",
-        Keyword::TargetSessionAttrs => "primary",
-        Keyword::LoadBalanceHosts => "random",
-    };
-    // `ssl=true` shows only where the default is something else.
-    let host = if key == Keyword::Ssl { "localhost" } else { "h" };
-    let base = format!("host={host} user=u sslcert=/c.pem sslkey=/k.pem");
-    let with = endpoint(&format!("{base} {}='{value}'", key.keyword()));
-    assert_ne!(with, endpoint(&base), "{key:?} changes nothing");
 }
 
 #[test]
