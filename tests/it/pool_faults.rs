@@ -11,6 +11,7 @@ mod faults;
 mod idlers;
 mod ledger;
 mod namesakes;
+mod operator;
 mod session;
 mod visitors;
 mod wire;
@@ -23,8 +24,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::Method;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use pgtether::demo::postgres::{Cluster, Setup, free_port};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -37,6 +36,7 @@ use faults::{Faults, Kind, counts};
 use idlers::Idlers;
 use ledger::{ACCOUNTS, Found, OPENING, Outcome, TABLES};
 use namesakes::Namesake;
+use operator::Operator;
 use session::{LIMIT, Style};
 
 /// Clients of each pool, in each of the three styles; beside them go as many namesakes.
@@ -55,7 +55,7 @@ async fn nothing_is_lost_doubled_or_mixed_up_whatever_dies_around_the_pool() {
     let seed = variable("CHAOS_SEED").unwrap_or(SEED);
     let cluster = bank().await;
     let ports = [free_port().unwrap(), free_port().unwrap()];
-    let daemon = Daemon::start(&config(&cluster, ports, SIZE));
+    let daemon = Daemon::start_with(&config(&cluster, ports, SIZE), &["--web.enable-lifecycle"], &[]);
     for user in USERS {
         daemon.await_metric(LIMIT, "pgtether_up", &[("target", user)], 1.0).await;
     }
@@ -63,15 +63,9 @@ async fn nothing_is_lost_doubled_or_mixed_up_whatever_dies_around_the_pool() {
     let mut memory = Vec::new();
     let most = Arc::new(Mutex::new(0.0));
     let watch = tokio::spawn(watch_size(daemon.address(), most.clone()));
-    let (file, pid) = (daemon.config_file(), Pid::from_raw(daemon.pid()));
-    let reload = Box::new({
-        let texts: Vec<_> = (0..=SIZE).map(|size| config(&cluster, ports, size.max(1))).collect();
-        move |size: usize| {
-            std::fs::write(&file, &texts[size]).unwrap();
-            kill(pid, Signal::SIGHUP).unwrap();
-        }
-    });
-    let end = chaos(cluster, &urls, seed, faults, Some(reload), |share| {
+    let texts = (0..=SIZE).map(|size| config(&cluster, ports, size.max(1))).collect();
+    let operator = Operator::of(&daemon, texts);
+    let end = chaos(cluster, &urls, seed, faults, Some(operator), |share| {
         while memory.len() < (share * 10.0) as usize {
             memory.push(resident(daemon.pid()));
             println!("{} %: {:.1} MiB resident", memory.len() * 10, memory[memory.len() - 1]);
@@ -110,7 +104,7 @@ async fn chaos(
     urls: &[String; 2],
     seed: u64,
     count: usize,
-    reload: Option<Box<dyn FnMut(usize) + Send>>,
+    operator: Option<Operator>,
     mut progress: impl FnMut(f64),
 ) -> End {
     let begun = Instant::now();
@@ -128,17 +122,14 @@ async fn chaos(
         admin: None,
         idlers: Idlers::default(),
         visits: BTreeMap::new(),
-        reload,
+        operator,
     };
     for (kind, done) in deck.iter().zip(1..) {
         sleep(Duration::from_millis(dice.u64(0..16))).await;
         faults.strike(*kind).await;
         progress(f64::from(done) / deck.len() as f64);
     }
-    faults.idlers = Idlers::default();
-    if let Some(reload) = &mut faults.reload {
-        reload(SIZE);
-    }
+    faults.end().await;
     let dealt = begun.elapsed();
     shared.closing.store(true, Relaxed);
     let mut breaches = Vec::new();

@@ -14,12 +14,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use super::SIZE;
 use super::client::Shared;
 use super::idlers::Idlers;
 use super::ledger::Outcome;
+use super::operator::Operator;
 use super::visitors;
 use super::wire::Wire;
+use super::{SIZE, USERS};
 use crate::wire::{message, parse};
 
 /// How long the server may take until it answers its superuser again.
@@ -57,6 +58,11 @@ pub enum Kind {
     Reshape,
     /// The configuration is loaded again, with another size of the pools.
     Reload,
+    /// An operator pauses a pool for a while, in which the other faults go on; resumes one, whether it is paused or not;
+    /// has all its sessions replaced.
+    Pause,
+    Resume,
+    Reconnect,
 }
 
 /// What the faults are injected into, and the randomness that selects them.
@@ -75,14 +81,14 @@ pub struct Faults {
     /// Of each kind of client that comes and is not checked otherwise: how many came, and how many could do what they came
     /// for.
     pub visits: BTreeMap<Kind, (usize, usize)>,
-    /// Gives the pools another size; there is none where clients connect to the server itself.
-    pub reload: Option<Box<dyn FnMut(usize) + Send>>,
+    /// There is none where clients connect to the server itself.
+    pub operator: Option<Operator>,
 }
 
 impl Kind {
     /// Each kind and its share of a thousand.
-    pub const SHARES: [(Kind, usize); 18] = [
-        (Kind::Terminate, 200),
+    pub const SHARES: [(Kind, usize); 21] = [
+        (Kind::Terminate, 180),
         (Kind::Crash, 6),
         (Kind::RestartFast, 7),
         (Kind::RestartImmediate, 7),
@@ -92,7 +98,7 @@ impl Kind {
         (Kind::LeaveIdle, 90),
         (Kind::LeaveTransaction, 90),
         (Kind::LeaveCopy, 60),
-        (Kind::CancelOwn, 150),
+        (Kind::CancelOwn, 120),
         (Kind::CancelFormer, 50),
         (Kind::CancelInvented, 30),
         (Kind::Stall, 50),
@@ -100,6 +106,9 @@ impl Kind {
         (Kind::Dump, 40),
         (Kind::Reshape, 20),
         (Kind::Reload, 20),
+        (Kind::Pause, 20),
+        (Kind::Resume, 10),
+        (Kind::Reconnect, 20),
     ];
 
     /// So many faults, each kind by its share and at least once, in an order by lot.
@@ -148,17 +157,44 @@ impl Faults {
                     Kind::Dump => visitors::dump(&self.urls, &mut self.dice).await,
                     _ => visitors::reshape(&self.urls, &mut self.dice).await,
                 };
-                let (came, done) = self.visits.entry(kind).or_default();
-                *came += 1;
-                *done += usize::from(visit.is_ok());
+                self.count(kind, visit.is_ok());
             }
             Kind::Reload => {
                 let size = self.dice.usize(SIZE / 2..=SIZE);
-                if let Some(reload) = &mut self.reload {
-                    reload(size);
+                if let Some(operator) = &self.operator {
+                    operator.reload(size);
                 }
             }
+            Kind::Pause | Kind::Resume | Kind::Reconnect => self.operate(kind).await,
         }
+    }
+
+    /// Whoever came, and whether it could do what it came for.
+    fn count(&mut self, kind: Kind, is_done: bool) {
+        let (came, done) = self.visits.entry(kind).or_default();
+        *came += 1;
+        *done += usize::from(is_done);
+    }
+
+    async fn operate(&mut self, kind: Kind) {
+        let (pool, lasts) = (self.dice.choice(USERS).unwrap(), Duration::from_millis(self.dice.u64(20..500)));
+        let Some(operator) = &mut self.operator else { return };
+        let is_done = match kind {
+            Kind::Pause => return operator.pause(pool, lasts),
+            Kind::Resume => operator.resume(pool).await,
+            _ => operator.reconnect(pool).await,
+        };
+        self.count(kind, is_done);
+    }
+
+    /// What has been going on beside the faults, to its end.
+    pub async fn end(&mut self) {
+        self.idlers = Idlers::default();
+        let pauses = match &mut self.operator {
+            Some(operator) => operator.end().await,
+            None => Vec::new(),
+        };
+        pauses.into_iter().for_each(|is_done| self.count(Kind::Pause, is_done));
     }
 
     async fn terminate(&mut self) {
