@@ -49,7 +49,7 @@ pub enum PoolEvent {
         session: SessionId,
         outcome: TestOutcome,
     },
-    /// A session that nobody had has ended.
+    /// A session that nobody had has ended; it may have been put to use since it was looked at.
     Ended(SessionId),
     /// The session's connection is gone, whoever had it.
     Closed(SessionId),

@@ -121,7 +121,7 @@ impl Core {
                 self.failed(session, generation, diagnosis, now, dice);
             }
             PoolEvent::Tested { session, outcome } => self.tested(session, outcome, now),
-            PoolEvent::Ended(session) => self.close(session),
+            PoolEvent::Ended(session) => self.ended(session),
             PoolEvent::Closed(session) => self.closed(session, now, dice),
             PoolEvent::Target(health) => self.target(health, now),
             PoolEvent::Configured(spec) => {
@@ -289,6 +289,14 @@ impl Core {
             let (reason, class) = (Reason::Internal, Class::Local);
             let diagnosis = Diagnosis { reason, class, at_least: Duration::ZERO };
             self.openings.failed(diagnosis, self.spec.tuning.backoff, now, dice);
+        }
+    }
+
+    /// Several end at once, and what follows from the first may have put another to use already. Who uses it tells its
+    /// end, and closes it.
+    fn ended(&mut self, session: SessionId) {
+        if self.sessions.get(session).is_some_and(|found| found.state == SessionState::Idle) {
+            self.close(session);
         }
     }
 

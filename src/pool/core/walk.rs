@@ -144,12 +144,14 @@ impl World {
             With::PoolDriver => vec![PoolEvent::Ended(session)],
             With::Test => [TestOutcome::Answered, TestOutcome::Ended, TestOutcome::Silent]
                 .map(|outcome| PoolEvent::Tested { session, outcome })
-                .into(),
+                .into_iter()
+                .chain([PoolEvent::Ended(session)])
+                .collect(),
             With::Reset => [Condition::Clean, Condition::Broken]
                 .map(|condition| PoolEvent::Returned { session, heard: self.now, condition })
                 .into(),
             With::Close => vec![PoolEvent::Closed(session)],
-            With::Client => vec![],
+            With::Client => vec![PoolEvent::Ended(session)],
         }
     }
 

@@ -50,6 +50,26 @@ fn a_session_that_has_ended_is_closed_and_given_to_nobody() {
     assert_eq!(rig.returns(session, Condition::Clean), [], "whatever is said of it afterwards");
 }
 
+#[test]
+fn where_two_end_at_once_the_one_that_is_tested_for_the_other_is_not_lost() {
+    let mut rig = Rig::new(|_, _| {});
+    let sessions = rig.idle(2);
+    rig.now += s(30);
+    let actions = rig.on(PoolEvent::Ended(sessions[0]));
+    assert_eq!(actions, [PoolAction::Close(sessions[0]), PoolAction::Test(sessions[1])]);
+    assert_eq!(rig.on(PoolEvent::Ended(sessions[1])), [], "its test is under way");
+    let ended = PoolEvent::Tested { session: sessions[1], outcome: TestOutcome::Ended };
+    assert_eq!(rig.on(ended), [PoolAction::Close(sessions[1])]);
+}
+
+#[test]
+fn the_end_of_a_session_that_a_client_has_is_for_the_client_to_tell() {
+    let mut rig = Rig::new(|_, _| {});
+    let session = rig.held(1)[0];
+    assert_eq!(rig.on(PoolEvent::Ended(session)), []);
+    assert_eq!(rig.returns(session, Condition::Broken), [PoolAction::Close(session)]);
+}
+
 /// A session whose time comes after a minute.
 fn aging(rig: &mut Rig) -> SessionId {
     let session = opened(&rig.waits(1));

@@ -32,6 +32,7 @@ const CLIENTS: i32 = 8;
 pub struct SimPool {
     pub target: usize,
     pub driver: PoolDriver<SimSession>,
+    pub status: Arc<PoolSlot>,
     pub works: mpsc::UnboundedReceiver<Work<SimSession>>,
     pub closings: mpsc::UnboundedReceiver<SessionId>,
     pub configured: Arc<Target>,
@@ -165,10 +166,12 @@ impl SimPool {
         let spec = CoreConfig { pool: Arc::new(pool), tuning: Arc::clone(&configured.tuning) };
         let status = Arc::new(PoolSlot::new(PoolStatus::new(&spec.pool)));
         let dice = fastrand::Rng::with_seed(seed);
-        let (driver, works, closings) = PoolDriver::new(spec.clone(), Arc::clone(&configured), status, dice);
+        let (driver, works, closings) =
+            PoolDriver::new(spec.clone(), Arc::clone(&configured), Arc::clone(&status), dice);
         SimPool {
             target,
             driver,
+            status,
             works,
             closings,
             configured,

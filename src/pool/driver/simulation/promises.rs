@@ -10,6 +10,7 @@ use super::fleet::{SimPool, SlotUse, Stage};
 use super::{SimSession, Simulation, ms, s};
 use crate::pool::core::{PoolPhase, Rejection};
 use crate::pool::driver::{PoolSession, Work};
+use crate::status::pool::ServerState;
 use crate::target::IdlePolicy;
 
 impl Simulation {
@@ -149,6 +150,18 @@ impl SimPool {
             .map(|what| self.uses(what));
         assert_eq!(inner.core.counts(), uses, "opening, idle, between, held");
         assert_eq!(inner.parked.len(), uses[1], "what the driver has is idle");
+        let long_ended = |at: Instant| now > at + ms(10);
+        let is_seen = |session: &SimSession| !session.wire.ended().is_some_and(long_ended);
+        assert!(
+            inner.parked.values().all(|parked| is_seen(&parked.server)),
+            "an idle session's end is not noticed"
+        );
+        let paused = inner.core.paused();
+        self.status.change(|shown| {
+            assert_eq!(ServerState::ALL.map(|state| shown.servers(state) as usize), uses, "the gauges");
+            assert_eq!(shown.paused, paused.is_some(), "the page");
+        });
+        assert_eq!(*self.driver.paused().borrow(), paused, "what an operator waits for");
         let waiting = self.clients.iter().filter(|client| client.is_waiting()).count();
         assert_eq!(inner.granted.len(), waiting, "who waits is who can be answered");
         let late = |wait: &Wait| now > wait.deadline + ms(10);

@@ -178,6 +178,8 @@ impl Simulation {
         found.slots.insert(session.slot.id(), SlotUse::Driver);
         found.driver.opened(session, generation, due);
         self.settle(pool);
+        // It is the task that reports it, and then looks at all that is idle.
+        self.wake_task(pool, Duration::ZERO);
     }
 
     pub fn session_failed(&mut self, pool: usize, slot: SessionSlot, generation: u64, facts: &Facts) {
@@ -229,6 +231,7 @@ impl Simulation {
         let found = &mut self.pools[pool];
         found.slots.insert(session.slot.id(), SlotUse::Driver);
         found.driver.tested(session, outcome);
+        self.wake_task(pool, Duration::ZERO);
     }
 
     fn reset_answered(&mut self, pool: usize, mut session: Box<SimSession>, until: Instant) {
