@@ -3,6 +3,8 @@
 mod obtain;
 mod session;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -38,6 +38,8 @@ mod registry;
 mod reject;
 mod rejection;
 mod relay;
+#[cfg(test)]
+mod rig;
 mod server;
 mod session_slot;
 mod settings;

@@ -115,7 +115,8 @@ impl Client {
             Ended::Reset => Ok(Some((server, Kept::HasReset))),
             Ended::Quiet => Ok(Some((server, Kept::IsQuiet))),
             Ended::Free if link.was_told() => {
-                self.shared.driver.close(server);
+                let left = server.hints.kinds;
+                self.lose(server, left)?;
                 Ok(None)
             }
             Ended::Free => {

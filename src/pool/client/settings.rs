@@ -171,12 +171,10 @@ impl Client {
             self.shared.driver.give_back(server);
             return Ok(());
         }
-        let follows = server.hints.kinds.contains(Kinds::SETTINGS);
+        let kinds = server.hints.kinds;
         let patience = self.config.get().target.tuning.ping.timeout;
         let Ok(Ok(Some(inspected))) = timeout(patience, inspect(&mut server)).await else {
-            self.shared.driver.close(server);
-            // What it has set is lost with its session: its next query must not be done without.
-            return if follows { Err(Farewell::Lost(LOST)) } else { Ok(()) };
+            return self.lose(server, kinds);
         };
         let Inspected { settings, resets, were_reset, cleaned, lost } = inspected;
         if let Some(settings) = settings {
@@ -194,6 +192,13 @@ impl Client {
             self.warn(&lost);
         }
         Ok(())
+    }
+
+    /// Closes a session that nobody has been able to ask what its client has set on it. That is lost with it, and the next
+    /// query of the client must not be done without: so it is told.
+    pub(super) fn lose(&self, server: Box<Server>, left: Kinds) -> Result<(), Farewell> {
+        self.shared.driver.close(server);
+        if left.contains(Kinds::SETTINGS) { Err(Farewell::Lost(LOST)) } else { Ok(()) }
     }
 
     fn warn(&mut self, lost: &str) {

@@ -9,6 +9,8 @@ mod reports;
 mod returns;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -49,6 +49,15 @@ fn each_session_that_opens_lets_twice_as_many_be_opened_up_to_eight() {
 }
 
 #[test]
+fn one_is_opened_at_first_after_a_loss() {
+    let mut rig = Rig::new(|pool, _| pool.size = 9);
+    wide(&mut rig);
+    rig.on(PoolEvent::Target(lost(Availability::Trying, Reason::Shutdown)));
+    (1..=5).for_each(|number| assert_eq!(rig.waits(number), []));
+    assert_eq!(all_opened(&rig.on(PoolEvent::Target(live()))).len(), 1);
+}
+
+#[test]
 fn after_a_failure_nothing_is_opened_for_a_while() {
     let mut rig = Rig::new(|_, _| {});
     let session = opened(&rig.waits(1));
