@@ -230,7 +230,7 @@ impl Client {
             match progress {
                 Progress::Done => return Ok(have),
                 Progress::Terminate => return Err(Farewell::Gone),
-                Progress::InBatch => self.read_more(&mut have).await?,
+                Progress::InBatch => self.wait_for_more(&mut have).await?,
             }
         }
     }

@@ -38,6 +38,8 @@ bitflags! {
         const CURSOR = 1 << 8;
         /// Not all of a text was looked at: the tags of its answers tell what it did.
         const BY_TAG = 1 << 9;
+        /// Nothing is left for it, but the pool may have to change it: `RESET`, `SET`, `DEALLOCATE`, `DISCARD`.
+        const TO_READ = 1 << 10;
     }
 }
 
@@ -63,7 +65,7 @@ impl Hints {
 
     /// Whether there is nothing to ask for.
     pub fn is_empty(&self) -> bool {
-        (self.kinds - Kinds::BY_TAG).is_empty()
+        (self.kinds - Kinds::BY_TAG - Kinds::TO_READ).is_empty()
     }
 
     /// These as well.
@@ -79,11 +81,6 @@ impl Hints {
             b"DISCARD ALL" => self.kinds |= Kinds::SETTINGS | Kinds::RESET,
             tag => self.kinds |= tag::leaves(tag, self.kinds.contains(Kinds::BY_TAG)),
         }
-    }
-
-    /// Whether a command with that tag may have taken settings back to what they were when the session was opened.
-    pub fn may_have_reset(&self, tag: &[u8]) -> bool {
-        self.kinds.contains(Kinds::RESET) && matches!(tag, b"RESET\0" | b"SET\0")
     }
 
     fn name(&mut self, name: &str) {
@@ -132,7 +129,7 @@ mod tests {
         for i in 0..MOST_NAMES {
             hints.add(&Hints::of_text(format!("SET a.b{i} = 1; SET a.b{i} = 2").as_bytes(), true));
         }
-        assert_eq!((hints.names.len(), hints.kinds), (MOST_NAMES, Kinds::SETTINGS));
+        assert_eq!((hints.names.len(), hints.kinds - Kinds::TO_READ), (MOST_NAMES, Kinds::SETTINGS));
         hints.add(&Hints::of_text(b"SET a.more = 1", true));
         assert_eq!(hints.names.len(), MOST_NAMES);
         assert!(hints.kinds.contains(Kinds::UNNAMED_SETTINGS));

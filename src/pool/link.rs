@@ -13,15 +13,18 @@ mod answers;
 mod asked;
 mod edit;
 mod expect;
-mod housekeeping;
+mod give_up;
 mod idle;
 mod provide;
 mod refuse;
 mod rename;
+mod script;
+mod simple;
 #[cfg(test)]
 mod tests;
 mod upload;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use self::edit::Edited;
@@ -29,6 +32,7 @@ use self::edit::Flow;
 use self::expect::Expected;
 pub use self::idle::{Idle, NextMessage};
 use self::provide::Sending;
+use self::script::GiveUp;
 use self::upload::Upload;
 use super::leftovers::Hints;
 use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
@@ -50,6 +54,8 @@ pub struct Link {
     wiping: usize,
     /// The statements of the catalog that are in use just now.
     bound: Vec<Arc<Statement>>,
+    /// Portals that give up statements when they are executed.
+    portals: Vec<(Box<[u8]>, GiveUp)>,
     /// Of the last ReadyForQuery: idle, in a transaction, in a failed one.
     status: u8,
     copy: Copy,
@@ -58,9 +64,11 @@ pub struct Link {
     hints: Hints,
     /// The session may have taken settings back to what they were when it was opened.
     was_reset: bool,
-    /// So may it by a `SET` whose text was not read. To find out needs a query, and there are things that can be set only
-    /// before the first query of a transaction.
+    /// So may it by a `SET` of a text that was not read. To find out needs a query, and there are things that can be set
+    /// only before the first query of a transaction.
     may_be_reset: bool,
+    /// Such a text was sent.
+    unread: bool,
     /// Tables, types or functions were changed in the transaction.
     changed: bool,
     pause: Pause,
@@ -83,8 +91,8 @@ struct Batch {
     evicted: Vec<u64>,
     /// The stamp of the first of the client's namings.
     named: Option<u64>,
-    /// All statements are given up.
-    wipes: bool,
+    /// All statements are given up that were named before this naming.
+    wipes_before: Option<u64>,
 }
 
 /// COPY data from the client.
@@ -127,6 +135,8 @@ pub struct Statements<'a> {
     pub server: &'a mut ServerStatements,
     /// Tells apart the settings that the server understands a text under.
     pub settings: u64,
+    /// What the client asked for when it connected.
+    pub asked: &'a BTreeMap<String, String>,
 }
 
 /// What the client's bytes came to.
@@ -160,12 +170,14 @@ impl Link {
             batch: Batch::default(),
             wiping: 0,
             bound: Vec::new(),
+            portals: Vec::new(),
             status: b'I',
             copy: Copy::No,
             session: SessionFate::Good,
             hints: Hints::default(),
             was_reset: false,
             may_be_reset: false,
+            unread: false,
             changed: false,
             pause: Pause::No,
             upload: None,

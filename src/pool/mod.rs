@@ -18,7 +18,7 @@
 //! statements prepared ones, over sessions       rejection   why there is no session
 //! settings   what follows a client              reject      says so, message by message
 //! inspect    what a client may have left        certificate reads what is shown under TLS
-//! followed   the configuration, without a lock
+//! followed   the configuration, without a lock  lexer       SQL text, as far as it is read
 //! ```
 
 mod certificate;
@@ -30,6 +30,7 @@ mod followed;
 pub mod handshake;
 mod inspect;
 mod leftovers;
+mod lexer;
 mod link;
 mod login;
 mod manager;

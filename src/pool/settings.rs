@@ -12,7 +12,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 pub use self::spellings::{Spelled, Spellings};
-pub use self::sql::literal;
+pub use self::sql::{literal, set_to};
 
 /// Names and values; cheap to compare where they are the same ones.
 pub type SettingValues = Arc<BTreeMap<String, String>>;
@@ -159,6 +159,11 @@ impl ClientSettings {
         }
         session.are_made(if found == *self.own { Arc::clone(&self.own) } else { Arc::new(found) });
         self.are_told(session);
+    }
+
+    /// As it came with them.
+    pub fn asked(&self) -> &SettingValues {
+        &self.asked
     }
 
     /// The names of what it asked for.

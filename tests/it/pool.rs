@@ -12,9 +12,11 @@ mod hostile;
 mod leftovers;
 mod login;
 mod midway;
+mod resets;
 mod rust;
 mod terminal;
 mod tls;
+mod types;
 mod wire;
 mod words;
 

@@ -4,6 +4,7 @@
 use memchr::{memchr_iter, memchr2_iter};
 
 use super::{Hints, Kinds};
+use crate::pool::lexer::{lower_word, skip_blank};
 
 /// No call of `set_config` is longer; one that is counts as one for the session.
 const LONGEST_CALL: usize = 1 << 12;
@@ -34,16 +35,20 @@ fn statement(sql: &[u8], hints: &mut Hints) {
     match sql.first().map(u8::to_ascii_lowercase) {
         Some(b's') => {
             if let (b"set", rest) = lower_word(sql, &mut [0; 13]) {
+                hints.kinds |= Kinds::TO_READ;
                 set(rest, hints);
             }
         }
-        Some(b'd') => {
-            if let (b"declare", rest) = lower_word(sql, &mut [0; 13])
-                && words(first_statement(rest)).any(|word| word.eq_ignore_ascii_case(b"hold"))
+        Some(b'd') => match lower_word(sql, &mut [0; 13]) {
+            (b"declare", rest)
+                if words(first_statement(rest)).any(|word| word.eq_ignore_ascii_case(b"hold")) =>
             {
                 hints.kinds |= Kinds::CURSOR;
             }
-        }
+            (b"deallocate" | b"discard", _) => hints.kinds |= Kinds::TO_READ,
+            _ => {}
+        },
+        Some(b'r') if lower_word(sql, &mut [0; 13]).0 == b"reset" => hints.kinds |= Kinds::TO_READ,
         _ => {}
     }
 }
@@ -172,55 +177,6 @@ fn last_word(sql: &[u8]) -> &[u8] {
     &sql[from..]
 }
 
-/// The word that stands next, in lower case, and what follows it; nothing where it is longer than any that matters.
-fn lower_word<'s, 'b>(sql: &'s [u8], buffer: &'b mut [u8; 13]) -> (&'b [u8], &'s [u8]) {
-    let sql = skip_blank(sql);
-    let end = sql.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').unwrap_or(sql.len());
-    match buffer.get_mut(..end) {
-        Some(word) => {
-            word.copy_from_slice(&sql[..end]);
-            word.make_ascii_lowercase();
-            (word, &sql[end..])
-        }
-        None => (b"", &sql[end..]),
-    }
-}
-
-/// Past white space and comments.
-pub fn skip_blank(mut sql: &[u8]) -> &[u8] {
-    loop {
-        sql = sql.trim_ascii_start();
-        if let Some(comment) = sql.strip_prefix(b"--") {
-            sql = memchr_iter(b'\n', comment).next().map_or(&[], |end| &comment[end..]);
-        } else if let Some(comment) = sql.strip_prefix(b"/*") {
-            sql = past_comment(comment);
-        } else {
-            return sql;
-        }
-    }
-}
-
-/// Behind the end of a comment, which may have others in it.
-fn past_comment(comment: &[u8]) -> &[u8] {
-    let mut depth = 1_usize;
-    let mut at = 0;
-    while let Some(pair) = comment.get(at..at + 2) {
-        match pair {
-            b"/*" => depth += 1,
-            b"*/" => depth -= 1,
-            _ => {
-                at += 1;
-                continue;
-            }
-        }
-        at += 2;
-        if depth == 0 {
-            return &comment[at..];
-        }
-    }
-    &[]
-}
-
 fn ends(text: &[u8], word: &[u8]) -> bool {
     text.len().checked_sub(word.len()).is_some_and(|at| text[at..].eq_ignore_ascii_case(word))
 }
@@ -236,7 +192,7 @@ mod tests {
     use super::*;
 
     fn kinds(sql: &str) -> Kinds {
-        Hints::of_text(sql.as_bytes(), true).kinds
+        Hints::of_text(sql.as_bytes(), true).kinds - Kinds::TO_READ
     }
 
     fn names(sql: &str) -> Vec<Box<str>> {
@@ -266,8 +222,22 @@ mod tests {
             "SETTLE",
             "declared",
         ] {
-            let hints = Hints::of_text(sql.as_bytes(), true);
-            assert_eq!(hints, Hints::default(), "{sql}");
+            assert_eq!((kinds(sql), names(sql)), (Kinds::empty(), vec![]), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_the_pool_may_have_to_change_is_found_wherever_it_stands_and_little_else() {
+        let is_read = |sql: &str| Hints::of_text(sql.as_bytes(), true).kinds.contains(Kinds::TO_READ);
+        for sql in
+            ["RESET ALL", "-- a\n/* b */ deallocate x", "SELECT 1;/**/Discard all", "SET LOCAL a TO DEFAULT"]
+        {
+            assert!(is_read(sql), "{sql}");
+        }
+        for sql in
+            ["", "SELECT reset FROM t", "DELETE FROM resets", "resets", "INSERT INTO t VALUES (DEFAULT)"]
+        {
+            assert!(!is_read(sql), "{sql}");
         }
     }
 

@@ -44,6 +44,7 @@ impl Link {
                     self.server_message(frame, &[], statements);
                     Answer::Pass
                 }
+                b'C' => self.completed(body, statements),
                 b'1' | b'3' if self.renames => self.expected.answered(frame.tag, statements),
                 // Who listened has another session now.
                 b'A' if self.renames => Answer::Swallow,
@@ -79,8 +80,8 @@ impl Link {
             match answer {
                 Answer::Pass => self.from_server.pass(&mut edit, frame.len),
                 Answer::Swallow => edit.skip(frame.len),
-                Answer::AsParse => {
-                    edit.message(b'1', &[]);
+                Answer::Other(tag, body) => {
+                    edit.message(tag, &[body]);
                     edit.skip(frame.len);
                 }
             }
@@ -114,7 +115,6 @@ impl Link {
                 // The Sync that ends it is still to come.
                 self.batch.open |= !begun.answered;
             }
-            b'C' => self.completed(body, statements),
             b'E' => self.failed(body, statements),
             _ => {}
         }
@@ -137,10 +137,22 @@ impl Link {
         }
     }
 
-    fn completed(&mut self, tag: &[u8], statements: &mut Statements<'_>) {
+    /// A statement is complete, with this tag.
+    fn completed(&mut self, tag: &[u8], statements: &mut Statements<'_>) -> Answer {
         if self.copy == Copy::In {
             self.copy = Copy::No;
         }
+        let step = self.expected.completed();
+        if step == Some(Answer::Swallow) {
+            return Answer::Swallow;
+        }
+        self.was_reset |= match tag {
+            b"DISCARD ALL\0" => true,
+            // Where its text was read, it is put right.
+            b"RESET\0" => step.is_none(),
+            _ => false,
+        };
+        self.may_be_reset |= self.unread && step.is_none() && tag == b"SET\0";
         if let b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" = tag {
             // What was prepared behind it is still to be answered.
             statements.client.clear_before(self.expected.first_naming().unwrap_or(u64::MAX));
@@ -149,16 +161,12 @@ impl Link {
         if self.renames {
             let name = tag.strip_suffix(b"\0").unwrap_or(tag);
             self.hints.answered(name);
-            self.was_reset |= self.hints.may_have_reset(tag);
             if tag::is_ddl(name) {
                 self.changed = true;
                 statements.catalog.begin_generation();
             }
-        } else {
-            // Texts are not read here: it may have been `SET … TO DEFAULT`.
-            self.was_reset |= matches!(tag, b"RESET\0" | b"DISCARD ALL\0");
-            self.may_be_reset |= tag == b"SET\0";
         }
+        step.unwrap_or(Answer::Pass)
     }
 }
 

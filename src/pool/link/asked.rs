@@ -3,8 +3,6 @@
 use super::edit::{Edit, Edited};
 use super::expect::Expect;
 use super::{Asked, Copy, Link, Pause, Statements};
-use crate::pool::leftovers::Hints;
-use crate::pool::statements::Unnamed;
 use crate::protocol::{Frame, Violation};
 
 impl Link {
@@ -73,18 +71,11 @@ impl Link {
             self.copy = Copy::No;
         }
         match frame.tag {
-            b'Q' | b'F' => {
-                if self.renames && frame.tag == b'Q' {
-                    statements.client.drop_unnamed(Unnamed::None);
-                    self.expected.drops_unnamed();
-                    if self.housekeeping(frame, edit, statements) {
-                        self.batch_ends();
-                        return Ok(());
-                    }
-                    let rest = edit.rest();
-                    let sql = &rest[Frame::HEADER..rest.len().min(frame.len)];
-                    self.hints.add(&Hints::of_text(sql, rest.len() >= frame.len));
-                }
+            b'Q' => {
+                self.simple_query(frame, edit, statements);
+                return Ok(());
+            }
+            b'F' => {
                 self.expected.push(Expect::Ready { sync: false });
                 self.batch_ends();
             }
@@ -99,8 +90,18 @@ impl Link {
                 if self.renames {
                     return self.extended(frame, edit, statements);
                 }
+                if frame.tag == b'P' && !statements.asked.is_empty() {
+                    self.parse_in_session(frame, edit, statements);
+                    return Ok(());
+                }
             }
-            b'E' => self.batch.open = true,
+            b'E' => {
+                self.batch.open = true;
+                if !self.portals.is_empty() {
+                    self.execute(frame, edit, statements);
+                    return Ok(());
+                }
+            }
             b'c' | b'f' => match self.copy {
                 Copy::In | Copy::Failed => self.copy = Copy::No,
                 // Where nothing is under way that may be a COPY, servers read over it.
@@ -116,8 +117,8 @@ impl Link {
     }
 
     /// What was sent so far succeeds or fails apart from what follows.
-    fn batch_ends(&mut self) {
-        if self.batch.wipes {
+    pub(super) fn batch_ends(&mut self) {
+        if self.batch.wipes_before.is_some() {
             self.wiping = self.expected.ready();
         }
         self.batch.clear();

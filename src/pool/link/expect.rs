@@ -22,6 +22,20 @@ pub enum Expect {
     Error(Box<Refused>),
     /// No answer: the client has ended a COPY that the server has not begun yet.
     CopyEnd,
+    /// The statements of a simple query whose text was read, in their order. Its ReadyForQuery follows.
+    Script(VecDeque<ScriptStep>),
+}
+
+/// What the client gets when one statement of a simple query is complete.
+#[derive(Debug)]
+pub enum ScriptStep {
+    Pass,
+    /// Nothing: it has not sent that one.
+    Swallow,
+    /// This tag, with its NUL: what it has sent has another one than what was sent.
+    Tag(&'static [u8]),
+    /// It gives up what the client calls so.
+    GivesUp(Option<Box<NameUndo>>),
 }
 
 /// What a Parse has prepared on the session.
@@ -44,6 +58,8 @@ pub enum Refused {
     OverBudget,
     /// It has no statement without a name.
     NoUnnamed,
+    /// It has none of that name, any more.
+    Missing(Box<[u8]>),
 }
 
 /// What the client gets of an answer.
@@ -52,15 +68,23 @@ pub enum Answer {
     Pass,
     /// Nothing: it did not ask.
     Swallow,
-    /// A CloseComplete, as the ParseComplete that it waits for.
-    AsParse,
+    /// A message of this type instead, with this body.
+    Other(u8, &'static [u8]),
 }
 
 /// What was noted of the client's names when a message was sent, and is not so if the server skipped it after an error.
 #[derive(Debug)]
 pub enum NameUndo {
-    Named { name: Box<[u8]>, stamp: u64 },
-    Closed { name: Box<[u8]>, named: Named },
+    /// `before` is what had the name till then, where that was about to be given up.
+    Named {
+        name: Box<[u8]>,
+        stamp: u64,
+        before: Option<Named>,
+    },
+    Closed {
+        name: Box<[u8]>,
+        named: Named,
+    },
 }
 
 /// The queue.
@@ -95,6 +119,9 @@ impl Expect {
     }
 
     fn bytes(&self) -> usize {
+        if let Expect::Script(steps) = self {
+            return steps.len() * size_of::<ScriptStep>();
+        }
         match self.undo() {
             Some(NameUndo::Named { name, .. } | NameUndo::Closed { name, .. }) => name.len(),
             None => 0,
@@ -214,6 +241,20 @@ impl Expected {
         }
     }
 
+    /// CommandComplete has come; `None` where it is of no text that was read.
+    pub fn completed(&mut self) -> Option<Answer> {
+        let Some(Expect::Script(steps)) = self.queue.front_mut() else {
+            return None;
+        };
+        let step = steps.pop_front()?;
+        self.bytes -= size_of::<ScriptStep>();
+        Some(match step {
+            ScriptStep::Pass | ScriptStep::GivesUp(_) => Answer::Pass,
+            ScriptStep::Swallow => Answer::Swallow,
+            ScriptStep::Tag(tag) => Answer::Other(b'C', tag),
+        })
+    }
+
     /// ReadyForQuery has come. What should have been answered before it was skipped after an error.
     pub fn ready_for_query(&mut self, statements: &mut Statements<'_>) {
         let mut skipped = Vec::new();
@@ -248,14 +289,20 @@ impl Expected {
         if expect.is_unnamed() {
             self.has_unnamed = false;
         }
-        if let Expect::Parse { undo, .. } | Expect::Close { undo, .. } = expect {
-            skipped.extend(undo.map(|undo| *undo));
+        match expect {
+            Expect::Parse { undo, .. } | Expect::Close { undo, .. } => skipped.extend(undo.map(|undo| *undo)),
+            Expect::Script(steps) => skipped.extend(steps.into_iter().filter_map(|step| match step {
+                ScriptStep::GivesUp(undo) => undo.map(|undo| *undo),
+                ScriptStep::Pass | ScriptStep::Swallow | ScriptStep::Tag(_) => None,
+            })),
+            Expect::Ready { .. } | Expect::Error(_) | Expect::CopyEnd => {}
         }
     }
 
     /// The server wants COPY data, and reads over the Syncs that were sent before it.
     pub fn copy_in(&mut self) -> CopyIn {
-        let simple = matches!(self.queue.front(), Some(Expect::Ready { sync: false }));
+        let front = self.queue.iter().find(|expect| !matches!(expect, Expect::Script(_)));
+        let simple = matches!(front, Some(Expect::Ready { sync: false }));
         let end = self.queue.iter().position(|expect| matches!(expect, Expect::CopyEnd));
         let mut place = 0;
         self.queue.retain(|expect| {
@@ -286,7 +333,10 @@ pub struct CopyIn {
 fn take_back(skipped: Vec<NameUndo>, statements: &mut Statements<'_>) {
     for undo in skipped.into_iter().rev() {
         match undo {
-            NameUndo::Named { name, stamp } => statements.client.take_back(&name, stamp),
+            NameUndo::Named { name, stamp, before } => {
+                statements.client.take_back(&name, stamp);
+                before.into_iter().for_each(|before| statements.client.restore(&name, before));
+            }
             NameUndo::Closed { name, named } => statements.client.restore(&name, named),
         }
     }

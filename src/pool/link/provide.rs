@@ -51,13 +51,13 @@ impl Link {
         if name.is_empty() {
             return self.provide_unnamed(edit, statements);
         }
-        match statements.client.get(name).map(|named| Arc::clone(&named.statement)) {
+        match self.named(name, statements.client).map(|named| Arc::clone(&named.statement)) {
             Some(statement) => self.provide_known(&statement, edit, statements),
             None => Use::AsItIs,
         }
     }
 
-    fn provide_known(
+    pub(super) fn provide_known(
         &mut self,
         statement: &Arc<Statement>,
         edit: &mut Edit<'_, '_>,
@@ -145,7 +145,9 @@ impl Link {
         match self.has(statement.id, statements) {
             Has::Yes => {
                 stand_in(edit);
-                self.expected.push(Expect::Close { answer: Answer::AsParse, id: None, undo });
+                // The client waits for a ParseComplete.
+                let answer = Answer::Other(b'1', b"");
+                self.expected.push(Expect::Close { answer, id: None, undo });
             }
             has => {
                 self.make_room(statement.id, has, edit, statements);
@@ -162,7 +164,7 @@ impl Link {
         if self.batch.sent.contains(&id) {
             // If that fails, what is sent now is skipped.
             Has::Yes
-        } else if self.batch.wipes || self.batch.evicted.contains(&id) {
+        } else if self.batch.wipes_before.is_some() || self.batch.evicted.contains(&id) {
             Has::Perhaps
         } else if self.wiping > 0 || self.expected.concerns(id) {
             Has::Awaited

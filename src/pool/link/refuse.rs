@@ -17,6 +17,10 @@ impl Refused {
             Refused::OverBudget => ErrorFields::fatal("53200", "the pool has no room for more prepared statements")
                 .detail("Their texts are kept, so that they work on every session; together they take too much memory.")
                 .hint("Close statements that are not needed, or use a pool in session mode."),
+            Refused::Missing(name) => {
+                let name = String::from_utf8_lossy(name);
+                ErrorFields::fatal("26000", format!("prepared statement \"{name}\" does not exist"))
+            }
             Refused::NoUnnamed => ErrorFields::fatal("26000", "unnamed prepared statement does not exist"),
         };
         fields.severity(Severity::Error)

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::edit::Edit;
 use super::expect::{Answer, Expect, NameUndo, ParsedAs, Refused};
-use super::housekeeping::Housekeeping;
 use super::provide::{Use, stand_in};
+use super::script::{self, GiveUp};
+use super::simple::text_to_prepare;
 use super::{LONGEST_READ, Link, Statements};
 use crate::pool::leftovers::Hints;
 use crate::pool::statements::{STAND_IN, Statement, Unnamed};
@@ -25,7 +26,11 @@ impl Link {
         match (frame.tag, have.split_first()) {
             (b'P', _) => match text(have) {
                 Some((name, _)) if frame.len > LONGEST_READ => self.upload(frame, name, edit, statements),
-                Some((name, body)) if is_whole => self.parse(name, body, frame, edit, statements),
+                Some((name, body)) if is_whole => {
+                    let other = text_to_prepare(body, statements);
+                    let text = other.as_deref().unwrap_or(body);
+                    self.parse(name, (text, other.is_some()), frame, edit, statements);
+                }
                 // Not a Parse at all: the server will say so.
                 None if is_whole => self.from_client.pass(edit, frame.len),
                 _ => return self.collect(frame, edit),
@@ -57,6 +62,11 @@ impl Link {
             }
             (tag, _) => {
                 if tag == b'C' {
+                    if let Some((b'P', portal)) =
+                        have.split_first().and_then(|(kind, rest)| Some((kind, text(rest)?.0)))
+                    {
+                        self.binds(portal, None);
+                    }
                     self.expected.push(Expect::Close { answer: Answer::Pass, id: None, undo: None });
                 }
                 self.from_client.pass(edit, frame.len);
@@ -78,19 +88,19 @@ impl Link {
         Ok(())
     }
 
-    /// A Parse that is there as a whole.
+    /// A Parse that is there as a whole; its text may be another than the client's.
     fn parse(
         &mut self,
         name: &[u8],
-        body: &[u8],
+        (body, is_changed): (&[u8], bool),
         frame: Frame,
         edit: &mut Edit<'_, '_>,
         statements: &mut Statements<'_>,
     ) {
         if name.is_empty() {
-            let wipes = wipes(body);
-            self.wipe_if(wipes);
-            if !wipes && let Some(statement) = unnamed_to_prepare(body, statements) {
+            if !gives_up_all(body)
+                && let Some(statement) = unnamed_to_prepare(body, statements)
+            {
                 self.batch.unnamed = false;
                 edit.skip(frame.len);
                 return self.prepare(&statement, None, edit, statements);
@@ -100,7 +110,11 @@ impl Link {
             self.batch.unnamed = true;
             let what = ParsedAs::Unnamed;
             self.expected.push(Expect::Parse { answer: Answer::Pass, what, undo: None });
-            return self.from_client.pass(edit, frame.len);
+            if !is_changed {
+                return self.from_client.pass(edit, frame.len);
+            }
+            edit.message(b'P', &[b"\0", body]);
+            return edit.skip(frame.len);
         }
         edit.skip(frame.len);
         let given = statements.client.get(name).is_some_and(|named| !self.is_in_doubt(named.stamp));
@@ -113,24 +127,42 @@ impl Link {
             self.expected.push(Expect::Close { answer: Answer::Swallow, id: None, undo: None });
             return self.refuse(Refused::Taken(name.into()), edit);
         }
-        self.wipe_if(wipes(body));
         let statement = statements.catalog.intern(body, statements.settings);
         let named = statement.and_then(|statement| {
-            let stamp = statements.client.insert(name, Arc::clone(&statement))?;
-            Some((statement, stamp))
+            let undo = self.give_name(name, &statement, statements)?;
+            Some((statement, Some(undo)))
         });
-        let Some((statement, stamp)) = named else {
+        let Some((statement, undo)) = named else {
             return self.refuse(Refused::OverBudget, edit);
         };
-        self.batch.named.get_or_insert(stamp);
-        let undo = Some(Box::new(NameUndo::Named { name: name.into(), stamp }));
         self.prepare(&statement, undo, edit, statements);
+    }
+
+    /// The statement gets a name that the client has not, or that is about to be given up; `None` where it has too many.
+    pub(super) fn give_name(
+        &mut self,
+        name: &[u8],
+        statement: &Arc<Statement>,
+        statements: &mut Statements<'_>,
+    ) -> Option<Box<NameUndo>> {
+        let before = statements.client.remove(name);
+        let Some(stamp) = statements.client.insert(name, Arc::clone(statement)) else {
+            before.into_iter().for_each(|before| statements.client.restore(name, before));
+            return None;
+        };
+        self.batch.named.get_or_insert(stamp);
+        // One of an earlier batch that may come to nothing does not come back; one of this batch is undone after this one.
+        let first = self.expected.first_naming();
+        let of_batch = self.batch.named.unwrap_or(stamp);
+        let before =
+            before.filter(|named| named.stamp >= of_batch || first.is_none_or(|first| named.stamp < first));
+        Some(Box::new(NameUndo::Named { name: name.into(), stamp, before }))
     }
 
     /// Whether a naming may still come to nothing, since it was sent before the last Sync and is not answered, or is about
     /// to be given up with all others.
     pub(super) fn is_in_doubt(&self, stamp: u64) -> bool {
-        if self.batch.wipes || self.wiping > 0 {
+        if self.wiping > 0 || self.batch.wipes_before.is_some_and(|wiped| stamp < wiped) {
             return true;
         }
         let sent_before = self.batch.named.is_none_or(|first| stamp < first);
@@ -147,7 +179,15 @@ impl Link {
         statements: &mut Statements<'_>,
     ) {
         let names = portal.len() + name.len() + 2;
-        match self.provide(name, edit, statements) {
+        let given_up = self.gives_up(portal, name, statements);
+        let used = match &given_up {
+            Some(GiveUp::One(_)) => self.provide_stand_in(edit, statements),
+            Some(GiveUp::All) | None => self.provide(name, edit, statements),
+        };
+        if !matches!(used, Use::Later) {
+            self.binds(portal, given_up);
+        }
+        match used {
             Use::AsItIs => self.from_client.pass(edit, frame.len),
             Use::Of(statement) => {
                 let more = frame.len - Frame::HEADER - names;
@@ -180,44 +220,6 @@ impl Link {
         }
         self.expected.push(Expect::Close { answer: Answer::Pass, id: None, undo });
     }
-
-    /// A simple query that has to do with prepared statements. True where it was dealt with.
-    pub(super) fn housekeeping(
-        &mut self,
-        frame: Frame,
-        edit: &mut Edit<'_, '_>,
-        statements: &mut Statements<'_>,
-    ) -> bool {
-        let body = edit.rest().get(Frame::HEADER..frame.len).and_then(text);
-        let Some(asked) = body.and_then(|(sql, _)| Housekeeping::read(sql)) else {
-            return false;
-        };
-        match asked {
-            Housekeeping::All => self.wipe_if(true),
-            // A failed transaction takes nothing more: the server says so.
-            Housekeeping::Deallocate(name)
-                if self.status != b'E' && statements.client.remove(&name).is_some() =>
-            {
-                edit.message(b'P', &[STAND_IN, b"\0", b"\0\0\0"]);
-                let what = ParsedAs::Nothing;
-                self.expected.push(Expect::Parse { answer: Answer::Swallow, what, undo: None });
-                edit.message(b'Q', &[b"DEALLOCATE ", STAND_IN, b"\0"]);
-                edit.skip(frame.len);
-                self.expected.push(Expect::Ready { sync: false });
-                return true;
-            }
-            Housekeeping::Deallocate(_) => {}
-        }
-        false
-    }
-
-    /// All that the session was sent so far is about to be given up.
-    fn wipe_if(&mut self, wipes: bool) {
-        if wipes {
-            self.batch.wipes = true;
-            self.batch.sent.clear();
-        }
-    }
 }
 
 /// The client's new statement without a name as one of the catalog, where it is to be prepared like one with a name, and
@@ -236,8 +238,7 @@ fn unnamed_to_prepare(body: &[u8], statements: &mut Statements<'_>) -> Option<Ar
     Some(statement)
 }
 
-/// Whether a statement with that text gives up all others.
-fn wipes(body: &[u8]) -> bool {
-    let sql = text(body).map(|(sql, _)| sql).unwrap_or_default();
-    matches!(Housekeeping::read(sql), Some(Housekeeping::All))
+/// Whether a statement with that text gives up all, itself among them.
+fn gives_up_all(body: &[u8]) -> bool {
+    text(body).and_then(|(sql, _)| script::gives_up(sql)) == Some(GiveUp::All)
 }

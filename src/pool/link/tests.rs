@@ -1,5 +1,7 @@
 mod bounds;
+mod deallocate;
 mod races;
+mod resets;
 mod streams;
 mod tables;
 mod unnamed;
@@ -13,6 +15,7 @@ struct Pair {
     catalog: Catalog,
     client: ClientStatements,
     server: ServerStatements,
+    asked: BTreeMap<String, String>,
 }
 
 impl Pair {
@@ -23,6 +26,7 @@ impl Pair {
             client: ClientStatements::new(catalog.budget()),
             catalog,
             server: ServerStatements::default(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -34,7 +38,7 @@ impl Pair {
 
     fn statements(&mut self) -> (&mut Link, Statements<'_>) {
         let (catalog, client, server) = (&mut self.catalog, &mut self.client, &mut self.server);
-        (&mut self.link, Statements { catalog, client, server, settings: 0 })
+        (&mut self.link, Statements { catalog, client, server, settings: 0, asked: &self.asked })
     }
 
     /// What the server gets of it at once, and what it comes to.

@@ -3,7 +3,7 @@
 
 use super::Link;
 use super::edit::Edit;
-use super::expect::{Answer, Expect, NameUndo, ParsedAs, Refused};
+use super::expect::{Answer, Expect, ParsedAs, Refused};
 use super::provide::stand_in;
 use super::{LONGEST_READ, Statements};
 use crate::pool::leftovers::Hints;
@@ -70,6 +70,7 @@ impl Link {
         statements: &mut Statements<'_>,
     ) {
         debug_assert!(frame.len > LONGEST_READ, "shorter ones are read whole");
+        self.unread = true;
         let body = &edit.rest()[Frame::HEADER + name.len() + 1..];
         let hints = Hints::of_text(body, body.len() >= frame.len - Frame::HEADER - name.len() - 1);
         let taken = Taken::new(statements.settings, statements);
@@ -145,13 +146,11 @@ impl Link {
                     Taken::Down { text, charge } => Some(Catalog::own(id, text, hints, charge)),
                     Taken::Not => None,
                 };
-                match statement.and_then(|statement| statements.client.insert(&name, statement)) {
-                    Some(stamp) => {
-                        self.batch.named.get_or_insert(stamp);
+                match statement.and_then(|statement| self.give_name(&name, &statement, statements)) {
+                    Some(undo) => {
                         self.batch.sent.push(id);
-                        let undo = Some(Box::new(NameUndo::Named { name, stamp }));
                         let what = ParsedAs::Known(id);
-                        self.expected.push(Expect::Parse { answer: Answer::Pass, what, undo });
+                        self.expected.push(Expect::Parse { answer: Answer::Pass, what, undo: Some(undo) });
                     }
                     None => {
                         self.expect_parse(Answer::Swallow, ParsedAs::Nothing);

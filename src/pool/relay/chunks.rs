@@ -54,7 +54,9 @@ impl Relay {
         let settings = sides.settings.meaning();
         let passed = sides.shared.with_catalog(|catalog| {
             let (client, server) = (&mut *sides.statements, &mut sides.server.statements);
-            self.link.client_sent(chunk, edited, &mut Statements { catalog, client, server, settings })
+            let asked = sides.settings.asked();
+            let statements = &mut Statements { catalog, client, server, settings, asked };
+            self.link.client_sent(chunk, edited, statements)
         });
         let (how, asked) = match passed {
             Ok(passed) => passed,
@@ -87,7 +89,8 @@ impl Relay {
         let (on_server, mut reported) = (&mut sides.server.settings, false);
         let passed = sides.shared.with_catalog(|catalog| {
             let (client, server) = (&mut *sides.statements, &mut sides.server.statements);
-            let statements = &mut Statements { catalog, client, server, settings };
+            let asked = sides.settings.asked();
+            let statements = &mut Statements { catalog, client, server, settings, asked };
             self.link.server_sent(chunk, edited, statements, |name, value| {
                 on_server.report(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
                 reported = true;

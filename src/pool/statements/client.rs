@@ -89,6 +89,11 @@ impl ClientStatements {
         Some(self.stamp)
     }
 
+    /// The stamp of the client's next naming.
+    pub fn next_stamp(&self) -> u64 {
+        self.stamp + 1
+    }
+
     pub fn remove(&mut self, name: &[u8]) -> Option<Named> {
         let named = self.named.remove(name)?;
         self.charge.change(self.charge.bytes() - name.len() - ENTRY);

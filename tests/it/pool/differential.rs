@@ -1,5 +1,5 @@
-//! Conversations that nobody would have, made up at random: in transaction mode each client must be answered, message
-//! by message, as PostgreSQL itself answers it, whatever the others do on the same sessions in between.
+//! Conversations that nobody would have, made up at random: in both modes each client must be answered, message by message,
+//! as PostgreSQL itself answers it, whatever the others do on the same sessions in between.
 
 use pgtether::demo::postgres::Setup;
 use pgtether::protocol::frontend::query;
@@ -16,7 +16,7 @@ const TURNS: usize = 25;
 
 /// What a client's statements are called, and what they say.
 const NAMES: [&str; 4] = ["", "a", "b", "c"];
-const TEXTS: [&str; 10] = [
+const TEXTS: [&str; 17] = [
     "SELECT 'constant'",
     "SELECT $1::text",
     "SELECT $1::int4 + 1",
@@ -24,26 +24,53 @@ const TEXTS: [&str; 10] = [
     "SELECT 1 / 0",
     "SELECT never_there",
     "",
+    "SHOW timezone",
+    "SET timezone = 'Asia/Tokyo'",
+    "RESET timezone",
+    "SET timezone TO DEFAULT",
+    "DEALLOCATE a",
+    "/* b; */ deallocate prepare \"b\";",
+    "DEALLOCATE ALL",
     "BEGIN",
     "COMMIT",
     "ROLLBACK",
 ];
-const QUERIES: [&str; 10] = [
+const QUERIES: [&str; 24] = [
     "SELECT 1",
     "SELECT 1; SELECT 2",
     "SELECT 1; SELECT 1 / 0; SELECT 3",
     "SELEC",
     "",
+    "SHOW timezone",
+    "SHOW search_path; SHOW timezone",
+    "SET timezone = 'Asia/Tokyo'; SET search_path = other",
+    "SET timezone = 'Asia/Tokyo'; RESET timezone; SHOW timezone",
+    "SET search_path = other; RESET ALL; SHOW search_path; SET LOCAL timezone TO DEFAULT; SHOW timezone",
+    "RESET timezone; SELECT 1 / 0",
+    "-- reset\nRESET search_path",
+    "SET LOCAL timezone = 'Asia/Tokyo'; SET LOCAL timezone = DEFAULT; SHOW timezone",
+    "DEALLOCATE a",
+    "/* a; */ DEALLOCATE a; DEALLOCATE \"b\"; SELECT 1",
+    "SELECT 1; deallocate prepare c; SELECT 1 / 0; DEALLOCATE b",
+    "DEALLOCATE b; DEALLOCATE b",
+    "DEALLOCATE ALL; SELECT 1; SET timezone TO DEFAULT",
+    "DEALLOCATE c; DEALLOCATE ALL; DEALLOCATE a",
     "DEALLOCATE ALL",
     "DISCARD ALL",
     "BEGIN",
     "COMMIT",
     "ROLLBACK",
 ];
-/// The last of these give up all names.
-const WIPING: usize = 2;
-/// The last of both begin and end transactions.
-const TRANSACTIONAL: usize = 3;
+/// Of both, the first ones name no statement, and neither begin nor end a transaction: they may be sent ahead.
+const TEXTS_AHEAD: usize = 11;
+const QUERIES_AHEAD: usize = 13;
+/// What each client asks for when it connects.
+const ASKED: [(&str, &str); 4] = [
+    ("user", "postgres"),
+    ("database", "postgres"),
+    ("TimeZone", "Europe/Paris"),
+    ("search_path", "one, \"Two\""),
+];
 
 /// One client twice: on the server itself, and through the pool.
 struct Twins {
@@ -155,8 +182,8 @@ impl Part {
 impl Twins {
     async fn log_in(direct: u16, pooled: u16) -> Twins {
         Twins {
-            direct: Raw::login(direct, "postgres", "postgres").await,
-            pooled: Raw::login(pooled, "postgres", "postgres").await,
+            direct: Raw::login_asking(direct, &ASKED).await,
+            pooled: Raw::login_asking(pooled, &ASKED).await,
             transcript: String::new(),
             has_unnamed: false,
             status: b'I',
@@ -183,8 +210,8 @@ impl Twins {
     /// earlier part has given it, the pool can't know, and is more forgiving than a server.
     fn ahead(&self, nth: usize, random: &mut fastrand::Rng) -> Part {
         match random.u8(..3) {
-            0 => Part::simple(any(random, &QUERIES[..QUERIES.len() - TRANSACTIONAL - WIPING])),
-            _ => Part::extended(random, &NAMES[nth..=nth], &TEXTS[..TEXTS.len() - TRANSACTIONAL], false),
+            0 => Part::simple(any(random, &QUERIES[..QUERIES_AHEAD])),
+            _ => Part::extended(random, &NAMES[nth..=nth], &TEXTS[..TEXTS_AHEAD], false),
         }
     }
 
@@ -232,12 +259,13 @@ impl Twins {
         let wanted = self.direct.until_ready().await;
         let seen = self.pooled.until_ready().await;
         self.transcript.push_str(&format!("\n    {}", kinds(&wanted)));
+        let simple = !part.words.contains("Sync");
         if !in_doubt {
-            assert_eq!(comparable(&seen), comparable(&wanted), "after this conversation:{}", self.transcript);
+            let (seen, wanted) = (comparable(&seen, !simple), comparable(&wanted, !simple));
+            assert_eq!(seen, wanted, "after this conversation:{}", self.transcript);
         }
         self.status = wanted.last().map_or(b'I', |(_, status)| status[0]);
         let failed = wanted.iter().any(|(kind, _)| *kind == b'E');
-        let simple = !part.words.contains("Sync");
         if part.parses_unnamed {
             self.has_unnamed = !failed;
         } else if simple || part.words.contains("Close S \"\"") {
@@ -254,11 +282,12 @@ impl Twins {
 }
 
 /// Messages as they are to be the same: of an error its SQLSTATE, for its words name the statement; notices and settings
-/// may come at any time.
-fn comparable(messages: &[(u8, Vec<u8>)]) -> Vec<(char, String)> {
+/// may come at any time. A RESET of the extended protocol is answered as the SET that is prepared for it.
+fn comparable(messages: &[(u8, Vec<u8>)], extended: bool) -> Vec<(char, String)> {
     let wanted = messages.iter().filter(|(kind, _)| !matches!(kind, b'N' | b'S'));
     let words = |message: &(u8, Vec<u8>)| match message.0 {
         b'E' => error_field(std::slice::from_ref(message), b'C').unwrap(),
+        b'C' if extended && message.1 == b"RESET\0" => "SET\0".to_owned(),
         _ => String::from_utf8_lossy(&message.1).into_owned(),
     };
     wanted.map(|message| (char::from(message.0), words(message))).collect()
@@ -266,19 +295,23 @@ fn comparable(messages: &[(u8, Vec<u8>)]) -> Vec<(char, String)> {
 
 #[tokio::test]
 async fn clients_that_share_sessions_are_answered_as_if_they_had_their_own() {
-    talk(&[]).await;
+    talk(&["size: 2"]).await;
 }
 
 #[tokio::test]
 async fn the_same_where_statements_without_a_name_are_kept_prepared() {
-    talk(&["prepare_unnamed: true"]).await;
+    talk(&["size: 2", "prepare_unnamed: true"]).await;
+}
+
+#[tokio::test]
+async fn clients_that_keep_their_sessions_are_answered_as_without_a_pool() {
+    talk(&["size: 3", "mode: session"]).await;
 }
 
 async fn talk(keys: &[&str]) {
     let trust = Setup::default().hba("host all all 127.0.0.1/32 trust");
     let cluster = postgres(Version::V15, trust);
-    let (config, port) =
-        one_pool(&cluster.superuser_url(), &[], &[&["auth: trust", "size: 2"], keys].concat());
+    let (config, port) = one_pool(&cluster.superuser_url(), &[], &[&["auth: trust"], keys].concat());
     let _daemon = Daemon::start(&config);
     await_listening(port).await;
     // Another seed makes up others.

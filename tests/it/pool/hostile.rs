@@ -215,9 +215,15 @@ async fn whatever_a_client_says_after_its_login_costs_only_its_own_connection() 
 async fn clients_that_stop_in_the_middle_of_a_message_hold_up_nobody() {
     let (cluster, daemon, port) = open_pool(&["wait_timeout: 2s"]).await;
     let mut stalled = Vec::new();
-    for bytes in
-        [&b"Q"[..], b"Q\0\0", &query("SELECT 1, 2, 3")[..5], &message(b'P', b"\0SELECT 1\0\0\0")[..9]]
-    {
+    // As who begins an upload and loses its network.
+    let announced = framed(b'Q', 50_000_000, &[b' '; 20_000]);
+    for bytes in [
+        &b"Q"[..],
+        b"Q\0\0",
+        &query("SELECT 1, 2, 3")[..5],
+        &message(b'P', b"\0SELECT 1\0\0\0")[..9],
+        &announced,
+    ] {
         for _ in 0..3 {
             let mut raw = Raw::login(port, "postgres", "postgres").await;
             raw.send(bytes).await;

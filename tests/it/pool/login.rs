@@ -9,10 +9,12 @@ use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
 
 use super::rust::connect;
+use super::wire::Raw;
 use super::{SOON, await_listening, one_pool, through};
 use crate::process::Daemon;
 use crate::servers::{Version, postgres};
 use crate::supervise::await_state;
+use crate::wire::{error_field, startup};
 
 /// A pool that asks for the password of the superuser, and its URL.
 async fn pool(keys: &[&str]) -> (Cluster, Daemon, String, u16) {
@@ -101,4 +103,21 @@ async fn each_reason_is_counted_apart() {
     }
     // A port check is no failure.
     drop(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_login_that_takes_too_long_is_ended_wherever_it_has_come_to() {
+    let (_cluster, daemon, _url, port) = pool(&["login_timeout: 1s"]).await;
+    let whole = startup("postgres", "postgres");
+    for (number, sent) in [&b""[..], &whole[..6], &whole].into_iter().enumerate() {
+        let mut raw = Raw::connect(port).await;
+        raw.send(sent).await;
+        let said = raw.until_closed().await;
+        if sent.len() == whole.len() {
+            assert_eq!(error_field(&said, b'C').as_deref(), Some("57014"), "{said:?}");
+        }
+        let labels = [("target", "db"), ("reason", "timeout")];
+        let count = if number == 0 { 0.0 } else { number as f64 };
+        daemon.await_metric(SOON, "pgtether_pool_login_failures_total", &labels, count).await;
+    }
 }

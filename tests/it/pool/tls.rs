@@ -65,6 +65,33 @@ async fn tls_ends_by_its_own_message_however_a_client_comes_to_its_end() {
 }
 
 #[tokio::test]
+async fn tls_ends_by_its_own_message_where_a_client_has_taken_too_long() {
+    let cluster = postgres(Version::V15, Setup::default());
+    let keys =
+        ["auth: trust", "login_timeout: 2s", "client_idle_timeout: 1s", "idle_transaction_timeout: 300ms"];
+    let (config, port) = one_pool(&cluster.superuser_url(), &[], &keys);
+    let _daemon = Daemon::start(&config);
+    await_listening(port).await;
+    for (what, sent, sqlstate) in [
+        ("idle", None, "57P05"),
+        ("idle in a transaction", Some("BEGIN"), "25P03"),
+        ("no login", None, "57014"),
+    ] {
+        let mut raw = Raw::tls(port).await;
+        if what != "no login" {
+            raw.send(&startup("postgres", "postgres")).await;
+            raw.until_ready().await;
+        }
+        if let Some(sql) = sent {
+            raw.send(&query(sql)).await;
+            raw.until_ready().await;
+        }
+        let last = raw.closed_properly().await.escape_ascii().to_string();
+        assert!(last.contains(&format!("C{sqlstate}")), "{what}: {last}");
+    }
+}
+
+#[tokio::test]
 async fn tls_ends_by_its_own_message_where_a_client_is_cut_off_at_the_end_of_a_drain() {
     let cluster = postgres(Version::V15, Setup::default());
     let (config, port) = one_pool(&cluster.superuser_url(), &[], &["auth: trust"]);

@@ -5,13 +5,13 @@ use std::time::Duration;
 use native_tls::TlsConnector;
 use pgtether::connection::Stream;
 use pgtether::protocol::Frame;
-use pgtether::protocol::frontend::{SSL_REQUEST, packet};
+use pgtether::protocol::frontend::{self, SSL_REQUEST, VERSION_3, packet};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::SOON;
-use crate::wire::{Message, kinds, startup};
+use crate::wire::{Message, error_field, kinds};
 
 /// A message whose length says what we like.
 pub fn framed(tag: u8, length: i32, body: &[u8]) -> Vec<u8> {
@@ -45,9 +45,15 @@ impl Raw {
 
     /// Logs in where no password is asked for.
     pub async fn login(port: u16, user: &str, database: &str) -> Raw {
+        Raw::login_asking(port, &[("user", user), ("database", database)]).await
+    }
+
+    /// Logs in with these startup parameters, where no password is asked for.
+    pub async fn login_asking(port: u16, parameters: &[(&str, &str)]) -> Raw {
         let mut raw = Raw::connect(port).await;
-        raw.send(&startup(user, database)).await;
-        raw.until_ready().await;
+        raw.send(&frontend::startup(VERSION_3, parameters)).await;
+        let answers = raw.until_ready().await;
+        assert!(kinds(&answers).ends_with('Z'), "no login: {:?}", error_field(&answers, b'M'));
         raw
     }
 

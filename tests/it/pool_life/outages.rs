@@ -131,7 +131,7 @@ async fn a_pool_that_cannot_log_in_beside_a_live_line_says_so_at_once_and_recove
 }
 
 #[tokio::test]
-async fn a_database_that_was_dropped_is_told_at_once() {
+async fn a_database_that_was_dropped_is_told_at_once_and_used_as_soon_as_it_is_there_again() {
     let cluster = cluster_for_app(Setup::default()).await;
     let admin = Admin::of(&cluster).await;
     admin.query("CREATE DATABASE doomed").await;
@@ -146,6 +146,9 @@ async fn a_database_that_was_dropped_is_told_at_once() {
     let (took, told) = timed(&client, "SELECT 2").await;
     assert!(took < AT_ONCE, "told after {took:?}");
     assert!(told.sqlstate == "57P03" && told.message.contains("database_missing"), "{told:?}");
+    admin.query("CREATE DATABASE doomed OWNER app").await;
+    // The next attempt by itself comes after half a minute.
+    wait_until(SOON, "a session", async || client.try_ask("SELECT 3").await.map_err(|e| e.to_string())).await;
 }
 
 #[tokio::test]

@@ -96,76 +96,11 @@ fn a_query_ends_a_batch_that_has_no_sync() {
 }
 
 #[test]
-fn sql_that_gives_up_a_statement_of_the_protocol_gives_it_up() {
-    let mut pair = Pair::new();
-    pair.asks(&[parse("pdo_stmt_1", "select 1"), sync()].concat());
-    pair.answers(&[parsed(), ready(b'I')].concat());
-    let stand_in = [parse("pgtether_0", ""), query("DEALLOCATE pgtether_0")].concat();
-    assert_eq!(pair.asks(&query("DEALLOCATE pdo_stmt_1")), stand_in);
-    let answers = [complete("DEALLOCATE"), ready(b'I')].concat();
-    assert_eq!(pair.answers(&[parsed(), answers.clone()].concat()), answers);
-    assert!(pair.client.get(b"pdo_stmt_1").is_none());
-    assert!(pair.link.is_free() && pair.server.touch(1));
-    // A statement of SQL's own is the server's.
-    assert_eq!(pair.asks(&query("DEALLOCATE theirs")), query("DEALLOCATE theirs"));
-}
-
-#[test]
 fn notifications_go_to_nobody_for_who_listened_may_have_another_session() {
     let mut pair = Pair::new();
     pair.asks(&query("select 1"));
     let answers = [complete("SELECT 1"), message(b'A', b"\0\0\0\x07channel\0payload\0"), ready(b'I')];
     assert_eq!(pair.answers(&answers.concat()), [complete("SELECT 1"), ready(b'I')].concat());
-}
-
-#[test]
-fn a_reset_in_a_transaction_is_told_once_when_the_client_waits() {
-    let mut pair = Pair::new();
-    pair.asks(&query("reset all"));
-    pair.answers(&complete("RESET"));
-    assert!(!pair.link.has_reset(), "the server has more to say");
-    pair.answers(&ready(b'T'));
-    assert!(pair.link.has_reset());
-    pair.link.is_restored();
-    assert!(!pair.link.has_reset());
-    pair.asks(&query("set a to default"));
-    pair.answers(&[complete("SET"), ready(b'T')].concat());
-    assert!(pair.link.has_reset());
-    pair.asks(&query("commit"));
-    pair.answers(&[complete("COMMIT"), ready(b'I')].concat());
-    assert!(!pair.link.has_reset() && !pair.link.take_hints().is_empty());
-    assert!(pair.link.take_hints().is_empty());
-}
-
-#[test]
-fn a_set_of_a_session_of_its_own_is_looked_at_between_transactions_only() {
-    // SET TRANSACTION SNAPSHOT may come next: nothing may be asked before that.
-    for (tag, in_transaction) in [("SET", false), ("RESET", true), ("DISCARD ALL", true)] {
-        let mut pair = Pair::new();
-        pair.link = Link::new(false);
-        pair.asks(&query("set a to default"));
-        pair.answers(&[complete(tag), ready(b'T')].concat());
-        assert_eq!(pair.link.has_reset(), in_transaction, "{tag}");
-        if in_transaction {
-            pair.link.is_restored();
-        }
-        for (sql, done, status, wanted) in [
-            ("select", "SELECT 1", b'T', false),
-            ("oops", "SELECT 1", b'E', false),
-            ("rollback", "ROLLBACK", b'I', !in_transaction),
-        ] {
-            pair.asks(&query(sql));
-            pair.answers(&complete(done));
-            assert!(!pair.link.has_reset(), "{tag}, {sql}: the server has more to say");
-            pair.answers(&ready(status));
-            assert_eq!(pair.link.has_reset(), wanted, "{tag}, {sql}");
-        }
-        pair.link.is_restored();
-        assert!(!pair.link.has_reset(), "{tag}");
-        pair.asks(&query("set a to default"));
-        pair.answers(&[complete(tag), ready(b'I')].concat());
-        assert!(pair.link.has_reset(), "{tag} outside of a transaction");
-    }
 }
 
 #[test]
