@@ -73,10 +73,11 @@ figures: ## Measures the values in docs/figures.md, in half an hour; ONLY=hang,f
 	@tests/tools.sh build test figures
 	$(CARGO) bench --locked --bench figures -- $(if $(ONLY),--only=$(ONLY)) $(if $(QUICK),--quick)
 
-pictures: ## Draws the dashboards into target/pictures, with data of a real Prometheus during an outage; two minutes.
+pictures: ## Draws the dashboards, with data of a real Prometheus during an outage, and the status page; three minutes.
 	@tests/tools.sh build test pictures
-	$(CARGO) test --locked --test it operators::chain
+	$(CARGO) test --locked --test it -- operators::chain page::pictures
 	@tests/draw.sh
+	cp $${CARGO_TARGET_DIR:-target}/pictures/status-page*.png docs/images/
 
 tools: ## Installs the tools for building and testing.
 	@tests/tools.sh

@@ -227,7 +227,7 @@ reasons! {
     Crash "crash" "A server process crashed and all sessions were reset: look at the server's log."
     IdleTimeout "idle_timeout" "The other side closes idle sessions: lower ping.interval, or set idle_policy to let_sleep."
     Quota "quota" "The plan's quota is used up: upgrade the plan or wait for its reset."
-    WrongRole "wrong_role" "The server is not of the wanted role: check the failover, the host list and role."
+    WrongRole "wrong_role" "The server does not have the required role: check for a failover, the host list and role."
     Pooler "pooler" "The pooler answered, its database did not: look at the pooler's log and its server settings."
     QueryFailed "query_failed" "The server answered the ping with an error: look at its log."
     Flapping "flapping" "Three sessions were lost within five minutes although logins succeed: look at the reasons of the losses, and for a proxy, script or crash that ends sessions."

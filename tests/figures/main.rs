@@ -63,7 +63,7 @@ const SECTIONS: [(&str, Section); 14] = [
     ("sleep", |plan| Box::pin(sleep::run(plan))),
     ("fleet", |plan| Box::pin(fleet::run(plan))),
     ("drain", |plan| Box::pin(drain::run(plan))),
-    ("scrape", |plan| Box::pin(scrapes::run(plan))),
+    ("scrapes", |plan| Box::pin(scrapes::run(plan))),
     ("render", |plan| Box::pin(render::run(plan))),
     ("page", |plan| Box::pin(page::run(plan))),
     ("pool_speed", |plan| Box::pin(pool::speed::run(plan))),

@@ -2,6 +2,7 @@
 
 mod browser;
 mod looks;
+mod pictures;
 mod pool;
 mod refusals;
 

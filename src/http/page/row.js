@@ -3,7 +3,7 @@ const PURPOSES = { first: "attempt", prove: "probe", confirm: "second check" };
 const BECAUSE = {
   backoff: "backoff",
   breaker: "breaker open",
-  slow_lane: "up to 5 min between attempts",
+  slow_lane: "up to 5 min apart",
   starting_up: "server is starting",
   capacity: "no free connection slot",
   asked: "asked to wait",
@@ -171,7 +171,7 @@ function nextOf(target, now) {
     case "waiting": {
       const left = between(now, attempt.until);
       const why = BECAUSE[attempt.because] ?? attempt.because;
-      return [left < 1 ? "connecting …" : `${purpose} in ${span(left)}`, attempt.tcp_connect ? `${why}, probing the port` : why];
+      return [left < 1 ? "connecting …" : `${purpose} in ${span(left)}`, attempt.tcp_connect ? `${why}, TCP probes` : why];
     }
     case "connecting":
       return [purpose, "connecting …"];
