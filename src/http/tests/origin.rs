@@ -81,33 +81,81 @@ async fn a_host_is_given_once_and_only_http_1_0_may_leave_it_out() {
     }
 }
 
+/// Every path that does something.
+const ACTING: &[(&str, &str)] = &[
+    ("POST", "/-/reload"),
+    ("GET", "/probe?target=primary"),
+    ("HEAD", "/probe?target=primary"),
+    ("POST", "/-/pools/primary/pause"),
+    ("POST", "/-/pools/primary/resume"),
+    ("POST", "/-/pools/primary/reconnect"),
+];
+
 #[tokio::test]
-async fn a_page_of_another_site_can_neither_reload_nor_probe_nor_pause() {
+async fn a_page_of_another_site_can_make_a_browser_do_nothing() {
     let mut plan = Plan::new(vec![up("primary", Moment::now())]);
     plan.enable_lifecycle = true;
     let (sender, mut requests) = mpsc::channel(1);
     plan.lifecycle = sender;
     let (app, outside) = plan.build();
-    let cross: &[(&str, &str)] = &[("sec-fetch-site", "Cross-Site")];
-    let hidden: &[(&str, &str)] = &[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")];
-    for (method, path) in
-        [("POST", "/-/reload"), ("GET", "/probe?target=primary"), ("POST", "/-/pools/primary/pause")]
-    {
-        for headers in [cross, hidden] {
-            let answer = ask(&app, Scope::All, method, path, headers, "").await;
-            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {headers:?}");
-            assert!(answer.text().contains("Sec-Fetch-Site: cross-site"), "{}", answer.text());
+    let site = "Sec-Fetch-Site: cross-site";
+    let origin = "Origin is not Host";
+    let name = "DNS rebinding";
+    for (headers, why) in [
+        (&[("host", "a"), ("sec-fetch-site", "Cross-Site")][..], site),
+        (&[("host", "a"), ("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")], site),
+        (&[("host", "10.0.0.5:1"), ("origin", "http://evil.example")], origin),
+        (&[("host", "10.0.0.5:1"), ("origin", "http://10.0.0.5:2")], origin),
+        (&[("host", "10.0.0.5:1"), ("origin", "null")], origin),
+        (&[("host", "a:1"), ("origin", "http://a:1"), ("origin", "http://a:1")], origin),
+        (&[("host", "a:1"), ("origin", "http://\u{e9}:1"), ("sec-fetch-site", "same-origin")], origin),
+        (&[("host", "evil.example:1"), ("origin", "http://evil.example:1")], name),
+        (
+            &[
+                ("host", "evil.example:1"),
+                ("origin", "http://evil.example:1"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+            name,
+        ),
+    ] {
+        for (method, path) in ACTING {
+            let case = format!("{method} {path} {headers:?}");
+            let answer = ask_with(&app, Scope::All, Version::HTTP_11, method, path, headers, "").await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{case}");
+            assert!(answer.text().contains(why), "{case}: {}", answer.text());
         }
         assert_eq!(outside.reloads.load(Ordering::Relaxed), 0);
         assert_eq!(outside.proofs.load(Ordering::Relaxed), 0, "no login is tried");
         assert!(requests.try_recv().is_err(), "no pool is asked");
-    }
-    for (method, path) in [("POST", "/-/reload"), ("GET", "/probe?target=primary")] {
-        for site in ["same-origin", "same-site", "none"] {
-            let answer = ask(&app, Scope::All, method, path, &[("sec-fetch-site", site)], "").await;
-            assert_eq!(answer.status, StatusCode::OK, "{path} {site}");
+        for path in ["/", "/metrics", "/health", "/livez"] {
+            let page = ask_with(&app, Scope::All, Version::HTTP_11, "GET", path, headers, "").await;
+            assert_eq!(page.status, StatusCode::OK, "what only tells is told to all: {path} {headers:?}");
         }
     }
-    let page = ask(&app, Scope::All, "GET", "/", cross, "").await;
-    assert_eq!(page.status, StatusCode::OK, "a link to the page may be followed");
+    // HTTP/1.0 may leave out the host; a browser does not.
+    let headers = &[("origin", "http://a:1")];
+    let answer = ask_with(&app, Scope::All, Version::HTTP_10, "POST", "/-/reload", headers, "").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn whoever_is_no_browser_may_call_us_by_any_name_and_our_own_page_may_ask() {
+    let (app, _) = app();
+    for headers in [
+        &[("host", "pgtether.monitoring.svc.cluster.local:10432")][..],
+        &[("host", "evil.example")],
+        &[("host", "")],
+        &[("host", "a"), ("sec-fetch-site", "same-origin")],
+        &[("host", "a"), ("sec-fetch-site", "same-site")],
+        &[("host", "a"), ("sec-fetch-site", "none")],
+        &[("host", "10.0.0.5:1"), ("origin", "http://10.0.0.5:1")],
+        &[("host", "localhost:1"), ("origin", "http://localhost:1"), ("sec-fetch-site", "same-origin")],
+        &[("host", "pgtether.example.com"), ("origin", "https://pgtether.example.com")],
+    ] {
+        for (method, path) in ACTING.iter().filter(|(_, path)| !path.contains("pools")) {
+            let answer = ask_with(&app, Scope::All, Version::HTTP_11, method, path, headers, "").await;
+            assert_eq!(answer.status, StatusCode::OK, "{method} {path} {headers:?}");
+        }
+    }
 }
