@@ -28,6 +28,9 @@ pub struct ConnectionLimits {
     pub answer: Duration,
     /// For taking an answer: a client that does not read holds memory.
     pub write: Duration,
+    /// After the last answer, for what the client still sends: bytes that nobody reads would make the kernel reset the
+    /// connection, and the client would lose the answer.
+    pub linger: Duration,
     /// At that many the one that has waited longest for its client goes, so that a scrape is never refused.
     pub connections: usize,
     /// Where none of them waits, for one to come to its end; then the one that is busy longest goes. Clients that ask
@@ -46,6 +49,7 @@ impl Default for ConnectionLimits {
             idle: Duration::from_secs(300),
             answer: probe::LONGEST + Duration::from_secs(10),
             write: Duration::from_secs(60),
+            linger: Duration::from_secs(5),
             connections: 512,
             busy: Duration::from_secs(5),
             drain: Duration::from_secs(2),
@@ -62,6 +66,7 @@ impl ConnectionLimits {
             idle: Duration::from_secs(2),
             answer: Duration::from_secs(2),
             write: Duration::from_secs(2),
+            linger: Duration::from_secs(2),
             connections: 128,
             busy: Duration::from_millis(50),
             ..ConnectionLimits::default()
@@ -84,12 +89,21 @@ enum Activity {
     Writing,
     /// Between two requests.
     Idle,
+    /// After the last answer.
+    Lingering,
 }
 
 impl Activity {
     /// Whether it is the client's turn, and nothing is lost if it goes.
     const fn may_go(self) -> bool {
-        matches!(self, Activity::Handshake | Activity::New | Activity::Reading | Activity::Idle)
+        match self {
+            Activity::Handshake
+            | Activity::New
+            | Activity::Reading
+            | Activity::Idle
+            | Activity::Lingering => true,
+            Activity::Answering | Activity::Writing => false,
+        }
     }
 }
 
@@ -241,6 +255,7 @@ impl ConnectionSlot {
                 Activity::Answering => limits.answer,
                 Activity::Writing => limits.write,
                 Activity::Idle => limits.idle,
+                Activity::Lingering => limits.linger,
             }
     }
 
@@ -272,6 +287,12 @@ impl ConnectionSlot {
         if self.record.go_from(&[Activity::Writing], Activity::Idle) {
             self.connections.changed.notify_waiters();
         }
+    }
+
+    /// There will be no further answer.
+    pub(super) fn lingers(&self) {
+        self.record.go(Activity::Lingering);
+        self.connections.changed.notify_waiters();
     }
 
     /// Bytes have come.

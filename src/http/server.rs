@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::sync::{oneshot, watch};
@@ -34,6 +34,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// What the kernel may hold of answers that a client has not read. By itself it holds megabytes for each, and they count
 /// against a container's memory.
 const UNREAD_BYTES: usize = 128 * 1024;
+/// What is read of a client after its last answer, to be dropped.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+const LINGER_CHUNK: usize = 8 * 1024;
 
 /// A listener, and what it serves.
 #[derive(Debug)]
@@ -194,7 +197,8 @@ impl Received {
             if let Some(from) = from {
                 request.extensions_mut().insert(ClientAddress(from));
             }
-            async move {
+            // Boxed, so that the socket can be had back from hyper.
+            Box::pin(async move {
                 if pipelined {
                     // Whoever sends many requests at once waits between them: pings and other clients go first.
                     yield_now().await;
@@ -202,38 +206,74 @@ impl Received {
                 let reply = routes::answer(&app, scope, request).await;
                 place.answered();
                 Ok::<_, Infallible>(reply)
-            }
+            })
         });
         let io = TokioIo::new(Watched::new(stream, place.clone()));
-        let mut served = pin!(
-            http1::Builder::new()
-                .max_header_size(HEAD_BYTES)
-                .max_buf_size(BUFFER_BYTES)
-                .header_read_timeout(None)
-                // Probes ask once. Whoever asks without an end stands in line anew each time.
-                .keep_alive(scope == Scope::All)
-                .serve_connection(io, service)
-        );
+        let mut served = http1::Builder::new()
+            .max_header_size(HEAD_BYTES)
+            .max_buf_size(BUFFER_BYTES)
+            .header_read_timeout(None)
+            // Probes ask once. Whoever asks without an end stands in line anew each time.
+            .keep_alive(scope == Scope::All)
+            .serve_connection(io, service);
         let mut alarm = pin!(sleep_until(place.deadline()));
+        let mut lingers = true;
         loop {
-            let ended = poll_fn(|cx| match served.as_mut().poll(cx) {
-                Poll::Ready(result) => Poll::Ready(result),
-                Poll::Pending => poll_alarm(alarm.as_mut(), &place, cx).map(Ok),
+            let ended = poll_fn(|cx| match served.poll_without_shutdown(cx) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending => poll_alarm(alarm.as_mut(), &place, cx).map(|()| None),
             });
             tokio::select! {
                 biased;
                 _ = orders.changed() => match *orders.borrow_and_update() {
-                    ConnectionSignal::Finish => served.as_mut().graceful_shutdown(),
+                    ConnectionSignal::Finish => {
+                        lingers = false;
+                        Pin::new(&mut served).graceful_shutdown();
+                    }
                     ConnectionSignal::Stay | ConnectionSignal::Leave => return,
                 },
-                result = ended => {
-                    if let Err(error) = result {
+                result = ended => match result {
+                    Some(Ok(())) => break,
+                    Some(Err(error)) => {
                         tracing::debug!(%error, "an HTTP connection broke off");
+                        break;
                     }
-                    return;
-                }
+                    None => return,
+                },
             }
         }
+        let socket = served.into_parts().io.into_inner();
+        part(socket, &place, orders, if lingers { LINGER_BYTES } else { 0 }).await;
+    }
+}
+
+/// Ends a connection: says so, and reads what the client still sends, so many bytes at the most. A socket that is closed
+/// over unread bytes makes the kernel reset the connection, and then the client may lose the answer, too.
+async fn part<S>(
+    mut socket: S,
+    place: &ConnectionSlot,
+    mut orders: watch::Receiver<ConnectionSignal>,
+    mut unread: usize,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    place.lingers();
+    let farewell = async {
+        socket.shutdown().await?;
+        let mut dropped = vec![0; if unread > 0 { LINGER_CHUNK } else { 0 }];
+        while unread > 0 {
+            match socket.read(&mut dropped).await? {
+                0 => break,
+                some => unread = unread.saturating_sub(some),
+            }
+        }
+        Ok::<_, io::Error>(())
+    };
+    tokio::select! {
+        biased;
+        _ = orders.changed() => {}
+        // The client may be gone already.
+        _ = timeout_at(place.deadline(), farewell) => {}
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod asking;
 mod checks;
+mod bodies;
 mod conversations;
 mod crowds;
 mod guarded;
