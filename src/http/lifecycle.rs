@@ -18,10 +18,8 @@ use crate::status::{Moment, View};
 const BODY_LIMIT: usize = 4 * 1024;
 /// For that body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// For reading files anew.
-const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// For a pool to take a request.
-const POOL_TIMEOUT: Duration = Duration::from_secs(5);
+/// For reading files anew, or for a pool to take a request: longer than reloads take, of which one may be under way.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a pause may wait for the sessions that are in use.
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many pools are named to who asks for one that does not exist.
@@ -70,14 +68,20 @@ where
     if !app.web.enable_lifecycle {
         return Err(text(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.\n"));
     }
+    // Told before a client that expects 100 sends what nobody wants.
+    if body.size_hint().lower() > BODY_LIMIT as u64 {
+        return Err(too_large());
+    }
     match timeout(BODY_TIMEOUT, Limited::new(body, BODY_LIMIT).collect()).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(text(StatusCode::PAYLOAD_TOO_LARGE, "this request takes no body\n"))
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(text(StatusCode::BAD_REQUEST, "the body broke off\n")),
         Err(_) => Err(text(StatusCode::REQUEST_TIMEOUT, "the body took too long\n")),
     }
+}
+
+fn too_large() -> Reply {
+    text(StatusCode::PAYLOAD_TOO_LARGE, "this request takes no body\n")
 }
 
 /// `/-/reload`.
@@ -90,16 +94,19 @@ where
         return refused;
     }
     let (request, outcome) = oneshot::channel();
-    let failed =
-        |why: &str| text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n"));
-    if app.process.reloads.try_send(request).is_err() {
-        return failed("a reload is under way already, or the process is ending; try again");
-    }
-    match timeout(RELOAD_TIMEOUT, outcome).await {
-        Ok(Ok(Ok(()))) => text(StatusCode::OK, ""),
-        Ok(Ok(Err(why))) => failed(&why),
-        Ok(Err(_)) => failed("the process is ending"),
-        Err(_) => failed("it took too long"),
+    let asked = async {
+        app.process.reloads.send(request).await.ok()?;
+        outcome.await.ok()
+    };
+    let failed = |why: String| text(StatusCode::INTERNAL_SERVER_ERROR, why);
+    match timeout(PATIENCE, asked).await {
+        Ok(Some(Ok(()))) => text(StatusCode::OK, ""),
+        Ok(Some(Err(why))) => failed(format!("failed to reload config: {why}\n")),
+        Ok(None) => failed("failed to reload config: pgtether is ending\n".to_owned()),
+        Err(_) => failed(format!(
+            "the reload has not ended within {} s, and goes on: see the log and the status page\n",
+            PATIENCE.as_secs()
+        )),
     }
 }
 
@@ -118,17 +125,21 @@ where
         app.process.lifecycle.send(request).await.ok()?;
         answered.await.ok()
     };
-    let reply = match timeout(POOL_TIMEOUT, asked).await {
+    let reply = match timeout(PATIENCE, asked).await {
         Ok(Some(Some(paused))) => match action {
             LifecycleAction::Pause => pause(name, paused).await,
             LifecycleAction::Resume => text(StatusCode::OK, format!("the pool of {name} is resumed\n")),
             LifecycleAction::Reconnect => reconnect(app, name),
         },
         Ok(Some(None)) => no_such_pool(app),
-        Ok(None) | Err(_) => text(
+        Ok(None) => text(StatusCode::SERVICE_UNAVAILABLE, "nothing was done: pgtether is ending\n"),
+        Err(_) => text(
             StatusCode::SERVICE_UNAVAILABLE,
-            "the pool did not take the request in time: pgtether is busy with a reload, or it is ending; see the \
-             status page, and try again\n",
+            format!(
+                "nothing was done: the pool did not take the request within {} s, for a reload that takes so long, \
+                 perhaps; see the log, and try again\n",
+                PATIENCE.as_secs()
+            ),
         ),
     };
     reply.fresh()

@@ -123,15 +123,10 @@ impl Pools {
         Ok(listening)
     }
 
-    /// What an operator asks of the pool of that name. `answer` is dropped where the pools' thread has too much to do, and
-    /// a request whose asker is gone is not carried out.
-    pub fn request(&self, name: &str, request: PoolRequest, answer: oneshot::Sender<PoolReply>) {
-        // Where there is no thread, there is no pool.
-        let (Some(commands), Some(name)) = (&self.commands, TargetName::new(name)) else {
-            _ = answer.send(None);
-            return;
-        };
-        let _ = commands.try_send(PoolCommand::Request { name, request, answer });
+    /// Waits until the pools' thread has room for a request. Whoever takes requests out of a queue waits first, so that
+    /// none is taken that cannot be passed on.
+    pub(crate) async fn room(&self) -> RequestRoom<'_> {
+        RequestRoom::at(self.commands.as_ref()).await
     }
 
     /// The pools of these targets, with what is in their files.
@@ -174,6 +169,35 @@ impl Pools {
     }
 }
 
+/// Where the next request to a pool goes.
+pub(crate) enum RequestRoom<'a> {
+    Free(mpsc::Permit<'a, PoolCommand>),
+    /// There is no thread, for there is no pool.
+    NoPools,
+    Ended,
+}
+
+impl<'a> RequestRoom<'a> {
+    async fn at(commands: Option<&'a mpsc::Sender<PoolCommand>>) -> RequestRoom<'a> {
+        match commands {
+            None => RequestRoom::NoPools,
+            Some(commands) => commands.reserve().await.map_or(RequestRoom::Ended, RequestRoom::Free),
+        }
+    }
+
+    /// What an operator asks of the pool of that name. `answer` is dropped where the pools' thread has ended, and a
+    /// request whose asker is gone is not carried out.
+    pub(crate) fn request(self, name: &str, request: PoolRequest, answer: oneshot::Sender<PoolReply>) {
+        match (self, TargetName::new(name)) {
+            (RequestRoom::Free(place), Some(name)) => {
+                place.send(PoolCommand::Request { name, request, answer })
+            }
+            (RequestRoom::Free(_), None) | (RequestRoom::NoPools, _) => _ = answer.send(None),
+            (RequestRoom::Ended, _) => {}
+        }
+    }
+}
+
 /// Starts the thread of all pools. It ends once it has drained, or when the commands' sender is gone.
 fn start(deps: Deps) -> io::Result<mpsc::Sender<PoolCommand>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -190,5 +214,44 @@ fn start(deps: Deps) -> io::Result<mpsc::Sender<PoolCommand>> {
 impl fmt::Debug for Pools {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pools").field("running", &self.commands.is_some()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_waits_for_room_and_none_is_dropped() {
+        let (commands, mut received) = mpsc::channel(COMMANDS);
+        #[expect(clippy::async_yields_async, reason = "whether there is room is known before the answer")]
+        let ask = async |name: &str| {
+            let (answer, answered) = oneshot::channel();
+            RequestRoom::at(Some(&commands)).await.request(name, PoolRequest::Resume, answer);
+            answered
+        };
+        let mut asked = Vec::new();
+        for i in 0..COMMANDS {
+            asked.push(ask(&format!("pool-{i}")).await);
+        }
+        assert!(ask("late").now_or_never().is_none(), "there is no room");
+        let mut next = async || match received.recv().await {
+            Some(PoolCommand::Request { name, answer, .. }) => (name.to_string(), answer),
+            _ => panic!("no request"),
+        };
+        for i in 0..COMMANDS {
+            assert_eq!(next().await.0, format!("pool-{i}"));
+        }
+        let answered = ask("in time").now_or_never().expect("there is room");
+        assert!(answered.await.unwrap().is_none(), "no pool has such a name");
+        asked.push(ask("again").await);
+        assert_eq!(next().await.0, "again");
+        drop(received);
+        assert!(ask("pool").await.await.is_err(), "nobody is there");
+        let (answer, answered) = oneshot::channel();
+        RequestRoom::at(None).await.request("pool", PoolRequest::Pause, answer);
+        assert!(answered.await.unwrap().is_none());
     }
 }

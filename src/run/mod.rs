@@ -47,10 +47,6 @@ const HTTP_DRAIN: Duration = Duration::from_millis(700);
 const POOLS_DRAIN: Duration = Duration::from_secs(10);
 /// How long the sessions may take to be closed.
 const SESSIONS_DRAIN: Duration = Duration::from_millis(1500);
-/// Requests to reload that wait; more are told that one is under way.
-const RELOADS: usize = 4;
-/// Requests to pools that wait for a reload.
-const LIFECYCLE_REQUESTS: usize = 4;
 
 /// Reads the configuration anew: the same way as at the start.
 pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
@@ -142,8 +138,9 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     let listening = pools.apply(&config.targets).await.map_err(Error::Pools)?;
     supervisor.apply(&config.targets);
     on_start(&listening);
-    let (reloads, mut reload_requests) = mpsc::channel(RELOADS);
-    let (lifecycle, mut lifecycle_requests) = mpsc::channel(LIFECYCLE_REQUESTS);
+    // As many may wait as have a connection to ask by.
+    let (reloads, mut reload_requests) = mpsc::channel(shares.http);
+    let (lifecycle, mut lifecycle_requests) = mpsc::channel(shares.http);
     let handle = ProcessHandle {
         status: process.subscribe(),
         gate: gate.clone(),
@@ -162,21 +159,24 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
             biased;
             _ = signals.shutdown.wait_for(|told| *told) => break,
             changed = signals.reload.changed() => match changed {
-                Ok(()) => Due::All(None),
+                Ok(()) => Due::All(Vec::new()),
                 // No more signals can come: the process is ending.
                 Err(_) => break,
             },
-            Some(request) = reload_requests.recv() => Due::All(Some(request)),
+            Some(request) = reload_requests.recv() => Due::All(vec![request]),
             due = reload.noticed() => due,
             () = forward(&mut lifecycle_requests, &pools) => continue,
             () = supervisor.tend() => continue,
         };
+        let due = due.with(&mut reload_requests);
         tokio::select! {
             biased;
             _ = signals.shutdown.wait_for(|told| *told) => break,
             () = reload.follow(due, &mut supervisor, &mut pools) => {}
         }
     }
+    // Whoever waits there is told that it is too late.
+    drop((reload_requests, lifecycle_requests));
     Ok(drain(&reload.process, close, server, pools, supervisor).await)
 }
 
@@ -196,17 +196,20 @@ fn serve(
     }))
 }
 
-/// Passes on what operators ask of pools, as long as anybody can ask.
+/// Passes on what operators ask of pools, in the order in which they asked. Ending it loses no request.
 async fn forward(requests: &mut mpsc::Receiver<LifecycleRequest>, pools: &Pools) {
-    while let Some(LifecycleRequest { pool, action, answer }) = requests.recv().await {
+    loop {
+        let room = pools.room().await;
+        let Some(LifecycleRequest { pool, action, answer }) = requests.recv().await else {
+            return std::future::pending().await;
+        };
         let request = match action {
             LifecycleAction::Pause => PoolRequest::Pause,
             LifecycleAction::Resume => PoolRequest::Resume,
             LifecycleAction::Reconnect => PoolRequest::Reconnect,
         };
-        pools.request(&pool, request, answer);
+        room.request(&pool, request, answer);
     }
-    std::future::pending().await
 }
 
 /// Not ready, stop accepting, let clients finish, stop the supervisors; each with its bound.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
@@ -42,12 +42,25 @@ pub struct Reload {
 /// What is to be read.
 #[derive(Debug)]
 pub enum Due {
-    /// Everything, for somebody asked, and may wait to hear how it went.
-    All(Option<ReloadRequest>),
+    /// Everything, for somebody asked. These wait to hear how it went.
+    All(Vec<ReloadRequest>),
     /// The configuration has changed.
     Config,
     /// The web config file has changed, or what it names.
     Web,
+}
+
+impl Due {
+    /// With all that are in the queue: what is read now is new enough for each of them.
+    pub fn with(self, queue: &mut mpsc::Receiver<ReloadRequest>) -> Self {
+        let Due::All(mut requests) = self else {
+            return self;
+        };
+        while let Ok(another) = queue.try_recv() {
+            requests.push(another);
+        }
+        Due::All(requests)
+    }
 }
 
 impl fmt::Debug for Reload {
@@ -76,7 +89,7 @@ impl Reload {
     pub async fn follow(&mut self, due: Due, supervisor: &mut Supervisor<Postgres>, pools: &mut Pools) {
         let mut process = self.process.borrow().clone();
         match due {
-            Due::All(request) => {
+            Due::All(requests) => {
                 let config = self.config(true, &mut process, supervisor, pools).await;
                 let web = self.web(true, &mut process).await;
                 self.process.send_replace(process);
@@ -84,9 +97,9 @@ impl Reload {
                     (Err(config), Err(web)) => Err(format!("{config}\n{web}")),
                     (config, web) => config.and(web),
                 };
-                if let Some(request) = request {
+                for request in requests {
                     // Whoever asked may have hung up; what was read is in force all the same.
-                    let _ = request.send(outcome);
+                    let _ = request.send(outcome.clone());
                 }
                 return;
             }
@@ -188,5 +201,25 @@ fn tell(what: &str, problems: &str, loudly: bool) {
             true => error!(problem, "the new {what} was rejected; the previous one stays in use"),
             false => debug!(problem, "the new {what} is still rejected; the previous one stays in use"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn one_reload_answers_all_who_ask_before_it_begins() {
+        let (ask, mut queue) = mpsc::channel(8);
+        for _ in 0..3 {
+            ask.try_send(oneshot::channel().0).unwrap();
+        }
+        let Due::All(requests) = Due::All(Vec::new()).with(&mut queue) else { panic!() };
+        assert_eq!(requests.len(), 3);
+        ask.try_send(oneshot::channel().0).unwrap();
+        assert!(matches!(Due::Config.with(&mut queue), Due::Config), "a file that changed is half of it");
+        assert!(queue.try_recv().is_ok());
     }
 }

@@ -1,8 +1,8 @@
 //! What the tests of paths and of the server share: an app, and the process around it that does as it is told.
 
 mod asking;
-mod checks;
 mod bodies;
+mod checks;
 mod conversations;
 mod crowds;
 mod guarded;

@@ -207,3 +207,44 @@ async fn only_pools_that_exist_can_be_asked() {
     assert_eq!(answer.status, 404);
     assert_eq!(answer.text(), "no target of that name has a pool; these have: db\n");
 }
+
+#[tokio::test]
+async fn requests_that_come_at_once_are_all_carried_out_in_their_order() {
+    let pool = PoolUnderTest::open("size: 2", &[]).await;
+    let (at_once, load) = (60, Load::on(&pool).await);
+    let reconnects = futures_util::future::join_all((0..at_once).map(|_| pool.operate("reconnect"))).await;
+    for (status, text) in reconnects {
+        assert_eq!(status, 200, "{text}");
+    }
+    let reloads = futures_util::future::join_all((0..at_once).map(|_| pool.daemon.post("/-/reload"))).await;
+    for answer in reloads {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    // Those that come while a reload is under way wait for it.
+    let mixed = (0..at_once).map(async |n: usize| match n % 3 {
+        0 => pool.daemon.post("/-/reload").await.status.as_u16(),
+        _ => pool.operate("reconnect").await.0,
+    });
+    assert_eq!(futures_util::future::join_all(mixed).await, vec![200; at_once]);
+    // Whether a pause was done or undone before its sessions were free, each is carried out.
+    let pauses = futures_util::future::join_all((0..at_once).map(|_| pool.operate("pause")));
+    let resumed = async {
+        pool.daemon.await_metric(SOON, "pgtether_pool_paused", DB, 1.0).await;
+        wait_until(SOON, "the pool to be resumed for good", async || {
+            pool.resume().await;
+            match pool.daemon.metric("pgtether_pool_paused", DB).await {
+                Some(0.0) => Ok(()),
+                seen => Err(format!("{seen:?}")),
+            }
+        })
+        .await;
+    };
+    let (pauses, ()) = tokio::join!(pauses, resumed);
+    for (status, text) in pauses {
+        let undone = status == 503 && text.contains("not paused any more");
+        assert!(status == 200 || undone, "{status} {text}");
+    }
+    pool.resume().await;
+    load.goes_on().await;
+    load.end(&pool).await;
+}
