@@ -2,6 +2,8 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::Builder;
 use std::time::Duration;
@@ -20,6 +22,21 @@ pub struct Reached {
     pub web: Option<String>,
 }
 
+/// Tells once where a pgtether is reached.
+#[derive(Debug)]
+pub struct Announcement {
+    tell: SyncSender<Reached>,
+    made: Arc<AtomicBool>,
+}
+
+impl Announcement {
+    pub fn make(&self, reached: Reached) {
+        self.made.store(true, Ordering::Relaxed);
+        // Whoever has stopped waiting goes on without.
+        let _ = self.tell.try_send(reached);
+    }
+}
+
 /// A running pgtether.
 #[derive(Debug)]
 pub struct Beside {
@@ -31,21 +48,24 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Starts it. `run` tells where it is reached, and returns when the signals say so, or why it cannot go on.
+    /// Starts it. `run` announces where it is reached, and returns when the signals say so, or why it cannot go on. An end
+    /// before the announcement is for [`Beside::reached`] to tell, a later one is logged.
     pub fn start(
-        run: impl FnOnce(Signals, SyncSender<Reached>) -> Result<(), String> + Send + 'static,
+        run: impl FnOnce(Signals, Announcement) -> Result<(), String> + Send + 'static,
     ) -> io::Result<Beside> {
         let (stop, shutdown) = watch::channel(false);
         let (again, reload) = watch::channel(0);
         let (tell, reached) = sync_channel(1);
         let (tell_end, ended) = sync_channel(1);
         let told_to_end = shutdown.clone();
+        let made = Arc::new(AtomicBool::new(false));
+        let announcement = Announcement { tell, made: Arc::clone(&made) };
         Builder::new().name("pgtether".to_owned()).spawn(move || {
             let signals = Signals { shutdown, reload };
             // The log has the panic's own text.
-            let end = catch_unwind(AssertUnwindSafe(|| run(signals, tell)));
+            let end = catch_unwind(AssertUnwindSafe(|| run(signals, announcement)));
             let end = end.unwrap_or_else(|_| Err("it has crashed; please report this".to_owned()));
-            if !*told_to_end.borrow() {
+            if made.load(Ordering::Relaxed) && !*told_to_end.borrow() {
                 let reason = end.as_ref().err().map_or("it ended by itself", String::as_str);
                 error!(
                     reason,
@@ -95,8 +115,8 @@ mod tests {
 
     #[test]
     fn it_tells_where_it_is_and_ends_when_told() {
-        let mut beside = Beside::start(|mut signals, tell| {
-            tell.send(place()).unwrap();
+        let mut beside = Beside::start(|mut signals, announcement| {
+            announcement.make(place());
             runtime().block_on(async {
                 tokio::select! {
                     _ = signals.shutdown.wait_for(|told| *told) => Ok(()),
@@ -118,7 +138,7 @@ mod tests {
         let mut crashed = Beside::start(|_, _| panic!("made by a test")).unwrap();
         assert_eq!(crashed.reached(SOON), Err("it has crashed; please report this".to_owned()));
         let (hang, hangs) = sync_channel::<()>(0);
-        let mut silent = Beside::start(move |_, _tell| {
+        let mut silent = Beside::start(move |_, _announcement| {
             let _ = hangs.recv();
             Ok(())
         })
@@ -130,8 +150,8 @@ mod tests {
 
     #[test]
     fn a_crash_later_ends_only_itself() {
-        let mut crashed = Beside::start(|_, tell| {
-            tell.send(place()).unwrap();
+        let mut crashed = Beside::start(|_, announcement| {
+            announcement.make(place());
             panic!("made by a test")
         })
         .unwrap();

@@ -4,22 +4,19 @@ use std::ffi::OsString;
 use std::io;
 use std::process::Command;
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
-use signal_hook::consts::{
-    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
-};
+use nix::unistd;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, wait};
+use rustix_libc_wrappers::process::SignalExt;
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
-use signal_hook::low_level::siginfo::{Cause, Origin};
+use signal_hook::low_level::siginfo::Origin;
+use signal_hook::low_level::signal_name;
 use tracing::{debug, info, warn};
 
+use super::relay::{IgnoredSignals, JobControl, JobEvent, Surroundings, caught, is_passed_on};
 use super::{Ending, Environment};
-
-/// What is passed on: all that a program may be told and that can be caught, but what means this process alone.
-const PASSED_ON: [i32; 9] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGALRM];
 
 /// Those that ask a program to end.
 const ENDING: [i32; 3] = [SIGTERM, SIGINT, SIGQUIT];
@@ -30,7 +27,9 @@ pub struct ChildSignals(SignalsInfo<WithOrigin>);
 
 impl ChildSignals {
     pub fn take() -> io::Result<ChildSignals> {
-        SignalsInfo::new(PASSED_ON.iter().chain([&SIGCHLD])).map(ChildSignals)
+        // Where there is no such file, nothing is known to be ignored.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        SignalsInfo::new(caught(IgnoredSignals::of(&status))).map(ChildSignals)
     }
 
     /// Whether one of those that came asks the process to end.
@@ -39,14 +38,16 @@ impl ChildSignals {
     }
 }
 
-/// Whether the kernel has sent a signal to the whole group of the terminal: the command has it already.
-fn has_it_already(signal: i32, cause: Cause) -> bool {
-    cause == Cause::Kernel && [SIGINT, SIGQUIT, SIGWINCH].contains(&signal)
-}
-
 /// The command, running.
 #[derive(Debug)]
 pub struct Child(Pid);
+
+/// What became of children.
+#[derive(Debug, Default)]
+struct ChildNews {
+    ending: Option<Ending>,
+    jobs: Vec<JobEvent>,
+}
 
 impl Child {
     /// Starts it in this process's group and terminal.
@@ -55,90 +56,98 @@ impl Child {
         let mut command = Command::new(program);
         command.args(arguments).envs(environment.changes());
         // Waited for as one of all children, below.
-        let pid = command.spawn()?.id();
-        i32::try_from(pid).map(|pid| Child(Pid::from_raw(pid))).map_err(io::Error::other)
+        Ok(Child(Pid::from_child(&command.spawn()?)))
     }
 
     pub fn pid(&self) -> i32 {
-        self.0.as_raw()
+        self.0.as_raw_pid()
     }
 
     /// Until it has ended.
     pub fn wait(&self, signals: &mut ChildSignals) -> Ending {
+        let mut job = JobControl::default();
         loop {
-            for Origin { signal, cause, .. } in signals.0.wait() {
+            for Origin { signal, cause, process, .. } in signals.0.wait() {
+                let mut events = vec![JobEvent::Signal(signal)];
                 if signal == SIGCHLD {
-                    if let Some(ending) = self.reap() {
+                    let news = self.reap();
+                    if let Some(ending) = news.ending {
                         return ending;
                     }
-                } else if !has_it_already(signal, cause) {
+                    events = news.jobs;
+                } else if is_passed_on(signal, cause, process.map(|sender| sender.pid), self.surroundings()) {
                     self.pass_on(signal);
+                }
+                for event in events {
+                    if job.on(event) {
+                        stop();
+                    }
                 }
             }
         }
     }
 
-    fn pass_on(&self, signal: i32) {
-        let Ok(signal) = Signal::try_from(signal) else {
+    fn surroundings(&self) -> Surroundings {
+        // With nix: process 1 of a container may be in a group and session that have no number there, but 0.
+        let own = unistd::getpid();
+        let command = unistd::Pid::from_raw(self.pid());
+        Surroundings {
+            own_pid: own.as_raw(),
+            command_in_group: unistd::getpgid(Some(command)) == Ok(unistd::getpgrp()),
+            leads_session: unistd::getsid(None) == Ok(own),
+        }
+    }
+
+    fn pass_on(&self, number: i32) {
+        let Some(signal) = Signal::from_raw(number) else {
             return;
         };
-        if ENDING.contains(&(signal as i32)) {
-            info!(signal = signal.as_str(), "passed on to the command");
+        let name = signal_name(number).map_or_else(|| number.to_string(), str::to_owned);
+        if ENDING.contains(&number) {
+            info!(signal = name, "passed on to the command");
         }
-        match kill(self.0, signal) {
+        match kill_process(self.0, signal) {
             // It has just ended.
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(error) => warn!(signal = signal.as_str(), %error, "the signal cannot be passed on"),
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => warn!(signal = name, %error, "the signal cannot be passed on"),
         }
     }
 
     /// Takes every child that has ended off the kernel's list: those of ended children become process 1's.
-    fn reap(&self) -> Option<Ending> {
-        let mut ended = None;
+    fn reap(&self) -> ChildNews {
+        let mut news = ChildNews::default();
         loop {
-            let (pid, ending) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, Ending::Exited { code }),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Ending::Killed { signal: signal as i32 }),
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return ended,
-                Ok(_) | Err(Errno::EINTR) => continue,
-                // One that a real-time signal has killed, which has no name here. Whose end it was is not told.
-                Err(Errno::EINVAL) => match kill(self.0, None) {
-                    Err(Errno::ESRCH) => (self.0, Ending::Killed { signal: 0 }),
-                    Ok(()) | Err(_) => continue,
-                },
-                Err(error) => {
-                    warn!(%error, "children cannot be waited for");
-                    return ended;
-                }
-            };
-            if pid == self.0 {
-                ended = Some(ending);
-            } else {
-                debug!(%pid, %ending, "reaped");
+            let (pid, status) =
+                match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED) {
+                    Ok(Some(changed)) => changed,
+                    Ok(None) | Err(Errno::CHILD) => return news,
+                    Err(Errno::INTR) => continue,
+                    Err(error) => {
+                        warn!(%error, "children cannot be waited for");
+                        return news;
+                    }
+                };
+            match (pid == self.0, ending(status)) {
+                (true, Some(ending)) => news.ending = Some(ending),
+                (true, None) if status.stopped() => news.jobs.push(JobEvent::CommandStopped),
+                (true, None) => news.jobs.push(JobEvent::CommandContinued),
+                (false, Some(ending)) => debug!(pid = pid.as_raw_pid(), %ending, "reaped"),
+                (false, None) => {}
             }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use signal_hook::low_level::siginfo::Sent;
+/// `None` where it is only stopped, or goes on.
+fn ending(status: WaitStatus) -> Option<Ending> {
+    let exited = status.exit_status().map(|code| Ending::Exited { code });
+    exited.or_else(|| status.terminating_signal().map(|signal| Ending::Killed { signal }))
+}
 
-    use super::*;
-
-    #[test]
-    fn what_the_terminal_sends_to_its_group_is_not_sent_twice() {
-        for (signal, cause, already) in [
-            (SIGINT, Cause::Kernel, true),
-            (SIGQUIT, Cause::Kernel, true),
-            (SIGWINCH, Cause::Kernel, true),
-            // The end of a terminal is told to its session's leader alone.
-            (SIGHUP, Cause::Kernel, false),
-            (SIGINT, Cause::Sent(Sent::User), false),
-            (SIGTERM, Cause::Sent(Sent::User), false),
-            (SIGTERM, Cause::Unknown, false),
-        ] {
-            assert_eq!(has_it_already(signal, cause), already, "{signal} {cause:?}");
-        }
+/// Stops this process, all its threads, until somebody lets it go on. Process 1 cannot be stopped, and goes on at once.
+fn stop() {
+    debug!("stopping with the command");
+    if let Err(error) = kill_process(getpid(), Signal::STOP) {
+        warn!(%error, "this process cannot be stopped");
     }
 }

@@ -1,13 +1,12 @@
 //! The pgtether beside the command: a run of one target, without a file and without signals of its own.
 
 use std::net::SocketAddr;
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, OnceLock};
 
 use prometheus::IntCounter;
 use tracing::error;
 
-use super::Reached;
+use super::{Announcement, Reached};
 use crate::cli::WebArgs;
 use crate::config::watch::Watch;
 use crate::config::{Config, PoolFlags};
@@ -27,10 +26,10 @@ pub fn serving(
     web_args: &WebArgs,
     rules_file: Option<RulesFile>,
     log_lines_dropped: IntCounter,
-) -> impl FnOnce(Signals, SyncSender<Reached>) -> Result<(), String> + Send + 'static {
+) -> impl FnOnce(Signals, Announcement) -> Result<(), String> + Send + 'static {
     let web = run::web(web_args, rules_file.as_ref());
     let (url, web_args) = (url.to_owned(), web_args.clone());
-    move |signals, tell| {
+    move |signals, announcement| {
         let serve = async {
             let listeners = bind(&web_args);
             let scheme = if web.rules.get().tls().is_some() { "https" } else { "http" };
@@ -41,8 +40,7 @@ pub fn serving(
                 if let Some(pool) = pools.first() {
                     let _ = listening.set(pool.clone());
                     let web = web_url.map(|url| url.trim_end_matches('/').to_owned());
-                    // Whoever has stopped waiting goes on without.
-                    let _ = tell.try_send(Reached { pool: pool.clone(), web });
+                    announcement.make(Reached { pool: pool.clone(), web });
                 }
             };
             let setup = RunSetup {

@@ -8,7 +8,7 @@
 //! mod      the order of things            environment what the command finds in its environment (pure)
 //! prepare  the configuration of pgtether  ending      exit codes (pure)
 //! daemon   what that runs                 child       the command, its signals, its end
-//! beside   the thread that runs it
+//! beside   the thread that runs it           relay       which signals go to the command (pure)
 //! ```
 
 mod beside;
@@ -17,6 +17,7 @@ mod daemon;
 mod ending;
 mod environment;
 mod prepare;
+mod relay;
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use prometheus::IntCounter;
 use tracing::{error, info, warn};
 
-use self::beside::{Beside, Reached};
+use self::beside::{Announcement, Beside, Reached};
 use self::child::{Child, ChildSignals};
 use self::ending::Ending;
 use self::environment::Environment;

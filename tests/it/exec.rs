@@ -6,6 +6,7 @@ mod endings;
 mod signals;
 mod story;
 
+use std::ffi::OsStr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -25,11 +26,32 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A database that nothing answers for: whoever does not need one uses this.
 const NOWHERE: &str = "postgresql://app:sesame@127.0.0.1:1/shop?sslmode=require";
 
+/// What starts a program as if nobody had told it to ignore signals: whoever runs the tests may have, as `nohup` and a
+/// shell's `&` do.
+const UNIGNORING: [&str; 2] = ["env", "--default-signal"];
+
 /// `pgtether exec`, its flags before the dashes, with this DATABASE_URL.
 fn exec(url: &str, flags: &[&str], words: &[&str]) -> Command {
     let args = [&["exec"], flags, &["--"], words].concat();
     let env = [("DATABASE_URL", url), ("PGTETHER_WEB_LISTEN_ADDRESS", "127.0.0.1:0")];
-    let mut command = Command::from(command(&args, &env));
+    let plain = command(&args, &env);
+    started(&[], [plain.get_program()].into_iter().chain(plain.get_args()), plain.get_envs())
+}
+
+/// The words of [`exec`], started by these.
+fn started_by(words: &[&str], exec: &Command) -> Command {
+    let exec = exec.as_std();
+    started(words, exec.get_args().skip(UNIGNORING.len() - 1), exec.get_envs())
+}
+
+fn started<'a>(
+    before: &[&str],
+    words: impl Iterator<Item = &'a OsStr>,
+    envs: impl Iterator<Item = (&'a OsStr, Option<&'a OsStr>)>,
+) -> Command {
+    let mut command = Command::new(UNIGNORING[0]);
+    command.args(&UNIGNORING[1..]).args(before).args(words).env_clear();
+    command.envs(envs.filter_map(|(name, value)| Some((name, value?))));
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }

@@ -126,6 +126,7 @@ async fn a_pgtether_that_cannot_run_says_so_and_the_command_keeps_its_url() {
         let done = ended(&mut exec_sh(url, &[flag], "echo $DATABASE_URL; exit 3")).await;
         assert_eq!((done.code, done.out.trim()), (3, url), "{}", done.err);
         assert!(done.err.contains(told) && done.err.contains(why), "{}", done.err);
+        assert_eq!(done.err.matches("level=error").count(), 1, "it is told once: {}", done.err);
         assert!(!done.err.contains("sesame"), "{}", done.err);
     }
 }
