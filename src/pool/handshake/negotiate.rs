@@ -2,7 +2,6 @@
 
 use std::mem;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::attempt::LoginAttempt;
@@ -33,7 +32,7 @@ pub enum FirstPacket {
 enum Negotiation<'a> {
     Done(FirstPacket),
     /// The client waits for the handshake, of which these bytes have been read already.
-    Handshake(&'a Acceptor, Bytes),
+    Handshake(&'a Acceptor, Vec<u8>),
 }
 
 /// What a client has asked for already, before its first packet that means something: each of it once.
@@ -93,7 +92,7 @@ impl<'a> Connection<'a> {
                     let message = "it began with TLS, which is off here".to_owned();
                     return Err(Stop::Broken(LoginRejection { why: LoginFailure::Tls, message }));
                 };
-                return Ok(Negotiation::Handshake(acceptor, Bytes::copy_from_slice(&word)));
+                return Ok(Negotiation::Handshake(acceptor, word.to_vec()));
             }
             let packet = body(&mut self.stream, startup::length(word)?).await?;
             progress.made(Instant::now());
@@ -107,7 +106,7 @@ impl<'a> Connection<'a> {
                         continue;
                     };
                     send(&mut self.stream, b"S").await?;
-                    return Ok(Negotiation::Handshake(acceptor, Bytes::new()));
+                    return Ok(Negotiation::Handshake(acceptor, Vec::new()));
                 }
                 Packet::GssEncRequest if self.secured_by.is_none() && !asked.gss => {
                     asked.gss = true;
@@ -120,7 +119,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn secure(self, acceptor: &'a Acceptor, head: Bytes) -> Result<Connection<'a>, Rejected> {
+    async fn secure(self, acceptor: &'a Acceptor, head: Vec<u8>) -> Result<Connection<'a>, Rejected> {
         let is_direct = !head.is_empty();
         match acceptor.accept(head, self.stream).await {
             Ok(Secured { stream, is_named }) => {

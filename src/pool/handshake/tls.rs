@@ -2,12 +2,11 @@
 //!
 //! Knows nothing of PostgreSQL's messages, only the name of its protocol in ALPN.
 
+mod records;
+
 use std::fmt;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use openssl::asn1::{Asn1Integer, Asn1Time};
 use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
@@ -21,9 +20,8 @@ use openssl::ssl::{
 };
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder, X509Ref};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_openssl::SslStream;
 
+use self::records::TlsStream;
 use crate::connection::Stream;
 use crate::protocol;
 
@@ -82,8 +80,6 @@ impl Acceptor {
         builder.set_options(
             SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::NO_RENEGOTIATION | SslOptions::NO_TICKET,
         );
-        // A record is read at once, not its header first.
-        builder.set_read_ahead(true);
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
         builder.set_num_tickets(0)?;
         // Whoever speaks another protocol is meant for another port.
@@ -111,10 +107,10 @@ impl Acceptor {
     }
 
     /// Shakes hands. `head` are bytes of the handshake that have been read already. The error is for the log.
-    pub(super) async fn accept(&self, head: Bytes, stream: Stream) -> Result<Secured, String> {
+    pub(super) async fn accept(&self, head: Vec<u8>, stream: Stream) -> Result<Secured, String> {
         let session = Ssl::new(self.context.context()).map_err(|error| reason(&error))?;
-        let mut stream = SslStream::new(session, Rewound { head, stream }).map_err(|error| reason(&error))?;
-        match Pin::new(&mut stream).accept().await {
+        let mut stream = TlsStream::new(session, head, stream).map_err(|error| reason(&error))?;
+        match stream.accept().await {
             Ok(()) => {
                 let is_named = stream.ssl().selected_alpn_protocol() == Some(protocol::ALPN);
                 Ok(Secured { stream: Box::new(stream), is_named })
@@ -203,41 +199,6 @@ fn certificate(key: &PKey<Private>) -> Result<X509, ErrorStack> {
     builder.append_extension(BasicConstraints::new().critical().build()?)?;
     builder.sign(key, MessageDigest::sha256())?;
     Ok(builder.build())
-}
-
-/// A stream whose first bytes have been read, and are read again.
-struct Rewound {
-    head: Bytes,
-    stream: Stream,
-}
-
-impl AsyncRead for Rewound {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.head.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        let count = self.head.len().min(buf.remaining());
-        buf.put_slice(&self.head.split_to(count));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Rewound {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 #[cfg(test)]

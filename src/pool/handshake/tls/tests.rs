@@ -1,12 +1,18 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use openssl::asn1::Asn1Time;
 use openssl::hash::hash as digest;
 use openssl::ssl::{SslConnector, SslVerifyMode};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SignatureAlgorithm};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex,
+};
+use tokio_openssl::SslStream;
 
 use super::*;
 
@@ -104,7 +110,7 @@ async fn connected(
     let (client, server) = duplex(1 << 16);
     let mut client = SslStream::new(session, client).unwrap();
     let acceptor = Acceptor::self_signed().unwrap();
-    let accept = acceptor.accept(Bytes::new(), ours(server));
+    let accept = acceptor.accept(Vec::new(), ours(server));
     let (accepted, connected) = tokio::join!(accept, Pin::new(&mut client).connect());
     let stream = accepted?.stream;
     connected.map_err(|error| error.to_string())?;
@@ -180,4 +186,34 @@ async fn a_record_is_read_at_once_and_two_that_have_come_together_too() {
         }
         assert_eq!(reads.load(Relaxed), wanted, "{} records", pieces.len());
     }
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_read_stays_with_its_stream_while_others_read() {
+    let plain = |stream| -> Stream { Box::new(stream) };
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        ends.push(connected(SslVersion::TLS1_3, TLS_1_3, plain).await.unwrap());
+    }
+    let text = |of: usize| [b'a' + u8::try_from(of).unwrap(); 3000];
+    for (of, (client, _)) in ends.iter_mut().enumerate() {
+        for part in text(of).chunks(1000) {
+            client.write_all(part).await.unwrap();
+        }
+    }
+    let mut had = vec![Vec::new(); ends.len()];
+    while had.iter().any(|had| had.len() < text(0).len()) {
+        for (had, (_, server)) in had.iter_mut().zip(&mut ends) {
+            let mut few = [0; 300];
+            if had.len() < text(0).len() {
+                let read = server.read(&mut few).await.unwrap();
+                had.extend_from_slice(&few[..read]);
+            }
+        }
+    }
+    assert_eq!(had, [0, 1, 2].map(|of| text(of).to_vec()));
+    // The end of one is an end.
+    let (mut client, mut server) = ends.pop().unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
 }
