@@ -171,7 +171,7 @@ function nextOf(target, now) {
     case "waiting": {
       const left = between(now, attempt.until);
       const why = BECAUSE[attempt.because] ?? attempt.because;
-      return [left < 1 ? "connecting …" : `${purpose} in ${span(left)}`, attempt.tcp_connect ? `${why}, TCP probes` : why];
+      return [left < 1 ? "connecting …" : `${purpose} in ${span(left)}`, attempt.tcp_connect ? `${why}, TCP only` : why];
     }
     case "connecting":
       return [purpose, "connecting …"];
