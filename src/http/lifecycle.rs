@@ -153,13 +153,13 @@ async fn pause(name: &str, mut paused: watch::Receiver<Option<usize>>) -> Reply 
     match settled {
         Ok(Some(_)) => text(StatusCode::OK, format!("the pool of {name} is paused, and has no session\n")),
         Ok(None) => text(
-            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::CONFLICT,
             format!("the pool of {name} is not paused any more: it was resumed meanwhile, or it is ending\n"),
         ),
         Err(_) => {
             let left = paused.borrow().unwrap_or_default();
             text(
-                StatusCode::SERVICE_UNAVAILABLE,
+                StatusCode::GATEWAY_TIMEOUT,
                 format!(
                     "the pool of {name} is paused, but {left} of its sessions did not come free within {} s; pause \
                      it again to wait on, or resume it\n",

@@ -12,7 +12,7 @@ use crate::status::{Line, TargetStatus};
 const INTRODUCTION: &str = "\
 # Metrics
 
-`/metrics` is Prometheus text. Attempts and failures are two counters; a ratio is for a query to make. A counter of a
+`/metrics` is Prometheus text. Attempts and failures are two counters; calculate ratios in the query. A counter of a
 target is there from its start, at 0. A gauge that has no value is absent. The values of a target are those of its last
 check: `pgtether_last_check_timestamp_seconds` is their age.
 

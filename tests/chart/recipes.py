@@ -128,7 +128,8 @@ def meets(condition: str, code: int, body: dict, took: float) -> bool:
 def try_gatus(files: Path, demo: Demo, up: bool) -> None:
     for endpoint in yaml.safe_load((files / "gatus.yaml").read_text())["endpoints"]:
         started = time.monotonic()
-        code, body = get(endpoint["url"].replace("http://127.0.0.1:10432", demo.url))
+        # The only target of the demo has another name.
+        code, body = get(endpoint["url"].replace("http://127.0.0.1:10432", demo.url).replace("/primary", "/demo"))
         took = time.monotonic() - started
         held = [meets(condition, code, json.loads(body), took) for condition in endpoint["conditions"]]
         expect(f"Gatus, {endpoint['name']}", all(held), up, f"{list(zip(endpoint['conditions'], held))}\n{body}")

@@ -144,11 +144,11 @@ async fn a_pause_is_done_when_no_session_is_left_and_says_so_when_it_is_not() {
 
     let began = Instant::now();
     let (status, text) = answered(PAUSE, Some(Some(3))).await;
-    assert_eq!((status, began.elapsed().as_secs()), (503, 10), "{text}");
+    assert_eq!((status, began.elapsed().as_secs()), (504, 10), "{text}");
     assert!(text.contains("is paused, but 3 of its sessions"), "{text}");
 
     // `Some(0)`: they come free; `None`: somebody resumes it.
-    for (then, expected) in [(Some(0), 200), (None, 503)] {
+    for (then, expected) in [(Some(0), 200), (None, 409)] {
         let (app, mut requests) = lifecycle();
         let shown = watch::Sender::new(Some(2));
         let pool = async {
