@@ -129,15 +129,23 @@ async fn tls_is_answered_with_the_certificate_made_for_it() {
 }
 
 #[tokio::test]
-async fn a_dropped_cluster_leaves_no_process_and_no_file_even_when_it_hangs() {
+async fn a_dropped_cluster_leaves_no_process_no_memory_and_no_file_even_when_it_hangs() {
     let cluster = postgres15();
     let admin = Admin::of(&cluster).await;
     let backend = admin.query("SELECT pg_backend_pid()").await.remove(0);
     let folder = cluster.data_folder().to_owned();
     let first = std::fs::read_to_string(folder.join("postmaster.pid")).unwrap();
     let postmaster = first.lines().next().unwrap().to_owned();
+    // The fifth column is the process that made a segment.
+    let segments = || {
+        let all = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
+        let made_by = |line: &str| line.split_whitespace().nth(4).is_some_and(|pid| pid == postmaster);
+        all.lines().filter(|line| made_by(line)).count()
+    };
+    assert_eq!(segments(), 1);
     cluster.pause();
     drop(cluster);
+    assert_eq!(segments(), 0, "shared memory is left");
     assert!(!folder.exists());
     assert!(!folder.parent().unwrap().exists());
     assert!(!Path::new(&format!("/proc/{postmaster}/exe")).exists());

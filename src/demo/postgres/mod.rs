@@ -30,6 +30,8 @@ pub const SUPERUSER: &str = "postgres";
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// For one that nobody needs any more.
+const DROP_LIMIT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(5);
 /// How often a port that somebody else took meanwhile is replaced.
 const PORT_TRIES: usize = 5;
@@ -157,12 +159,16 @@ impl Cluster {
         if !self.is_running() {
             return Ok(());
         }
+        self.stop_within(how, STOP_LIMIT)
+    }
+
+    fn stop_within(&mut self, how: Shutdown, limit: Duration) -> Result<(), Error> {
         self.signal(how.signal())?;
         self.resume();
-        let deadline = Instant::now() + STOP_LIMIT;
+        let deadline = Instant::now() + limit;
         while self.is_running() {
             if Instant::now() > deadline {
-                return Err(self.error(format!("did not stop within {STOP_LIMIT:?}")));
+                return Err(self.error(format!("did not stop within {limit:?}")));
             }
             thread::sleep(POLL);
         }
@@ -332,6 +338,10 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        // The kernel keeps the shared memory of a server that is killed, and has room for 4,096 of them.
+        if self.is_running() {
+            let _ = self.stop_within(Shutdown::Immediate, DROP_LIMIT);
+        }
         // The reaper of its folder ends all others; this one is ours to reap.
         if let Some(server) = &mut self.server {
             let _ = server.kill();
