@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::connection::{Fingerprint, SessionFacts};
 use crate::target::pool::{Listen, Pool};
-use crate::target::{PasswordSource, Source, TargetName, Tuning, UrlTimings, conninfo};
+use crate::target::{Source, Tuning, sample};
 
 /// What a held session does when it is pinged or left alone.
 #[derive(Debug, Clone)]
@@ -145,17 +145,7 @@ fn server(phase: Phase, sqlstate: &str, message: &str) -> Facts {
 }
 
 fn target(url: &str, tuning: Tuning) -> Arc<Target> {
-    let parsed = conninfo::parse(url).unwrap_or_else(|problems| panic!("{problems:?}"));
-    Arc::new(Target {
-        name: TargetName::new("db").unwrap(),
-        source: Source::Inline(Arc::new(parsed.endpoint)),
-        password: PasswordSource::default(),
-        service: "test".to_owned(),
-        tuning: Arc::new(tuning),
-        own_timings: UrlTimings::default(),
-        idle_policy_unset: true,
-        pool: None,
-    })
+    Arc::new(Target { tuning: Arc::new(tuning), idle_policy_unset: true, ..sample::target("db", url) })
 }
 
 async fn examined(script: &Script, watch: Option<Duration>) -> CheckReport {

@@ -13,10 +13,9 @@ use super::driver::{Acquired, Work};
 use super::server::Server;
 use super::shared::{PoolConfig, Shared};
 use crate::connection::{Detached, Postgres, SessionRoute};
-use crate::protocol::{ErrorFields, Frame, backend};
+use crate::protocol::{ErrorFields, Frame, Severity, backend, message};
 use crate::status::sample;
-use crate::target::pool::Pool;
-use crate::target::{PasswordSource, Source, Target, TargetName, Tuning, UrlTimings, conninfo};
+use crate::target::{self, pool::Pool};
 
 pub const CLIENT: ClientId = ClientId(1);
 
@@ -33,16 +32,7 @@ impl Rig {
     /// there is nothing.
     pub async fn new(answer: impl FnMut(&str) -> Option<Vec<u8>> + Send + 'static) -> (Self, Box<Server>) {
         let string = "host=db user=app password=secret dbname=db sslmode=disable";
-        let target = Arc::new(Target {
-            name: TargetName::new("db").unwrap(),
-            source: Source::Inline(Arc::new(conninfo::parse(string).unwrap().endpoint)),
-            password: PasswordSource::default(),
-            service: "test".to_owned(),
-            tuning: Arc::new(Tuning::default()),
-            own_timings: UrlTimings::default(),
-            idle_policy_unset: false,
-            pool: None,
-        });
+        let target = Arc::new(target::sample::target("db", string));
         let pool = Arc::new(Pool { size: 1, min_idle: 0, ..sample::pool() });
         let config = PoolConfig { target: Arc::clone(&target), pool, acceptor: None };
         let (shared, mut works, closings) = Shared::new(Arc::new(config), Postgres::new());
@@ -114,8 +104,7 @@ pub fn ready(status: u8) -> Vec<u8> {
 
 /// CommandComplete.
 pub fn complete(tag: &str) -> Vec<u8> {
-    let length = u32::try_from(tag.len() + 5).unwrap();
-    [&b"C"[..], &length.to_be_bytes(), tag.as_bytes(), b"\0"].concat()
+    message(b'C', &[tag.as_bytes(), b"\0"])
 }
 
 /// DataRow of these texts.
@@ -125,15 +114,14 @@ pub fn row(values: &[&str]) -> Vec<u8> {
         body.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
         body.extend(value.as_bytes());
     }
-    let length = u32::try_from(body.len() + 4).unwrap();
-    [&b"D"[..], &length.to_be_bytes(), &body].concat()
+    message(b'D', &[&body])
 }
 
 /// An ErrorResponse that ends the session, or one that does not.
 pub fn error(sqlstate: &'static str, is_fatal: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let fields = ErrorFields::fatal(sqlstate, "said by the server");
-    let severity = if is_fatal { crate::protocol::Severity::Fatal } else { crate::protocol::Severity::Error };
+    let severity = if is_fatal { Severity::Fatal } else { Severity::Error };
     backend::error(&mut out, &fields.severity(severity));
     out
 }

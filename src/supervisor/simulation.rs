@@ -20,7 +20,7 @@ use super::{Supervisor, requests};
 use crate::reason::Reason;
 use crate::status::board::Board;
 use crate::status::{Counters, Moment, State, TargetStatus, View};
-use crate::target::{PasswordSource, Refresh, Source, Target, TargetName, Tuning, UrlTimings, conninfo};
+use crate::target::{PasswordSource, Refresh, Target, TargetName, Tuning, sample};
 
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -32,17 +32,7 @@ const fn ms(millis: u64) -> Duration {
 
 fn target(name: &str, host: &str, tuning: Tuning) -> Arc<Target> {
     let string = format!("host={host} user=app password=secret dbname=db sslmode=disable");
-    let endpoint = conninfo::parse(&string).expect("a good string").endpoint;
-    Arc::new(Target {
-        name: TargetName::new(name).expect("a good name"),
-        source: Source::Inline(Arc::new(endpoint)),
-        password: PasswordSource::default(),
-        service: "test".to_owned(),
-        tuning: Arc::new(tuning),
-        own_timings: UrlTimings::default(),
-        idle_policy_unset: false,
-        pool: None,
-    })
+    Arc::new(Target { tuning: Arc::new(tuning), ..sample::target(name, &string) })
 }
 
 fn targets(prefix: &str, host: &str, count: usize) -> Vec<Arc<Target>> {

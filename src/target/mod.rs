@@ -8,6 +8,8 @@ mod endpoint;
 mod password;
 pub mod pool;
 mod provider;
+#[cfg(test)]
+pub mod sample;
 mod secret;
 mod tuning;
 

@@ -8,7 +8,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use super::*;
-use crate::target::{Argument, PasswordCommand, Source, TargetName, Tuning, UrlTimings, conninfo};
+use crate::target::{Argument, PasswordCommand, Source, Tuning, conninfo, sample};
 
 /// Far more than any of them takes.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -17,14 +17,9 @@ fn target(program: &str, arguments: &[Argument]) -> Target {
     let url = "postgresql://app@db.example,[::1]:5433/shop";
     let command = PasswordCommand { program: program.into(), arguments: arguments.to_vec() };
     Target {
-        name: TargetName::new("primary").unwrap(),
-        source: Source::Inline(Arc::new(conninfo::parse(url).unwrap().endpoint)),
         password: PasswordSource::Command(Arc::new(command)),
-        service: "test".to_owned(),
         tuning: Arc::new(Tuning { password_command_timeout: LIMIT, ..Tuning::default() }),
-        own_timings: UrlTimings::default(),
-        pool: None,
-        idle_policy_unset: false,
+        ..sample::target("primary", url)
     }
 }
 

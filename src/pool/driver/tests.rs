@@ -8,8 +8,7 @@ use super::*;
 use crate::pool::core::{Availability, Health};
 use crate::status::pool::PoolStatus;
 use crate::status::sample;
-use crate::target::pool::Pool;
-use crate::target::{PasswordSource, Source, TargetName, Tuning, UrlTimings, conninfo};
+use crate::target::{self, pool::Pool};
 
 /// A session of which nothing is known but whether it has ended.
 #[derive(Debug)]
@@ -48,17 +47,7 @@ struct Rig {
 }
 
 fn held() -> (Rig, Box<Idle>) {
-    let endpoint = conninfo::parse("host=db user=app password=secret dbname=db").unwrap().endpoint;
-    let target = Arc::new(Target {
-        name: TargetName::new("db").unwrap(),
-        source: Source::Inline(Arc::new(endpoint)),
-        password: PasswordSource::default(),
-        service: "test".to_owned(),
-        tuning: Arc::new(Tuning::default()),
-        own_timings: UrlTimings::default(),
-        idle_policy_unset: false,
-        pool: None,
-    });
+    let target = Arc::new(target::sample::target("db", "host=db user=app password=secret dbname=db"));
     let pool = Arc::new(Pool { size: 1, min_idle: 0, ..sample::pool() });
     let status = Arc::new(PoolSlot::new(PoolStatus::new(&pool)));
     let spec = CoreConfig { pool, tuning: Arc::clone(&target.tuning) };

@@ -19,10 +19,7 @@ use crate::status::pool::PoolStatus;
 use crate::status::sample;
 use crate::supervisor::machine::Event;
 use crate::target::pool::{Mode, Pool};
-use crate::target::{
-    Endpoint, IdlePolicy, PasswordSource, Ping, Refresh, Source, Target, TargetName, Tuning, UrlTimings,
-    conninfo,
-};
+use crate::target::{self, Endpoint, IdlePolicy, Ping, Refresh, Target, Tuning, conninfo};
 
 const HOSTS: usize = 3;
 const POOLS: usize = 4;
@@ -340,20 +337,15 @@ impl Simulation {
     }
 }
 
-pub fn configured(target: usize, host: usize, version: u64, tuning: Arc<Tuning>) -> Arc<Target> {
-    Arc::new(Target {
-        name: TargetName::new(&format!("t{target}")).expect("a good name"),
-        source: Source::Inline(endpoint(host)),
-        password: PasswordSource::default(),
-        service: format!("version {version}"),
-        tuning,
-        own_timings: UrlTimings::default(),
-        idle_policy_unset: false,
-        pool: None,
-    })
+pub fn configured(number: usize, host: usize, version: u64, tuning: Arc<Tuning>) -> Arc<Target> {
+    let service = format!("version {version}");
+    Arc::new(Target { service, tuning, ..target::sample::target(&format!("t{number}"), &conninfo(host)) })
 }
 
 pub fn endpoint(host: usize) -> Arc<Endpoint> {
-    let string = format!("host=host{host} user=app password=secret dbname=db sslmode=disable");
-    Arc::new(conninfo::parse(&string).expect("a good string").endpoint)
+    Arc::new(conninfo::parse(&conninfo(host)).expect("a good string").endpoint)
+}
+
+fn conninfo(host: usize) -> String {
+    format!("host=host{host} user=app password=secret dbname=db sslmode=disable")
 }
