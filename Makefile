@@ -53,9 +53,9 @@ chart: ## Tests the Helm chart, the recipes and the systemd unit.
 	$(CARGO) build --locked
 	tests/chart/run.sh
 
-generated: ## Writes what the code declares: config.yaml and its schema, docs/metrics.md, the tests' example of a scrape.
+generated: ## Writes what the code declares: config.yaml and its schema, docs/metrics.md and reasons.md, the example of a scrape.
 	UPDATE_SCHEMA=1 UPDATE_GENERATED=1 $(CARGO) test --locked --lib -- config::tests::written \
-	  config::tests::reference::the_schema_in metrics::
+	  config::tests::reference::the_schema_in metrics:: reason::set
 
 chart-update: ## Renders the chart's committed manifests anew.
 	@tests/tools.sh chart

@@ -4,6 +4,7 @@
 //! supervisor's. Nothing here knows of sockets, clocks or configuration.
 
 mod remedy;
+mod set;
 pub mod table;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use crate::blocking::Crashed;
 
 pub use crate::policy::retry::Class;
 pub use remedy::remedy;
+pub use set::Reason;
 
 /// Where in the life of a connection something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -180,160 +182,6 @@ impl fmt::Display for Facts {
             }
             Cause::Internal => f.write_str("the supervisor task ended by itself; this is a bug in pgtether"),
         }
-    }
-}
-
-/// Declares [`Reason`] once: variant, label, remedy.
-macro_rules! reasons {
-    ($($variant:ident $label:literal $remedy:literal)*) => {
-        /// The closed set of reasons that metrics, `/health` and logs name.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Reason { $($variant),* }
-
-        impl Reason {
-            /// In the order of their declaration.
-            pub const ALL: &'static [Reason] = &[$(Reason::$variant),*];
-            /// How many there are.
-            pub const COUNT: usize = Self::ALL.len();
-
-            /// The label value.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Reason::$variant => $label),* }
-            }
-
-            /// What a person can do about it, in one sentence.
-            pub const fn remedy(self) -> &'static str {
-                match self { $(Reason::$variant => $remedy),* }
-            }
-        }
-    };
-}
-
-reasons! {
-    Dns "dns" "Check the host name and the resolver; the name is resolved again every second."
-    Refused "refused" "Nothing listens there: check that the server runs, and host, port or socket path."
-    Unreachable "unreachable" "No route to the host: check network, security group and firewall."
-    Timeout "timeout" "No answer in time: the server hangs, or something on the way drops packets silently."
-    Reset "reset" "The connection was reset: look for a proxy, load balancer or firewall that cuts it."
-    Closed "closed" "The peer closed the connection without a message: look at the server's or the pooler's log."
-    Tls "tls" "Check sslmode, sslrootcert, the host name in the certificate and its expiry."
-    Auth "auth" "Check user, password or token, and pg_hba.conf; a changed password_file is tried at once."
-    Blocked "blocked" "The other side refuses this client: check the IP allow list and the project's or database's settings."
-    DatabaseMissing "database_missing" "Check the database name, or the tenant in the user name; create it if it is gone."
-    Capacity "capacity" "All connection slots are taken: close idle clients or raise the limit; pgtether tries rarely."
-    Resources "resources" "The server has run out of disk space, memory or processes: the message says of which; free some, or give it more."
-    StartingUp "starting_up" "The server is starting or recovering: wait; it is tried again every second."
-    Shutdown "shutdown" "The session was ended by an administrator or a server shutdown; reconnecting."
-    Crash "crash" "A server process crashed and all sessions were reset: look at the server's log."
-    IdleTimeout "idle_timeout" "The other side closes idle sessions: lower ping.interval, or set idle_policy to let_sleep."
-    Quota "quota" "The plan's quota is used up: upgrade the plan or wait for its reset."
-    WrongRole "wrong_role" "The server does not have the required role: check for a failover, the host list and role."
-    Pooler "pooler" "The pooler answered, its database did not: look at the pooler's log and its server settings."
-    QueryFailed "query_failed" "The server answered the ping with an error: look at its log."
-    Flapping "flapping" "Three sessions were lost within five minutes although logins succeed: look at the reasons of the losses, and for a proxy, script or crash that ends sessions."
-    Protocol "protocol" "What answers there is not PostgreSQL as we know it: check host and port."
-    Config "config" "A setting or file that this target needs cannot be used: the message says which."
-    PasswordCommand "password_command" "password_command gave no password: run it as the user that pgtether runs as; its exit code and stderr are in the detail."
-    Local "local" "This machine lacks descriptors, memory or local ports: raise its limits."
-    Internal "internal" "A bug in pgtether: the target's task was restarted; please report the log."
-    Stalled "stalled" "The target's loop is overdue: the process is starved of CPU, or a bug; /livez fails too."
-    Other "other" "Not a failure that pgtether knows: see the message in the log."
-}
-
-impl Reason {
-    /// What an attempt can end with.
-    pub const CONNECT: &'static [Reason] = &[
-        Reason::Dns,
-        Reason::Refused,
-        Reason::Unreachable,
-        Reason::Timeout,
-        Reason::Reset,
-        Reason::Closed,
-        Reason::Tls,
-        Reason::Auth,
-        Reason::Blocked,
-        Reason::DatabaseMissing,
-        Reason::Capacity,
-        Reason::Resources,
-        Reason::StartingUp,
-        Reason::Shutdown,
-        Reason::Crash,
-        Reason::Quota,
-        Reason::WrongRole,
-        Reason::Pooler,
-        Reason::QueryFailed,
-        Reason::Protocol,
-        Reason::Config,
-        Reason::PasswordCommand,
-        Reason::Local,
-        Reason::Internal,
-        Reason::Other,
-    ];
-    /// What a session can be lost by. A pooler ends its clients' sessions for whatever its own login failed by.
-    pub const DISCONNECT: &'static [Reason] = &[
-        Reason::Unreachable,
-        Reason::Timeout,
-        Reason::Reset,
-        Reason::Closed,
-        Reason::Tls,
-        Reason::Auth,
-        Reason::Blocked,
-        Reason::DatabaseMissing,
-        Reason::Capacity,
-        Reason::Resources,
-        Reason::StartingUp,
-        Reason::Shutdown,
-        Reason::Crash,
-        Reason::IdleTimeout,
-        Reason::Quota,
-        Reason::Pooler,
-        Reason::QueryFailed,
-        Reason::Protocol,
-        Reason::Internal,
-        Reason::Other,
-    ];
-    /// What a ping can fail by while its session lives.
-    pub const PING: &'static [Reason] = &[
-        Reason::Timeout,
-        Reason::Capacity,
-        Reason::Resources,
-        Reason::WrongRole,
-        Reason::Pooler,
-        Reason::QueryFailed,
-        Reason::Protocol,
-        Reason::Other,
-    ];
-
-    /// Whether somebody who waits may bring the next attempt forward although the failure is permanent: there is nothing
-    /// that trying often could lock out, and what is missing may be there again.
-    pub const fn is_safe_to_hurry(self) -> bool {
-        matches!(self, Reason::DatabaseMissing)
-    }
-
-    /// Whether somebody answered and refused the login.
-    pub const fn is_rejection(self) -> bool {
-        matches!(
-            self,
-            Reason::Auth
-                | Reason::Blocked
-                | Reason::DatabaseMissing
-                | Reason::Capacity
-                | Reason::Resources
-                | Reason::Quota
-                | Reason::WrongRole
-                | Reason::StartingUp
-        )
-    }
-
-    /// This reason if `set` has it, else [`Reason::Other`]: a family exports only what its set names.
-    pub fn within(self, set: &[Reason]) -> Reason {
-        if set.contains(&self) { self } else { Reason::Other }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -75,7 +75,17 @@ fn it_is_declared_nowhere_else() {
     // Where else they are named: docs for people, dashboards.
     let declared: [(&str, &[&str]); 4] = [
         ("a metric", &["src", "docs/metrics.md", "config.yaml", "docs/config.schema.json", "charts"]),
-        ("a reason", &["src", "docs/metrics.md", "config.yaml", "docs/config.schema.json", "charts"]),
+        (
+            "a reason",
+            &[
+                "src",
+                "docs/metrics.md",
+                "docs/reasons.md",
+                "config.yaml",
+                "docs/config.schema.json",
+                "charts",
+            ],
+        ),
         (
             "a key of a target",
             &["src/config", "src/target", "config.yaml", "docs/config.schema.json", "charts"],

@@ -1,0 +1,263 @@
+//! The closed set of reasons, declared once.
+
+use std::fmt;
+
+/// Declares [`Reason`] once: variant, label, meaning, remedy.
+macro_rules! reasons {
+    ($($variant:ident $label:literal $meaning:literal $remedy:literal)*) => {
+        /// The closed set of reasons that metrics, `/health` and logs name.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason { $($variant),* }
+
+        impl Reason {
+            /// In the order of their declaration.
+            pub const ALL: &'static [Reason] = &[$(Reason::$variant),*];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The label value.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Reason::$variant => $label),* }
+            }
+
+            /// What was seen, in one sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Reason::$variant => $meaning),* }
+            }
+
+            /// What a person can do about it, in one sentence.
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Reason::$variant => $remedy),* }
+            }
+        }
+    };
+}
+
+reasons! {
+    Dns "dns"
+        "The host name cannot be resolved."
+        "Check the host name and the resolver; the name is resolved again every second."
+    Refused "refused"
+        "The host answered that nothing listens on this port, or the Unix socket does not exist."
+        "Nothing listens there: check that the server runs, and host, port or socket path."
+    Unreachable "unreachable"
+        "The network answered that there is no way to the host."
+        "No route to the host: check network, security group and firewall."
+    Timeout "timeout"
+        "There was no answer within the time limit."
+        "No answer in time: the server hangs, or something on the way drops packets silently."
+    Reset "reset"
+        "The connection was reset: it was cut without being closed."
+        "The connection was reset: look for a proxy, load balancer or firewall that cuts it."
+    Closed "closed"
+        "The other side closed the connection and said nothing."
+        "The peer closed the connection without a message: look at the server's or the pooler's log."
+    Tls "tls"
+        "TLS could not be agreed on, the certificate was refused, or the server demands TLS."
+        "Check sslmode, sslrootcert, the host name in the certificate and its expiry."
+    Auth "auth"
+        "The server rejected the user, the password or the token."
+        "Check user, password or token, and pg_hba.conf; a changed password_file is tried at once."
+    Blocked "blocked"
+        "The other side does not let this client or anybody in, whatever the password is."
+        "The other side refuses this client: check the IP allow list and the project's or database's settings."
+    DatabaseMissing "database_missing"
+        "There is no such database, endpoint or tenant."
+        "Check the database name, or the tenant in the user name; create it if it is gone."
+    Capacity "capacity"
+        "There is no free connection slot: at the server, for this role or database, or in the pooler."
+        "All connection slots are taken: close idle clients or raise the limit; pgtether tries rarely."
+    Resources "resources"
+        "The server lacks disk space, memory or processes."
+        "The server has run out of disk space, memory or processes: the message says of which; free some, or give it more."
+    StartingUp "starting_up"
+        "The server accepts no logins yet: it starts, recovers, or is a standby without `hot_standby`."
+        "The server is starting or recovering: wait; it is tried again every second."
+    Shutdown "shutdown"
+        "The server is being shut down, or an administrator ended the session."
+        "The session was ended by an administrator or a server shutdown; reconnecting."
+    Crash "crash"
+        "The server, or one of its processes, ended unexpectedly."
+        "A server process crashed and all sessions were reset: look at the server's log."
+    IdleTimeout "idle_timeout"
+        "The other side ended the session because it was idle."
+        "The other side closes idle sessions: lower ping.interval, or set idle_policy to let_sleep."
+    Quota "quota"
+        "The provider refuses the login because a limit of the plan is reached."
+        "The plan's quota is used up: upgrade the plan or wait for its reset."
+    WrongRole "wrong_role"
+        "The server is a primary where a standby is required, or the reverse."
+        "The server does not have the required role: check for a failover, the host list and role."
+    Pooler "pooler"
+        "A pooler or proxy answered, and has a problem of its own or with its database."
+        "The pooler answered, its database did not: look at the pooler's log and its server settings."
+    QueryFailed "query_failed"
+        "The session works, but the query that tests it got an error."
+        "The server answered the ping with an error: look at its log."
+    Flapping "flapping"
+        "Sessions are lost again and again although the server takes each login."
+        "Three sessions were lost within five minutes although logins succeed: look at the reasons of the losses, and for a proxy, script or crash that ends sessions."
+    Protocol "protocol"
+        "The answer is not a message of the PostgreSQL protocol."
+        "What answers there is not PostgreSQL as we know it: check host and port."
+    Config "config"
+        "A file, a value or a parameter of the target cannot be used."
+        "A setting or file that this target needs cannot be used: the message says which."
+    PasswordCommand "password_command"
+        "`password_command` failed or took too long."
+        "password_command gave no password: run it as the user that pgtether runs as; its exit code and stderr are in the detail."
+    Local "local"
+        "The machine of pgtether lacks a resource that a connection needs."
+        "This machine lacks descriptors, memory or local ports: raise its limits."
+    Internal "internal"
+        "The task that supervises the target ended unexpectedly."
+        "A bug in pgtether: the target's task was restarted; please report the log."
+    Stalled "stalled"
+        "The target has not been supervised in time."
+        "The target's loop is overdue: the process is starved of CPU, or a bug; /livez fails too."
+    Other "other"
+        "A failure that fits none of the others."
+        "Not a failure that pgtether knows: see the message in the log."
+}
+
+impl Reason {
+    /// What an attempt can end with.
+    pub const CONNECT: &'static [Reason] = &[
+        Reason::Dns,
+        Reason::Refused,
+        Reason::Unreachable,
+        Reason::Timeout,
+        Reason::Reset,
+        Reason::Closed,
+        Reason::Tls,
+        Reason::Auth,
+        Reason::Blocked,
+        Reason::DatabaseMissing,
+        Reason::Capacity,
+        Reason::Resources,
+        Reason::StartingUp,
+        Reason::Shutdown,
+        Reason::Crash,
+        Reason::Quota,
+        Reason::WrongRole,
+        Reason::Pooler,
+        Reason::QueryFailed,
+        Reason::Protocol,
+        Reason::Config,
+        Reason::PasswordCommand,
+        Reason::Local,
+        Reason::Internal,
+        Reason::Other,
+    ];
+    /// What a session can be lost by. A pooler ends its clients' sessions for whatever its own login failed by.
+    pub const DISCONNECT: &'static [Reason] = &[
+        Reason::Unreachable,
+        Reason::Timeout,
+        Reason::Reset,
+        Reason::Closed,
+        Reason::Tls,
+        Reason::Auth,
+        Reason::Blocked,
+        Reason::DatabaseMissing,
+        Reason::Capacity,
+        Reason::Resources,
+        Reason::StartingUp,
+        Reason::Shutdown,
+        Reason::Crash,
+        Reason::IdleTimeout,
+        Reason::Quota,
+        Reason::Pooler,
+        Reason::QueryFailed,
+        Reason::Protocol,
+        Reason::Internal,
+        Reason::Other,
+    ];
+    /// What a ping can fail by while its session lives.
+    pub const PING: &'static [Reason] = &[
+        Reason::Timeout,
+        Reason::Capacity,
+        Reason::Resources,
+        Reason::WrongRole,
+        Reason::Pooler,
+        Reason::QueryFailed,
+        Reason::Protocol,
+        Reason::Other,
+    ];
+
+    /// Whether somebody who waits may bring the next attempt forward although the failure is permanent: there is nothing
+    /// that trying often could lock out, and what is missing may be there again.
+    pub const fn is_safe_to_hurry(self) -> bool {
+        matches!(self, Reason::DatabaseMissing)
+    }
+
+    /// Whether somebody answered and refused the login.
+    pub const fn is_rejection(self) -> bool {
+        matches!(
+            self,
+            Reason::Auth
+                | Reason::Blocked
+                | Reason::DatabaseMissing
+                | Reason::Capacity
+                | Reason::Resources
+                | Reason::Quota
+                | Reason::WrongRole
+                | Reason::StartingUp
+        )
+    }
+
+    /// This reason if `set` has it, else [`Reason::Other`]: a family exports only what its set names.
+    pub fn within(self, set: &[Reason]) -> Reason {
+        if set.contains(&self) { self } else { Reason::Other }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+    use crate::generated;
+
+    const INTRODUCTION: &str = "\
+# Reasons
+
+Why a target is down or degraded, why an attempt to connect failed, and why a session was lost: one word of this list. It is the
+label `reason` of a target's [metrics](metrics.md), and is on the status page, in `/health/NAME`, in the log and in the output of `check`.
+Beside it, the detail is what the server or the system said, and the remedy is what to do. If the detail tells more than the
+reason does, the remedy that pgtether shows is more specific than the one here.
+
+The [runbooks](runbooks/README.md) say how to go on from an alert. This page is written by `make generated` from the program's
+own list.
+
+| reason | meaning | remedy |
+| --- | --- | --- |
+";
+
+    #[test]
+    fn every_reason_is_on_the_page_with_its_meaning_and_remedy() {
+        let mut page = INTRODUCTION.to_owned();
+        for reason in Reason::ALL {
+            let _ = writeln!(page, "| `{reason}` | {} | {} |", reason.meaning(), reason.remedy());
+        }
+        generated::is("docs/reasons.md", &page);
+    }
+
+    #[test]
+    fn meaning_and_remedy_are_sentences_that_fit_into_a_table() {
+        for reason in Reason::ALL {
+            for text in [reason.meaning(), reason.remedy()] {
+                assert!(text.ends_with('.') && !text.contains(['|', '\n']), "{reason}: {text}");
+                assert!(
+                    text.starts_with(|first: char| first.is_uppercase() || "`p".contains(first)),
+                    "{text}"
+                );
+            }
+        }
+    }
+}
