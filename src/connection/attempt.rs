@@ -162,7 +162,7 @@ impl SocketLogin<'_> {
             let mut socket = connect(self.address, self.context.sockets, until).await.ok()?;
             let endpoint = self.context.endpoint;
             if endpoint.tls.negotiation == SslNegotiation::Postgres
-                && !tls::request(&mut socket, endpoint.password.as_ref()).await.ok()?
+                && !tls::request(&mut socket, endpoint.secret_to_hide().as_ref()).await.ok()?
             {
                 return None;
             }

@@ -177,21 +177,13 @@ fn without<'t>(password: Option<&Secret>, text: &'t str) -> Cow<'t, str> {
 
 /// Takes the password out of a text in every spelling that it may have there.
 pub fn redact(text: &str, password: &Secret) -> String {
-    let secret = password.expose();
-    if secret.is_empty() {
-        return text.to_owned();
-    }
-    let mut spellings = vec![String::from_utf8_lossy(secret).into_owned()];
-    for set in [NON_ALPHANUMERIC, UNRESERVED] {
-        let encoded = percent_encode(secret, set).to_string();
-        spellings.push(encoded.to_ascii_lowercase());
-        spellings.push(lower_hex(&encoded));
-        spellings.push(encoded);
-    }
-    let base64 = encode_block(secret);
-    let base64 = base64.trim_end_matches('=');
-    spellings.push(base64.replace('+', "-").replace('/', "_"));
-    spellings.push(base64.to_owned());
+    redact_all(text, [password.expose()])
+}
+
+/// The same of several secrets at once.
+pub fn redact_all<'s>(text: &str, secrets: impl IntoIterator<Item = &'s [u8]>) -> String {
+    let mut spellings: Vec<String> =
+        secrets.into_iter().filter(|secret| !secret.is_empty()).flat_map(spellings).collect();
     // The longest first, or a shorter spelling would leave the rest of a longer one behind.
     spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
     // Once through the text: what was put in place of a password is not read again.
@@ -210,6 +202,22 @@ pub fn redact(text: &str, password: &Secret) -> String {
         }
     }
     clean
+}
+
+/// How a secret may stand in a text.
+fn spellings(secret: &[u8]) -> Vec<String> {
+    let mut spellings = vec![String::from_utf8_lossy(secret).into_owned()];
+    for set in [NON_ALPHANUMERIC, UNRESERVED] {
+        let encoded = percent_encode(secret, set).to_string();
+        spellings.push(encoded.to_ascii_lowercase());
+        spellings.push(lower_hex(&encoded));
+        spellings.push(encoded);
+    }
+    let base64 = encode_block(secret);
+    let base64 = base64.trim_end_matches('=');
+    spellings.push(base64.replace('+', "-").replace('/', "_"));
+    spellings.push(base64.to_owned());
+    spellings
 }
 
 fn scrubbed(cause: Cause, password: Option<&Secret>) -> Cause {

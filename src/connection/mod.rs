@@ -29,7 +29,7 @@ mod tap;
 mod tcp;
 mod tls;
 
-use std::future::{Future, ready};
+use std::future::{Future, pending, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -147,6 +147,15 @@ pub trait Connector: Clone + Send + Sync + 'static {
         prepared: Prepared,
         deadline: Instant,
     ) -> impl Future<Output = Result<(Self::Socket, ConnectTimes), Facts>> + Send + 'static;
+
+    /// Ends once the target's command prints another password than the one that the server has rejected; never where there
+    /// is no such command.
+    fn another_password(&self, _target: Arc<Target>) -> impl Future<Output = ()> + Send + 'static {
+        pending()
+    }
+
+    /// These are all targets: what is kept of others can go.
+    fn keep(&self, _targets: &[Arc<Target>]) {}
 
     /// TLS, startup and the first ping on the accepted socket. `role` tells whether the ping asks for it.
     fn login(

@@ -1,21 +1,27 @@
 //! Passwords that a command prints: asked for when a login needs one, kept for a while, and shared by all who log in.
 //!
-//! [`runs`] decides when to run it, [`command`] runs it, here one run at a time is made for each target.
+//! [`runs`] decides when to run it, [`command`] runs it, here one run at a time is made for each target. [`complaint`] is what
+//! is shown of a failed run, [`descendants`] are ended with it.
 
 mod command;
+mod complaint;
+mod descendants;
+mod pipe;
 mod runs;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use self::command::CommandCall;
 pub use self::command::find_program;
-use self::runs::{CommandRuns, Plan};
+use self::runs::{CommandRuns, Look, Plan};
 use crate::blocking::BlockingCalls;
 use crate::reason::Cause;
 use crate::target::{Endpoint, PasswordSource, Secret, Target};
@@ -29,6 +35,8 @@ pub struct CommandPasswords {
     /// By the target's name.
     of_targets: Mutex<HashMap<String, Arc<OneCommand>>>,
     room: Semaphore,
+    /// Held by the one that runs a command only to see whether it prints something else.
+    looking: Semaphore,
 }
 
 #[derive(Debug)]
@@ -47,7 +55,11 @@ pub struct PrintedPassword {
 
 impl Default for CommandPasswords {
     fn default() -> Self {
-        CommandPasswords { of_targets: Mutex::default(), room: Semaphore::new(AT_ONCE) }
+        CommandPasswords {
+            of_targets: Mutex::default(),
+            room: Semaphore::new(AT_ONCE),
+            looking: Semaphore::new(1),
+        }
     }
 }
 
@@ -73,10 +85,7 @@ impl CommandPasswords {
         let (ttl, limit) = (target.tuning.password_command_ttl, target.tuning.password_command_timeout);
         let mut runs = one.runs.lock().await;
         if runs.plan(now(), ttl) == Plan::Run {
-            let _room = self.room.acquire().await;
-            let began = now();
-            let outcome = one.call.run(limit, calls).await;
-            runs.ended(began, now(), outcome);
+            self.run(&one.call, &mut runs, limit, calls).await;
         }
         match runs.plan(now(), ttl) {
             Plan::Use(run, secret) => Ok(Some(PrintedPassword { run, secret })),
@@ -92,6 +101,63 @@ impl CommandPasswords {
             // Who holds it makes another one.
             one.runs.try_lock().map_or(true, |mut runs| runs.rejected(run, now()))
         })
+    }
+
+    /// The server did not reject what was printed for that endpoint, whatever became of the login.
+    pub fn accepted(&self, target: &Target, endpoint: &Endpoint) {
+        if let Some(one) = self.of(target, endpoint)
+            && let Ok(mut runs) = one.runs.try_lock()
+        {
+            runs.forget_rejected();
+        }
+    }
+
+    /// Ends once the command prints another password than the one that the server rejected. It is run for that again and
+    /// again, of all targets one at a time.
+    pub async fn changed(&self, target: &Target, calls: &BlockingCalls) {
+        let Some(one) = self.known(target) else { return pending().await };
+        loop {
+            let look = one.runs.lock().await.look();
+            match look {
+                Look::Pointless => return pending().await,
+                Look::Changed => {
+                    one.runs.lock().await.forget_rejected();
+                    return;
+                }
+                Look::At(at) => {
+                    sleep_until(at.into()).await;
+                    let _looking = self.looking.acquire().await;
+                    let mut runs = one.runs.lock().await;
+                    // Somebody else may have run it meanwhile.
+                    if runs.look() == look {
+                        self.run(&one.call, &mut runs, target.tuning.password_command_timeout, calls).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets what was printed for targets that are gone, or have another command.
+    pub fn keep(&self, targets: &[Arc<Target>]) {
+        let is_kept = |name: &String, one: &mut Arc<OneCommand>| {
+            let of_name = targets.iter().find(|target| target.name.as_str() == name);
+            of_name.is_some_and(|target| one.call.is_of(&target.password))
+        };
+        self.of_targets.lock().unwrap_or_else(PoisonError::into_inner).retain(is_kept);
+    }
+
+    async fn run(&self, call: &CommandCall, runs: &mut CommandRuns, limit: Duration, calls: &BlockingCalls) {
+        let _room = self.room.acquire().await;
+        let began = now();
+        let outcome = call.run(limit, calls).await;
+        runs.ended(began, now(), outcome);
+    }
+
+    /// What has been run for the target already.
+    fn known(&self, target: &Target) -> Option<Arc<OneCommand>> {
+        let of_targets = self.of_targets.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = of_targets.get(target.name.as_str())?;
+        one.call.is_of(&target.password).then(|| Arc::clone(one))
     }
 
     fn of(&self, target: &Target, endpoint: &Endpoint) -> Option<Arc<OneCommand>> {

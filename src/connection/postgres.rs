@@ -17,7 +17,7 @@ use super::tcp::{Candidates, Resolver};
 use super::tls::Connectors;
 use super::{ConnectTimes, Connector, Fingerprint, Login, Prepared};
 use crate::blocking::BlockingCalls;
-use crate::reason::{Cause, Facts, Phase};
+use crate::reason::{Cause, Facts, Phase, Reason, table};
 use crate::target::{Endpoint, Host, SslMode, Target, Tls};
 
 /// Files on a network disk may hang.
@@ -181,6 +181,15 @@ impl Connector for Postgres {
         run.is_some_and(|run| self.0.passwords.rejected(target, &prepared.endpoint, run))
     }
 
+    fn another_password(&self, target: Arc<Target>) -> impl Future<Output = ()> + Send + 'static {
+        let shared = Arc::clone(&self.0);
+        async move { shared.passwords.changed(&target, &shared.calls).await }
+    }
+
+    fn keep(&self, targets: &[Arc<Target>]) {
+        self.0.passwords.keep(targets);
+    }
+
     fn tcp_connect(
         &self,
         prepared: Prepared,
@@ -208,7 +217,17 @@ impl Connector for Postgres {
     ) -> impl Future<Output = Result<(PgSession, Login), Facts>> + Send + 'static {
         let shared = Arc::clone(&self.0);
         // The states of TLS, startup and ping together are large; the supervisor's slots should not be.
-        Box::pin(async move { shared.context(&target, &prepared, deadline).login(socket).await })
+        Box::pin(async move {
+            let ended = shared.context(&target, &prepared, deadline).login(socket).await;
+            if prepared.password_run.is_none() {
+                return ended;
+            }
+            let is_rejected = |facts: &Facts| table::diagnose(facts).reason == Reason::Auth;
+            if !ended.as_ref().is_err_and(is_rejected) {
+                shared.passwords.accepted(&target, &prepared.endpoint);
+            }
+            ended.map_err(|facts| Facts { printed_password: true, ..facts })
+        })
     }
 }
 

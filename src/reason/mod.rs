@@ -56,6 +56,8 @@ impl Phase {
 pub struct Facts {
     pub phase: Phase,
     pub cause: Cause,
+    /// Whether `password_command` printed the password that was used.
+    pub printed_password: bool,
 }
 
 /// What ended an attempt, a ping or a session. Texts are free of secrets: whoever builds one from a peer's words
@@ -139,7 +141,7 @@ impl Cause {
 impl Facts {
     /// What happened, and where.
     pub fn new(phase: Phase, cause: Cause) -> Self {
-        Facts { phase, cause }
+        Facts { phase, cause, printed_password: false }
     }
 
     /// Whether it failed before any server took the socket: such a TCP connect costs the server nothing.

@@ -2,12 +2,18 @@
 
 use super::{Cause, Facts, Phase, Reason};
 
+/// Where a rejected password came from `password_command`.
+const PRINTED_PASSWORD: &str = "The server rejects what password_command prints: run it as the user that pgtether runs as, and \
+                                check its arguments, the user, and pg_hba.conf; another output is tried at once.";
+
 /// What mends `facts`, which mean `reason`.
 pub fn remedy(reason: Reason, facts: &Facts) -> &'static str {
     let found = match &facts.cause {
         Cause::Server { sqlstate, message, words } => {
             let message = message.to_ascii_lowercase();
-            server(reason, sqlstate, &message, words.routine.as_deref().unwrap_or_default())
+            let named = server(reason, sqlstate, &message, words.routine.as_deref().unwrap_or_default());
+            let printed = facts.printed_password && reason == Reason::Auth;
+            named.or(printed.then_some(PRINTED_PASSWORD))
         }
         Cause::Tls { message } => {
             // What follows are names that the server chose.
@@ -180,6 +186,20 @@ mod tests {
             let found = remedy_of(phase, cause.clone());
             assert!(found.contains(words), "{cause:?}: {found}");
         }
+    }
+
+    #[test]
+    fn a_rejected_password_leads_to_where_it_came_from() {
+        let rejected = |message: &str, sqlstate| Facts::new(Phase::Startup, Cause::server(sqlstate, message));
+        let printed = |facts| Facts { printed_password: true, ..facts };
+        let of = |facts: &Facts| remedy(diagnose(facts).reason, facts);
+        let wrong = rejected("password authentication failed for user \"app\"", "28P01");
+        assert!(of(&wrong).contains("password_file"));
+        assert_eq!(of(&printed(wrong)), PRINTED_PASSWORD);
+        let role = rejected("role \"app\" is not permitted to log in", "28000");
+        assert!(of(&printed(role)).contains("ALTER ROLE"), "that is no matter of the password");
+        let full = rejected("sorry, too many clients already", "53300");
+        assert_eq!(of(&printed(full)), Reason::Capacity.remedy());
     }
 
     #[test]

@@ -31,8 +31,8 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
         Cause::Protocol { .. } => diagnosis(Reason::Protocol, Class::Transient),
         Cause::WrongRole { .. } => diagnosis(Reason::WrongRole, Class::Transient),
         Cause::Config { .. } => diagnosis(Reason::Config, Class::Permanent),
-        // The service that gives out tokens may be back soon; the command has a pause of its own.
-        Cause::Command { .. } => diagnosis(Reason::PasswordCommand, Class::Transient),
+        // The service that gives out tokens may be back soon; the server, which the breaker is for, has no part in it.
+        Cause::Command { .. } => diagnosis(Reason::PasswordCommand, Class::Local),
         Cause::Local { .. } => diagnosis(Reason::Local, Class::Local),
         Cause::Internal => diagnosis(Reason::Internal, Class::Local),
     }

@@ -186,7 +186,7 @@ impl Dialling {
 
 /// What a failed dial tells about the address.
 fn outcome_of(failure: &DialFailure) -> DialOutcome {
-    let Facts { phase, cause } = &failure.facts;
+    let Facts { phase, cause, .. } = &failure.facts;
     match (phase, cause) {
         (Phase::Prepare, _) | (_, Cause::Local { .. } | Cause::Config { .. } | Cause::Internal) => {
             DialOutcome::Unknown

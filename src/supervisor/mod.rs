@@ -104,6 +104,7 @@ impl<C: Connector> Supervisor<C> {
                 }
             }
         }
+        self.connector.keep(targets);
         self.publish();
     }
 

@@ -10,26 +10,21 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{AccessFlags, Pid, access};
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::{Instant, timeout, timeout_at};
-use zeroize::Zeroizing;
 
+use super::complaint::Complaint;
+use super::descendants;
+use super::pipe::CommandPipe;
 use crate::blocking::BlockingCalls;
-use crate::connection::facts::redact;
-use crate::printable;
-use crate::target::{Argument, Endpoint, Host, PasswordCommand, Secret, Target};
+use crate::target::{Argument, Endpoint, Host, PasswordCommand, PasswordSource, Secret, Target};
 
 /// A password with more bytes is none: PostgreSQL takes no longer message of it.
 const MAX_OUTPUT: usize = 64 << 10;
 /// What is kept of stderr, before its end is shown.
 const MAX_STDERR: usize = 16 << 10;
-/// What is read at once.
-const CHUNK: usize = 4 << 10;
 /// For what has left the process group, and still holds a pipe open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Shorter words of the output are taken out of nothing.
-const SHORTEST_SECRET: usize = 4;
 
 /// All that a run depends on: where it differs, what another run printed is not for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +47,11 @@ impl CommandCall {
                 ("PGDATABASE", endpoint.database.clone()),
             ],
         }
+    }
+
+    /// Whether this is how that source is asked.
+    pub fn is_of(&self, source: &PasswordSource) -> bool {
+        matches!(source, PasswordSource::Command(command) if **command == self.command)
     }
 
     /// What it prints, or why there is no password, free of secrets.
@@ -87,29 +87,11 @@ impl CommandCall {
             Ok(Err(error)) => format!("cannot be waited for: {error}"),
             Err(_) => format!("did not end within {limit:?} and was killed"),
         };
-        Err(format!("password_command {name} {what}{}", self.complaint(&running)))
-    }
-
-    /// The end of what it wrote to stderr, without the password that it may have printed and without what the
-    /// configuration hides.
-    fn complaint(&self, running: &RunningCommand) -> String {
-        let printed = running.stdout.bytes.split(|byte| byte.is_ascii_whitespace()).map(Secret::new);
         let hidden = self.command.arguments.iter().filter(|argument| argument.shown() != argument.expose());
-        let hidden = hidden.map(|argument| Secret::new(argument.expose()));
-        let stderr = &running.stderr.bytes;
-        // What begins in the middle of a word may be the rest of a secret.
-        let whole = match running.stderr.is_cut {
-            true => stderr.iter().position(u8::is_ascii_whitespace).map_or(&[][..], |at| &stderr[at..]),
-            false => stderr,
-        };
-        let mut text = String::from_utf8_lossy(whole).into_owned();
-        for secret in printed.chain(hidden).filter(|secret| secret.expose().len() >= SHORTEST_SECRET) {
-            text = redact(&text, &secret);
-        }
-        match printable::end(&text, printable::MESSAGE) {
-            text if text.is_empty() => ", and wrote nothing to stderr".to_owned(),
-            text => format!("; stderr: {text}"),
-        }
+        let hidden = hidden.map(|argument| Secret::new(argument.expose())).collect();
+        let complaint = Complaint { stdout: running.stdout.take(), stderr: running.stderr.take(), hidden };
+        let complaint = calls.run(move || complaint.shown()).await.unwrap_or_default();
+        Err(format!("password_command {name} {what}{complaint}"))
     }
 
     /// Blocks until the program has begun, or could not.
@@ -172,7 +154,7 @@ impl RunningCommand {
         let RunningCommand { child, stdout, stderr, .. } = self;
         let flooded = async {
             while !stdout.read().await {
-                if stdout.bytes.len() > MAX_OUTPUT {
+                if stdout.is_over() {
                     return;
                 }
             }
@@ -191,8 +173,12 @@ impl RunningCommand {
         }
     }
 
-    /// Ends the process group. Nothing that the command left behind outlives it.
+    /// Ends the process group, and what has left it while the program itself lives. Nothing of that outlives it.
     fn kill(&mut self) {
+        // The id is its own as long as it was not waited for.
+        if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
+            descendants::kill(Pid::from_raw(id));
+        }
         if let Some(group) = self.group.take() {
             // It may be empty already.
             let _ = killpg(group, Signal::SIGKILL);
@@ -203,7 +189,7 @@ impl RunningCommand {
     async fn rest(&mut self) {
         let RunningCommand { child, stdout, stderr, .. } = self;
         let _ = child.wait().await;
-        while stdout.bytes.len() <= MAX_OUTPUT && !stdout.read().await {}
+        while !stdout.is_over() && !stdout.read().await {}
         while !stderr.read().await {
             stderr.keep_the_end();
         }
@@ -213,53 +199,6 @@ impl RunningCommand {
 impl Drop for RunningCommand {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-/// What came of one pipe: at the most its limit and one more read.
-struct CommandPipe<P> {
-    pipe: Option<P>,
-    limit: usize,
-    /// With room for all of it: a buffer that grows would leave pieces of a secret behind.
-    bytes: Zeroizing<Vec<u8>>,
-    is_cut: bool,
-}
-
-impl<P: AsyncRead + Unpin> CommandPipe<P> {
-    fn new(pipe: Option<P>, limit: usize) -> Self {
-        CommandPipe { pipe, limit, bytes: Zeroizing::new(Vec::with_capacity(limit + CHUNK)), is_cut: false }
-    }
-
-    /// Reads what is there, or waits for it. True at the end. Dropping the future loses nothing.
-    async fn read(&mut self) -> bool {
-        let Some(pipe) = &mut self.pipe else { return true };
-        let room = (self.limit + CHUNK).saturating_sub(self.bytes.len()).min(CHUNK) as u64;
-        let read = pipe.take(room).read_buf(&mut *self.bytes).await;
-        let ended = matches!(read, Ok(0) | Err(_));
-        if ended {
-            self.pipe = None;
-        }
-        ended
-    }
-
-    /// The end of it tells most: a stack trace comes before its message.
-    fn keep_the_end(&mut self) {
-        if let Some(surplus) = self.bytes.len().checked_sub(self.limit).filter(|surplus| *surplus > 0) {
-            self.bytes.drain(..surplus);
-            self.is_cut = true;
-        }
-    }
-
-    /// The output without the line end after it.
-    fn password(&self) -> Result<Secret, &'static str> {
-        let line = self.bytes.strip_suffix(b"\n").unwrap_or(&self.bytes);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        match line {
-            _ if self.bytes.len() > self.limit => Err("printed more than 64 KiB"),
-            [] => Err("printed nothing"),
-            _ if line.contains(&0) => Err("printed a NUL byte, which no password can hold"),
-            _ => Ok(Secret::new(line)),
-        }
     }
 }
 

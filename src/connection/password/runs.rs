@@ -7,12 +7,24 @@ use crate::target::Secret;
 /// A command is not run sooner than that after its last end, however often somebody asks: one that fails, or whose
 /// output the server rejects, would be run with every TCP connect that is accepted.
 const PAUSE: Duration = Duration::from_secs(2);
+/// While the server rejects what was printed, it is run that long after its last end, to see whether it prints another.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// After so many outputs in a row that differ from the one before, another one tells nothing: each is a new token.
+const MOST_CHANGES: u32 = 3;
 
 /// The runs of one command, of which the last one counts.
 #[derive(Debug, Default)]
 pub struct CommandRuns {
     count: u64,
     last: Option<LastRun>,
+    /// What it printed when it printed something last.
+    printed: Option<Secret>,
+    /// The last two outputs were the same.
+    repeats: bool,
+    /// How many outputs in a row differed from the one before.
+    changes: u32,
+    /// What the server rejected last, unless a login has succeeded since, or another output was told of.
+    rejected: Option<Secret>,
 }
 
 #[derive(Debug)]
@@ -21,8 +33,9 @@ struct LastRun {
     ended: Instant,
     /// What it printed, or why there is nothing.
     outcome: Result<Secret, String>,
-    /// The server does not take it.
-    rejected: bool,
+    /// Whether another output than the rejected one is worth a login: a command that prints another one at each run has no
+    /// news.
+    is_news: bool,
 }
 
 /// What to do for somebody who needs the password.
@@ -35,6 +48,17 @@ pub enum Plan {
     Fail(String),
 }
 
+/// What to do for somebody who waits for another password than the rejected one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// None was rejected, or the command prints another one at each run: its next will be no better.
+    Pointless,
+    /// Run it then.
+    At(Instant),
+    /// There is another one, which is worth a login at once.
+    Changed,
+}
+
 impl CommandRuns {
     /// `ttl` counts from the start of a run: a token is not younger than that.
     pub fn plan(&self, now: Instant, ttl: Duration) -> Plan {
@@ -43,7 +67,7 @@ impl CommandRuns {
         };
         let paused = now < last.ended + PAUSE;
         match &last.outcome {
-            Ok(secret) if paused || !last.rejected && now < last.began + ttl => {
+            Ok(secret) if paused || !self.is_rejected(secret) && now < last.began + ttl => {
                 Plan::Use(self.count, secret.clone())
             }
             Err(why) if paused => Plan::Fail(why.clone()),
@@ -54,19 +78,48 @@ impl CommandRuns {
     /// A run has ended.
     pub fn ended(&mut self, began: Instant, ended: Instant, outcome: Result<Secret, String>) {
         self.count += 1;
-        self.last = Some(LastRun { began, ended, outcome, rejected: false });
+        let mut is_news = false;
+        if let Ok(secret) = &outcome {
+            let is_first = self.printed.is_none();
+            let is_same = self.printed.replace(secret.clone()).as_ref() == Some(secret);
+            is_news = is_same || self.repeats;
+            self.repeats = is_same;
+            self.changes = if is_same || is_first { 0 } else { self.changes.saturating_add(1) };
+        }
+        self.last = Some(LastRun { began, ended, outcome, is_news });
     }
 
     /// The server has rejected what the run of that number printed. True where another password can be had at once: of a
     /// run since then, or of one that is worth it now. Not of a run that has just ended: it would print no other.
     pub fn rejected(&mut self, number: u64, now: Instant) -> bool {
-        match &mut self.last {
-            Some(last) if number == self.count => {
-                last.rejected = true;
-                now >= last.ended + PAUSE
+        match &self.last {
+            Some(LastRun { ended, outcome, .. }) if number == self.count => {
+                self.rejected = outcome.as_ref().ok().cloned();
+                now >= *ended + PAUSE
             }
             _ => true,
         }
+    }
+
+    /// A login has got past the password, or is about to be tried with another one.
+    pub fn forget_rejected(&mut self) {
+        self.rejected = None;
+    }
+
+    /// Whether there is a better password than the rejected one, or when to look for it.
+    pub fn look(&self) -> Look {
+        match (&self.rejected, &self.last) {
+            (Some(rejected), Some(last)) => match &last.outcome {
+                Ok(secret) if secret != rejected && last.is_news => Look::Changed,
+                _ if self.changes >= MOST_CHANGES => Look::Pointless,
+                _ => Look::At(last.ended + LOOK_EVERY),
+            },
+            _ => Look::Pointless,
+        }
+    }
+
+    fn is_rejected(&self, secret: &Secret) -> bool {
+        self.rejected.as_ref() == Some(secret)
     }
 }
 
@@ -142,6 +195,59 @@ mod tests {
         story.run(60_000, 60_100, Ok("two"));
         assert!(story.rejected(1, 60_200), "the other password is there already");
         assert_eq!(story.plan(60_200), uses(2, "two"), "and not rejected by the fault of the first");
+    }
+
+    #[test]
+    fn a_rejected_password_that_is_printed_again_is_not_taken_for_a_good_one() {
+        let mut story = Story::new();
+        story.run(0, 1_000, Ok("one"));
+        story.rejected(1, 60_000);
+        story.run(60_000, 60_100, Ok("one"));
+        assert_eq!(story.plan(60_200), uses(2, "one"), "no run with every login");
+        assert_eq!(story.plan(63_000), Plan::Run);
+        story.runs.forget_rejected();
+        assert_eq!(story.plan(63_000), uses(2, "one"), "the server takes it by now");
+    }
+
+    #[test]
+    fn while_one_password_is_rejected_another_one_is_looked_for_and_told_once() {
+        let mut story = Story::new();
+        assert_eq!(story.runs.look(), Look::Pointless, "there is none");
+        story.run(0, 1_000, Ok("one"));
+        assert_eq!(story.runs.look(), Look::Pointless, "it is good");
+        story.rejected(1, 60_000);
+        story.run(60_000, 60_100, Ok("one"));
+        assert_eq!(story.runs.look(), Look::At(story.at(70_100)));
+        story.run(70_100, 70_200, Err("exit code 1"));
+        assert_eq!(story.runs.look(), Look::At(story.at(80_200)), "a failure is no password");
+        story.run(80_200, 80_300, Ok("two"));
+        assert_eq!(story.runs.look(), Look::Changed);
+        story.runs.forget_rejected();
+        assert_eq!(story.runs.look(), Look::Pointless);
+        story.rejected(4, 80_400);
+        assert_eq!(story.runs.look(), Look::At(story.at(90_300)), "this one is rejected, too");
+        story.run(90_300, 90_400, Ok("three"));
+        assert_eq!(story.runs.look(), Look::At(story.at(100_400)), "perhaps it never prints the same again");
+        story.run(100_400, 100_500, Ok("three"));
+        assert_eq!(story.runs.look(), Look::Changed, "it does");
+    }
+
+    #[test]
+    fn a_command_that_prints_another_token_at_each_run_brings_no_login_forward() {
+        let mut story = Story::new();
+        for number in 1..20_u32 {
+            let at = u64::from(number) * 10_000;
+            story.run(at, at + 100, Ok(&format!("token {number}")));
+            // The attempts of the slow lane.
+            if number % 3 == 1 {
+                story.rejected(number.into(), at + 200);
+            }
+            let expected = if number > 3 { Look::Pointless } else { Look::At(story.at(at + 10_100)) };
+            assert_eq!(story.runs.look(), expected, "{number}");
+        }
+        story.run(300_000, 300_100, Ok("steady"));
+        story.run(310_000, 310_100, Ok("steady"));
+        assert_eq!(story.runs.look(), Look::Changed, "it is steady now");
     }
 
     #[test]

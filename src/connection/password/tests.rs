@@ -8,7 +8,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use super::*;
-use crate::target::{Argument, PasswordCommand, Source, Tuning, conninfo, sample};
+use crate::target::{Argument, PasswordCommand, Source, TargetName, Tuning, conninfo, sample};
 
 /// Far more than any of them takes.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -58,10 +58,12 @@ fn limited(target: Target, limit: Duration) -> Target {
 }
 
 #[tokio::test]
-async fn the_output_is_the_password_but_for_one_line_end() {
+async fn the_first_line_of_the_output_is_the_password() {
     assert_eq!(printed("echo sesame").await.unwrap(), "sesame");
+    assert_eq!(printed("printf sesame").await.unwrap(), "sesame");
     assert_eq!(printed("printf 'sesame\\r\\n'").await.unwrap(), "sesame");
-    assert_eq!(printed("printf ' two words \\n\\n'").await.unwrap(), " two words \n");
+    // As pass(1) prints it.
+    assert_eq!(printed("printf ' two words \\nlogin: app\\n'").await.unwrap(), " two words ");
     assert_eq!(printed("echo sesame; echo warned >&2").await.unwrap(), "sesame");
     let long = printed("head -c 65536 /dev/zero | tr '\\0' x").await.unwrap();
     assert_eq!(long.len(), 65_536);
@@ -105,7 +107,9 @@ async fn of_a_long_complaint_the_end_is_shown_on_one_line() {
 async fn what_is_no_password_is_told_as_that() {
     for (lines, why) in [
         ("true", "printed nothing"),
-        ("echo", "printed nothing"),
+        ("echo", "printed an empty first line"),
+        ("echo; echo sesame", "printed an empty first line"),
+        ("printf '{\\n  \"accessToken\": \"sesame\"\\n}'", "printed JSON over several lines"),
         ("printf 'a\\0b'", "a NUL byte"),
         // It would never end by itself.
         ("yes", "printed more than 64 KiB and was killed"),
@@ -174,6 +178,94 @@ async fn a_command_that_hangs_is_killed_with_all_that_it_started() {
     let why = ask(&CommandPasswords::default(), &limited(script(&lines), short)).await.unwrap_err();
     assert_eq!(why, "password_command sh did not end within 1s and was killed; stderr: waiting");
     gone(&pids).await;
+}
+
+/// In a session of its own, as daemons are, and so not in the command's process group.
+#[tokio::test]
+async fn what_left_the_process_group_is_killed_with_a_command_that_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let pids = folder.path().join("pids");
+    let daemon = format!("sleep 1000 & echo $! $$ > {}; wait", pids.display());
+    let lines = format!("setsid sh -c '{daemon}' & wait");
+    let short = Duration::from_secs(1);
+    let why = ask(&CommandPasswords::default(), &limited(script(&lines), short)).await.unwrap_err();
+    assert!(why.starts_with("password_command sh did not end within 1s and was killed"), "{why}");
+    gone(&pids).await;
+}
+
+/// It holds the pipes open, and nothing tells of it once its parent is gone.
+#[tokio::test]
+async fn a_daemon_that_a_command_leaves_behind_holds_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid = folder.path().join("pid");
+    let file = pid.display();
+    let lines = format!(
+        "setsid sh -c 'echo $$ > {file}; exec sleep 1000' & while [ ! -s {file} ]; do sleep 0.01; done; echo sesame"
+    );
+    let printed = tokio::time::timeout(LIMIT, printed(&lines)).await.expect("it is not waited for");
+    let daemon = std::fs::read_to_string(&pid).unwrap();
+    kill(Pid::from_raw(daemon.trim().parse().unwrap()), nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert_eq!(printed.unwrap(), "sesame");
+}
+
+/// Lets that much time pass, without waiting for it.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn of_many_commands_whose_output_is_rejected_one_at_a_time_looks_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (lock, twice, password) = (path("lock"), path("twice"), path("password"));
+    std::fs::write(&password, "first\n").unwrap();
+    // Two at a time leave a mark.
+    let runs = path("runs");
+    let script = |lines: &str| limited(script(lines), Duration::from_secs(120));
+    let lines = format!("mkdir {lock} || touch {twice}; echo >> {runs}; cat {password}; rmdir {lock}");
+    let (passwords, calls) = (CommandPasswords::default(), BlockingCalls::new(4));
+    let targets: Vec<Target> = (0..6)
+        .map(|n| Target { name: TargetName::new(&format!("t{n}")).unwrap(), ..script(&lines) })
+        .collect();
+    for target in &targets {
+        let first = ask(&passwords, target).await.unwrap();
+        assert!(!passwords.rejected(target, &endpoint(target), first.run), "it was printed just now");
+    }
+    let looking = targets.iter().map(|target| passwords.changed(target, &calls));
+    let looking = futures_util::future::join_all(looking);
+    let changing = async {
+        pass(Duration::from_secs(11)).await;
+        let all_have_looked = || std::fs::read_to_string(&runs).unwrap().lines().count() >= 2 * targets.len();
+        while !all_have_looked() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        std::fs::write(&password, "second\n").unwrap();
+        // Whoever has not noted yet that it has looked looks again in 10 seconds that really pass.
+        pass(Duration::from_secs(11)).await;
+    };
+    tokio::join!(looking, changing);
+    for target in &targets {
+        assert_eq!(ask(&passwords, target).await.unwrap().secret, Secret::new("second"));
+    }
+    assert!(!Path::new(&twice).exists());
+}
+
+#[tokio::test]
+async fn what_was_printed_for_targets_that_are_gone_is_forgotten() {
+    let passwords = CommandPasswords::default();
+    let [one, other] =
+        ["one", "other"].map(|name| Target { name: TargetName::new(name).unwrap(), ..script("echo sesame") });
+    for target in [&one, &other] {
+        ask(&passwords, target).await.unwrap();
+    }
+    let changed = Target { name: other.name.clone(), ..script("echo other") };
+    passwords.keep(&[Arc::new(one.clone()), Arc::new(changed)]);
+    assert!(!passwords.lack(&one, &endpoint(&one)));
+    assert!(passwords.lack(&other, &endpoint(&other)), "it has another command now");
+    passwords.keep(&[]);
+    assert!(passwords.of_targets.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ impl Transitions {
             Event::Session(SessionEvent::Lost(facts)) => debug!(%target, error = %facts, "session lost"),
             Event::Started => debug!(%target, "supervision started"),
             Event::Closed => debug!(%target, "old session closed"),
-            Event::SecretChanged => info!(%target, "a secret file changed, it is tried at once"),
+            Event::SecretChanged => info!(%target, "the secret changed, it is tried at once"),
             Event::Tuned(_) => debug!(%target, "new settings applied"),
             Event::Wanted => debug!(%target, "a pool client needs the session"),
             Event::Prove => debug!(%target, "a proof of login was requested"),

@@ -98,6 +98,28 @@ async fn one_run_serves_many_logins_and_a_rejected_password_is_asked_anew_at_onc
     assert!(!daemon.log().contains("second"), "{}", daemon.log());
 }
 
+/// The next login of its own would be a minute away.
+#[tokio::test]
+async fn a_password_that_the_command_prints_later_is_tried_at_once() {
+    let cluster = postgres15();
+    let (admin, url) = role(&cluster, "second").await;
+    let printer = Printer::new("first");
+    let daemon = Daemon::start(&config(&url, &[&printer.key()]));
+    let health = await_down(&daemon, SOON, "auth").await;
+    assert!(health["targets"][0]["remedy"].as_str().unwrap().contains("password_command"), "{health}");
+    wait_until(SOON * 3, "a look", async || {
+        if printer.runs() >= 2 { Ok(()) } else { Err(printer.runs().to_string()) }
+    })
+    .await;
+    // A look logs in nowhere.
+    assert_eq!(count(&cluster.log(), "password authentication failed"), 1, "{}", cluster.log());
+    printer.set("second");
+    await_log(&daemon, "the secret changed").await;
+    await_state(&daemon, SOON, "up").await;
+    assert_eq!(count(&cluster.log(), "password authentication failed"), 1, "{}", cluster.log());
+    drop(admin);
+}
+
 #[tokio::test]
 async fn a_command_that_fails_is_the_reason_and_tells_why() {
     let cluster = postgres15();
