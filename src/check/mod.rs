@@ -22,6 +22,8 @@ pub use report::{CheckFinding, CheckReport, CheckStep, Verdict, json, text};
 
 /// Pings on the session that is held: enough for a median, few enough to disturb nobody.
 const PINGS: usize = 5;
+/// Less time than this on other sockets is not worth a line.
+const DETOUR: Duration = Duration::from_millis(100);
 /// A certificate that ends sooner is a warning.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
 
@@ -100,11 +102,22 @@ fn patience(target: &Target, prepared: &Prepared) -> Duration {
 fn tcp_connected(times: &ConnectTimes, report: &mut CheckReport) {
     report.ok("resolve", times.resolve, String::new());
     let peer = times.peer.map_or_else(|| "Unix socket".to_owned(), |peer| peer.to_string());
-    report.ok("connect", times.connect, peer);
+    let before = match times.unanswered {
+        0 => String::new(),
+        1 => ", after 1 address that did not answer".to_owned(),
+        several => format!(", after {several} addresses that did not answer"),
+    };
+    report.ok("connect", times.connect, format!("{peer}{before}"));
 }
 
 fn logged_in(login: &Login, target: &Target, report: &mut CheckReport) {
     let facts = &login.facts;
+    let role = facts.role;
+    // Looked for while logging in, and shown where it was lost.
+    if login.detour >= DETOUR {
+        let peer = facts.peer.map(|peer| format!(" until {peer}")).unwrap_or_default();
+        report.ok("connect", login.detour, format!("spent on other sockets{peer} took the login"));
+    }
     if let Some(took) = login.tls {
         let version = facts.tls_version.as_deref().unwrap_or("TLS");
         let expiry =
@@ -116,12 +129,12 @@ fn logged_in(login: &Login, target: &Target, report: &mut CheckReport) {
         version => format!("PostgreSQL {version}"),
     };
     report.ok("startup", login.startup, server);
-    let role = if login.role == Role::Any { String::new() } else { format!("a {}", login.role.as_str()) };
-    report.ok("ping", login.ping, role);
+    let what = if role == Role::Any { String::new() } else { format!("a {}", role.as_str()) };
+    report.ok("ping", login.ping, what);
     report.session(facts);
-    if target.tuning.role != Role::Any && login.role != Role::Any && login.role != target.tuning.role {
+    if target.tuning.role != Role::Any && role != Role::Any && role != target.tuning.role {
         let wanted = target.tuning.role.as_str();
-        report.warn(format!("the server is a {}, and role asks for a {wanted}", login.role.as_str()));
+        report.warn(format!("the server is a {}, and role asks for a {wanted}", role.as_str()));
     }
     if let Some(at) = facts.certificate_expiry {
         match at.duration_since(SystemTime::now()) {

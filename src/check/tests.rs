@@ -5,7 +5,7 @@ use std::future::{Future, ready};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::connection::{Fingerprint, SessionFacts};
+use crate::connection::{ConnectPace, Fingerprint, SessionFacts};
 use crate::target::pool::{Listen, Pool};
 use crate::target::{Source, Tuning, sample};
 
@@ -61,7 +61,13 @@ impl Connector for Script {
         let Source::Inline(endpoint) = &target.source else { unreachable!("the tests write it so") };
         let sockets = target.socket_tuning(endpoint);
         let endpoint = endpoint.clone();
-        ready(Ok(Prepared { endpoint, sockets, fingerprint: Fingerprint::default(), password_run: None }))
+        ready(Ok(Prepared {
+            endpoint,
+            sockets,
+            fingerprint: Fingerprint::default(),
+            password_run: None,
+            pace: ConnectPace::default(),
+        }))
     }
 
     fn fingerprint(&self, _: Arc<Target>) -> impl Future<Output = Fingerprint> + Send + 'static {
@@ -136,7 +142,7 @@ fn login() -> Login {
         startup: Duration::from_millis(5),
         ping: Duration::from_millis(1),
         facts: SessionFacts { server_version: "17.2".to_owned(), ..SessionFacts::default() },
-        role: Role::Any,
+        detour: Duration::ZERO,
     }
 }
 

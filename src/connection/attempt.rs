@@ -13,17 +13,13 @@ use super::facts::{io_cause, scrub_word};
 use super::ping::PingQuery;
 use super::session::{PgSession, SessionRoute};
 use super::tap::{AlreadyNegotiated, Stream, Tap};
-use super::tcp::{Address, Resolver, connect};
+use super::tcp::{Address, Resolver};
 use super::tls::{self, Connectors};
-use super::{Login, Session, SessionEvent, SessionFacts, shown};
+use super::{ConnectPace, Login, Session, SessionEvent, SessionFacts};
 use crate::blocking::BlockingCalls;
-use crate::printable;
 use crate::protocol::frontend;
-use crate::reason::{Cause, Facts, Phase, is_refused_certificate};
+use crate::reason::{Cause, Facts, Phase};
 use crate::target::{ChannelBinding, Endpoint, Host, Role, SessionAttrs, SocketTuning, SslNegotiation};
-
-/// How long a certificate that was refused may be looked at.
-const LOOKING: Duration = Duration::from_secs(2);
 
 /// Everything that the attempts of one login have in common.
 pub struct Context<'a> {
@@ -35,6 +31,7 @@ pub struct Context<'a> {
     /// `application_name` where the connection string names none.
     pub service: &'a str,
     pub role: Role,
+    pub pace: &'a ConnectPace,
     pub deadline: Instant,
 }
 
@@ -63,7 +60,7 @@ pub struct SocketLogin<'a> {
 struct SecuredStream {
     tap: Tap,
     took: Option<Duration>,
-    version: Option<String>,
+    version: Option<&'static str>,
     expiry: Option<SystemTime>,
 }
 
@@ -91,7 +88,8 @@ impl SocketLogin<'_> {
             Err(_) => return Err(Facts::new(Phase::Ping, Cause::Timeout)),
         };
         session.hold_to(self.attrs);
-        let login = Login { tls: secured.took, startup, ping, facts: self.facts(&secured), role };
+        let facts = SessionFacts { role, ..self.facts(&secured) };
+        let login = Login { tls: secured.took, startup, ping, detour: Duration::ZERO, facts };
         Ok((session, login))
     }
 
@@ -139,43 +137,13 @@ impl SocketLogin<'_> {
         let began = Instant::now();
         let name = self.verified_name();
         let handshake = tls::handshake(connector, socket, &name, tls);
-        let under = match within(self.until, Phase::Tls, handshake).await {
-            Ok(under) => under,
-            Err(facts) => return Err(self.explained(facts, &name).await),
-        };
+        let under = within(self.until, Phase::Tls, handshake).await?;
         Ok(SecuredStream {
             tap: Tap::new(under.stream, under.end_point),
             took: Some(requested + began.elapsed()),
-            version: under.version,
+            version: Some(under.version),
             expiry: under.expiry,
         })
-    }
-
-    /// A certificate that was refused is looked at once more, to tell which one it is.
-    async fn explained(&self, facts: Facts, host: &str) -> Facts {
-        let message = match &facts.cause {
-            Cause::Tls { message } if is_refused_certificate(message) => message,
-            _ => return facts,
-        };
-        let until = self.until.min(Instant::now() + LOOKING);
-        let chain = timeout_at(until, async {
-            let mut socket = connect(self.address, self.context.sockets, until).await.ok()?;
-            let endpoint = self.context.endpoint;
-            if endpoint.tls.negotiation == SslNegotiation::Postgres
-                && !tls::request(&mut socket, endpoint.secret_to_hide().as_ref()).await.ok()?
-            {
-                return None;
-            }
-            Some(shown::certificates(socket, host, &endpoint.tls).await)
-        });
-        let chain = chain.await.ok().flatten().unwrap_or_default();
-        match shown::explain(&chain, message, host, SystemTime::now()) {
-            Some(more) => {
-                let message = printable::message(&format!("{message}: {more}"));
-                Facts::new(facts.phase, Cause::Tls { message })
-            }
-            None => facts,
-        }
     }
 
     async fn startup(&self, secured: &SecuredStream) -> Result<PgSession, Facts> {
@@ -186,7 +154,14 @@ impl SocketLogin<'_> {
             let joined = config.connect_raw(tap.clone(), AlreadyNegotiated).await;
             joined.map_err(|error| tap.cause(&error, hidden.as_ref()))
         };
-        let (client, connection) = within(self.until, Phase::Startup, join).await?;
+        let without_tls = secured.took.is_none() && matches!(self.address, Address::Tcp(_));
+        let noted = |mut facts: Facts| {
+            if let Cause::Server { words, .. } = &mut facts.cause {
+                words.without_tls = without_tls;
+            }
+            facts
+        };
+        let (client, connection) = within(self.until, Phase::Startup, join).await.map_err(noted)?;
         let route =
             SessionRoute { host: self.host, address: self.address.clone(), secured: secured.took.is_some() };
         Ok(PgSession::new(client, connection, tap.clone(), self.attrs, hidden, route))
@@ -235,10 +210,11 @@ impl SocketLogin<'_> {
             SessionFacts {
                 pooler: pooler(server_version, backend_pid),
                 server_version: scrub_word(server_version, hidden.as_ref()),
-                tls_version: secured.version.clone(),
+                tls_version: secured.version.map(str::to_owned),
                 certificate_expiry: secured.expiry,
                 peer: self.address.peer(),
                 backend_pid,
+                role: Role::Any,
             }
         })
     }

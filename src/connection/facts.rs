@@ -8,6 +8,7 @@ use std::io;
 
 use nix::errno::Errno;
 use openssl::base64::encode_block;
+use openssl::ssl;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::scanner::Observed;
@@ -45,11 +46,9 @@ pub fn cause(
     }
     let text = spelled_out(error);
     if text.contains("channel binding") {
-        return Cause::Tls {
-            message:
-                "the server did not bind the login to the TLS channel, as channel_binding=require demands"
-                    .to_owned(),
-        };
+        return Cause::tls(
+            "the server did not bind the login to the TLS channel, as channel_binding=require demands",
+        );
     }
     if text.contains("unsupported authentication method") || text.contains("unsupported SASL mechanism") {
         return Cause::Config {
@@ -69,6 +68,7 @@ pub fn server(fields: ErrorFields<'_>, password: Option<&Secret>) -> Cause {
         detail: fields.detail.as_deref().map(shown).filter(|text| !text.is_empty()),
         hint: fields.hint.as_deref().map(shown).filter(|text| !text.is_empty()),
         routine: fields.routine.as_deref().map(|name| scrub_word(name, password)),
+        without_tls: false,
         verbatim: None,
     };
     let message = shown(&fields.message);
@@ -100,28 +100,17 @@ pub fn tls_cause(error: &(dyn Error + 'static)) -> Cause {
         }
         next = here.source();
     }
-    let message = printable::message(&plain_tls(&error.to_string()));
+    let said = error.downcast_ref::<ssl::Error>().and_then(plain_tls);
+    let message = printable::message(&said.unwrap_or_else(|| error.to_string()));
     if message.to_ascii_lowercase().contains("unexpected eof") {
         return Cause::Closed;
     }
-    Cause::Tls { message }
+    Cause::tls(message)
 }
 
-/// What OpenSSL says, without the names of its files and functions: of the first error on its stack the reason, and the
-/// result of the verification in brackets, which stands at the end.
-fn plain_tls(text: &str) -> String {
-    // error:CODE:library:function:reason:file:line:data
-    let parts: Vec<&str> = text.splitn(8, ':').collect();
-    let [error, _, _, _, reason, _, line, rest] = parts[..] else { return text.to_owned() };
-    if !error.ends_with("error") || line.parse::<u32>().is_err() {
-        return text.to_owned();
-    }
-    let verification =
-        rest.rfind(" (").map(|at| &rest[at..]).or_else(|| rest.strip_prefix('(').map(|_| rest));
-    match verification.filter(|words| words.ends_with(')')) {
-        Some(words) => format!("{reason} {}", words.trim()),
-        None => reason.to_owned(),
-    }
+/// What OpenSSL says, without the names of its files and functions: the reason of the first error on its stack.
+fn plain_tls(error: &ssl::Error) -> Option<String> {
+    error.ssl_error()?.errors().first()?.reason().map(str::to_owned)
 }
 
 /// Errors that tell of this machine rather than of the other.
@@ -223,7 +212,9 @@ fn spellings(secret: &[u8]) -> Vec<String> {
 fn scrubbed(cause: Cause, password: Option<&Secret>) -> Cause {
     match cause {
         Cause::Protocol { message } => Cause::Protocol { message: scrub(&message, password) },
-        Cause::Tls { message } => Cause::Tls { message: scrub(&message, password) },
+        Cause::Tls { message, certificate_expiry } => {
+            Cause::Tls { message: scrub(&message, password), certificate_expiry }
+        }
         other => other,
     }
 }
@@ -304,23 +295,10 @@ mod tests {
 
     #[test]
     fn openssl_s_files_and_functions_are_not_shown() {
-        let rows = [
-            (
-                "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:\
-                 ../ssl/statem/statem_clnt.c:1889: (certificate has expired)",
-                "certificate verify failed (certificate has expired)",
-            ),
-            (
-                "error:0A000418:SSL routines:ssl3_read_bytes:tlsv1 alert unknown ca:\
-                 ../ssl/record/rec_layer_s3.c:1590:SSL alert number 48",
-                "tlsv1 alert unknown ca",
-            ),
-            ("unexpected EOF", "unexpected EOF"),
-            ("a:b:c:d:e:f:g:h", "a:b:c:d:e:f:g:h"),
-        ];
-        for (said, shown) in rows {
-            assert_eq!(plain_tls(said), shown);
-        }
+        let stack = openssl::x509::X509::from_pem(b"no certificate").unwrap_err();
+        assert!(stack.to_string().contains(".c:"), "{stack}");
+        let cause = tls_cause(&ssl::Error::from(stack));
+        assert_eq!(cause, Cause::tls("no start line"));
     }
 
     #[test]

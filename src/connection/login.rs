@@ -20,16 +20,25 @@ pub struct OpenSocket {
 
 impl Context<'_> {
     pub async fn login(self, socket: OpenSocket) -> Result<(PgSession, Login), Facts> {
+        let begun = Instant::now();
         let attrs = self.endpoint.session;
         let first = self.walk(attrs, Some(socket.connected), socket.candidates).await;
-        match (attrs, first) {
+        let entered = match (attrs, first) {
             // No standby anywhere: any server will do.
             (SessionAttrs::PreferStandby, Err(Facts { cause: Cause::WrongRole { .. }, .. })) => {
-                let again = Candidates::new(self.endpoint, self.sockets.clone(), self.resolver.clone());
-                self.walk(SessionAttrs::Any, None, again).await
+                self.pace.next().await;
+                self.walk(SessionAttrs::Any, None, self.candidates()).await
             }
             (_, first) => first,
-        }
+        };
+        let (session, login) = entered?;
+        let detour = begun.elapsed().saturating_sub(login.took());
+        Ok((session, Login { detour, ..login }))
+    }
+
+    /// All addresses of the connection string.
+    pub fn candidates(&self) -> Candidates {
+        Candidates::new(self.endpoint, self.sockets.clone(), self.resolver.clone(), self.pace.clone())
     }
 
     /// Sends a cancel request the way that its session went.
@@ -64,7 +73,7 @@ impl Context<'_> {
                 Err(facts) => facts,
                 Ok(connected) => {
                     let (host, until) = (connected.host, candidates.share(self.deadline, 1));
-                    match self.enter(attrs, connected, until).await {
+                    match self.enter(attrs, connected, &candidates, until).await {
                         Ok(entered) => return Ok(entered),
                         Err(facts) => {
                             if ends_the_search(&facts) {
@@ -91,6 +100,7 @@ impl Context<'_> {
         &self,
         attrs: SessionAttrs,
         connected: Connected,
+        candidates: &Candidates,
         until: Instant,
     ) -> Result<(PgSession, Login), Facts> {
         let Connected { socket, host, address, .. } = connected;
@@ -103,7 +113,7 @@ impl Context<'_> {
         let Some(second) = second.filter(|_| refused_this_way(first, &facts)) else {
             return Err(facts);
         };
-        let Ok(socket) = connect(&address, self.sockets, until).await else {
+        let Ok(socket) = candidates.connect_again(&address, until).await else {
             return Err(facts);
         };
         match way(second).run(socket).await {
@@ -180,7 +190,7 @@ mod tests {
             assert!(!refused_this_way(ask, &facts(Phase::Startup, "28P01")));
             assert!(!refused_this_way(ask, &facts(Phase::Startup, "53300")));
         }
-        let handshake = Facts::new(Phase::Tls, Cause::Tls { message: "no common version".into() });
+        let handshake = Facts::new(Phase::Tls, Cause::tls("no common version"));
         assert!(refused_this_way(Ask::Offer, &handshake));
         assert!(!refused_this_way(Ask::Demand, &handshake));
         assert!(!refused_this_way(Ask::Offer, &Facts::new(Phase::Tls, Cause::Timeout)));

@@ -8,16 +8,15 @@
 //! tcp        names, addresses, sockets          ping       what is asked, what the answer tells
 //! login      which host, which way of sslmode   tap        the stream under tokio-postgres
 //! attempt    one socket: TLS, startup, ping     scanner    what the server says, and how much
-//! tls        handshake, certificates            hello      which version of TLS was agreed on
-//! files      secrets and certificates
-//! password   what password_command prints       shown      certificates that were refused
-//! facts      what happened, free of secrets
+//! tls        handshake, certificates            shown      certificates that were refused
+//! files      secrets and certificates           binding    what SCRAM binds a login to
+//! password   what password_command prints       facts      what happened, free of secrets
 //! ```
 
 mod attempt;
+mod binding;
 mod facts;
 mod files;
-mod hello;
 mod login;
 mod password;
 mod ping;
@@ -29,11 +28,13 @@ mod tap;
 mod tcp;
 mod tls;
 
+use std::fmt;
 use std::future::{Future, pending, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 pub use login::OpenSocket;
@@ -54,19 +55,45 @@ pub struct Prepared {
     pub fingerprint: Fingerprint,
     /// The run of `password_command` that printed the password, where there was one.
     pub password_run: Option<u64>,
+    pub pace: ConnectPace,
+}
+
+/// What an attempt waits for before each TCP connect but its first, which was let in as the attempt itself was.
+#[derive(Clone, Default)]
+pub struct ConnectPace(Option<Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>>);
+
+impl ConnectPace {
+    pub fn new(pace: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
+        ConnectPace(Some(Arc::new(pace)))
+    }
+
+    /// Ready once one more TCP connect may be made.
+    pub async fn next(&self) {
+        if let Some(pace) = &self.0 {
+            pace().await;
+        }
+    }
+}
+
+impl fmt::Debug for ConnectPace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConnectPace")
+    }
 }
 
 /// A hash of the secret files' contents, so that a change is seen without keeping them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fingerprint(pub u64);
 
-/// What a TCP connect cost and which address accepted it.
+/// What it cost to have a socket, addresses that did not answer included, and which address accepted it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConnectTimes {
     pub resolve: Duration,
     pub connect: Duration,
     /// `None` for a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// How many addresses were tried in vain before.
+    pub unanswered: u32,
 }
 
 /// A login that was proven by its first ping.
@@ -75,9 +102,16 @@ pub struct Login {
     pub tls: Option<Duration>,
     pub startup: Duration,
     pub ping: Duration,
+    /// What was lost on other sockets before this one: a host that hung, a way of `sslmode` that was refused.
+    pub detour: Duration,
     pub facts: SessionFacts,
-    /// The role that the first ping found; `Role::Any` where nobody asked.
-    pub role: Role,
+}
+
+impl Login {
+    /// What the login itself took, on the socket that it ended up on.
+    pub fn took(&self) -> Duration {
+        self.tls.unwrap_or_default() + self.startup + self.ping
+    }
 }
 
 /// What a session knows of its server.
@@ -86,7 +120,7 @@ pub struct SessionFacts {
     pub server_version: String,
     /// `TLSv1.3`, or `None` without TLS.
     pub tls_version: Option<String>,
-    /// When the certificate that the server showed ends.
+    /// When the first of the certificates that the server showed ends.
     pub certificate_expiry: Option<SystemTime>,
     /// Where the session ended up: a login moves on to the next host where `target_session_attrs` asks for it.
     /// `None` for a Unix socket.
@@ -95,6 +129,15 @@ pub struct SessionFacts {
     pub backend_pid: Option<i32>,
     /// What stands between us and the server, where it shows itself.
     pub pooler: Option<&'static str>,
+    /// What the last ping found or the server reported; `Role::Any` where neither did.
+    pub role: Role,
+}
+
+impl SessionFacts {
+    /// The version without what the packager adds: `15.18` of `15.18 (Debian 15.18-1.pgdg12+1)`.
+    pub fn short_version(&self) -> &str {
+        self.server_version.split([' ', '/']).next().unwrap_or_default()
+    }
 }
 
 /// What a held session reports.

@@ -1,5 +1,7 @@
 //! What a ping asks, and what the answer says of the server: alive, primary or standby, writable or not.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::target::{Role, SessionAttrs};
@@ -57,12 +59,17 @@ impl PingQuery {
 }
 
 impl PingAnswer {
-    /// The role that it tells; `Role::Any` where it was not asked for.
-    pub const fn role(self) -> Role {
-        match self {
-            PingAnswer::Alive => Role::Any,
-            PingAnswer::Role { standby: true, .. } => Role::Standby,
-            PingAnswer::Role { standby: false, .. } => Role::Primary,
+    /// The role that it tells; where it was not asked for the role that the server reported, which servers do since
+    /// PostgreSQL 14, anew with the answer that follows a change; else `Role::Any`.
+    pub fn role_beside(self, reported: &BTreeMap<String, String>) -> Role {
+        let standby = match self {
+            PingAnswer::Role { standby, .. } => Some(standby),
+            PingAnswer::Alive => reported.get("in_hot_standby").and_then(|value| truth(value)),
+        };
+        match standby {
+            Some(true) => Role::Standby,
+            Some(false) => Role::Primary,
+            None => Role::Any,
         }
     }
 }
@@ -101,6 +108,22 @@ fn truth(text: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_role_is_what_the_answer_tells_else_what_the_server_reported_else_unknown() {
+        let reported = |value: &str| BTreeMap::from([("in_hot_standby".to_owned(), value.to_owned())]);
+        let asked = |standby| PingAnswer::Role { standby, read_only: standby };
+        for (answer, reported, role) in [
+            (PingAnswer::Alive, BTreeMap::new(), Role::Any),
+            (PingAnswer::Alive, reported("on"), Role::Standby),
+            (PingAnswer::Alive, reported("off"), Role::Primary),
+            (PingAnswer::Alive, reported("maybe"), Role::Any),
+            (asked(true), reported("off"), Role::Standby),
+            (asked(false), BTreeMap::new(), Role::Primary),
+        ] {
+            assert_eq!(answer.role_beside(&reported), role, "{answer:?} {reported:?}");
+        }
+    }
 
     #[test]
     fn each_wish_is_met_by_the_servers_that_libpq_takes_for_it() {

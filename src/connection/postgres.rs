@@ -15,7 +15,7 @@ use super::password::{CommandPasswords, PrintedPassword};
 use super::session::{PgSession, SessionRoute};
 use super::tcp::{Candidates, Resolver};
 use super::tls::Connectors;
-use super::{ConnectTimes, Connector, Fingerprint, Login, Prepared};
+use super::{ConnectPace, ConnectTimes, Connector, Fingerprint, Login, Prepared};
 use crate::blocking::BlockingCalls;
 use crate::reason::{Cause, Facts, Phase, Reason, table};
 use crate::target::{Endpoint, Host, SslMode, Target, Tls};
@@ -80,6 +80,7 @@ impl PostgresShared {
             calls: &self.calls,
             service: &target.service,
             role: target.tuning.role,
+            pace: &prepared.pace,
             deadline,
         }
     }
@@ -93,7 +94,13 @@ impl PostgresShared {
             self.connectors.get(&endpoint.tls, &self.calls).await?;
         }
         let sockets = target.socket_tuning(&endpoint);
-        Ok(Prepared { sockets, endpoint: Arc::new(endpoint), fingerprint, password_run: None })
+        Ok(Prepared {
+            sockets,
+            endpoint: Arc::new(endpoint),
+            fingerprint,
+            password_run: None,
+            pace: ConnectPace::default(),
+        })
     }
 
     /// The connection string, and the hash of all that was read for it.
@@ -197,12 +204,14 @@ impl Connector for Postgres {
     ) -> impl Future<Output = Result<(OpenSocket, ConnectTimes), Facts>> + Send + 'static {
         let resolver = self.0.resolver.clone();
         async move {
-            let mut candidates = Candidates::new(&prepared.endpoint, prepared.sockets, resolver);
+            let mut candidates =
+                Candidates::new(&prepared.endpoint, prepared.sockets, resolver, prepared.pace);
             let connected = candidates.next(deadline).await?;
             let times = ConnectTimes {
                 resolve: connected.resolve,
                 connect: connected.connect,
                 peer: connected.address.peer(),
+                unanswered: connected.unanswered,
             };
             Ok((OpenSocket { connected, candidates }, times))
         }

@@ -184,7 +184,10 @@ impl PgSession {
         };
         self.ping = None;
         match query.read(&rows) {
-            Some(answer) if fits(self.attrs, answer) => SessionEvent::Pong { took, role: answer.role() },
+            Some(answer) if fits(self.attrs, answer) => {
+                let role = self.tap.observed(|observed| answer.role_beside(&observed.parameters));
+                SessionEvent::Pong { took, role }
+            }
             Some(_) => SessionEvent::PingFailed(Facts::new(
                 Phase::Ping,
                 Cause::WrongRole { wanted: wanted(self.attrs).to_owned() },

@@ -1,18 +1,15 @@
-//! The certificates of a server whose verification failed: looked at again without verification, to tell a person which
-//! one it is. Nothing is sent on that connection but the handshake.
+//! The certificates of a server whose verification failed, noted while they are verified: to tell a person which one it is,
+//! and what is wrong with it.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::nid::Nid;
-use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
-use openssl::x509::{X509NameRef, X509Ref};
-use tokio_openssl::SslStream;
+use openssl::x509::{X509NameRef, X509Ref, X509StoreContextRef};
 
-use super::tap::Stream;
 use crate::printable;
-use crate::protocol;
-use crate::target::{SslNegotiation, Tls};
+use crate::reason::Cause;
 
 /// What is told of the names of a certificate; one may have hundreds.
 const MAX_NAMES: usize = 8;
@@ -28,32 +25,48 @@ pub struct ShownCertificate {
     pub names: Vec<String>,
 }
 
-/// The server's certificates, its own first; empty where they cannot be had. `host` is what SNI sends.
-pub async fn certificates(socket: Stream, host: &str, tls: &Tls) -> Vec<ShownCertificate> {
-    let Some(ssl) = unverified(host, tls) else {
-        return Vec::new();
-    };
-    let Ok(mut stream) = SslStream::new(ssl, socket) else {
-        return Vec::new();
-    };
-    // A server that wants a certificate of ours ends it, after it has shown its own.
-    let _ = std::pin::Pin::new(&mut stream).connect().await;
-    let chain = stream.ssl().peer_cert_chain();
-    chain.map(|chain| chain.iter().map(ShownCertificate::of).collect()).unwrap_or_default()
+/// What a failed verification was about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RefusedChain {
+    /// What the TLS library calls the failure.
+    verdict: String,
+    /// As far as it could be built, the server's own first.
+    chain: Vec<ShownCertificate>,
+    /// The position of the one that was refused.
+    depth: usize,
 }
 
-fn unverified(host: &str, tls: &Tls) -> Option<Ssl> {
-    // Not a connector: that reads the system's trust store, which takes 5 MB.
-    let mut context = SslContext::builder(SslMethod::tls_client()).ok()?;
-    context.set_verify(SslVerifyMode::NONE);
-    if tls.negotiation == SslNegotiation::Direct {
-        context.set_alpn_protos(protocol::ALPN_LIST).ok()?;
+/// Where a verification notes that it failed; the clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Refusal(Arc<Mutex<Option<RefusedChain>>>);
+
+impl Refusal {
+    /// What the TLS library asks about each certificate. The library's own verdict is kept.
+    pub fn noting(&self) -> impl Fn(bool, &mut X509StoreContextRef) -> bool + Send + Sync + 'static {
+        let Refusal(noted) = self.clone();
+        move |is_right, context| {
+            if !is_right {
+                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(RefusedChain::of(context));
+            }
+            is_right
+        }
     }
-    let mut ssl = Ssl::new(&context.build()).ok()?;
-    if tls.sni && host.parse::<std::net::IpAddr>().is_err() {
-        ssl.set_hostname(host).ok()?;
+
+    /// The failure of a handshake, with what was noted of it. `host` is what the certificate had to name.
+    pub fn explain(&self, failure: Cause, host: &str) -> Cause {
+        let refused = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (failure, refused) {
+            (Cause::Tls { message, .. }, Some(refused)) => {
+                let verdict = &refused.verdict;
+                let more = refused.explanation(host).map(|more| format!(": {more}")).unwrap_or_default();
+                Cause::Tls {
+                    message: printable::message(&format!("{message} ({verdict}){more}")),
+                    certificate_expiry: refused.chain.iter().filter_map(|one| one.not_after).min(),
+                }
+            }
+            (failure, _) => failure,
+        }
     }
-    Some(ssl)
 }
 
 impl ShownCertificate {
@@ -70,10 +83,6 @@ impl ShownCertificate {
             not_after: time(certificate.not_after()),
             names: names.collect(),
         }
-    }
-
-    fn holds_at(&self, now: SystemTime) -> bool {
-        self.not_before.is_none_or(|from| from <= now) && self.not_after.is_none_or(|to| now <= to)
     }
 }
 
@@ -105,33 +114,44 @@ pub fn time(at: &Asn1TimeRef) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
 }
 
-/// What to add to a failed verification: which certificate it is about, and what is wrong with that one. `failure` is what
-/// the TLS library said; `host` is what the certificate had to name.
-pub fn explain(chain: &[ShownCertificate], failure: &str, host: &str, now: SystemTime) -> Option<String> {
-    let failure = failure.to_ascii_lowercase();
-    let own = chain.first()?;
-    if failure.contains("mismatch") {
-        return Some(match own.names.as_slice() {
-            [] => {
-                format!("the certificate {} names no host, and must name \"{host}\"", quoted(&own.subject))
-            }
-            names => format!("the certificate is for {}, not for \"{host}\"", listed(names)),
-        });
+impl RefusedChain {
+    fn of(context: &X509StoreContextRef) -> Self {
+        let chain: Vec<_> = context.chain().into_iter().flatten().map(ShownCertificate::of).collect();
+        RefusedChain {
+            verdict: context.error().error_string().to_owned(),
+            chain,
+            depth: context.error_depth() as usize,
+        }
     }
-    if failure.contains("expired") || failure.contains("not yet valid") {
-        let bad = chain.iter().find(|certificate| !certificate.holds_at(now)).unwrap_or(own);
-        let (subject, issuer) = (quoted(&bad.subject), quoted(&bad.issuer));
-        return match (bad.not_before.filter(|from| *from > now), bad.not_after) {
-            (Some(from), _) => Some(format!("the certificate {subject} is valid from {}", date(from))),
-            (None, Some(to)) => {
-                Some(format!("the certificate {subject}, issued by {issuer}, ended {}", date(to)))
-            }
-            (None, None) => None,
-        };
+
+    /// Which certificate it is about, and what is wrong with that one.
+    fn explanation(&self, host: &str) -> Option<String> {
+        let verdict = self.verdict.to_ascii_lowercase();
+        let own = self.chain.first()?;
+        if verdict.contains("mismatch") {
+            return Some(match own.names.as_slice() {
+                [] => {
+                    format!(
+                        "the certificate {} names no host, and must name \"{host}\"",
+                        quoted(&own.subject)
+                    )
+                }
+                names => format!("the certificate is for {}, not for \"{host}\"", listed(names)),
+            });
+        }
+        let refused = self.chain.get(self.depth).unwrap_or(own);
+        let (subject, issuer) = (quoted(&refused.subject), quoted(&refused.issuer));
+        if verdict.contains("expired") {
+            let ended = refused.not_after?;
+            return Some(format!("the certificate {subject}, issued by {issuer}, ended {}", date(ended)));
+        }
+        if verdict.contains("not yet valid") {
+            return Some(format!("the certificate {subject} is valid from {}", date(refused.not_before?)));
+        }
+        // An authority that is not trusted: the one above the last certificate that came.
+        let last = self.chain.last().unwrap_or(own);
+        Some(format!("the certificate {} is issued by {}", quoted(&own.subject), quoted(&last.issuer)))
     }
-    // An authority that is not trusted: the one above the last certificate that came.
-    let last = chain.last().unwrap_or(own);
-    Some(format!("the certificate {} is issued by {}", quoted(&own.subject), quoted(&last.issuer)))
 }
 
 fn listed(names: &[String]) -> String {
@@ -169,39 +189,43 @@ mod tests {
         }
     }
 
+    fn refused(verdict: &str, chain: &[ShownCertificate], depth: usize) -> RefusedChain {
+        RefusedChain { verdict: verdict.to_owned(), chain: chain.to_vec(), depth }
+    }
+
     #[test]
     fn the_certificate_that_is_out_of_its_time_is_named_with_the_date() {
         let chain = [certificate("db.example", "Intermediate", 40), certificate("Intermediate", "Root", 20)];
-        let of = |failure: &str, now: u64| explain(&chain, failure, "db.example", at(now)).unwrap();
-        let expired = "certificate verify failed (certificate has expired)";
+        let of =
+            |verdict: &str, depth: usize| refused(verdict, &chain, depth).explanation("db.example").unwrap();
+        let expired = "certificate has expired";
         assert_eq!(
-            of(expired, 30),
+            of(expired, 1),
             "the certificate \"Intermediate\", issued by \"Root\", ended 1970-01-21 00:00 UTC"
         );
         assert_eq!(
-            of(expired, 41),
+            of(expired, 0),
             "the certificate \"db.example\", issued by \"Intermediate\", ended 1970-02-10 00:00 UTC"
         );
         assert_eq!(
-            of("certificate verify failed (certificate is not yet valid)", 5),
+            of("certificate is not yet valid", 0),
             "the certificate \"db.example\" is valid from 1970-01-11 00:00 UTC"
         );
     }
 
     #[test]
     fn a_host_that_does_not_match_is_told_the_names_that_there_are() {
-        let of = |chain: &[ShownCertificate]| {
-            explain(chain, "certificate verify failed (hostname mismatch)", "localhost", at(15)).unwrap()
-        };
+        let of =
+            |own: ShownCertificate| refused("hostname mismatch", &[own], 0).explanation("localhost").unwrap();
         let one = certificate("db.example", "Root", 20);
         assert_eq!(
-            of(std::slice::from_ref(&one)),
+            of(one.clone()),
             "the certificate is for \"db.example\", \"10.0.0.1\", not for \"localhost\""
         );
         let many = (0..30).map(|n| format!("host-{n}")).collect();
-        let many = of(&[ShownCertificate { names: many, ..one.clone() }]);
+        let many = of(ShownCertificate { names: many, ..one.clone() });
         assert!(many.contains("\"host-7\", 22 more, not for"), "{many}");
-        let none = of(&[ShownCertificate { names: Vec::new(), ..one }]);
+        let none = of(ShownCertificate { names: Vec::new(), ..one });
         assert_eq!(none, "the certificate \"db.example\" names no host, and must name \"localhost\"");
     }
 
@@ -211,10 +235,25 @@ mod tests {
             certificate("db\r\n.example", "Intermediate", 40),
             certificate("Intermediate", &"x".repeat(500), 20),
         ];
-        let failure = "certificate verify failed (unable to get local issuer certificate)";
-        let told = explain(&chain, failure, "db.example", at(15)).unwrap();
+        let verdict = "unable to get local issuer certificate";
+        let told = refused(verdict, &chain, 1).explanation("db.example").unwrap();
         let start = "the certificate \"db .example\" is issued by \"xxx";
         assert!(told.starts_with(start) && told.len() < 200, "{told}");
-        assert_eq!(explain(&[], failure, "db.example", at(15)), None);
+        assert_eq!(refused(verdict, &[], 0).explanation("db.example"), None);
+    }
+
+    #[test]
+    fn a_failed_handshake_is_told_with_what_was_noted_and_when_the_first_certificate_ends() {
+        let chain = [certificate("db.example", "Intermediate", 40), certificate("Intermediate", "Root", 20)];
+        let refusal = Refusal::default();
+        let failed = || Cause::tls("certificate verify failed");
+        assert_eq!(refusal.explain(failed(), "h"), failed());
+        *refusal.0.lock().unwrap() = Some(refused("certificate has expired", &chain, 1));
+        let Cause::Tls { message, certificate_expiry } = refusal.explain(failed(), "h") else { panic!() };
+        let start = "certificate verify failed (certificate has expired): the certificate \"Intermediate\"";
+        assert!(message.starts_with(start), "{message}");
+        assert_eq!(certificate_expiry, Some(at(20)));
+        *refusal.0.lock().unwrap() = Some(refused("certificate has expired", &chain, 1));
+        assert_eq!(refusal.explain(Cause::Closed, "h"), Cause::Closed);
     }
 }

@@ -14,6 +14,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
+use super::ConnectPace;
 use super::facts::{config, io_cause, more_telling};
 use super::tap::Stream;
 use crate::blocking::BlockingCalls;
@@ -27,6 +28,9 @@ const RESOLVING_AT_ONCE: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Resolver(BlockingCalls);
 
+/// How many addresses one attempt tries: a name may have thousands.
+const MAX_ADDRESSES: usize = 16;
+
 /// The addresses that are left to try.
 #[derive(Debug)]
 pub struct Candidates {
@@ -34,6 +38,8 @@ pub struct Candidates {
     shuffle: bool,
     sockets: SocketTuning,
     resolver: Resolver,
+    pace: ConnectPace,
+    tried: usize,
 }
 
 /// Where a socket was accepted.
@@ -42,8 +48,11 @@ pub struct Connected {
     /// The host's position in the connection string.
     pub host: usize,
     pub address: Address,
+    /// What this and the candidates before it took.
     pub resolve: Duration,
     pub connect: Duration,
+    /// Addresses that were tried in vain before.
+    pub unanswered: u32,
 }
 
 impl fmt::Debug for Connected {
@@ -62,7 +71,7 @@ pub enum Address {
 #[derive(Debug)]
 enum Candidate {
     Name { host: usize, name: String, port: u16 },
-    Address { host: usize, address: Address, resolve: Duration },
+    Address { host: usize, address: Address },
 }
 
 impl Address {
@@ -97,13 +106,13 @@ impl Resolver {
 }
 
 impl Candidates {
-    pub fn new(endpoint: &Endpoint, sockets: SocketTuning, resolver: Resolver) -> Self {
+    pub fn new(endpoint: &Endpoint, sockets: SocketTuning, resolver: Resolver, pace: ConnectPace) -> Self {
         let shuffle = endpoint.load_balance == LoadBalance::Random;
         let mut left: Vec<Candidate> = endpoint.hosts.iter().enumerate().map(candidate).collect();
         if shuffle {
             fastrand::shuffle(&mut left);
         }
-        Candidates { left: left.into(), shuffle, sockets, resolver }
+        Candidates { left: left.into(), shuffle, sockets, resolver, pace, tried: 0 }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -113,7 +122,8 @@ impl Candidates {
     /// When the next candidate's part of the time is over, if so many candidates, itself included, share what is left.
     pub fn share(&self, deadline: Instant, present: usize) -> Instant {
         let now = Instant::now();
-        let sharing = u32::try_from(self.left.len() + present).unwrap_or(u32::MAX).max(1);
+        let untried = self.left.len().min(MAX_ADDRESSES.saturating_sub(self.tried));
+        let sharing = u32::try_from(untried + present).unwrap_or(u32::MAX).max(1);
         now + deadline.saturating_duration_since(now) / sharing
     }
 
@@ -126,26 +136,30 @@ impl Candidates {
     /// The next address that takes a socket; else the failure that tells most, with none left.
     pub async fn next(&mut self, deadline: Instant) -> Result<Connected, Facts> {
         let mut failed = None;
+        let (mut resolve, mut connect, mut unanswered) = (Duration::ZERO, Duration::ZERO, 0);
         loop {
             let until = self.share(deadline, 0);
             let Some(candidate) = self.left.pop_front() else {
                 break;
             };
+            let begun = Instant::now();
             let result = match candidate {
-                Candidate::Name { host, name, port } => self.resolve(host, name, port, until).await,
-                Candidate::Address { host, address, resolve } => {
-                    let asked = Instant::now();
-                    match connect(&address, &self.sockets, until).await {
+                Candidate::Name { host, name, port } => {
+                    let found = self.resolve(host, name, port, until).await;
+                    resolve += begun.elapsed();
+                    found
+                }
+                Candidate::Address { host, address } => {
+                    let opened = self.connect(&address, until).await;
+                    connect += begun.elapsed();
+                    match opened {
                         Ok(socket) => {
-                            return Ok(Connected {
-                                socket,
-                                host,
-                                address,
-                                resolve,
-                                connect: asked.elapsed(),
-                            });
+                            return Ok(Connected { socket, host, address, resolve, connect, unanswered });
                         }
-                        Err(facts) => Err(facts),
+                        Err(facts) => {
+                            unanswered += 1;
+                            Err(facts)
+                        }
                     }
                 }
             };
@@ -156,17 +170,35 @@ impl Candidates {
         Err(failed.unwrap_or(Facts::new(Phase::Resolve, config("no host to connect to"))))
     }
 
+    /// One address of the few that an attempt tries.
+    async fn connect(&mut self, address: &Address, until: Instant) -> Result<Stream, Facts> {
+        self.tried += 1;
+        if self.tried == MAX_ADDRESSES {
+            self.left.clear();
+        }
+        match self.tried {
+            1 => connect(address, &self.sockets, until).await,
+            _ => self.connect_again(address, until).await,
+        }
+    }
+
+    /// One more TCP connect of this attempt.
+    pub async fn connect_again(&self, address: &Address, until: Instant) -> Result<Stream, Facts> {
+        let waited = timeout_at(until, self.pace.next()).await;
+        waited.map_err(|_| Facts::new(Phase::Connect, Cause::Timeout))?;
+        connect(address, &self.sockets, until).await
+    }
+
     async fn resolve(&mut self, host: usize, name: String, port: u16, until: Instant) -> Result<(), Facts> {
-        let asked = Instant::now();
         let found = timeout_at(until, self.resolver.addresses(name, port)).await;
         let mut found =
             found.unwrap_or(Err(Cause::Timeout)).map_err(|cause| Facts::new(Phase::Resolve, cause))?;
         if self.shuffle {
             fastrand::shuffle(&mut found);
         }
-        let resolve = asked.elapsed();
+        found.truncate(MAX_ADDRESSES);
         for address in found.into_iter().rev() {
-            self.left.push_front(Candidate::Address { host, address: Address::Tcp(address), resolve });
+            self.left.push_front(Candidate::Address { host, address: Address::Tcp(address) });
         }
         Ok(())
     }
@@ -215,17 +247,13 @@ fn tune(socket: &SockRef<'_>, tuning: &SocketTuning) -> io::Result<()> {
 fn candidate((host, at): (usize, &Host)) -> Candidate {
     let literal = |name: &str| name.parse::<IpAddr>().ok();
     match at {
-        Host::Unix { dir, port } => Candidate::Address {
-            host,
-            address: Address::Unix(socket_path(dir, *port)),
-            resolve: Duration::ZERO,
-        },
+        Host::Unix { dir, port } => {
+            Candidate::Address { host, address: Address::Unix(socket_path(dir, *port)) }
+        }
         Host::Tcp { name, hostaddr, port } => match hostaddr.or_else(|| literal(name)) {
-            Some(address) => Candidate::Address {
-                host,
-                address: Address::Tcp(SocketAddr::new(address, *port)),
-                resolve: Duration::ZERO,
-            },
+            Some(address) => {
+                Candidate::Address { host, address: Address::Tcp(SocketAddr::new(address, *port)) }
+            }
             None => Candidate::Name { host, name: name.clone(), port: *port },
         },
     }
@@ -249,6 +277,8 @@ mod tests {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
     use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::target::{Keepalives, conninfo};
@@ -258,7 +288,12 @@ mod tests {
         SocketTuning { connect_timeout: LIMIT, keepalives: None, tcp_user_timeout: None };
 
     fn candidates(url: &str) -> Candidates {
-        Candidates::new(&conninfo::parse(url).unwrap().endpoint, PLAIN, Resolver::default())
+        Candidates::new(
+            &conninfo::parse(url).unwrap().endpoint,
+            PLAIN,
+            Resolver::default(),
+            ConnectPace::default(),
+        )
     }
 
     async fn dial(tuning: &SocketTuning) -> TcpStream {
@@ -345,14 +380,61 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let mut candidates = candidates(&format!("postgresql://u@127.0.0.1:{port},127.0.0.1:{port}/d"));
         let first = candidates.next(Instant::now() + LIMIT).await.unwrap();
-        candidates.left.push_front(Candidate::Address {
-            host: first.host,
-            address: first.address.clone(),
-            resolve: Duration::ZERO,
-        });
+        candidates.left.push_front(Candidate::Address { host: first.host, address: first.address.clone() });
         candidates.skip(first.host);
         let second = candidates.next(Instant::now() + LIMIT).await.unwrap();
         assert_eq!((first.host, second.host), (0, 1));
         assert!(candidates.is_empty());
+    }
+
+    /// As many addresses of loopback, with nobody there.
+    fn unanswered(addresses: usize, port: u16) -> Candidates {
+        let mut candidates = candidates("postgresql://u@127.0.0.1/d");
+        let dead = |n: usize| SocketAddr::new([127, 0, 0, n as u8].into(), port);
+        candidates.left =
+            (1..=addresses).map(|n| Candidate::Address { host: 0, address: Address::Tcp(dead(n)) }).collect();
+        candidates
+    }
+
+    #[tokio::test]
+    async fn an_attempt_tries_a_few_addresses_and_waits_before_each_but_the_first() {
+        let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        for (addresses, tried) in [(1, 1), (3, 3), (MAX_ADDRESSES + 9, MAX_ADDRESSES)] {
+            let waits = Arc::new(AtomicUsize::new(0));
+            let mut candidates = unanswered(addresses, port);
+            let counted = Arc::clone(&waits);
+            candidates.pace = ConnectPace::new(move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Box::pin(std::future::ready(()))
+            });
+            let facts = candidates.next(Instant::now() + LIMIT).await.unwrap_err();
+            assert!(
+                matches!(facts.cause, Cause::Io { kind: io::ErrorKind::ConnectionRefused, .. }),
+                "{facts:?}"
+            );
+            assert_eq!((candidates.tried, waits.load(Ordering::Relaxed)), (tried, tried - 1));
+            assert!(candidates.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn thousands_of_addresses_leave_those_that_are_tried_a_useful_share_of_the_time() {
+        let candidates = unanswered(10_000, 1);
+        let share = candidates.share(Instant::now() + LIMIT, 0) - Instant::now();
+        assert!(share > LIMIT / 17, "{share:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_lost_on_addresses_before_is_part_of_the_connect() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let live = Candidate::Address { host: 1, address: Address::Tcp(listener.local_addr().unwrap()) };
+        let mut candidates = unanswered(2, 1);
+        candidates.left.push_back(live);
+        let pause = Duration::from_millis(30);
+        candidates.pace = ConnectPace::new(move || Box::pin(tokio::time::sleep(pause)));
+        let begun = Instant::now();
+        let connected = candidates.next(Instant::now() + LIMIT).await.unwrap();
+        assert!(connected.connect >= 2 * pause && connected.connect <= begun.elapsed(), "{connected:?}");
+        assert_eq!(connected.unanswered, 2);
     }
 }

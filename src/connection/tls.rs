@@ -5,19 +5,23 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
-use native_tls::{Certificate, Identity, Protocol, TlsConnector, TlsConnectorBuilder};
+use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
+use openssl::ssl::{Ssl, SslConnector, SslConnectorBuilder, SslMethod, SslRef, SslVerifyMode, SslVersion};
 use openssl::x509::X509;
+use openssl::x509::store::X509StoreBuilder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_openssl::SslStream;
 
+use super::binding;
 use super::facts::{config, io_cause, server, tls_cause};
 use super::files::Certificates;
-use super::hello::Sniffer;
-use super::shown;
+use super::shown::{self, Refusal};
 use super::tap::Stream;
 use crate::blocking::BlockingCalls;
 use crate::protocol::frontend::{SSL_REQUEST, packet};
@@ -35,7 +39,7 @@ const MAX_ERROR: u32 = 8192;
 pub struct Connectors {
     hasher: RandomState,
     /// Held while one is built, so that a hundred targets that start at once build it once.
-    built: Mutex<HashMap<u64, (TlsConnector, Instant)>>,
+    built: Mutex<HashMap<u64, (SslConnector, Instant)>>,
 }
 
 /// A stream under TLS, and what the handshake told.
@@ -43,14 +47,14 @@ pub struct Handshake {
     pub stream: Stream,
     /// The hash of the server's certificate, for SCRAM's channel binding.
     pub end_point: Option<Vec<u8>>,
-    pub version: Option<String>,
-    /// When the server's certificate ends.
+    pub version: &'static str,
+    /// When the first of the server's certificates ends.
     pub expiry: Option<SystemTime>,
 }
 
 impl Connectors {
     /// The connector for these settings; the files are read each time, so that a renewed certificate counts at once.
-    pub async fn get(&self, tls: &Tls, calls: &BlockingCalls) -> Result<TlsConnector, Cause> {
+    pub async fn get(&self, tls: &Tls, calls: &BlockingCalls) -> Result<SslConnector, Cause> {
         let wanted = tls.clone();
         let files = match tls.has_files() {
             true => calls.run(move || Certificates::read(&wanted)).await??,
@@ -99,74 +103,105 @@ async fn error_instead(socket: &mut Stream, password: Option<&Secret>) -> Cause 
 
 /// The handshake. `host` is what the certificate must name, where the mode verifies that, and what SNI sends.
 pub async fn handshake(
-    connector: TlsConnector,
+    connector: SslConnector,
     socket: Stream,
     host: &str,
     tls: &Tls,
 ) -> Result<Handshake, Cause> {
-    let connector = tokio_native_tls::TlsConnector::from(connector);
-    let mut stream = connector.connect(host, Sniffer::new(socket)).await.map_err(|e| tls_cause(&e))?;
-    let session = stream.get_mut();
-    let spoken = session.negotiated_alpn().ok().flatten();
-    if tls.negotiation == SslNegotiation::Direct && spoken.as_deref() != Some(protocol::ALPN) {
-        return Err(Cause::Tls {
-            message: "the server did not agree on \"postgresql\" by ALPN, as sslnegotiation=direct demands \
-                      (PostgreSQL 17 and later can)"
-                .to_owned(),
-        });
+    let unusable = |error: ErrorStack| config(format!("TLS cannot be begun: {error}"));
+    let refusal = Refusal::default();
+    let ssl = client(&connector, host, tls, &refusal).map_err(unusable)?;
+    let mut stream = SslStream::new(ssl, socket).map_err(unusable)?;
+    if let Err(error) = Pin::new(&mut stream).connect().await {
+        return Err(refusal.explain(tls_cause(&error), host));
     }
-    let certificate = session.peer_certificate().ok().flatten();
+    let session = stream.ssl();
+    if tls.negotiation == SslNegotiation::Direct && session.selected_alpn_protocol() != Some(protocol::ALPN) {
+        return Err(Cause::tls(
+            "the server did not agree on \"postgresql\" by ALPN, as sslnegotiation=direct demands \
+             (PostgreSQL 17 and later can)",
+        ));
+    }
     Ok(Handshake {
-        end_point: session.tls_server_end_point().ok().flatten(),
-        version: session.get_mut().get_mut().version(),
-        expiry: certificate.and_then(|leaf| expiry(&leaf)),
+        end_point: session.peer_certificate().and_then(|leaf| binding::end_point(&leaf)),
+        version: session.version_str(),
+        expiry: first_expiry(session),
         stream: Box::new(stream),
     })
 }
 
-fn expiry(certificate: &Certificate) -> Option<SystemTime> {
-    let leaf = X509::from_der(&certificate.to_der().ok()?).ok()?;
-    shown::time(leaf.not_after())
+/// The settings of one connection; why its verification failed is noted in `refusal`.
+fn client(connector: &SslConnector, host: &str, tls: &Tls, refusal: &Refusal) -> Result<Ssl, ErrorStack> {
+    let mut settings = connector
+        .configure()?
+        .use_server_name_indication(tls.sni)
+        .verify_hostname(tls.mode == SslMode::VerifyFull);
+    match verifies(tls) {
+        true => settings.set_verify_callback(SslVerifyMode::PEER, refusal.noting()),
+        false => settings.set_verify(SslVerifyMode::NONE),
+    }
+    settings.into_ssl(host)
 }
 
-fn build(tls: &Tls, files: &Certificates) -> Result<TlsConnector, Cause> {
-    let mut builder = TlsConnector::builder();
-    let verifies = matches!(tls.mode, SslMode::VerifyCa | SslMode::VerifyFull);
-    builder
-        .danger_accept_invalid_certs(!verifies)
+fn verifies(tls: &Tls) -> bool {
+    matches!(tls.mode, SslMode::VerifyCa | SslMode::VerifyFull)
+}
+
+/// When the first certificate of the chain that the server showed ends.
+fn first_expiry(session: &SslRef) -> Option<SystemTime> {
+    let ends = session.peer_cert_chain()?.iter().filter_map(|one| shown::time(one.not_after()));
+    ends.min()
+}
+
+fn build(tls: &Tls, files: &Certificates) -> Result<SslConnector, Cause> {
+    let refused = |e: ErrorStack| config(format!("these TLS settings cannot be used: {e}"));
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(refused)?;
+    builder.set_min_proto_version(Some(version(tls.min_version))).map_err(refused)?;
+    builder.set_max_proto_version(tls.max_version.map(version)).map_err(refused)?;
+    match &files.roots {
+        None if verifies(tls) => add_system_roots(&mut builder),
         // The system's roots take 5 MB: nobody pays for them who does not use them.
-        .disable_built_in_roots(!verifies || files.roots.is_some())
-        .danger_accept_invalid_hostnames(tls.mode != SslMode::VerifyFull)
-        .use_sni(tls.sni)
-        .min_protocol_version(Some(protocol(tls.min_version)))
-        .max_protocol_version(tls.max_version.map(protocol));
+        _ => builder.set_cert_store(X509StoreBuilder::new().map_err(refused)?.build()),
+    }
     if let Some(pem) = &files.roots {
         add_roots(&mut builder, pem)?;
     }
     if let (Some(cert), Some(key)) = (&files.cert, &files.key) {
-        builder.identity(identity(cert, key)?);
+        identify(&mut builder, cert, key)?;
     }
     if tls.negotiation == SslNegotiation::Direct {
-        postgres_native_tls::set_postgresql_alpn(&mut builder);
+        builder.set_alpn_protos(protocol::ALPN_LIST).map_err(refused)?;
     }
-    let refused = |e| config(format!("these TLS settings cannot be used: {e}"));
-    builder.build().map_err(refused)
+    Ok(builder.build())
 }
 
-fn add_roots(builder: &mut TlsConnectorBuilder, pem: &[u8]) -> Result<(), Cause> {
-    let roots = Certificate::stack_from_pem(pem).unwrap_or_default();
+/// Where the system keeps them: OpenSSL that is linked in does not know. What cannot be read is left out.
+fn add_system_roots(builder: &mut SslConnectorBuilder) {
+    let found = openssl_probe::probe();
+    if let Some(file) = &found.cert_file {
+        let _ = builder.load_verify_locations(Some(file), None);
+    }
+    for dir in &found.cert_dir {
+        let _ = builder.load_verify_locations(None, Some(dir));
+    }
+}
+
+fn add_roots(builder: &mut SslConnectorBuilder, pem: &[u8]) -> Result<(), Cause> {
+    let roots = X509::stack_from_pem(pem).unwrap_or_default();
     if roots.is_empty() {
         return Err(config("sslrootcert holds no certificate in PEM form"));
     }
     for root in roots {
-        builder.add_root_certificate(root);
+        // One that is there twice is no mistake.
+        let _ = builder.cert_store_mut().add_cert(root);
     }
     Ok(())
 }
 
-/// native-tls takes keys in PKCS#8 only; people have all kinds.
-fn identity(cert: &[u8], key: &[u8]) -> Result<Identity, Cause> {
-    let leaf = X509::from_pem(cert).map_err(|_| config("sslcert holds no certificate in PEM form"))?;
+fn identify(builder: &mut SslConnectorBuilder, cert: &[u8], key: &[u8]) -> Result<(), Cause> {
+    let no_certificate = || config("sslcert holds no certificate in PEM form");
+    let mut chain = X509::stack_from_pem(cert).map_err(|_| no_certificate())?.into_iter();
+    let leaf = chain.next().ok_or_else(no_certificate)?;
     // An empty passphrase, because OpenSSL would ask for one on the terminal.
     let key = PKey::private_key_from_pem_passphrase(key, b"")
         .map_err(|_| config("sslkey holds no private key in PEM form that opens without a passphrase"))?;
@@ -174,17 +209,20 @@ fn identity(cert: &[u8], key: &[u8]) -> Result<Identity, Cause> {
     if !belongs {
         return Err(config("sslkey is not the key of the certificate in sslcert"));
     }
-    let pem = key.private_key_to_pem_pkcs8().map_err(|e| config(format!("sslkey cannot be used: {e}")))?;
-    let pem = zeroize::Zeroizing::new(pem);
-    Identity::from_pkcs8(cert, &pem).map_err(|e| config(format!("sslcert and sslkey cannot be used: {e}")))
+    let mut show = || {
+        builder.set_certificate(&leaf)?;
+        builder.set_private_key(&key)?;
+        chain.try_for_each(|above| builder.add_extra_chain_cert(above))
+    };
+    show().map_err(|e| config(format!("sslcert and sslkey cannot be used: {e}")))
 }
 
-fn protocol(version: TlsVersion) -> Protocol {
+const fn version(version: TlsVersion) -> SslVersion {
     match version {
-        TlsVersion::V1_0 => Protocol::Tlsv10,
-        TlsVersion::V1_1 => Protocol::Tlsv11,
-        TlsVersion::V1_2 => Protocol::Tlsv12,
-        TlsVersion::V1_3 => Protocol::Tlsv13,
+        TlsVersion::V1_0 => SslVersion::TLS1,
+        TlsVersion::V1_1 => SslVersion::TLS1_1,
+        TlsVersion::V1_2 => SslVersion::TLS1_2,
+        TlsVersion::V1_3 => SslVersion::TLS1_3,
     }
 }
 

@@ -109,6 +109,8 @@ struct LocationJson<'a> {
 struct SessionJson<'a> {
     age_seconds: Option<f64>,
     server_version: &'a str,
+    /// `primary` or `standby`; null where unknown.
+    role: Option<&'static str>,
     tls_version: Option<&'a str>,
     certificate_expiry: Option<String>,
     pooler: Option<&'static str>,
@@ -262,6 +264,7 @@ fn session<'a>(view: &View<'a>) -> Option<SessionJson<'a>> {
     Some(SessionJson {
         age_seconds: view.connection_age().map(|age| age.as_secs_f64()),
         server_version: &session.server_version,
+        role: Some(session.role).filter(|role| *role != Role::Any).map(Role::as_str),
         tls_version: session.tls_version.as_deref(),
         certificate_expiry: session.certificate_expiry.and_then(rfc3339),
         pooler: session.pooler,

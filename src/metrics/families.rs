@@ -9,6 +9,7 @@ use crate::reason::Reason;
 use crate::status::login::LoginFailure;
 use crate::status::pool::{CheckoutFailure, ClientState, QUERY, ServerState, WAIT};
 use crate::status::{State, epoch_seconds, histogram};
+use crate::target::Role;
 
 /// In the order in which they are exported.
 pub const FAMILIES: &[Family] = &[
@@ -47,12 +48,28 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "pgtether_session_info",
-        help: "Server and TLS version of the current session; always 1, absent without a session.",
+        help: "Server and TLS version of the current session, short_version without what packagers add; always 1, absent without a session.",
         kind: FamilyKind::Gauge,
         read: |view, out| {
             if let Some(session) = &view.status.session {
                 let tls = session.tls_version.as_deref().unwrap_or("none");
-                out.whole(&[("server_version", &session.server_version), ("tls_version", tls)], 1);
+                let versions = [
+                    ("server_version", session.server_version.as_str()),
+                    ("short_version", session.short_version()),
+                    ("tls_version", tls),
+                ];
+                out.whole(&versions, 1);
+            }
+        },
+    },
+    Family {
+        name: "pgtether_server_in_recovery",
+        help: "Whether the server of the current session is a standby, as it reports since PostgreSQL 14 or as role makes pgtether ask; absent where unknown.",
+        kind: FamilyKind::Gauge,
+        read: |view, out| {
+            let role = view.status.session.as_ref().map(|session| session.role);
+            if let Some(role @ (Role::Primary | Role::Standby)) = role {
+                out.whole(&[], (role == Role::Standby).into());
             }
         },
     },
@@ -242,11 +259,12 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "pgtether_tls_certificate_expiry_timestamp_seconds",
-        help: "When the first certificate of the chain that the server showed expires; absent without TLS.",
+        help: "When the first certificate of the chain that the server showed last expires, also of one that was refused; absent without TLS.",
         kind: FamilyKind::Gauge,
         read: |view, out| {
             let session = view.status.session.as_ref();
-            if let Some(expiry) = session.and_then(|session| session.certificate_expiry) {
+            let shown = session.and_then(|session| session.certificate_expiry);
+            if let Some(expiry) = view.status.refused_certificate_expiry.or(shown) {
                 out.real(&[], epoch_seconds(expiry));
             }
         },

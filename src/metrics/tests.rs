@@ -140,7 +140,8 @@ fn no_number_of_that_scrape_is_0_or_stands_there_twice() {
     let now = moment();
     let (status, pool) = distinct("primary", now);
     let scrape = text_of(&[View::new(&status, now).with_pool(Some(&pool))]);
-    let one_of_several = ["pgtether_up{", "pgtether_target_state{", "pgtether_breaker_state{"];
+    let one_of_several =
+        ["pgtether_up{", "pgtether_target_state{", "pgtether_breaker_state{", "pgtether_server_in_recovery{"];
     // What a histogram counts in all stands in its last bucket, too; a checkout is what a client waits for.
     let by_definition = ["le=\"+Inf\"", "pgtether_pool_wait_duration_seconds_count"];
     let mut seen = std::collections::BTreeMap::new();

@@ -148,6 +148,25 @@ impl Guard {
         tickets
     }
 
+    /// Counts one more connect of an admitted ticket, if the limits allow it now; else when it is worth asking again.
+    pub fn connect_again(&mut self, ticket: &Ticket, now: Instant) -> Result<(), Instant> {
+        let GuardLimits { connects_per_second, connects_per_host_per_second, .. } = self.limits;
+        let host = self.hosts.entry(ticket.key.clone()).or_default();
+        let mut counted =
+            vec![(&mut self.all, connects_per_second), (&mut host.traffic, connects_per_host_per_second)];
+        if ticket.lane == Lane::Unreachable {
+            counted.push((&mut self.unreachable, self.limits.per_second_unreachable()));
+        }
+        let free_at = counted.iter_mut().map(|(traffic, limit)| traffic.connect_free_at(*limit, now)).max();
+        match free_at.filter(|at| *at > now) {
+            Some(at) => Err(at),
+            None => {
+                counted.into_iter().for_each(|(traffic, _)| traffic.connects.push_back(now));
+                Ok(())
+            }
+        }
+    }
+
     /// An admitted ticket's dial or login is over.
     pub fn release(&mut self, ticket: &Ticket) {
         if let Some(host) = self.hosts.get_mut(&ticket.key) {
@@ -278,20 +297,26 @@ impl Traffic {
         }
     }
 
+    /// When one more connect keeps the limit.
+    fn connect_free_at(&mut self, per_second: u32, now: Instant) -> Instant {
+        self.forget(now);
+        self.rate_free_at(per_second, now)
+    }
+
+    fn rate_free_at(&self, per_second: u32, now: Instant) -> Instant {
+        match self.connects.len().checked_sub(per_second.max(1) as usize) {
+            Some(too_many) => (self.connects[too_many] + WINDOW).max(now),
+            None => now,
+        }
+    }
+
     fn is_quiet(&self) -> bool {
         self.in_flight == 0 && self.connects.is_empty()
     }
 
     /// When one more keeps both limits: now, later, or `None` before a release.
     fn free_at(&self, in_flight: usize, per_second: u32, now: Instant) -> Option<Instant> {
-        if self.in_flight >= in_flight {
-            return None;
-        }
-        let per_second = per_second.max(1) as usize;
-        match self.connects.len().checked_sub(per_second) {
-            Some(too_many) => Some((self.connects[too_many] + WINDOW).max(now)),
-            None => Some(now),
-        }
+        (self.in_flight < in_flight).then(|| self.rate_free_at(per_second, now))
     }
 }
 

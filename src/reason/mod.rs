@@ -9,7 +9,7 @@ pub mod table;
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::blocking::Crashed;
 
@@ -77,7 +77,11 @@ pub enum Cause {
     /// The server has no TLS and `sslmode` demands it (or the other way round).
     TlsRefused,
     /// The handshake failed, verification included.
-    Tls { message: String },
+    Tls {
+        message: String,
+        /// When the first certificate of a chain that was refused ends.
+        certificate_expiry: Option<SystemTime>,
+    },
     /// The peer does not speak PostgreSQL's protocol as we know it.
     Protocol { message: String },
     /// The server works and is not what `role` or `target_session_attrs` asks for.
@@ -111,6 +115,8 @@ pub struct ServerWords {
     pub hint: Option<String>,
     /// The function that reported it, which no locale translates.
     pub routine: Option<String>,
+    /// The connection was TCP without TLS: then a rule of `pg_hba.conf` may be about that.
+    pub without_tls: bool,
     /// The message as it came, where a password was taken out of the one that is shown.
     pub verbatim: Option<Verbatim>,
 }
@@ -132,6 +138,11 @@ impl fmt::Debug for Verbatim {
 }
 
 impl Cause {
+    /// A handshake that failed, but not by its certificate.
+    pub fn tls(message: impl Into<String>) -> Self {
+        Cause::Tls { message: message.into(), certificate_expiry: None }
+    }
+
     /// An ErrorResponse with nothing but what each has.
     pub fn server(sqlstate: impl Into<String>, message: impl Into<String>) -> Self {
         Cause::Server { sqlstate: sqlstate.into(), message: message.into(), words: Box::default() }
@@ -176,7 +187,7 @@ impl fmt::Display for Facts {
             Cause::Closed => f.write_str("the server closed the connection without a message"),
             Cause::Timeout => write!(f, "no answer in time during {}", self.phase.as_str()),
             Cause::TlsRefused => f.write_str("the server does not offer TLS, and sslmode demands it"),
-            Cause::Tls { message } => write!(f, "TLS handshake failed: {message}"),
+            Cause::Tls { message, .. } => write!(f, "TLS handshake failed: {message}"),
             Cause::Protocol { message } => write!(f, "unexpected answer: {message}"),
             Cause::WrongRole { wanted } => write!(f, "the server is not a {wanted}"),
             Cause::Config { message } | Cause::Local { message } | Cause::Command { message } => {

@@ -15,7 +15,7 @@ pub fn remedy(reason: Reason, facts: &Facts) -> &'static str {
             let printed = facts.printed_password && reason == Reason::Auth;
             named.or(printed.then_some(PRINTED_PASSWORD))
         }
-        Cause::Tls { message } => {
+        Cause::Tls { message, .. } => {
             // What follows are names that the server chose.
             let verdict = message.split_once(": ").map_or(message.as_str(), |(verdict, _)| verdict);
             tls(&verdict.to_ascii_lowercase())
@@ -59,6 +59,16 @@ fn server(reason: Reason, sqlstate: &str, message: &str, routine: &str) -> Optio
         (Reason::Resources, "53200") => {
             "The server has run out of memory: lower work_mem or the number of connections, or give it more."
         }
+        (Reason::Config, _) if says("use show help") => {
+            "This is PgBouncer's administration console: name an application's database in place of pgbouncer."
+        }
+        (Reason::Auth, _) if says("wrong password type") => {
+            "The pooler cannot log in to the server with the kind of password that it has: in PgBouncer's auth_file \
+             store the plain password or the SCRAM secret that pg_authid has, and set auth_type=scram-sha-256."
+        }
+        (Reason::Tls, _) if says("ssl connection is required") || says("connection is insecure") => {
+            "The other side demands TLS: set sslmode=require or better."
+        }
         (Reason::Capacity, _) if says("query_wait_timeout") => {
             "The pooler had no server connection in time: if it is paused, run RESUME on its console, else raise \
              its pool size."
@@ -99,6 +109,10 @@ const fn timeout(phase: Phase) -> Option<&'static str> {
             "The TCP connect is accepted, then nothing comes: the server hangs or is overloaded, or the pooler is \
              paused (RESUME on its console).",
         ),
+        Phase::Ping => Some(
+            "The query is not answered: the server hangs, the pooler is paused (RESUME on its console) or has no server \
+             connection, or something on the way drops packets silently.",
+        ),
         _ => None,
     }
 }
@@ -114,12 +128,21 @@ mod tests {
         remedy(diagnose(&facts).reason, &facts)
     }
 
-    /// Each as a server, a pooler or OpenSSL 3 wrote it.
+    fn said(sqlstate: &str, message: &str) -> Cause {
+        Cause::server(sqlstate, message)
+    }
+
+    fn assert_named(rows: impl IntoIterator<Item = (Phase, Cause, &'static str)>) {
+        for (phase, cause, words) in rows {
+            let found = remedy_of(phase, cause.clone());
+            assert!(found.contains(words), "{cause:?}: {found}");
+        }
+    }
+
+    /// Each as a server wrote it.
     #[test]
-    fn the_remedy_names_the_fix() {
-        let said = |sqlstate: &str, message: &str| Cause::server(sqlstate, message);
-        let tls = |message: &str| Cause::Tls { message: message.to_owned() };
-        let rows = [
+    fn the_remedy_names_the_fix_on_the_server() {
+        assert_named([
             (Phase::Startup, said("28000", "role \"app\" is not permitted to log in"), "ALTER ROLE"),
             (Phase::Startup, said("28000", "role \"ap\" does not exist"), "CREATE ROLE"),
             (
@@ -159,8 +182,34 @@ mod tests {
                 "disk is full",
             ),
             (Phase::Ping, said("53200", "out of memory"), "work_mem"),
-            (Phase::Ping, said("08P01", "query_wait_timeout"), "RESUME"),
             (Phase::Startup, said("53300", "sorry, too many clients already"), Reason::Capacity.remedy()),
+        ]);
+    }
+
+    #[test]
+    fn the_remedy_names_the_fix_on_the_pooler() {
+        assert_named([
+            (Phase::Ping, said("08P01", "query_wait_timeout"), "RESUME"),
+            (
+                Phase::Ping,
+                said("08P01", "invalid command 'SELECT 1', use SHOW HELP;"),
+                "in place of pgbouncer",
+            ),
+            (Phase::Startup, said("08P01", "server login failed: wrong password type"), "auth_file"),
+            (Phase::Startup, said("XX000", "SSL connection is required"), "sslmode=require"),
+            (
+                Phase::Startup,
+                said("XX000", "connection is insecure (try using `sslmode=require`)"),
+                "sslmode=require",
+            ),
+        ]);
+    }
+
+    /// With the words of OpenSSL 3.
+    #[test]
+    fn the_remedy_names_what_is_in_the_way() {
+        let tls = |message: &str| Cause::tls(message);
+        assert_named([
             (Phase::Tls, tls("certificate verify failed (certificate has expired)"), "has expired"),
             (Phase::Tls, tls("certificate verify failed (Hostname mismatch)"), "another name"),
             (
@@ -180,12 +229,9 @@ mod tests {
             (Phase::Tls, Cause::TlsRefused, "ssl = on"),
             (Phase::Connect, Cause::Timeout, "firewall"),
             (Phase::Startup, Cause::Timeout, "hangs"),
-            (Phase::Ping, Cause::Timeout, Reason::Timeout.remedy()),
-        ];
-        for (phase, cause, words) in rows {
-            let found = remedy_of(phase, cause.clone());
-            assert!(found.contains(words), "{cause:?}: {found}");
-        }
+            (Phase::Ping, Cause::Timeout, "RESUME"),
+            (Phase::Idle, Cause::Timeout, Reason::Timeout.remedy()),
+        ]);
     }
 
     #[test]

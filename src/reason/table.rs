@@ -5,6 +5,7 @@
 //! judges one failure by itself: idle time, provider and policy are the supervisor's context.
 
 mod codes;
+mod languages;
 mod texts;
 
 use std::io;
@@ -12,22 +13,20 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{Cause, Class, Diagnosis, Facts, Phase, Reason, is_refused_certificate};
+use super::{Cause, Class, Diagnosis, Facts, Phase, Reason, ServerWords, is_refused_certificate};
 
 /// What these facts mean, taken by themselves.
 pub fn diagnose(facts: &Facts) -> Diagnosis {
     match &facts.cause {
-        Cause::Server { sqlstate, message, words } => {
-            by_routine(sqlstate, words.routine.as_deref().unwrap_or_default()).unwrap_or_else(|| {
-                server(facts.phase, sqlstate, words.verbatim.as_ref().map_or(message, |words| &words.0))
-            })
-        }
+        Cause::Server { sqlstate, message, words } => by_routine(sqlstate, words).unwrap_or_else(|| {
+            server(facts.phase, sqlstate, words.verbatim.as_ref().map_or(message, |words| &words.0))
+        }),
         Cause::Io { kind, os } => io(facts.phase, *kind, *os),
         Cause::Dns { .. } => diagnosis(Reason::Dns, Class::Transient),
         Cause::Closed => diagnosis(Reason::Closed, Class::Transient),
         Cause::Timeout => diagnosis(Reason::Timeout, Class::Transient),
         Cause::TlsRefused => diagnosis(Reason::Tls, Class::Permanent),
-        Cause::Tls { message } => tls(message),
+        Cause::Tls { message, .. } => tls(message),
         Cause::Protocol { .. } => diagnosis(Reason::Protocol, Class::Transient),
         Cause::WrongRole { .. } => diagnosis(Reason::WrongRole, Class::Transient),
         Cause::Config { .. } => diagnosis(Reason::Config, Class::Permanent),
@@ -43,8 +42,12 @@ const fn diagnosis(reason: Reason, class: Class) -> Diagnosis {
 }
 
 /// Where a SQLSTATE says too little, the server's function that reported it decides: no locale translates its name.
-fn by_routine(sqlstate: &str, routine: &str) -> Option<Diagnosis> {
-    match (sqlstate, routine) {
+fn by_routine(sqlstate: &str, words: &ServerWords) -> Option<Diagnosis> {
+    match (sqlstate, words.routine.as_deref()?) {
+        // A rejection by pg_hba.conf is about TLS where the connection had none.
+        ("28000", "ClientAuthentication") if words.without_tls => {
+            Some(diagnosis(Reason::Tls, Class::Permanent))
+        }
         // An administrator's SQLSTATE, but these report it where they wait and the postmaster is gone.
         ("57P01", "secure_read" | "secure_write") => Some(diagnosis(Reason::Crash, Class::Transient)),
         _ => None,
@@ -57,7 +60,8 @@ fn server(phase: Phase, sqlstate: &str, message: &str) -> Diagnosis {
     if let Some(cached) = texts::failing_login(&message) {
         return failing_login(cached);
     }
-    texts::find(sqlstate, &message)
+    languages::find(sqlstate, &message)
+        .or_else(|| texts::find(sqlstate, &message))
         .or_else(|| codes::find(sqlstate))
         .unwrap_or_else(|| codes::fallback(phase, sqlstate))
 }

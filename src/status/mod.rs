@@ -16,7 +16,7 @@ mod view;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use counters::{ByReason, Counters, PingHistory, Recent};
 pub use moment::{Moment, epoch_seconds};
@@ -215,6 +215,8 @@ pub struct TargetStatus {
     pub since: Moment,
     /// The session's own facts, while there is one.
     pub session: Option<SessionFacts>,
+    /// When the first certificate of the chain ends that the last attempts refused; none since a login.
+    pub refused_certificate_expiry: Option<SystemTime>,
     /// The server's address that the last login reached.
     pub peer: Option<SocketAddr>,
     /// Whether an attempt has ended, for better or worse.
@@ -254,6 +256,7 @@ impl TargetStatus {
             attempt: Attempt::None,
             since: now,
             session: None,
+            refused_certificate_expiry: None,
             peer: None,
             tried: false,
             consecutive_failures: 0,

@@ -7,7 +7,7 @@ use super::histogram::Histogram;
 use super::pool::{self as numbers, CheckoutFailure, ClientState, PoolStatus, ServerState};
 use super::*;
 use crate::target::pool::{Listen, Pool};
-use crate::target::{Breaker as BreakerLimits, IdlePolicy};
+use crate::target::{Breaker as BreakerLimits, IdlePolicy, Role};
 
 /// A moment that reads 2026-09-21T14:13:20.123Z.
 pub fn moment() -> Moment {
@@ -43,6 +43,7 @@ pub fn up(name: &str, now: Moment) -> TargetStatus {
         server_version: "15.18 (Debian 15.18-0+deb12u1)".to_owned(),
         tls_version: Some("TLSv1.3".to_owned()),
         certificate_expiry: Some(now.wall + Duration::from_secs(86_400)),
+        role: Role::Standby,
         ..SessionFacts::default()
     });
     status.last_success = Some(ago(now, 1.0));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::gate::{FailedDial, Gate, Lane, Passed, Permit};
+use super::gate::{Admission, FailedDial, Gate, Lane, Passed, Permit};
 use crate::connection::{ConnectTimes, Connector, Login, Prepared};
 use crate::policy::FOREVER;
 use crate::reason::{Cause, Facts, Phase, Reason, table};
@@ -42,18 +42,19 @@ impl<C: Connector> Dialer<C> {
     /// Resolves and connects once the gate lets it. Not more: nobody logs in on that socket.
     pub async fn connect(self, prepared: Prepared) -> Result<Accepted<C>, FailedDial> {
         let key = prepared.endpoint.address_key();
-        let dial = |admitted: Instant| {
-            let deadline = admitted + self.budget.min(FOREVER);
+        let dial = |Admission { at, pace }| {
+            let deadline = at + self.budget.min(FOREVER);
+            let prepared = Prepared { pace, ..prepared };
             let connecting = self.connector.tcp_connect(prepared.clone(), deadline);
             async move {
                 let outcome = timeout_at(deadline + SLACK, connecting).await;
                 let (socket, times) =
                     outcome.unwrap_or_else(|_| Err(Facts::new(Phase::Connect, Cause::Timeout)))?;
-                Ok((socket, times, deadline))
+                Ok((socket, times, deadline, prepared))
             }
         };
         let Passed { value, permit, waited } = self.gate.pass(&key, self.lane, dial).await?;
-        let (socket, times, deadline) = value;
+        let (socket, times, deadline, prepared) = value;
         Ok(Accepted { dialer: self, socket, permit, prepared, deadline, times, waited })
     }
 

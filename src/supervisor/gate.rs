@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use self::addresses::{Approach, DialFailure, DialOutcome};
 pub use self::queue::Permit;
 use self::queue::{GateQueue, QueuePosition, Scheduler};
+use crate::connection::ConnectPace;
 pub use crate::policy::guard::{GuardLimits, Lane};
 use crate::reason::{Cause, Facts, Phase};
 
@@ -29,6 +30,13 @@ pub struct Passed<T> {
     pub permit: Permit,
     /// How long the guard's limits held it up; zero if it was admitted at once.
     pub waited: Duration,
+}
+
+/// What a dial that was let in is given.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    pub at: Instant,
+    pub pace: ConnectPace,
 }
 
 /// A dial that failed, one's own or a shared one.
@@ -70,7 +78,8 @@ impl Gate {
     }
 
     /// Waits until the guard lets `dial` go, or until somebody else's dial of the same address has failed. `dial` is
-    /// given the moment of its admission: its deadline counts from there, and it must keep one.
+    /// given the moment of its admission: its deadline counts from there, and it must keep one. It counts as one TCP connect;
+    /// for each further one it waits for the pace that it is given.
     ///
     /// Dropping the future gives back all that it held; those who had joined it choose a new leader.
     pub async fn pass<T, Dial, Pending>(
@@ -80,7 +89,7 @@ impl Gate {
         dial: Dial,
     ) -> Result<Passed<T>, FailedDial>
     where
-        Dial: FnOnce(Instant) -> Pending,
+        Dial: FnOnce(Admission) -> Pending,
         Pending: Future<Output = Result<T, Facts>>,
     {
         let key: Arc<str> = key.into();
@@ -105,7 +114,7 @@ impl Gate {
                 break dialling;
             }
         };
-        match dial(dialling.begun_at()).await {
+        match dial(dialling.admission()).await {
             Ok(value) => Ok(Passed { value, permit: dialling.answered(), waited }),
             Err(facts) => Err(dialling.failed(facts).refused(false, waited)),
         }
@@ -168,8 +177,8 @@ impl Dialling {
         })
     }
 
-    fn begun_at(&self) -> Instant {
-        self.note.begun_at
+    fn admission(&self) -> Admission {
+        Admission { at: self.note.begun_at, pace: self.permit.pace() }
     }
 
     fn answered(mut self) -> Permit {

@@ -43,6 +43,17 @@ impl Authority {
         Authority { issuer }
     }
 
+    /// An authority below this one, for that long.
+    pub fn intermediate(&self, name: &str, long: Duration) -> Authority {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        set_validity(&mut params, Validity::For(long));
+        let issuer = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.issuer).unwrap();
+        Authority { issuer }
+    }
+
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
@@ -117,6 +128,32 @@ impl Authority {
 }
 
 impl Leaf {
+    /// A certificate for `localhost` that is its own authority, signed by RSA-PSS with SHA-384.
+    pub fn signed_by_rsa_pss() -> Leaf {
+        use openssl::{asn1::Asn1Time, hash::MessageDigest, pkey::Id, pkey_ctx::PkeyCtx, x509};
+        let mut keys = PkeyCtx::new_id(Id::RSA_PSS).unwrap();
+        keys.keygen_init().unwrap();
+        keys.set_rsa_keygen_bits(2048).unwrap();
+        let key = keys.keygen().unwrap();
+        let mut name = x509::X509NameBuilder::new().unwrap();
+        name.append_entry_by_text("CN", "localhost").unwrap();
+        let name = name.build();
+        let mut cert = x509::X509::builder().unwrap();
+        cert.set_version(2).unwrap();
+        cert.set_subject_name(&name).unwrap();
+        cert.set_issuer_name(&name).unwrap();
+        cert.set_pubkey(&key).unwrap();
+        cert.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+        cert.set_not_after(&Asn1Time::days_from_now(30).unwrap()).unwrap();
+        let names = x509::extension::SubjectAlternativeName::new()
+            .dns("localhost")
+            .build(&cert.x509v3_context(None, None));
+        cert.append_extension(names.unwrap()).unwrap();
+        cert.sign(&key, MessageDigest::sha384()).unwrap();
+        let pem = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Leaf { cert: pem(cert.build().to_pem().unwrap()), key: pem(key.private_key_to_pem_pkcs8().unwrap()) }
+    }
+
     /// Writes `NAME.crt` and `NAME.key`, the key for our eyes only.
     pub fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         use std::os::unix::fs::PermissionsExt;

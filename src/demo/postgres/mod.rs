@@ -286,7 +286,9 @@ impl Cluster {
             let mut lines = file.lines();
             // The file of a server that was killed is still there: it is ours only with our process id.
             let ours = lines.next().map(str::trim) == pid.as_deref();
-            if ours && lines.nth(6).is_some_and(|status| status.trim() == "ready") {
+            // A standby that takes no sessions says that it is one instead.
+            let started = |status: &str| ["ready", "standby"].contains(&status.trim());
+            if ours && lines.nth(6).is_some_and(started) {
                 return Ok(());
             }
             if Instant::now() > deadline {

@@ -192,7 +192,7 @@ function factsOf(target, now) {
   const facts = [
     ["Address", location?.address ?? DASH],
     ["Provider", [location?.provider, session?.pooler].filter(Boolean).join(", ") || DASH],
-    ["Server", session?.server_version || DASH],
+    ["Server", [session?.server_version, session?.role].filter(Boolean).join(", ") || DASH],
     ["TLS", session ? (session.tls_version ?? "none") : DASH],
     ["Certificate", session?.certificate_expiry ? `until ${session.certificate_expiry.slice(0, 10)}` : DASH],
     ["Idle policy", target.idle_policy.replace("_", " ")],

@@ -95,6 +95,23 @@ fn the_routine_tells_a_crash_from_an_administrator_in_any_language() {
     }
 }
 
+/// As a server with lc_messages = de_DE says it: no word tells whether the connection had TLS.
+#[test]
+fn a_rejection_by_pg_hba_in_another_language_is_about_tls_where_the_connection_had_none() {
+    let rows = [
+        ("ClientAuthentication", true, Reason::Tls),
+        ("ClientAuthentication", false, Reason::Auth),
+        ("InitializeSessionUserId", true, Reason::Auth),
+    ];
+    for (routine, without_tls, reason) in rows {
+        let words = ServerWords { routine: Some(routine.to_owned()), without_tls, ..ServerWords::default() };
+        let message = "pg_hba.conf lehnt Verbindung ab für Host »127.0.0.1«".to_owned();
+        let cause = Cause::Server { sqlstate: "28000".to_owned(), message, words: Box::new(words) };
+        let found = diagnose(&Facts::new(Startup, cause));
+        assert_eq!((found.reason, found.class), (reason, Permanent), "{routine} {without_tls}");
+    }
+}
+
 #[test]
 #[rustfmt::skip]
 fn transport_codes_are_the_word_of_something_in_between() {
@@ -212,8 +229,7 @@ fn a_certificate_that_is_not_trusted_is_permanent_and_a_handshake_cut_off_is_not
         ("Connection reset by peer (os error 104)", Transient),
     ];
     for (message, class) in rows {
-        let message = message.to_owned();
-        let found = diagnose(&Facts::new(Phase::Tls, Cause::Tls { message }));
+        let found = diagnose(&Facts::new(Phase::Tls, Cause::tls(message)));
         assert_eq!(found, diagnosis(Reason::Tls, class));
     }
 }
@@ -269,7 +285,7 @@ fn any_cause() -> impl Strategy<Value = Cause> {
     let code = prop_oneof!["[0-9A-Z]{5}", "(08|28|42|53|57|58|XX)[0P]0[0-9]", any::<String>()];
     prop_oneof![
         8 => (code, any_text()).prop_map(|(sqlstate, message)| Cause::server(sqlstate, message)),
-        2 => any_text().prop_map(|message| Cause::Tls { message }),
+        2 => any_text().prop_map(Cause::tls),
         2 => any::<i32>().prop_map(|os| {
             let kind = io::Error::from_raw_os_error(os).kind();
             Cause::Io { kind, os: Some(os) }
@@ -299,6 +315,6 @@ proptest! {
 #[test]
 fn what_a_refused_certificate_is_called_does_not_change_what_it_means() {
     let message = "certificate verify failed (hostname mismatch): the certificate is for \"geoffrey.example\", not for \"db\"";
-    let refused = Facts::new(Phase::Tls, Cause::Tls { message: message.to_owned() });
+    let refused = Facts::new(Phase::Tls, Cause::tls(message));
     assert_eq!(diagnose(&refused), diagnosis(Reason::Tls, Class::Permanent));
 }

@@ -154,6 +154,8 @@ const TEXTS: &[TextRow] = &[
     text(&["ssl required"], Tls, Permanent),
     text(&["login rejected"], Auth, Permanent),
     text(&["wrong password type"], Auth, Permanent),
+    // Its console knows commands of its own only.
+    text(&["invalid command", "use show help"], Config, Permanent),
 
     // PgCat and PgDog.
     always(&["only tls connections are allowed"], Tls, Permanent),

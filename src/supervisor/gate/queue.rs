@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::addresses::{Addresses, DialOutcome};
+use crate::connection::ConnectPace;
 use crate::policy::guard::{Guard, GuardLimits, Lane, Ticket};
 
 /// What all clones of the gate share. The lock is held for moments and never across an await.
@@ -180,6 +181,24 @@ impl Drop for QueuePosition {
 pub struct Permit {
     shared: Arc<GateQueue>,
     ticket: Ticket,
+}
+
+impl Permit {
+    /// The pace of further TCP connects by this permit: each counts in the guard as if it had been let in anew, but nobody
+    /// gives up the slot meanwhile.
+    pub fn pace(&self) -> ConnectPace {
+        let (shared, ticket) = (Arc::clone(&self.shared), self.ticket.clone());
+        ConnectPace::new(move || {
+            let (shared, ticket) = (Arc::clone(&shared), ticket.clone());
+            Box::pin(async move {
+                loop {
+                    let counted = shared.state().guard.connect_again(&ticket, Instant::now().into_std());
+                    let Err(at) = counted else { return };
+                    sleep_until(Instant::from_std(at)).await;
+                }
+            })
+        })
+    }
 }
 
 impl Drop for Permit {

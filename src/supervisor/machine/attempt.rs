@@ -6,7 +6,7 @@ use super::{Action, Dial, MachineStep, PingState, ProofResult};
 use crate::connection::{ConnectTimes, Login};
 use crate::policy::backoff;
 use crate::policy::breaker::Breaker;
-use crate::reason::{Facts, Reason};
+use crate::reason::{Cause, Facts, Reason};
 use crate::status::{Attempt, Because, Failure, Held, Line, Moment, Phases, Purpose, histogram};
 
 impl MachineStep<'_> {
@@ -97,7 +97,7 @@ impl MachineStep<'_> {
         self.machine.closing |= self.status.held().is_some();
         self.actions.push(Action::Adopt);
         self.machine.ping = PingState::None;
-        let role = self.fits(login.role);
+        let role = self.fits(login.facts.role);
         self.machine.wrong_roles = if role.is_ok() { 0 } else { self.machine.wrong_roles.saturating_add(1) };
         self.status.session = Some(login.facts);
         self.status.line = Line::Live(Held {
@@ -116,7 +116,8 @@ impl MachineStep<'_> {
         self.breaker(Breaker::succeeded);
         self.machine.failures.end();
         self.machine.starting_since = None;
-        let (resolve, connect) = (self.machine.connect_times.resolve, self.machine.connect_times.connect);
+        let resolve = self.machine.connect_times.resolve;
+        let connect = self.machine.connect_times.connect + login.detour;
         let phases = Phases { resolve, connect, tls: login.tls, startup: login.startup, ping: login.ping };
         // A login may move on to another host than the one that accepted the TCP connect.
         let peer = login.facts.peer.or(self.machine.connect_times.peer);
@@ -140,6 +141,7 @@ impl MachineStep<'_> {
         status.last_success = Some(self.now);
         status.last_check = Some(self.now);
         status.last_login = Some(self.now);
+        status.refused_certificate_expiry = None;
     }
 
     pub(super) fn failed(&mut self, facts: Facts, at: Instant, dial: Option<Dial>) {
@@ -201,5 +203,8 @@ impl MachineStep<'_> {
     pub(super) fn note(&mut self, reason: Reason, facts: &Facts) {
         self.status.last_check = Some(self.now);
         self.status.last_failure = Some(Failure::of(self.now, reason, facts));
+        if let Cause::Tls { certificate_expiry: Some(at), .. } = facts.cause {
+            self.status.refused_certificate_expiry = Some(at);
+        }
     }
 }

@@ -24,6 +24,9 @@ impl MachineStep<'_> {
     }
 
     pub(super) fn pong(&mut self, took: Duration, role: Role) {
+        if let Some(session) = self.status.session.as_mut().filter(|_| role != Role::Any) {
+            session.role = role;
+        }
         let role = self.fits(role);
         let Some(held) = self.answered() else { return };
         held.ping = Ok(());

@@ -203,8 +203,8 @@ fn login_failed(at: Moment, cause: Cause) -> Event {
 }
 
 fn logged_in(role: Role) -> Event {
-    let facts = SessionFacts::default();
-    Event::LoggedIn(Box::new(Login { tls: None, startup: ms(5), ping: ms(1), facts, role }))
+    let facts = SessionFacts { role, ..SessionFacts::default() };
+    Event::LoggedIn(Box::new(Login { tls: None, startup: ms(5), ping: ms(1), detour: Duration::ZERO, facts }))
 }
 
 fn ping_failed(cause: Cause) -> Event {

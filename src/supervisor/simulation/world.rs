@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::connection::{
-    ConnectTimes, Connector, Fingerprint, Login, Prepared, Session, SessionEvent, SessionFacts,
+    ConnectPace, ConnectTimes, Connector, Fingerprint, Login, Prepared, Session, SessionEvent, SessionFacts,
 };
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{Endpoint, Role, Source, Target};
@@ -234,7 +234,13 @@ impl World {
         // Who it is, for the notes.
         let application_name = Some(target.name.to_string());
         let endpoint = Arc::new(Endpoint { application_name, ..endpoint.as_ref().clone() });
-        Ok(Prepared { sockets, endpoint, fingerprint: Fingerprint(self.inner().secret), password_run: None })
+        Ok(Prepared {
+            sockets,
+            endpoint,
+            fingerprint: Fingerprint(self.inner().secret),
+            password_run: None,
+            pace: ConnectPace::default(),
+        })
     }
 
     async fn accept(self, prepared: Prepared, deadline: Instant) -> Result<(Visitor, ConnectTimes), Facts> {
@@ -277,8 +283,9 @@ impl World {
                 self.hold(&visitor.target);
                 let born = *life.borrow();
                 let session = WorldSession { world: self.clone(), visitor, mood, life, born, asked: None };
-                let (facts, role) = (SessionFacts::default(), target.tuning.role);
-                return Ok((session, Login { tls: None, startup: LOGIN, ping: TRIP, facts, role }));
+                let facts = SessionFacts { role: target.tuning.role, ..SessionFacts::default() };
+                let detour = Duration::ZERO;
+                return Ok((session, Login { tls: None, startup: LOGIN, ping: TRIP, detour, facts }));
             }
             _ => Cause::Closed,
         };

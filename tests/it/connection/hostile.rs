@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pgtether::connection::{Postgres, Session, SessionEvent};
-use pgtether::reason::{Cause, Facts, Phase};
+use pgtether::reason::{Cause, Facts, Phase, ServerWords};
 use pgtether::target::Role;
 use tokio::time::Instant;
 
@@ -54,7 +54,9 @@ async fn the_words_of_poolers_and_providers_come_through_as_they_were_said() {
     ];
     for (sqlstate, text) in said {
         let facts = answered(vec![Send(say::fatal(sqlstate, text)), Close]).await;
-        let cause = Cause::server(sqlstate, text);
+        let words = ServerWords { without_tls: true, ..ServerWords::default() };
+        let (sqlstate, message) = (sqlstate.to_owned(), text.to_owned());
+        let cause = Cause::Server { sqlstate, message, words: Box::new(words) };
         assert_eq!(facts, Facts::new(Phase::Startup, cause));
     }
 }
@@ -162,7 +164,7 @@ async fn a_server_that_asks_nothing_fails_a_required_channel_binding() {
     let url = format!("{}&channel_binding=require", server.url());
     let facts = refused(&url.replace("disable", "prefer")).await;
     assert!(
-        matches!(&facts.cause, Cause::Tls { message } if message.contains("channel_binding")),
+        matches!(&facts.cause, Cause::Tls { message, .. } if message.contains("channel_binding")),
         "{facts:?}"
     );
     server.played().await;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use pgtether::connection::{Connector, Postgres};
 use pgtether::demo::postgres::{Setup, free_port};
-use pgtether::reason::{Cause, Phase};
+use pgtether::reason::table::diagnose;
+use pgtether::reason::{Cause, Phase, Reason, remedy};
 use pgtether::target::{PasswordSource, Role, Source};
 
 use super::{
@@ -23,8 +24,8 @@ async fn a_login_tells_what_it_found() {
     assert_eq!(facts.peer.unwrap().port(), cluster.port());
     assert_eq!(admin.pids(SERVICE).await, [facts.backend_pid.unwrap()]);
     assert!(login.startup > Duration::ZERO && login.ping > Duration::ZERO);
-    assert_eq!(login.role, Role::Any);
-    assert_eq!(pong(&mut session).await, Role::Any);
+    assert_eq!(login.facts.role, Role::Primary, "it was not asked for: the server reported it");
+    assert_eq!(pong(&mut session).await, Role::Primary);
 }
 
 #[tokio::test]
@@ -162,7 +163,7 @@ async fn a_role_that_is_asked_for_is_told() {
     for (cluster, role) in [(&primary, Role::Primary), (&standby, Role::Standby)] {
         let asking = with_role(target(&cluster.superuser_url()), Role::Primary);
         let (_, login) = enter(&Postgres::new(), asking, LIMIT).await.unwrap();
-        assert_eq!(login.role, role);
+        assert_eq!(login.facts.role, role);
     }
 }
 
@@ -172,7 +173,7 @@ async fn it_works_through_pgbouncer_in_transaction_mode() {
     let bouncer = PgBouncer::start(&cluster, PoolMode::Transaction, &[]);
     let asking = with_role(target(&bouncer.url("postgres")), Role::Primary);
     let (mut session, login) = enter(&Postgres::new(), asking, LIMIT).await.unwrap();
-    assert_eq!(login.role, Role::Primary);
+    assert_eq!(login.facts.role, Role::Primary);
     // Its process ids are made up by chance; one in a thousand could be a real one.
     let mut seen = login.facts.pooler;
     for _ in 0..3 {
@@ -194,6 +195,8 @@ async fn pgbouncers_console_is_known_by_its_version() {
     // The console knows no SELECT: what it says instead is a ping's error, not a crash.
     let facts = refused(&bouncer.url("pgbouncer")).await;
     assert_eq!(facts.phase, Phase::Ping, "{facts:?}");
+    assert_eq!(diagnose(&facts).reason, Reason::Config);
+    assert!(remedy(Reason::Config, &facts).contains("administration console"));
 }
 
 #[tokio::test]

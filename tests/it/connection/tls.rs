@@ -59,7 +59,7 @@ impl Stage {
 }
 
 fn is_tls(facts: &Facts, about: &str) -> bool {
-    facts.phase == Phase::Tls && matches!(&facts.cause, Cause::Tls { message } if message.contains(about))
+    facts.phase == Phase::Tls && matches!(&facts.cause, Cause::Tls { message, .. } if message.contains(about))
 }
 
 #[tokio::test]
@@ -200,9 +200,35 @@ async fn channel_binding_needs_tls_and_scram() {
     let open = Stage::new(Setup::default().hba("host all all 127.0.0.1/32 trust"), Authority::server);
     let facts = open.refused("sslmode=require&channel_binding=require").await;
     assert!(
-        matches!(&facts.cause, Cause::Tls { message } if message.contains("channel_binding")),
+        matches!(&facts.cause, Cause::Tls { message, .. } if message.contains("channel_binding")),
         "{facts:?}"
     );
+}
+
+#[tokio::test]
+async fn a_login_is_bound_to_a_certificate_that_is_signed_by_rsa_pss() {
+    let scram = Setup::default().hba("host all all 127.0.0.1/32 scram-sha-256");
+    let own = Leaf::signed_by_rsa_pss();
+    let stage = Stage::new(scram, |_| Leaf { cert: own.cert.clone(), key: own.key.clone() });
+    std::fs::write(stage.path("own.pem"), &own.cert).unwrap();
+    let roots = stage.path("own.pem");
+    stage.login(&format!("sslmode=verify-full&sslrootcert={roots}&channel_binding=require")).await;
+}
+
+#[tokio::test]
+async fn the_first_certificate_of_the_chain_to_end_is_told_whether_or_not_it_is_the_servers_own() {
+    for (intermediate, own, first) in [(3, 20, 3), (20, 3, 3)] {
+        let stage = Stage::new(Setup::default(), |root| {
+            let between = root.intermediate("between", DAY * intermediate);
+            let leaf = between.server_for(&["localhost"], Validity::For(DAY * own));
+            Leaf { cert: leaf.cert + &between.pem(), key: leaf.key }
+        });
+        let roots = stage.path("ca.pem");
+        let login = stage.login(&format!("sslmode=verify-full&sslrootcert={roots}")).await;
+        let left = login.facts.certificate_expiry.unwrap().duration_since(SystemTime::now()).unwrap();
+        let expected = DAY * first;
+        assert!(left <= expected && left + DAY / 24 > expected, "{left:?}");
+    }
 }
 
 #[tokio::test]
@@ -234,7 +260,10 @@ async fn a_client_certificate_logs_in() {
     let (unknown, unknown_key) =
         Authority::new("an unknown authority").client("carol").write(stage.folder.path(), "unknown");
     let facts = refused(&with(&unknown, &unknown_key)).await;
-    assert!(matches!(&facts.cause, Cause::Tls { message } if message.contains("unknown ca")), "{facts:?}");
+    assert!(
+        matches!(&facts.cause, Cause::Tls { message, .. } if message.contains("unknown ca")),
+        "{facts:?}"
+    );
 
     for (cert, key, why) in [
         (cert.as_path(), unknown_key.as_path(), "not the key of the certificate"),

@@ -102,7 +102,7 @@ async fn a_connection_string_that_is_missing_or_nonsense_is_told_as_config_and_t
     daemon.await_metric(SOON, "pgtether_connect_attempts_total", DB, 2.0).await;
     await_down(&daemon, SOON, "config").await;
     fs::write(&file, cluster.superuser_url()).unwrap();
-    await_state(&daemon, Duration::from_secs(3), "up").await;
+    await_state(&daemon, SOON, "up").await;
 }
 
 #[tokio::test]

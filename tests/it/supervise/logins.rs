@@ -9,6 +9,7 @@ use super::{
     DB, SERVICE, SOON, ahead, await_down, await_log, await_state, by_reason, config, count, targets, total,
     up, value,
 };
+use crate::certs::{Authority, Validity, with_tls};
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, Version, postgres, postgres15};
 
@@ -156,4 +157,40 @@ async fn a_standby_that_is_promoted_no_longer_is_what_the_role_asks_for() {
     assert_eq!((answer.status.as_u16(), &health["status"]), (503, &"failing".into()), "{health}");
     assert_eq!(health["targets"][0]["reason"], "wrong_role");
     assert_eq!(value(&daemon, "pgtether_up").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_promotion_is_seen_without_a_question_about_the_role() {
+    let mut cluster = postgres(Version::V15, Setup::default().standby());
+    let daemon = up(&config(&cluster.superuser_url(), &["ping: {interval: 1s, timeout: 1s}"])).await;
+    assert_eq!(value(&daemon, "pgtether_server_in_recovery").await, 1.0);
+    let version = Admin::of(&cluster).await.query("SHOW server_version").await.remove(0);
+    let short = version.split(' ').next().unwrap();
+    let labels = [DB, &[("server_version", &version), ("short_version", short)]].concat();
+    assert_eq!(daemon.metric("pgtether_session_info", &labels).await, Some(1.0));
+    cluster.promote().unwrap();
+    daemon.await_metric(SOON, "pgtether_server_in_recovery", DB, 0.0).await;
+    let metrics = daemon.metrics().await;
+    assert_eq!(total(&metrics, "pgtether_disconnects_total"), 0.0);
+    assert_eq!(total(&metrics, "pgtether_refreshes_total"), 0.0);
+}
+
+#[tokio::test]
+async fn when_a_certificate_ended_is_told_although_it_was_refused() {
+    let authority = Authority::new("the server's authority");
+    let expired = authority.server_for(&["localhost"], Validity::Expired);
+    let cluster = postgres(Version::V15, with_tls(Setup::default(), &authority, &expired));
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("ca.pem");
+    fs::write(&roots, authority.pem()).unwrap();
+    let url = format!(
+        "postgresql://postgres:{}@localhost:{}/postgres?hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert={}",
+        cluster.password(),
+        cluster.port(),
+        roots.display()
+    );
+    let daemon = Daemon::start(&config(&url, &[]));
+    await_down(&daemon, SOON, "tls").await;
+    let ended = value(&daemon, "pgtether_tls_certificate_expiry_timestamp_seconds").await;
+    assert!((-3700.0..=-3500.0).contains(&ahead(ended)), "{ended}");
 }

@@ -183,7 +183,7 @@ impl Simulation {
         found.attempt = None;
         found.logged_in = Some(Arc::clone(&wire));
         let login =
-            Login { tls: None, startup: ms(4), ping: ms(1), facts: SessionFacts::default(), role: Role::Any };
+            Login { tls: None, startup: ms(4), ping: ms(1), detour: ms(0), facts: SessionFacts::default() };
         self.tell(target, Event::LoggedIn(Box::new(login)));
         // It may have ended before it was watched.
         if wire.ended().is_some() {

@@ -77,6 +77,7 @@ fn pgbouncer_says_it_in_words() {
         (Startup, "08P01", "TLS client certificate required", Reason::Tls, Permanent),
         (Startup, "08P01", "unsupported startup parameter: search_path", Reason::Config, Permanent),
         (Ping, "08P01", "query_timeout", Reason::QueryFailed, Transient),
+        (Ping, "08P01", "invalid command 'SELECT 1', use SHOW HELP;", Reason::Config, Permanent),
     ]);
 }
 

@@ -47,7 +47,7 @@ async fn the_limits_hold_in_every_second_and_all_of_a_thousand_clients_pass() {
                 tasks.spawn_local(async move {
                     let lane = [Lane::Reconnect, Lane::Refresh][n % 2];
                     let key = format!("host{host}:5432");
-                    let dialled = gate.pass(&key, lane, |at| {
+                    let dialled = gate.pass(&key, lane, |Admission { at, .. }| {
                         dials.borrow_mut().push((at, host));
                         let mut in_flight = in_flight.borrow_mut();
                         *in_flight.entry(host).or_default() += 1;
@@ -77,6 +77,44 @@ async fn the_limits_hold_in_every_second_and_all_of_a_thousand_clients_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_tcp_connect_of_an_attempt_counts_however_many_addresses_its_name_has() {
+    LocalSet::new()
+        .run_until(async {
+            let gate = Gate::new(GuardLimits::default());
+            let connects: Rc<RefCell<Vec<(Instant, usize)>>> = Rc::default();
+            let mut tasks = JoinSet::new();
+            for n in 0..60 {
+                let (gate, connects) = (gate.clone(), connects.clone());
+                let (host, lane) = (n % 20, [Lane::Reconnect, Lane::Refresh][n % 2]);
+                tasks.spawn_local(async move {
+                    let key = format!("many{host}:5432");
+                    let dialled = gate.pass(&key, lane, |Admission { at, pace }| async move {
+                        connects.borrow_mut().push((at, host));
+                        for _ in 1..16 {
+                            dial(MS, Ok(())).await?;
+                            pace.next().await;
+                            connects.borrow_mut().push((Instant::now(), host));
+                        }
+                        Ok(())
+                    });
+                    drop(dialled.await.unwrap());
+                });
+            }
+            tasks.join_all().await;
+            let connects = connects.borrow();
+            assert_eq!(connects.len(), 60 * 16);
+            let all: Vec<_> = connects.iter().map(|(at, _)| *at).collect();
+            assert!(most_in_a_second(&all) <= 50, "{}", most_in_a_second(&all));
+            for host in 0..20 {
+                let at: Vec<_> = connects.iter().filter(|d| d.1 == host).map(|d| d.0).collect();
+                assert!(most_in_a_second(&at) <= 10, "{}", most_in_a_second(&at));
+            }
+            assert_eq!(gate.logins_in_flight(), 0);
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn five_hundred_clients_of_an_unreachable_address_share_one_tcp_connect_a_second() {
     LocalSet::new()
         .run_until(async {
@@ -88,7 +126,7 @@ async fn five_hundred_clients_of_an_unreachable_address_share_one_tcp_connect_a_
                 let (gate, connects, mut dice) = (gate.clone(), connects.clone(), dice.fork());
                 tasks.spawn_local(async move {
                     loop {
-                        let dialled = gate.pass("dead:1", Lane::Reconnect, |at| {
+                        let dialled = gate.pass("dead:1", Lane::Reconnect, |Admission { at, .. }| {
                             connects.borrow_mut().push(at);
                             dial(MS, Err::<(), _>(refused()))
                         });

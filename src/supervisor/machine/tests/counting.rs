@@ -71,7 +71,7 @@ fn a_login_that_moves_on_to_another_host_each_time_has_not_moved() {
         let times = ConnectTimes { peer: "127.0.0.1:5432".parse().ok(), ..ConnectTimes::default() };
         rig.on(Event::Connected { dial: Dial::default(), times });
         let facts = SessionFacts { peer: "127.0.0.2:5432".parse().ok(), ..SessionFacts::default() };
-        let login = Login { tls: None, startup: ms(5), ping: ms(1), facts, role: Role::Any };
+        let login = Login { tls: None, startup: ms(5), ping: ms(1), detour: ms(0), facts };
         rig.on(Event::LoggedIn(Box::new(login)));
         rig.run(s(10));
     }

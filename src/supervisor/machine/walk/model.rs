@@ -44,8 +44,8 @@ fn server(sqlstate: &str, message: &str) -> Cause {
 
 fn login(role: Role) -> Event {
     let ms = Duration::from_millis;
-    let facts = SessionFacts::default();
-    Event::LoggedIn(Box::new(Login { tls: None, startup: ms(5), ping: ms(1), facts, role }))
+    let facts = SessionFacts { role, ..SessionFacts::default() };
+    Event::LoggedIn(Box::new(Login { tls: None, startup: ms(5), ping: ms(1), detour: Duration::ZERO, facts }))
 }
 
 fn pong(role: Role) -> Event {
