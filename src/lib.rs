@@ -11,11 +11,11 @@
 //! | --- | --- | --- | --- |
 //! | 8 | `main` | the checklist: arguments, log, configuration, listeners, run; exit codes | how any of it works: `pool`, `supervisor`, `metrics`, `policy`, `reason` |
 //! | 7 | [`exec`] | a command beside pgtether: its environment, signals, end | how pgtether works: `pool`, `supervisor`, `connection`, `metrics`, `health` |
-//! | 6 | [`run`], [`demo`], [`logging`] | wiring, reload, drain; a throw-away PostgreSQL; the log | decisions about targets: `policy`, `health`, `check`, `protocol` |
+//! | 6 | [`run`], [`demo`], [`logging`] | wiring, reload, drain; a temporary PostgreSQL; the log | decisions about targets: `policy`, `health`, `check`, `protocol` |
 //! | 5 | [`http`] | paths, limits, probes' grammar, the status page; TLS and users of the web port | databases, and how targets are supervised, for it reads snapshots and sends requests: `connection`, `pool`, `protocol`, `tokio_postgres`, `Machine`, `Driver` |
 //! | 5 | [`cli`], [`signals`] | what the process was told, at its start and later | what is then done: `connection`, `status`, `supervisor`, `tokio::net` |
 //! | 5 | [`pool`] | the entry for clients: their sessions, and the relay between them and the server | who shows it, who configures it: `http`, `metrics`, `health`, `config`, `hyper` |
-//! | 4 | [`supervisor`] | machine (pure), driver (clock, dice, sessions), gate (the storm guard's async shell) | who reads the snapshot, and files: `pool`, `http`, `metrics`, `health`, `config`, `std::fs` |
+//! | 4 | [`supervisor`] | machine (pure), driver (clock, dice, sessions), gate (the guard's async shell) | who reads the snapshot, and files: `pool`, `http`, `metrics`, `health`, `config`, `std::fs` |
 //! | 4 | [`metrics`], [`health`] | projections of snapshots | who writes them, who is shown them: `connection`, `supervisor`, `pool`, `http`, `hyper`, `tokio` |
 //! | 4 | [`check`] | examines a target once, and tells what it found | what goes on: `supervisor`, `status`, `pool`, `http` |
 //! | 3 | [`status`] | the snapshots, and the board on which they are | who writes, who reads, in which words: `supervisor`, `pool`, `run`, `metrics`, `health`, `http`, `serde` |

@@ -43,7 +43,7 @@ pub use schema::schema;
 pub use show::show;
 pub use surroundings::unused;
 
-/// `fleet`: the storm guard's limits over all targets of the process.
+/// `fleet`: the guard's limits over all targets of the process.
 pub use crate::policy::guard::GuardLimits as Fleet;
 use crate::target::Target;
 

@@ -1,4 +1,4 @@
-//! What went wrong with a throw-away server.
+//! What went wrong with a temporary server.
 
 use std::fmt;
 

@@ -162,7 +162,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Error::of("the demo failed", e)))
 }
 
-/// The usual port, or any, of loopback: a throw-away is not for the network.
+/// The usual port, or any, of loopback: a temporary server is not for the network.
 fn listen() -> Result<TcpListener, Error> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))
         .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))

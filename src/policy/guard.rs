@@ -1,4 +1,4 @@
-//! The storm guard: who may dial now, over all targets of the process.
+//! The guard, the connection rate limit of the process: who may dial now, over all its targets.
 //!
 //! Four limits at once: logins in flight and connects a second, each for the process and for one address. Callers
 //! queue for a [`Ticket`]; [`Guard::turn`] says which tickets are up and when it is worth asking again. An admitted

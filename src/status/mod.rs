@@ -108,7 +108,7 @@ pub enum Because {
     /// The server said that it is starting or stopping.
     StartingUp,
     Capacity,
-    /// The storm guard or the other side asked for a pause.
+    /// The guard or the other side asked for a pause.
     Asked,
 }
 
@@ -182,7 +182,7 @@ pub struct Phases {
 }
 
 impl Phases {
-    /// From the start of the attempt to its first answered ping, waits for the storm guard aside.
+    /// From the start of the attempt to its first answered ping, waits for the guard aside.
     pub fn total(&self) -> Duration {
         self.named().map(|(_, took)| took).sum()
     }

@@ -1,4 +1,4 @@
-//! The gate that every dial of the process passes: the storm guard's async shell, and the place where targets of one
+//! The gate that every dial of the process passes: the guard's async shell, and the place where targets of one
 //! address share their TCP connects.
 //!
 //! A reachable address is dialled by everybody, under the guard. An address whose last dial failed before the server took

@@ -1,4 +1,4 @@
-//! A thousand targets: half of them on a port where nobody listens, half on a live server. The storm guard is counted at
+//! A thousand targets: half of them on a port where nobody listens, half on a live server. The guard is counted at
 //! the server, from the very start, when all want to log in at once.
 
 use std::time::{Duration, SystemTime};

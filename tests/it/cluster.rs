@@ -1,4 +1,4 @@
-//! The throw-away servers themselves: they do what the other tests rely on, and leave nothing behind.
+//! The temporary servers themselves: they do what the other tests rely on, and leave nothing behind.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

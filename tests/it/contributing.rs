@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use pgtether::cli::TelemetryPath;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 fn text(path: &str) -> String {
@@ -66,6 +68,42 @@ fn one_more_of_a_kind_is_declared_where_the_table_says_and_in_no_more_files_than
         assert!(!files.is_empty() && files.len() <= limit, "{what}: {files:?}");
         for file in files {
             assert!(text(&file).contains(&example), "{what}: {file} does not contain {example}");
+        }
+    }
+}
+
+/// The paths that the routes spell out, each from its `/`.
+fn routed() -> BTreeSet<String> {
+    let routes = text("src/http/routes.rs");
+    let (_, body) = routes.split_once("fn of(").expect("the function that reads a path");
+    let (body, _) = body.split_once("\n    }\n").expect("its end");
+    body.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_path_stands_in_readme_and_is_refused_as_the_path_of_the_metrics() {
+    let readme = text("README.md");
+    let endpoints =
+        readme.split("\n## ").find(|section| section.starts_with("Endpoints")).expect("Endpoints");
+    let first_cells = endpoints.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next());
+    let documented: BTreeSet<_> = first_cells.flat_map(quoted).collect();
+    let routed = routed();
+    assert!(routed.len() > 8, "{routed:?}");
+    for path in routed {
+        let is_it = |endpoint: &String| {
+            endpoint.trim_start_matches("POST ").strip_prefix(&path).is_some_and(|rest| {
+                rest.is_empty() || path == "/" || rest.starts_with('/') || rest.starts_with('?')
+            })
+        };
+        assert!(documented.iter().any(is_it), "{path} is not among README's endpoints");
+        for telemetry_path in [path.clone(), format!("{}/below", path.trim_end_matches('/'))] {
+            if telemetry_path == "/below" {
+                continue;
+            }
+            assert!(
+                telemetry_path.parse::<TelemetryPath>().is_err(),
+                "{telemetry_path} would hide {path}: name it in src/cli/listen.rs"
+            );
         }
     }
 }

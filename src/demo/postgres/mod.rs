@@ -1,4 +1,4 @@
-//! A throw-away PostgreSQL on loopback: made, configured, started, stopped, hung, killed, and gone with its [`Scratch`] folder.
+//! A temporary PostgreSQL on loopback: made, configured, started, stopped, hung, killed, and gone with its [`Scratch`] folder.
 //!
 //! The server is our own child, never a service of the machine. All calls block, each for a bounded time.
 
@@ -57,7 +57,7 @@ impl Shutdown {
     }
 }
 
-/// A throw-away PostgreSQL. Dropping it ends it and removes its files.
+/// A temporary PostgreSQL. Dropping it ends it and removes its files.
 #[derive(Debug)]
 pub struct Cluster {
     binaries: Binaries,

@@ -1,4 +1,4 @@
-//! Pools simulated: the real driver and its core, the supervisor's machine and the storm guard, against servers and
+//! Pools simulated: the real driver and its core, the supervisor's machine and the guard, against servers and
 //! clients in memory, on a clock that is moved by hand. One thread, one agenda: the same seed gives the same run.
 //!
 //! `SIMULATE_SEEDS=10000` tries so many, `SIMULATE_SEED=7` one, which is told where it fails.

@@ -44,7 +44,7 @@ pub enum Event {
 pub struct Dial {
     /// Another target of the same address connected, and this is its result.
     pub shared: bool,
-    /// How long the storm guard held it back.
+    /// How long the guard held it back.
     pub waited: Duration,
     pub location: Option<Location>,
 }

@@ -55,7 +55,9 @@ const RETIRED_IN_SOURCES: &[(&str, &str)] = &[
     ("porter*", "accept loop"),
     ("prospect*", "availability"),
     ("seat*", "slot, key"),
+    ("storm guard", "guard"),
     ("stranger*", "unknown client"),
+    ("throw-away", "temporary"),
     ("torment*", "chaos test"),
     ("usher*", "scheduler"),
     ("wash*", "cleanup, reset"),
@@ -63,7 +65,8 @@ const RETIRED_IN_SOURCES: &[(&str, &str)] = &[
 
 /// Texts that users read, by what they are called in a failure. What is copied or rendered from them is left out.
 fn texts() -> Vec<(String, String)> {
-    let mut paths = vec![repository("README.md"), repository("config.yaml"), repository("Makefile")];
+    let top = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "config.yaml", "Makefile"];
+    let mut paths = top.map(repository).to_vec();
     for folder in ["docs", "charts/pgtether", "dashboards", "src/http/page"] {
         collect(&repository(folder), &mut paths);
     }

@@ -1,4 +1,4 @@
-//! The pool's logins under the storm guard.
+//! The pool's logins under the guard.
 
 use std::collections::BTreeSet;
 

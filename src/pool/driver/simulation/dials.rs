@@ -1,4 +1,4 @@
-//! How sessions are opened, the supervised ones and those of the pools: past the storm guard, to a server that may take
+//! How sessions are opened, the supervised ones and those of the pools: past the guard, to a server that may take
 //! the socket and may let in who comes.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
