@@ -195,7 +195,7 @@ mapping! {
         /// a client leaves on the session (LISTEN, temporary tables, session-level advisory locks) ends with its transaction.
         /// session: a client keeps a session until it disconnects; for everything that needs session state.
         mode: ModeWord = Mode::Transaction,
-        /// Maximum number of server connections of the pool. pgtether's own monitoring connection comes on top, so the server
+        /// Maximum number of server connections of the pool. pgtether's own monitoring session comes on top, so the server
         /// must allow size + 2.
         size: PoolSize = 10,
         /// Number of sessions that stay open even if no client needs them; at most size. With let_sleep the default is 0, and

@@ -117,7 +117,7 @@ check_with_helm() {
     check "renders for Kubernetes $version" render_all "$version" "$out/$version"
     check "valid in Kubernetes $version" conforms "$version" "$out/$version"/*.yaml
   done
-  check "the sidecar's recipe is valid" conforms "$newest" "$out/recipes/sidecar.yaml"
+  check "the recipes of the sidecar are valid" conforms "$newest" "$out/recipes"/sidecar*.yaml
   check "valid for the Prometheus operator" operator "$out/$newest"/*.yaml
   check "pgtether takes its configuration" python3 tests/chart/manifests.py config "$out/$newest"/*.yaml
   check "rules, thresholds changed" rules_are_sound "$out/$newest/production.yaml"
@@ -137,7 +137,7 @@ check_without_helm() {
   # Those are rendered for the newest version; the oldest lacks a field of theirs.
   for version in "${versions[@]:1}"; do
     check "committed manifests are valid in Kubernetes $version" \
-      conforms_without_go "$version" "$committed"/*.yaml "$out/recipes/sidecar.yaml"
+      conforms_without_go "$version" "$committed"/*.yaml "$out/recipes"/sidecar*.yaml
   done
   check "pgtether takes its configuration" python3 tests/chart/manifests.py config "$committed"/*.yaml
   check "rules, thresholds changed" rules_are_sound "$committed/production.yaml"

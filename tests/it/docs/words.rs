@@ -9,7 +9,7 @@ use super::{help, repository};
 const RETIRED: &[(&str, &str)] = &[
     ("apolog*", "error, reject"),
     ("asked rarely", "retried every 5 minutes"),
-    ("canary", "monitoring connection"),
+    ("canary", "monitoring session"),
     ("chore*", "cleanup"),
     ("corpse*", "dead connection"),
     ("deals faults", "injects faults"),
