@@ -17,7 +17,7 @@ use super::tcp::{Candidates, Resolver};
 use super::tls::Connectors;
 use super::{ConnectPace, ConnectTimes, Connector, Fingerprint, Login, Prepared};
 use crate::blocking::BlockingCalls;
-use crate::reason::{Cause, Facts, Phase, Reason, table};
+use crate::reason::{Cause, Facts, Phase, table};
 use crate::target::{Endpoint, Host, SslMode, Target, Tls};
 
 /// Files on a network disk may hang.
@@ -231,8 +231,7 @@ impl Connector for Postgres {
             if prepared.password_run.is_none() {
                 return ended;
             }
-            let is_rejected = |facts: &Facts| table::diagnose(facts).reason == Reason::Auth;
-            if !ended.as_ref().is_err_and(is_rejected) {
+            if !ended.as_ref().is_err_and(table::is_rejected_login) {
                 shared.passwords.accepted(&target, &prepared.endpoint);
             }
             ended.map_err(|facts| Facts { printed_password: true, ..facts })

@@ -38,12 +38,12 @@ pub struct RefusedChain {
 
 /// Where a verification notes that it failed; the clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Refusal(Arc<Mutex<Option<RefusedChain>>>);
+pub struct CertificateRefusal(Arc<Mutex<Option<RefusedChain>>>);
 
-impl Refusal {
+impl CertificateRefusal {
     /// What the TLS library asks about each certificate. The library's own verdict is kept.
     pub fn noting(&self) -> impl Fn(bool, &mut X509StoreContextRef) -> bool + Send + Sync + 'static {
-        let Refusal(noted) = self.clone();
+        let CertificateRefusal(noted) = self.clone();
         move |is_right, context| {
             if !is_right {
                 *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(RefusedChain::of(context));
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_failed_handshake_is_told_with_what_was_noted_and_when_the_first_certificate_ends() {
         let chain = [certificate("db.example", "Intermediate", 40), certificate("Intermediate", "Root", 20)];
-        let refusal = Refusal::default();
+        let refusal = CertificateRefusal::default();
         let failed = || Cause::tls("certificate verify failed");
         assert_eq!(refusal.explain(failed(), "h"), failed());
         *refusal.0.lock().unwrap() = Some(refused("certificate has expired", &chain, 1));

@@ -21,7 +21,7 @@ use tokio_openssl::SslStream;
 use super::binding;
 use super::facts::{config, io_cause, server, tls_cause};
 use super::files::Certificates;
-use super::shown::{self, Refusal};
+use super::shown::{self, CertificateRefusal};
 use super::tap::Stream;
 use crate::blocking::BlockingCalls;
 use crate::protocol::frontend::{SSL_REQUEST, packet};
@@ -109,7 +109,7 @@ pub async fn handshake(
     tls: &Tls,
 ) -> Result<Handshake, Cause> {
     let unusable = |error: ErrorStack| config(format!("TLS cannot be begun: {error}"));
-    let refusal = Refusal::default();
+    let refusal = CertificateRefusal::default();
     let ssl = client(&connector, host, tls, &refusal).map_err(unusable)?;
     let mut stream = SslStream::new(ssl, socket).map_err(unusable)?;
     if let Err(error) = Pin::new(&mut stream).connect().await {
@@ -131,7 +131,12 @@ pub async fn handshake(
 }
 
 /// The settings of one connection; why its verification failed is noted in `refusal`.
-fn client(connector: &SslConnector, host: &str, tls: &Tls, refusal: &Refusal) -> Result<Ssl, ErrorStack> {
+fn client(
+    connector: &SslConnector,
+    host: &str,
+    tls: &Tls,
+    refusal: &CertificateRefusal,
+) -> Result<Ssl, ErrorStack> {
     let mut settings = connector
         .configure()?
         .use_server_name_indication(tls.sni)

@@ -15,6 +15,11 @@ use nix::errno::Errno;
 
 use super::{Cause, Class, Diagnosis, Facts, Phase, Reason, ServerWords, is_refused_certificate};
 
+/// Whether the server rejects the user or the password.
+pub fn is_rejected_login(facts: &Facts) -> bool {
+    diagnose(facts).reason == Reason::Auth
+}
+
 /// What these facts mean, taken by themselves.
 pub fn diagnose(facts: &Facts) -> Diagnosis {
     match &facts.cause {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::gate::{Admission, FailedDial, Gate, Lane, Passed, Permit};
+use super::gate::{DialAdmission, FailedDial, Gate, Lane, Passed, Permit};
 use crate::connection::{ConnectTimes, Connector, Login, Prepared};
 use crate::policy::FOREVER;
 use crate::reason::{Cause, Facts, Phase, Reason, table};
@@ -42,7 +42,7 @@ impl<C: Connector> Dialer<C> {
     /// Resolves and connects once the gate lets it. Not more: nobody logs in on that socket.
     pub async fn connect(self, prepared: Prepared) -> Result<Accepted<C>, FailedDial> {
         let key = prepared.endpoint.address_key();
-        let dial = |Admission { at, pace }| {
+        let dial = |DialAdmission { at, pace }| {
             let deadline = at + self.budget.min(FOREVER);
             let prepared = Prepared { pace, ..prepared };
             let connecting = self.connector.tcp_connect(prepared.clone(), deadline);

@@ -34,7 +34,7 @@ pub struct Passed<T> {
 
 /// What a dial that was let in is given.
 #[derive(Debug, Clone)]
-pub struct Admission {
+pub struct DialAdmission {
     pub at: Instant,
     pub pace: ConnectPace,
 }
@@ -89,7 +89,7 @@ impl Gate {
         dial: Dial,
     ) -> Result<Passed<T>, FailedDial>
     where
-        Dial: FnOnce(Admission) -> Pending,
+        Dial: FnOnce(DialAdmission) -> Pending,
         Pending: Future<Output = Result<T, Facts>>,
     {
         let key: Arc<str> = key.into();
@@ -177,8 +177,8 @@ impl Dialling {
         })
     }
 
-    fn admission(&self) -> Admission {
-        Admission { at: self.note.begun_at, pace: self.permit.pace() }
+    fn admission(&self) -> DialAdmission {
+        DialAdmission { at: self.note.begun_at, pace: self.permit.pace() }
     }
 
     fn answered(mut self) -> Permit {

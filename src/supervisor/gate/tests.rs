@@ -78,7 +78,7 @@ async fn who_is_admitted_at_once_has_not_waited_and_holds_a_login_until_the_perm
     let gate = wide_open();
     let before = Instant::now();
     let passed = gate
-        .pass("a:1", Lane::Reconnect, |Admission { at: admitted_at, .. }| async move {
+        .pass("a:1", Lane::Reconnect, |DialAdmission { at: admitted_at, .. }| async move {
             assert_eq!(admitted_at, before);
             dial(SECOND, Ok(7)).await
         })
@@ -95,7 +95,7 @@ async fn a_throttled_dial_says_how_long_it_waited_and_its_deadline_counts_from_i
     let gate = Gate::new(limits(1, 100, 100));
     let first = gate.pass("a:1", Lane::Reconnect, |_| dial(Duration::ZERO, Ok(()))).await;
     let begun = Instant::now();
-    let second = gate.pass("b:1", Lane::Reconnect, |Admission { at, .. }| async move { Ok(at) });
+    let second = gate.pass("b:1", Lane::Reconnect, |DialAdmission { at, .. }| async move { Ok(at) });
     let (second, ()) = tokio::join!(second, async {
         sleep(3 * SECOND).await;
         drop(first);

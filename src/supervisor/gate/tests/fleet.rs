@@ -47,7 +47,7 @@ async fn the_limits_hold_in_every_second_and_all_of_a_thousand_clients_pass() {
                 tasks.spawn_local(async move {
                     let lane = [Lane::Reconnect, Lane::Refresh][n % 2];
                     let key = format!("host{host}:5432");
-                    let dialled = gate.pass(&key, lane, |Admission { at, .. }| {
+                    let dialled = gate.pass(&key, lane, |DialAdmission { at, .. }| {
                         dials.borrow_mut().push((at, host));
                         let mut in_flight = in_flight.borrow_mut();
                         *in_flight.entry(host).or_default() += 1;
@@ -88,7 +88,7 @@ async fn each_tcp_connect_of_an_attempt_counts_however_many_addresses_its_name_h
                 let (host, lane) = (n % 20, [Lane::Reconnect, Lane::Refresh][n % 2]);
                 tasks.spawn_local(async move {
                     let key = format!("many{host}:5432");
-                    let dialled = gate.pass(&key, lane, |Admission { at, pace }| async move {
+                    let dialled = gate.pass(&key, lane, |DialAdmission { at, pace }| async move {
                         connects.borrow_mut().push((at, host));
                         for _ in 1..16 {
                             dial(MS, Ok(())).await?;
@@ -126,7 +126,7 @@ async fn five_hundred_clients_of_an_unreachable_address_share_one_tcp_connect_a_
                 let (gate, connects, mut dice) = (gate.clone(), connects.clone(), dice.fork());
                 tasks.spawn_local(async move {
                     loop {
-                        let dialled = gate.pass("dead:1", Lane::Reconnect, |Admission { at, .. }| {
+                        let dialled = gate.pass("dead:1", Lane::Reconnect, |DialAdmission { at, .. }| {
                             connects.borrow_mut().push(at);
                             dial(MS, Err::<(), _>(refused()))
                         });
