@@ -237,7 +237,7 @@ async fn hold_idle<S: Session>(
         return;
     }
     // Nothing is printed until the end, which may be far.
-    info!(target = %target.name, watch = report::span(watch), "holding the session idle; ctrl-C gives up");
+    info!(target = %target.name, watch_seconds = watch.as_secs_f64(), "holding the session idle; ctrl-C gives up");
     let ended = tokio::select! {
         event = session.event() => Some(event),
         () = sleep(watch.saturating_sub(quiet_since.elapsed())) => None,

@@ -130,5 +130,5 @@ fn drain(mut beside: Beside, signals: &mut ChildSignals) {
             return warn!("ended at once: a signal came during the drain");
         }
     }
-    warn!(within = ?DRAINING, "the drain took too long");
+    warn!(within_seconds = DRAINING.as_secs_f64(), "the drain took too long");
 }

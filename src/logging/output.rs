@@ -76,7 +76,7 @@ impl LogOutput {
     }
 
     /// Takes one or more whole lines, or drops and counts them where there is no room.
-    fn take(&self, lines: &[u8]) {
+    pub(super) fn take(&self, lines: &[u8]) {
         let mut waiting = self.shared.waiting();
         // What was dropped is one gap, which the thread closes: a shorter line does not slip into it.
         if waiting.missing > 0 || waiting.text.len() + lines.len() > QUEUE {
@@ -108,18 +108,6 @@ impl LogOutput {
             let woken = self.shared.changed.wait_timeout(waiting, left);
             waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-}
-
-/// One write is one event: the formatters give it whole.
-impl Write for LogOutput {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.take(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

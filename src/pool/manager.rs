@@ -289,8 +289,8 @@ impl Manager {
         let cause = end.cause();
         self.cut += end.result.unwrap_or_default();
         if let Some(running) = self.running.get(&end.name).filter(|running| running.task == end.id) {
-            let restart_in = end.crashes.pause();
-            error!(target = %end.name, cause, ?restart_in, "the pool ended by itself and is started again; please report this");
+            let restart_in_seconds = end.crashes.pause().as_secs_f64();
+            error!(target = %end.name, cause, restart_in_seconds, "the pool ended by itself and is started again; please report this");
             let pool = Ready { config: running.shared.config(), listener: Arc::clone(&running.listener) };
             let paused = running.is_paused();
             self.start(end.name, pool, end.crashes, paused);

@@ -237,13 +237,17 @@ async fn drain(
     }
     let lost = pools.drain(POOLS_DRAIN).await;
     if lost > 0 {
-        warn!(clients = lost, within = ?POOLS_DRAIN, "clients of pools did not finish in time and were cut off");
+        warn!(
+            clients = lost,
+            within_seconds = POOLS_DRAIN.as_secs_f64(),
+            "clients of pools did not finish in time and were cut off"
+        );
     }
     let stuck = supervisor.drain(SESSIONS_DRAIN).await;
     for target in &stuck {
-        warn!(%target, within = ?SESSIONS_DRAIN, "the session did not close in time");
+        warn!(%target, within_seconds = SESSIONS_DRAIN.as_secs_f64(), "the session did not close in time");
     }
-    info!(took = ?begun.elapsed(), "drained");
+    info!(took_seconds = begun.elapsed().as_secs_f64(), "drained");
     stuck.is_empty() && lost == 0
 }
 

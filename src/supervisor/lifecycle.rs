@@ -22,7 +22,8 @@ pub(super) fn fresh(target: &Target) -> TargetStatus {
 /// A bug of ours, and so an error.
 pub(super) fn log_crash(target: &TargetName, cause: &str, restart_in: Duration) {
     let remedy = Reason::Internal.remedy();
-    error!(%target, cause, ?restart_in, remedy, "the target's task ended by itself, its session is lost");
+    let restart_in_seconds = restart_in.as_secs_f64();
+    error!(%target, cause, restart_in_seconds, remedy, "the target's task ended by itself, its session is lost");
 }
 
 /// The task is gone and took session and attempt with it.

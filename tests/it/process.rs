@@ -306,7 +306,7 @@ fn the_address_is_found_in_both_log_formats() {
     for line in [
         r#"ts=2026-11-23T02:57:11Z level=info msg=listening address=127.0.0.1:4711"#,
         r#"level=info msg="listening" address="127.0.0.1:4711" what=web"#,
-        r#"{"level":"INFO","message":"listening","address":"127.0.0.1:4711"}"#,
+        r#"{"level":"info","msg":"listening","address":"127.0.0.1:4711"}"#,
     ] {
         assert_eq!(listening(line), Some(wanted), "{line}");
     }

@@ -59,7 +59,7 @@ fn stalled(answers: &[io::ErrorKind]) -> (LogOutput, Reader) {
     let pipe = Pipe { written: written.clone(), reader, answers: answers.to_vec() };
     let own = Arc::new(OnceLock::<LogOutput>::new());
     let teller = own.clone();
-    let tell = move |lines| writeln!(teller.wait().clone(), "{lines} dropped").unwrap();
+    let tell = move |lines| teller.wait().take(format!("{lines} dropped\n").as_bytes());
     let output = LogOutput::to(pipe, tell).unwrap();
     own.set(output.clone()).unwrap();
     (output, Reader { written, reads })

@@ -46,13 +46,18 @@ impl Transitions {
                 debug!(%target, phase = facts.phase.as_str(), shared, error = %facts, "attempt failed");
             }
             Event::Connected { times, .. } => {
-                debug!(%target, resolve = ?times.resolve, connect = ?times.connect, peer = ?times.peer, "TCP connect accepted");
+                let (resolve, connect) = (times.resolve.as_secs_f64(), times.connect.as_secs_f64());
+                debug!(%target, resolve_seconds = resolve, connect_seconds = connect, peer = ?times.peer, "TCP connect accepted");
             }
             Event::LoggedIn(login) => {
-                let (tls, startup, ping) = (login.tls, login.startup, login.ping);
-                debug!(%target, ?tls, ?startup, ?ping, server_version = login.facts.server_version, "logged in");
+                let tls_seconds = login.tls.map(|took| took.as_secs_f64());
+                let startup_seconds = login.startup.as_secs_f64();
+                let (ping_seconds, server_version) = (login.ping.as_secs_f64(), &login.facts.server_version);
+                debug!(%target, tls_seconds, startup_seconds, ping_seconds, server_version, "logged in");
             }
-            Event::Session(SessionEvent::Pong { took, .. }) => debug!(%target, ?took, "ping answered"),
+            Event::Session(SessionEvent::Pong { took, .. }) => {
+                debug!(%target, took_seconds = took.as_secs_f64(), "ping answered");
+            }
             Event::Session(SessionEvent::PingFailed(facts)) => {
                 debug!(%target, error = %facts, "ping failed");
             }
@@ -107,16 +112,17 @@ fn log_change(view: &View<'_>, logged: &LoggedState) {
         return log_problem(view, logged, reason);
     }
     let (from, to) = (logged.state.as_str(), status.state().as_str());
-    let (target, after) = (&status.name, human(view.now.since(logged.since)));
+    let (target, after_seconds) = (&status.name, view.now.since(logged.since).as_secs_f64());
     match status.state() {
         State::Up => {
             let fresh = status.last_login.is_some_and(|at| at.mono == view.now.mono);
-            let login = status.last_phases.filter(|_| fresh).map(|phases| human(phases.total()));
-            info!(%target, from, to, after, login, "{}", recovery_message(logged.state));
+            let login_seconds =
+                status.last_phases.filter(|_| fresh).map(|phases| phases.total().as_secs_f64());
+            info!(%target, from, to, after_seconds, login_seconds, "{}", recovery_message(logged.state));
         }
-        State::Sleeping => info!(%target, from, to, after, "the database went to sleep"),
+        State::Sleeping => info!(%target, from, to, after_seconds, "the database went to sleep"),
         State::Starting | State::Degraded | State::Down => {
-            info!(%target, from, to, after, "the state changed")
+            info!(%target, from, to, after_seconds, "the state changed")
         }
     }
 }
@@ -125,11 +131,11 @@ fn log_change(view: &View<'_>, logged: &LoggedState) {
 fn log_problem(view: &View<'_>, logged: &LoggedState, reason: Reason) {
     let status = view.status;
     let (target, from, to) = (&status.name, logged.state.as_str(), status.state().as_str());
-    let after = human(view.now.since(logged.since));
+    let after_seconds = view.now.since(logged.since).as_secs_f64();
     let (detail, remedy) = (view.detail(), view.remedy());
-    let retry_in = view.next_attempt().map(|at| human(at.since(view.now)));
+    let retry_in_seconds = view.next_attempt().map(|at| at.since(view.now).as_secs_f64());
     let message = failure_message(logged.state, status.state(), reason);
-    warn!(%target, from, to, %reason, after, detail, retry_in, remedy, "{message}");
+    warn!(%target, from, to, %reason, after_seconds, detail, retry_in_seconds, remedy, "{message}");
 }
 
 const fn recovery_message(from: State) -> &'static str {
@@ -153,14 +159,4 @@ const fn failure_message(from: State, to: State, reason: Reason) -> &'static str
         (State::Down, _) => "the database is back, but the target is degraded",
         _ => "the session is alive, but the target is degraded",
     }
-}
-
-/// As a person would say it: milliseconds matter below a minute, seconds above.
-fn human(took: Duration) -> String {
-    let exact = if took < Duration::from_secs(60) {
-        Duration::from_millis(took.as_millis().try_into().unwrap_or(u64::MAX))
-    } else {
-        Duration::from_secs(took.as_secs())
-    };
-    jiff::SignedDuration::try_from(exact).map_or_else(|_| format!("{exact:?}"), |took| format!("{took:#}"))
 }
