@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pgtether::check::{self, CheckReport, Verdict};
 use pgtether::cli::{
     self, CANNOT_START, CheckArgs, Command, ConfigArgs, ConfigCommand, DemoArgs, EX_USAGE, ExecArgs, Output,
-    PoolArgs, RunArgs, Subject,
+    PoolArgs, RunArgs, ShowArgs, Subject,
 };
 use pgtether::config::watch::Watch;
 use pgtether::config::{self, Config, Problems};
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let done = match cli::parse(std::env::args_os()) {
         Ok(Command::Run(args)) => supervise(&args, &output),
         Ok(Command::Check(args)) => run_check(args, &output),
-        Ok(Command::Config(ConfigCommand::Show(file))) => show(&file),
+        Ok(Command::Config(ConfigCommand::Show(args))) => show(&args),
         Ok(Command::Config(ConfigCommand::Schema)) => print(&format!("{:#}\n", config::schema())),
         Ok(Command::Exec(args)) => beside_command(&args, &output),
         Ok(Command::Demo(args)) => demonstrate(args, &output),
@@ -76,6 +76,10 @@ fn supervise(args: &RunArgs, output: &LogOutput) -> Done {
     };
     let web = run::web(&args.web, rules_file.as_ref());
     if args.config_check {
+        let unreadable = config::unreadable_files(&config);
+        if !unreadable.is_empty() {
+            return Err(unusable(unreadable.join("\n")));
+        }
         return print(&checked(&config, rules_file.as_ref().map(|_| web.rules.get()).as_deref()));
     }
     let unused = config::unused(&|name| std::env::var_os(name), &|path| path.exists());
@@ -198,9 +202,15 @@ fn subjects(args: &CheckArgs) -> Result<Vec<Arc<Target>>, String> {
     Ok(targets)
 }
 
-fn show(file: &ConfigArgs) -> Done {
-    let config = read(file).map_err(unusable)?;
-    print(&config::show(&config).map_err(unusable)?)
+fn show(args: &ShowArgs) -> Done {
+    let config = read(&args.config).map_err(unusable)?;
+    let shown = config::show(&config).map_err(unusable)?;
+    if !args.origin {
+        return print(&shown);
+    }
+    let env = |name: &str| std::env::var_os(name);
+    let origins = config::origins(args.config.file.as_deref(), &env).map_err(unusable)?;
+    print(&origins.annotate(&shown, &config))
 }
 
 fn checked(config: &Config, rules: Option<&Rules>) -> String {

@@ -28,7 +28,7 @@ signal that killed it. Other exit codes: 125 for unusable flags or no DATABASE_U
 
 /// Keeps a tested connection to each of your PostgreSQL databases and reports its state.
 #[derive(Debug, Clone, Parser, PartialEq, Eq)]
-#[command(name = "pgtether", version, disable_help_subcommand = true, args_conflicts_with_subcommands = true)]
+#[command(name = "pgtether", version, args_conflicts_with_subcommands = true)]
 #[command(
     after_help = "Without a command, pgtether runs. Without a configuration file, it uses the database in DATABASE_URL."
 )]
@@ -97,9 +97,19 @@ pub struct CheckArgs {
 #[derive(Debug, Clone, Subcommand, PartialEq, Eq)]
 pub enum ConfigCommand {
     /// Print the effective configuration with all defaults and without secrets.
-    Show(ConfigArgs),
+    Show(ShowArgs),
     /// Print the JSON Schema of the configuration file.
     Schema,
+}
+
+/// What `config show` takes.
+#[derive(Debug, Clone, Args, PartialEq, Eq)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Append to each value where it comes from: file and line, environment variable, connection string, or default.
+    #[arg(long)]
+    pub origin: bool,
 }
 
 /// What `exec` takes.

@@ -46,8 +46,10 @@ pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> UsageText {
 /// As Prometheus's exporters print it.
 fn version() -> String {
     format!(
-        "pgtether, version {}\n  platform:  {}/{}\n  features:  tls ({})\n",
+        "pgtether, version {} (revision: {})\n  compiler:  {}\n  platform:  {}/{}\n  features:  tls ({})\n",
         env!("CARGO_PKG_VERSION"),
+        env!("PGTETHER_REVISION"),
+        env!("PGTETHER_RUSTC"),
         std::env::consts::OS,
         std::env::consts::ARCH,
         openssl::version::version(),

@@ -12,6 +12,7 @@ mod file;
 pub mod flags;
 mod mapping;
 mod names;
+mod origin;
 mod overrides;
 mod pool;
 mod problems;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 
 pub use expand::Env;
 pub use flags::PoolFlags;
+pub use origin::Origins;
 pub use overrides::overrides;
 pub use problems::{Mark, Problem, Problems};
 pub use schema::schema;
@@ -45,7 +47,7 @@ pub use surroundings::unused;
 
 /// `fleet`: the guard's limits over all targets of the process.
 pub use crate::policy::guard::GuardLimits as Fleet;
-use crate::target::Target;
+use crate::target::{PasswordSource, Source, Target};
 
 /// The file that is read where no other is named.
 pub const DEFAULT_FILE: &str = "config.yaml";
@@ -116,6 +118,37 @@ pub fn find(named: Option<&Path>, pool: &PoolFlags, env: Env<'_>) -> Result<Conf
             Some(Err(_)) | None => Err(Problems::whole(DATABASE_URL, "is not UTF-8")),
         },
     }
+}
+
+/// Where the values of the configuration come from that [`find`] reads.
+pub fn origins(named: Option<&Path>, env: Env<'_>) -> Result<Origins, Problems> {
+    match locate(named, env)? {
+        Located::File(file) => {
+            Ok(Origins::of_file(&file.display().to_string(), &text_of(&file, "--config.file")?))
+        }
+        Located::DatabaseUrl => Ok(Origins::of_database_url()),
+    }
+}
+
+/// Each file that a target's secrets are read from, and why it cannot be read. Blocks on the file system.
+pub fn unreadable_files(config: &Config) -> Vec<String> {
+    let of_target = |target: &Arc<Target>| {
+        let url = match &target.source {
+            Source::File(path) => Some(("url_file", path.clone())),
+            Source::Inline(_) => None,
+        };
+        let password = match &target.password {
+            PasswordSource::File(path) => Some(("password_file", path.clone())),
+            PasswordSource::Url | PasswordSource::Command(_) => None,
+        };
+        let name = target.name.clone();
+        url.into_iter().chain(password).filter_map(move |(key, path)| {
+            // One byte tells; a folder can be opened, but not read.
+            let why = fs::File::open(&path).and_then(|mut file| file.read(&mut [0])).err()?;
+            Some(format!("target {name}: {key}: {} cannot be read: {why}", path.display()))
+        })
+    };
+    config.targets.iter().flat_map(of_target).collect()
 }
 
 /// Reads a file. Blocks on the file system.

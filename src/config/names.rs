@@ -87,6 +87,13 @@ impl Value for Url {
     const EXPECTED: &'static str = "a connection string such as postgresql://user@host/database";
 
     fn parse(text: &Scalar) -> Result<Self, String> {
+        // `${NAME}` has been replaced; of this form only the name of a variable is shown, never what it holds.
+        if let Some(name) = text.trimmed().strip_prefix('$')
+            && !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        {
+            return Err(format!("${name} is no connection string; did you mean ${{{name}}}?"));
+        }
         Ok(Url::Whole(Secret::new(text.trimmed())))
     }
 

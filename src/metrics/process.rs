@@ -83,9 +83,7 @@ impl ProcessMetrics {
         let registry = Registry::new();
         keep(&registry, log_lines_dropped)?;
         let built = Opts::new("pgtether_build_info", "The build that runs, by its labels; always 1.");
-        let built = built
-            .const_label("version", version)
-            .const_label("revision", option_env!("PGTETHER_REVISION").unwrap_or("unknown"));
+        let built = built.const_label("version", version).const_label("revision", env!("PGTETHER_REVISION"));
         keep(&registry, IntGauge::with_opts(built)?)?.set(1);
         let metrics = ProcessMetrics {
             targets: whole(&registry, "pgtether_targets", "Targets that are configured.")?,

@@ -5,6 +5,7 @@ Usage: manifests.py rules FILE...     prints the PrometheusRules as one rules fi
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -61,7 +62,10 @@ def check(path: str, container: dict, text: str, web: str | None) -> None:
     secrets = {it["name"]: "postgresql://app:secret@db.example.com/app" for it in container.get("env", [])}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
-        file.write_text(text)
+        # What secrets are mounted for.
+        secret = Path(folder) / "secret"
+        secret.write_text("postgresql://app:secret@db.example.com/app")
+        file.write_text(re.sub(r"(url_file|password_file): \S+", rf"\1: {secret}", text))
         args = [arg.replace("/etc/pgtether/config.yaml", str(file)) for arg in container["args"]]
         if web is None:
             args = [arg for arg in args if not arg.startswith("--web.config.file=")]

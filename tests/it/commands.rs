@@ -55,7 +55,11 @@ fn the_version_is_told_as_exporters_tell_it() {
     for flag in ["--version", "-V"] {
         let ended = pgtether(&[flag]);
         assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
-        assert!(ended.out.starts_with(concat!("pgtether, version ", env!("CARGO_PKG_VERSION"), "\n")));
+        assert!(ended.out.starts_with(concat!(
+            "pgtether, version ",
+            env!("CARGO_PKG_VERSION"),
+            " (revision: "
+        )));
     }
 }
 
@@ -143,12 +147,38 @@ fn a_good_file_passes_the_check_and_no_server_is_asked() {
 }
 
 #[test]
+fn a_missing_file_of_a_secret_fails_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = folder.path().join("there");
+    std::fs::write(&there, "postgresql://app@nowhere.invalid/db").unwrap();
+    let text = format!(
+        "targets:\n  - {{name: a, url_file: {0}}}\n  - {{name: b, url_file: {0}x}}\n  \
+         - {{name: c, url: \"postgresql://h/d\", password_file: {1}}}\n",
+        there.display(),
+        folder.path().display()
+    );
+    let (_folder, flag) = file(&text);
+    let ended = pgtether(&["--config.check", &flag]);
+    assert_eq!((ended.code, ended.err.lines().count()), (64, 2), "{}", ended.err);
+    let told = |told: &str| ended.err.lines().any(|line| line.starts_with(told));
+    assert!(told("target b: url_file: ") && told("target c: password_file: "), "{}", ended.err);
+}
+
+#[test]
+fn help_is_a_command_and_tells_of_the_others() {
+    let (asked, flagged) = (pgtether(&["help"]), pgtether(&["--help"]));
+    assert_eq!((asked.code, &asked.out), (0, &flagged.out));
+    let ended = pgtether(&["help", "check"]);
+    assert!(ended.code == 0 && ended.out.contains("--watch"), "{}", ended.out);
+}
+
+#[test]
 fn what_is_shown_is_a_configuration_with_every_default_and_no_password() {
     let text = config("postgresql://app:sesame@db.example.com/app", &["ping: {interval: 7s}"]);
     let (_folder, flag) = file(&text);
     let ended = pgtether(&["config", "show", &flag]);
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
-    assert!(!ended.out.contains("sesame") && ended.out.contains("password=<redacted>"), "{}", ended.out);
+    assert!(!ended.out.contains("sesame") && ended.out.contains("# without its password"), "{}", ended.out);
     let shown: serde_yaml::Value = serde_yaml::from_str(&ended.out).unwrap();
     let target = &shown["targets"][0];
     assert_eq!(target["ping"]["interval"], "7s");

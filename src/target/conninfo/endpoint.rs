@@ -32,6 +32,10 @@ pub(super) fn build(values: Values, findings: &mut Findings) -> Option<Endpoint>
             "`channel_binding` require needs TLS: with sslmode=disable and on Unix sockets there is none";
         findings.problem(Some("channel_binding"), message);
     }
+    if values.filled(Keyword::Password).is_some_and(is_placeholder) {
+        let message = "the password is the placeholder of a template, such as `[YOUR-PASSWORD]`: put the real one there";
+        findings.problem(Some("password"), message);
+    }
     let user = user?;
     Some(Endpoint {
         load_balance: word(Keyword::LoadBalanceHosts, BALANCES, &values, findings).unwrap_or_default(),
@@ -45,6 +49,15 @@ pub(super) fn build(values: Values, findings: &mut Findings) -> Option<Endpoint>
         user,
         tls,
         channel_binding,
+    })
+}
+
+/// What consoles of providers show in place of a password; copied as it is.
+fn is_placeholder(password: &str) -> bool {
+    let bare = |open, close| password.strip_prefix(open)?.strip_suffix(close);
+    bare('[', ']').or_else(|| bare('<', '>')).is_some_and(|inside| {
+        let word = inside.to_ascii_lowercase().replace(['-', '_', ' '], "");
+        ["password", "yourpassword", "yourdbpassword", "yourdatabasepassword"].contains(&word.as_str())
     })
 }
 

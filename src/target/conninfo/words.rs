@@ -59,9 +59,19 @@ pub(super) fn word<T: Copy>(
     if found.is_none() {
         let keyword = key.keyword();
         let known: Vec<_> = set.iter().map(|(word, _)| *word).collect();
-        findings.problem(Some(keyword), format!("`{keyword}` must be one of: {}", known.join(", ")));
+        let meant =
+            nearest(written, &known).map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
+        findings.problem(Some(keyword), format!("`{keyword}` must be one of: {}{meant}", known.join(", ")));
     }
     found.map(|(_, meaning)| *meaning)
+}
+
+/// The known word that a wrong one is so near to that it tells nothing new: it may be a piece of a password.
+fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
+    let lower = written.to_ascii_lowercase();
+    let distances = known.iter().map(|word| (strsim::damerau_levenshtein(&lower, word), *word));
+    let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
+    (written.len() <= 20 && distance <= word.len() / 4).then_some(word)
 }
 
 /// A whole number as libpq reads it: a sign and blanks around it are fine, anything else is not.
