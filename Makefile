@@ -1,6 +1,6 @@
 # The two main commands are `make demo` and `make test`. Both first install the tools that they need, and say so.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos check test chaos-test simulate fuzz lint chart generated chart-update image dist figures pictures tools release clean
+.PHONY: help demo chaos check test chaos-test honesty failures simulate fuzz lint chart generated chart-update image dist figures pictures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -29,6 +29,15 @@ chaos-test: ## Tests the pool with ten thousand random faults, in a quarter of a
 	@tests/tools.sh build test
 	CHAOS_FAULTS=$(or $(FAULTS),10000) CHAOS_SEED=$(or $(SEED),$$RANDOM) \
 	  $(CARGO) test --locked --test it pool_faults::nothing_is_lost -- --nocapture
+
+honesty: ## Compares what pgtether tells with an independent login under faults; MINUTES=60 for more than 5, SEED=7.
+	@tests/tools.sh build test
+	HONESTY_SECONDS=$$(( $(or $(MINUTES),5) * 60 )) HONESTY_SEED=$(or $(SEED),$$RANDOM) \
+	  $(CARGO) test --locked --test it honesty::what_pgtether_tells -- --nocapture
+
+failures: ## Breaks servers, networks and disks in 14 ways and writes docs/failures.md from what pgtether says; needs root.
+	@tests/tools.sh build test
+	UPDATE_GENERATED=1 $(CARGO) test --locked --test it breakages:: -- --nocapture
 
 simulate: ## Simulates pools under random outages and reloads; SEEDS=10000 for the number of runs, SEED=7 for one of them.
 	@tests/tools.sh build

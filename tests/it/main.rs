@@ -6,6 +6,7 @@
 // A test's helper may panic: that is how it tells.
 #![allow(clippy::unwrap_used)]
 
+mod breakages;
 mod certs;
 mod cluster;
 mod commands;
@@ -16,6 +17,7 @@ mod dist;
 mod docs;
 mod drain;
 mod exec;
+mod honesty;
 mod hostile_text;
 mod https;
 mod image;

@@ -66,6 +66,18 @@ pub fn run<A: AsRef<OsStr>>(args: &[A], env: &[(&str, &str)]) -> Output {
     command(args, env).output().unwrap()
 }
 
+/// A folder with this configuration, and the command that starts a daemon with it.
+fn configured(config: &str, args: &[&str], env: &[(&str, &str)]) -> (TempDir, Command) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    fs::write(&file, config).unwrap();
+    let file = format!("--config.file={}", file.display());
+    let mut all = vec!["run", &file, "--web.listen-address=127.0.0.1:0"];
+    all.extend(args);
+    let command = command(&all, env);
+    (folder, command)
+}
+
 /// A running daemon on a free port of loopback. Dropping it kills it; in a test that fails it shows its log.
 pub struct Daemon {
     process: Child,
@@ -82,29 +94,32 @@ impl Daemon {
 
     /// Starts it with more flags and variables.
     pub fn start_with(config: &str, args: &[&str], env: &[(&str, &str)]) -> Daemon {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("config.yaml");
-        fs::write(&file, config).unwrap();
-        let file = format!("--config.file={}", file.display());
-        let mut all = vec!["run", &file, "--web.listen-address=127.0.0.1:0"];
-        all.extend(args);
-        Daemon::spawn(folder, &all, env)
+        let (folder, command) = configured(config, args, env);
+        Daemon::spawn(folder, command)
+    }
+
+    /// Starts it by another program, which puts it in its own place: `unshare`, for namespaces of its own.
+    pub fn start_by(by: &[&str], config: &str, env: &[(&str, &str)]) -> Daemon {
+        let (folder, own) = configured(config, &[], env);
+        let mut command = Command::new(by[0]);
+        command.args(&by[1..]).arg(own.get_program()).args(own.get_args()).stdin(Stdio::null());
+        command.env_clear().envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Daemon::spawn(folder, command)
     }
 
     /// Starts it with these arguments alone, in a folder where there is no configuration.
     pub fn start_bare(args: &[&str], env: &[(&str, &str)]) -> Daemon {
-        Daemon::spawn(tempfile::tempdir().unwrap(), args, env)
+        Daemon::spawn(tempfile::tempdir().unwrap(), command(args, env))
     }
 
     /// Starts `pgtether demo`.
     pub fn start_demo(args: &[&str], env: &[(&str, &str)]) -> Daemon {
         let mut all = vec!["demo"];
         all.extend(args);
-        Daemon::spawn(tempfile::tempdir().unwrap(), &all, env)
+        Daemon::spawn(tempfile::tempdir().unwrap(), command(&all, env))
     }
 
-    fn spawn(folder: TempDir, args: &[&str], env: &[(&str, &str)]) -> Daemon {
-        let mut command = command(args, env);
+    fn spawn(folder: TempDir, mut command: Command) -> Daemon {
         command.current_dir(folder.path());
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));

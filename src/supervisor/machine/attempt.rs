@@ -99,6 +99,9 @@ impl MachineStep<'_> {
         self.machine.ping = PingState::None;
         let role = self.fits(login.facts.role);
         self.machine.wrong_roles = if role.is_ok() { 0 } else { self.machine.wrong_roles.saturating_add(1) };
+        if role.is_err() {
+            self.note_wrong_role();
+        }
         self.status.session = Some(login.facts);
         self.status.line = Line::Live(Held {
             since: self.now,

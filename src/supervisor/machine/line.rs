@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Action, MachineStep, PingState};
 use crate::policy::{FOREVER, backoff, later};
-use crate::reason::{Cause, Facts, Reason, table};
+use crate::reason::{Cause, Facts, Phase, Reason, table};
 use crate::status::{Attempt, Failure, Held, Line, Moment, Purpose, histogram};
 use crate::target::{Provider, Role};
 
@@ -37,6 +37,7 @@ impl MachineStep<'_> {
         self.status.pings.push(Some(took));
         self.status.last_success = Some(self.now);
         if turned {
+            self.note_wrong_role();
             // A failover: another login may find the right server.
             self.machine.refresh_at = Some(self.now.mono);
         }
@@ -98,7 +99,9 @@ impl MachineStep<'_> {
         self.status.last_check = Some(self.now);
         let waited = self.status.tuning.ping.timeout;
         let detail = format!("the ping was not answered within {waited:?}");
-        self.status.last_failure = Some(Failure::new(self.now, Reason::Timeout, detail));
+        let facts = Facts::new(Phase::Ping, Cause::Timeout);
+        let failure = Failure::of(self.now, Reason::Timeout, &facts);
+        self.status.last_failure = Some(Failure { detail, ..failure });
         self.reconnect(lived);
     }
 
@@ -199,6 +202,12 @@ impl MachineStep<'_> {
         let wanted = self.status.tuning.role;
         let fits = wanted == Role::Any || found == Role::Any || found == wanted;
         if fits { Ok(()) } else { Err(Reason::WrongRole) }
+    }
+
+    /// What is seen of a role that does not fit.
+    pub(super) fn note_wrong_role(&mut self) {
+        let wanted = self.status.tuning.role.as_str().to_owned();
+        self.note(Reason::WrongRole, &Facts::new(Phase::Ping, Cause::WrongRole { wanted }));
     }
 
     /// Another role is asked for: only the server can tell whether it has it.

@@ -50,6 +50,8 @@ fn an_unanswered_ping_makes_the_session_suspect_and_the_target_down() {
     let rig = hung(no_refresh());
     assert!(matches!(rig.status.line, Line::Suspect { .. }));
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Timeout)));
+    let told = rig.status.last_failure.as_ref().unwrap();
+    assert!(told.remedy.contains("RESUME") && told.detail.contains("within"), "{told:?}");
     assert!(rig.line, "it is kept while a login is tried");
     assert_eq!(rig.diary.last(), Some(&(s(125), Action::TcpConnect { purpose: Purpose::Reconnect })));
     assert_eq!(rig.status.counters.ping_failures.get(Reason::Timeout), 1);
@@ -272,6 +274,7 @@ fn a_server_of_the_wrong_role_degrades_and_another_login_is_sought() {
     rig.server = RigServer::Standby;
     rig.run(s(21));
     assert_eq!(rig.shows(), (State::Degraded, Some(Reason::WrongRole)));
+    assert_eq!(rig.status.last_failure.as_ref().unwrap().detail, "the server is not a primary");
     let seeks = rig.logins();
     assert_eq!(seeks[1], s(120), "as soon as the ping tells");
     rig.run(s(120));
