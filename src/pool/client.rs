@@ -20,7 +20,7 @@ use super::link::{Idle, NextMessage};
 use super::registry::{ClientSignal, Registered};
 use super::reject::{Progress, Reject};
 use super::rejection::Refusal;
-use super::relay::{Limit, Limits, Relay, poll_first, poll_out};
+use super::relay::{Limit, Limits, Relay, give_back, poll_first, poll_out};
 use super::settings::ClientSettings;
 use super::shared::{PoolConfig, Shared};
 use super::statements::ClientStatements;
@@ -62,7 +62,7 @@ enum Farewell {
     Lost(&'static str),
 }
 
-/// Serves a client that has proven who it is. Why it was not let in, where it was not.
+/// Serves a client that has proven who it is, as a task of its own. Why it was not let in, where it was not.
 pub async fn serve(
     shared: Arc<Shared>,
     slot: ClientSlot,
@@ -70,7 +70,8 @@ pub async fn serve(
     peer: &str,
 ) -> Option<LoginRejection> {
     let Authenticated { stream, startup, pending } = client;
-    let registered = shared.registry.enter(startup.minor)?;
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let registered = shared.registry.enter(startup.minor, waker)?;
     let budget = shared.with_catalog(|catalog| catalog.budget().clone());
     let relay = Relay::new(shared.mode == Mode::Session);
     let config = shared.follow_config();
@@ -194,26 +195,20 @@ impl Client {
     }
 
     async fn read_more(&mut self, have: &mut Vec<u8>) -> Result<(), Farewell> {
-        let more = poll_fn(|cx| self.poll_idle(cx)).await?;
-        if have.is_empty() {
-            *have = more
-        } else {
-            have.extend(more)
-        }
-        Ok(())
+        poll_fn(|cx| self.poll_idle(have, cx)).await
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, Farewell>> {
-        if self.registered.entry.signal(cx) != ClientSignal::GoOn {
+    fn poll_idle(&mut self, have: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Result<(), Farewell>> {
+        if self.registered.entry.signal() != ClientSignal::GoOn {
             return Poll::Ready(Err(Farewell::Told(Refusal::draining())));
         }
         if !self.to_client.is_empty() && ready!(poll_out(&mut self.stream, &mut self.to_client, cx)).is_err()
         {
             return Poll::Ready(Err(Farewell::Gone));
         }
-        Poll::Ready(match ready!(poll_first(&mut self.stream, cx)) {
-            Ok(bytes) if !bytes.is_empty() => Ok(bytes),
-            Ok(_) | Err(_) => Err(Farewell::Gone),
+        Poll::Ready(match ready!(poll_first(&mut self.stream, have, cx)) {
+            Ok(1..) => Ok(()),
+            Ok(0) | Err(_) => Err(Farewell::Gone),
         })
     }
 
@@ -259,7 +254,7 @@ impl Client {
 fn take_off(have: &mut Vec<u8>, left: usize) {
     match left {
         // An idle client keeps no memory.
-        0 => *have = Vec::new(),
+        0 => give_back(std::mem::take(have)),
         _ => drop(have.drain(..have.len() - left)),
     }
 }

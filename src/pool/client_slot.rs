@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::status::board::PoolSlot;
-use crate::status::pool::ClientState;
+use crate::status::pool::{ClientState, PoolStatus};
 
 /// How many are held.
 #[derive(Debug, Default)]
@@ -34,9 +34,17 @@ impl ClientSlot {
 
     pub fn is_now(&mut self, state: ClientState) {
         if state != self.state {
-            self.status.change(|pool| pool.client_moved(Some(self.state), Some(state)));
-            self.state = state;
+            self.moves(state, |_| {});
         }
+    }
+
+    /// The same, with what is noted beside it.
+    pub fn moves(&mut self, to: ClientState, also: impl FnOnce(&mut PoolStatus)) {
+        let from = std::mem::replace(&mut self.state, to);
+        self.status.change(|pool| {
+            pool.client_moved(Some(from), Some(to));
+            also(pool);
+        });
     }
 }
 

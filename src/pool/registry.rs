@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
+use std::task::Waker;
 use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
 use openssl::memcmp;
 use tokio::time::Instant;
 
@@ -38,7 +37,8 @@ pub struct Entry {
     signal: AtomicU8,
     /// It was asked to stop waiting for a session.
     cancelled: AtomicBool,
-    waker: AtomicWaker,
+    /// Of its task, which it has for good.
+    waker: Waker,
     /// Since when the server owes it an answer and has said nothing, in milliseconds after the epoch, plus 1; 0 where
     /// nothing is owed.
     silent_since: AtomicU64,
@@ -76,8 +76,9 @@ impl Registry {
         Arc::new(Registry { clients: Mutex::default(), epoch: Instant::now() })
     }
 
-    /// A client of protocol 3.`minor`; `None` where the system has no randomness to make a key of.
-    pub fn enter(self: &Arc<Self>, minor: u16) -> Option<Registered> {
+    /// A client of protocol 3.`minor`, whose task is woken by `waker` when it is told something; `None` where the system
+    /// has no randomness to make a key of.
+    pub fn enter(self: &Arc<Self>, minor: u16, waker: Waker) -> Option<Registered> {
         let mut secret = vec![0; if minor < 2 { SHORT } else { LONG }];
         openssl::rand::rand_bytes(&mut secret).ok()?;
         let mut clients = self.clients();
@@ -89,7 +90,7 @@ impl Registry {
             holds: Mutex::default(),
             signal: AtomicU8::new(0),
             cancelled: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
+            waker,
             silent_since: AtomicU64::new(0),
         });
         clients.insert(process_id, Arc::clone(&entry));
@@ -106,7 +107,7 @@ impl Registry {
         let holds = entry.holds();
         if holds.is_none() {
             entry.cancelled.store(true, Ordering::Release);
-            entry.waker.wake();
+            entry.waker.wake_by_ref();
         }
         holds.as_ref().filter(|backend| backend.cancels() < CANCELS).map(Cancelling::new)
     }
@@ -171,15 +172,14 @@ impl Entry {
     }
 
     /// What it was told last; its task is woken when that changes.
-    pub fn signal(&self, cx: &Context<'_>) -> ClientSignal {
-        self.waker.register(cx.waker());
+    pub fn signal(&self) -> ClientSignal {
         ClientSignal::of(self.signal.load(Ordering::Acquire))
     }
 
     /// Whether that is news to it: what it was told before counts on where it asks for more.
     fn tell(&self, signal: ClientSignal) -> bool {
         let before = self.signal.fetch_max(signal as u8, Ordering::AcqRel);
-        self.waker.wake();
+        self.waker.wake_by_ref();
         ClientSignal::of(before) < signal
     }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use self::buffers::poll_in;
 use self::buffers::{RelayBuffers, with_scratch};
-pub use self::buffers::{poll_first, poll_out};
+pub use self::buffers::{give_back, poll_first, poll_out};
 use self::limits::Timer;
 pub use self::limits::{HALF_CLOSED, Limit, Limits};
 use super::link::Link;
@@ -125,7 +125,7 @@ impl Relay {
     }
 
     pub fn poll(&mut self, cx: &mut Context<'_>, sides: &mut Sides<'_>) -> Poll<Ended> {
-        let signal = sides.registered.entry.signal(cx);
+        let signal = sides.registered.entry.signal();
         match signal {
             ClientSignal::Cut => return Poll::Ready(Ended::Cut),
             ClientSignal::End => return Poll::Ready(Ended::Over),
@@ -186,8 +186,10 @@ impl Relay {
     ) -> Option<Ended> {
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
-            if let Some(ended) = self.client_sent(cx, &first, sides, &mut scratch.edited) {
-                return Some(ended);
+            let ended = self.client_sent(cx, &first, sides, &mut scratch.edited);
+            give_back(first);
+            if ended.is_some() {
+                return ended;
             }
         }
         loop {

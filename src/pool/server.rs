@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -212,8 +213,8 @@ impl Server {
     /// Watches it while nobody has it. Ready when it can't be used any more: it has ended, or is about to.
     pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let mut bytes = [0; 1024];
-            let mut buf = ReadBuf::new(&mut bytes);
+            let mut bytes = [const { MaybeUninit::uninit() }; 1024];
+            let mut buf = ReadBuf::uninit(&mut bytes);
             if ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)).is_err() {
                 return Poll::Ready(());
             }

@@ -29,6 +29,8 @@ struct Queued<'a> {
     shared: &'a Shared,
     client: ClientId,
     granted: oneshot::Receiver<Grant>,
+    /// Whether the queue knows it no more.
+    is_over: bool,
 }
 
 impl Client {
@@ -39,7 +41,7 @@ impl Client {
         let acquired = match self.shared.driver.acquire(self.id(), None) {
             // As most do: nothing is awaited.
             Acquired::Now(Ok(server)) if self.settings.fit(&server.settings) => {
-                self.shared.status.change(|pool| pool.checked_out(Duration::ZERO));
+                self.slot.moves(ClientState::Active, |pool| pool.checked_out(Duration::ZERO));
                 return Ok(server);
             }
             acquired => acquired,
@@ -139,21 +141,21 @@ impl Client {
     ) -> Result<Box<Server>, Farewell> {
         self.slot.is_now(ClientState::Waiting);
         let shared = Arc::clone(&self.shared);
-        let mut queued = Queued { shared: &shared, client: self.id(), granted };
+        let mut queued = Queued { shared: &shared, client: self.id(), granted, is_over: false };
         let mut half_closed = HalfClosed::default();
         poll_fn(|cx| {
             if let Poll::Ready(granted) = queued.poll(cx) {
                 return Poll::Ready(granted.map_err(|why| Farewell::Told(shared.refusal(why))));
             }
-            if self.registered.entry.signal(cx) != ClientSignal::GoOn {
+            if self.registered.entry.signal() != ClientSignal::GoOn {
                 return Poll::Ready(Err(Farewell::Told(Refusal::draining())));
             }
             if self.registered.entry.is_cancelled() {
                 return Poll::Ready(Err(Farewell::Told(Refusal::cancelled())));
             }
             while first.len() < EARLY && !half_closed.is_begun() {
-                match poll_first(&mut self.stream, cx) {
-                    Poll::Ready(Ok(bytes)) if !bytes.is_empty() => first.extend(bytes),
+                match poll_first(&mut self.stream, first, cx) {
+                    Poll::Ready(Ok(1..)) => {}
                     // It may have closed one direction only, and wait for the answer.
                     Poll::Ready(Ok(_)) if self.is_let_in && awaits_answer(first) => half_closed.begin(),
                     Poll::Ready(_) => return Poll::Ready(Err(Farewell::Gone)),
@@ -226,14 +228,17 @@ fn awaits_answer(mut sent: &[u8]) -> bool {
 
 impl Queued<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Grant> {
-        let granted = Pin::new(&mut self.granted).poll(cx);
-        granted.map(|granted| granted.unwrap_or(Err(Rejection::Draining)))
+        let granted = ready!(Pin::new(&mut self.granted).poll(cx));
+        self.is_over = true;
+        Poll::Ready(granted.unwrap_or(Err(Rejection::Draining)))
     }
 }
 
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
-        self.shared.driver.leave_queue(self.client, &mut self.granted);
+        if !self.is_over {
+            self.shared.driver.leave_queue(self.client, &mut self.granted);
+        }
     }
 }
 

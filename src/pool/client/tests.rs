@@ -1,5 +1,7 @@
 //! What a client hears of a session that ends just when it is free.
 
+use std::task::Waker;
+
 use tokio::io::duplex;
 
 use super::*;
@@ -16,7 +18,7 @@ async fn ends_behind(sql: &str, tag: &'static str) -> Result<(), Farewell> {
     let mut client = Client {
         config: shared.follow_config(),
         slot: ClientSlot::take(&shared.clients, &shared.status),
-        registered: shared.registry.enter(0).unwrap(),
+        registered: shared.registry.enter(0, Waker::noop().clone()).unwrap(),
         stream: Box::new(stream),
         to_client: Vec::new(),
         relay: Relay::new(false),

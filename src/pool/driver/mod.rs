@@ -320,13 +320,9 @@ impl<S: PoolSession> PoolDriver<S> {
     /// A session that has just ended, which the task may not have heard of yet, is not handed out.
     fn pass_over_ended(&self, inner: &mut Inner<S>, now: Instant) {
         while let Some(last) = inner.core.idle().last().copied()
-            && let Some(mut parked) = inner.parked.remove(last)
+            && let Some(parked) = inner.parked.get_mut(last)
+            && has_ended(&mut *parked.server, inner.watcher.as_ref())
         {
-            let ended = inner.has_ended(&mut parked.server);
-            inner.parked.insert(last, parked);
-            if !ended {
-                return;
-            }
             self.happen(inner, PoolEvent::Ended(last), now);
         }
     }
@@ -337,12 +333,9 @@ impl<S: PoolSession> PoolDriver<S> {
     }
 }
 
-impl<S: PoolSession> Inner<S> {
-    /// Whether it has ended already, as far as can be told without asking. The task watches it from here on.
-    fn has_ended(&self, server: &mut S) -> bool {
-        let watcher = self.watcher.as_ref().unwrap_or(Waker::noop());
-        server.poll_idle(&mut Context::from_waker(watcher)).is_ready()
-    }
+/// Whether it has ended already, as far as can be told without asking. The task watches it from here on.
+fn has_ended<S: PoolSession>(server: &mut S, watcher: Option<&Waker>) -> bool {
+    server.poll_idle(&mut Context::from_waker(watcher.unwrap_or(Waker::noop()))).is_ready()
 }
 
 fn now() -> Instant {

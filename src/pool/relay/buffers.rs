@@ -1,6 +1,6 @@
 //! The thread's buffers, and reading and writing without waiting.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,6 +11,8 @@ use crate::connection::Stream;
 
 /// Read at once.
 const CHUNK: usize = 1 << 16;
+/// A buffer that has more memory than this is not kept for the next client: it may hold it for long.
+const SPARE_ROOM: usize = 1 << 12;
 /// What a chunk is edited to may grow to twice this; more is given back.
 const EDITED: usize = 2 * CHUNK;
 
@@ -22,6 +24,20 @@ pub struct RelayBuffers {
 
 thread_local! {
     static SCRATCH: RefCell<RelayBuffers> = RefCell::new(RelayBuffers { read: vec![0; CHUNK], edited: Vec::new() });
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// An empty buffer, which has memory if the thread has some to spare: most are needed for a moment only.
+fn spare() -> Vec<u8> {
+    SPARE.take()
+}
+
+/// What is not needed any more.
+pub fn give_back(mut buffer: Vec<u8>) {
+    if (1..=SPARE_ROOM).contains(&buffer.capacity()) {
+        buffer.clear();
+        SPARE.set(buffer);
+    }
 }
 
 pub fn with_scratch<T>(f: impl FnOnce(&mut RelayBuffers) -> T) -> T {
@@ -34,11 +50,15 @@ pub fn with_scratch<T>(f: impl FnOnce(&mut RelayBuffers) -> T) -> T {
     })
 }
 
-/// Reads a first chunk of a client that has no session; nothing at the end of the stream.
-pub fn poll_first(client: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+/// Reads more of a client that has no session. How much it was: nothing at the end of the stream.
+pub fn poll_first(client: &mut Stream, have: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     with_scratch(|scratch| {
         let read = ready!(poll_in(client, &mut scratch.read, cx))?;
-        Poll::Ready(Ok(scratch.read[..read].to_vec()))
+        if have.is_empty() {
+            *have = spare();
+        }
+        have.extend_from_slice(&scratch.read[..read]);
+        Poll::Ready(Ok(read))
     })
 }
 
@@ -86,4 +106,24 @@ pub fn poll_out(stream: &mut Stream, kept: &mut Vec<u8>, cx: &mut Context<'_>) -
         *kept = Vec::new();
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_buffer_serves_again_and_a_large_one_is_given_up() {
+        let small = b"a question".repeat(10);
+        let memory = small.as_ptr();
+        give_back(small);
+        let again = spare();
+        assert!(again.is_empty() && again.as_ptr() == memory);
+        assert_eq!(spare().capacity(), 0, "one at a time");
+        give_back(again);
+        give_back(vec![0; SPARE_ROOM + 1]);
+        give_back(Vec::new());
+        let kept = spare();
+        assert_eq!(kept.as_ptr(), memory);
+    }
 }
