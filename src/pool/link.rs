@@ -11,6 +11,7 @@
 
 mod answers;
 mod asked;
+mod batch;
 mod edit;
 mod expect;
 mod give_up;
@@ -20,6 +21,7 @@ mod refuse;
 mod rename;
 mod script;
 mod simple;
+mod startup_settings;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -27,12 +29,14 @@ mod upload;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::batch::Batch;
 pub use self::edit::Edited;
 use self::edit::Flow;
 use self::expect::Expected;
 pub use self::idle::{Idle, NextMessage};
 use self::provide::Sending;
 use self::script::GiveUp;
+use self::startup_settings::StartupSettings;
 use self::upload::Upload;
 use super::leftovers::Hints;
 use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
@@ -56,19 +60,13 @@ pub struct Link {
     bound: Vec<Arc<Statement>>,
     /// Portals that give up statements when they are executed.
     portals: Vec<(Box<[u8]>, GiveUp)>,
-    /// Of the last ReadyForQuery: idle, in a transaction, in a failed one.
-    status: u8,
+    /// Of the last ReadyForQuery.
+    transaction: TransactionStatus,
     copy: Copy,
     session: SessionFate,
     /// What the client may have left on the session.
     hints: Hints,
-    /// The session may have taken settings back to what they were when it was opened.
-    was_reset: bool,
-    /// So may it by a `SET` of a text that was not read. To find out needs a query, and there are things that can be set
-    /// only before the first query of a transaction.
-    may_be_reset: bool,
-    /// Such a text was sent.
-    unread: bool,
+    startup_settings: StartupSettings,
     /// Tables, types or functions were changed in the transaction.
     changed: bool,
     pause: Pause,
@@ -77,22 +75,14 @@ pub struct Link {
     sending: Option<Sending>,
 }
 
-/// What was sent since the last Sync: it succeeds or fails apart from what follows.
-#[derive(Debug, Default)]
-struct Batch {
-    /// Something was asked by the extended protocol.
-    open: bool,
-    /// The server has failed, and reads over everything up to the Sync.
-    failed: bool,
-    /// The client has prepared a statement without a name, or was given its own again.
-    unnamed: bool,
-    /// The statements that the session was sent, and those that had to go for them.
-    sent: Vec<u64>,
-    evicted: Vec<u64>,
-    /// The stamp of the first of the client's namings.
-    named: Option<u64>,
-    /// All statements are given up that were named before this naming.
-    wipes_before: Option<u64>,
+/// What a ReadyForQuery tells of the session's transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionStatus {
+    /// There is none.
+    Idle,
+    Open,
+    /// It takes nothing but its end.
+    Failed,
 }
 
 /// COPY data from the client.
@@ -171,13 +161,11 @@ impl Link {
             wiping: 0,
             bound: Vec::new(),
             portals: Vec::new(),
-            status: b'I',
+            transaction: TransactionStatus::Idle,
             copy: Copy::No,
             session: SessionFate::Good,
             hints: Hints::default(),
-            was_reset: false,
-            may_be_reset: false,
-            unread: false,
+            startup_settings: StartupSettings::Kept,
             changed: false,
             pause: Pause::No,
             upload: None,
@@ -200,7 +188,10 @@ impl Link {
 
     /// Nothing is under way and no transaction is open: another client may have the session.
     pub fn is_free(&self) -> bool {
-        self.status == b'I' && !self.awaits_answer() && self.copy != Copy::In && self.between_messages()
+        self.transaction == TransactionStatus::Idle
+            && !self.awaits_answer()
+            && self.copy != Copy::In
+            && self.between_messages()
     }
 
     /// Neither side has sent a part of a message only, or sent what is not dealt with yet.
@@ -210,7 +201,7 @@ impl Link {
 
     /// The server owes an answer, or the client a Sync.
     pub fn awaits_answer(&self) -> bool {
-        self.batch.open || !self.expected.is_empty()
+        self.batch.is_open() || !self.expected.is_empty()
     }
 
     /// The server owes an answer for which it needs nothing more of the client: neither a Sync nor COPY data.
@@ -220,7 +211,10 @@ impl Link {
 
     /// A transaction is open, and its client has nothing under way.
     pub fn is_idle_in_transaction(&self) -> bool {
-        self.status != b'I' && !self.awaits_answer() && self.copy != Copy::In && self.between_messages()
+        self.transaction != TransactionStatus::Idle
+            && !self.awaits_answer()
+            && self.copy != Copy::In
+            && self.between_messages()
     }
 
     /// The client has sent the beginning of a message whose rest does not come.
@@ -240,17 +234,13 @@ impl Link {
 
     /// The client keeps the session and waits, and the session may have lost settings that it asked for.
     pub fn has_reset(&self) -> bool {
-        let is_due = match self.status {
-            b'T' => self.was_reset,
-            b'I' => !self.renames && (self.was_reset || self.may_be_reset),
-            _ => false,
-        };
+        let is_due = self.startup_settings.are_due(self.transaction, !self.renames);
         is_due && self.copy != Copy::In && !self.awaits_answer() && self.between_messages()
     }
 
     /// The session has them again.
     pub fn is_restored(&mut self) {
-        (self.was_reset, self.may_be_reset) = (false, false);
+        self.startup_settings.restored();
     }
 
     /// The client leaves a transaction in which it has changed tables, types or functions; what others have prepared
@@ -274,9 +264,12 @@ impl Link {
         if self.was_told() || self.copy == Copy::In || !self.between_messages() {
             Left::Broken
         } else if !self.awaits_answer() {
-            if self.status == b'I' { Left::Clean } else { Left::InTransaction }
+            match self.transaction {
+                TransactionStatus::Idle => Left::Clean,
+                TransactionStatus::Open | TransactionStatus::Failed => Left::InTransaction,
+            }
         } else {
-            let synced = !self.batch.open && !self.expected.ends_open();
+            let synced = !self.batch.is_open() && !self.expected.ends_open();
             Left::Busy { ready: self.expected.ready() + usize::from(!synced), synced }
         }
     }
@@ -298,12 +291,13 @@ impl Link {
     }
 }
 
-impl Batch {
-    /// Keeps the memory of its lists.
-    fn clear(&mut self) {
-        let (mut sent, mut evicted) = (std::mem::take(&mut self.sent), std::mem::take(&mut self.evicted));
-        sent.clear();
-        evicted.clear();
-        *self = Batch { sent, evicted, ..Batch::default() };
+impl TransactionStatus {
+    /// Of a ReadyForQuery with that body. What no server tells is taken for what lets nobody else have the session.
+    fn read(body: &[u8]) -> Self {
+        match body.first() {
+            Some(b'I') => TransactionStatus::Idle,
+            Some(b'E') => TransactionStatus::Failed,
+            _ => TransactionStatus::Open,
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! What the server says: what ends something, what the client has not asked for, what tells that things have changed.
 
+use super::batch::BatchProgress;
 use super::edit::{Edit, Edited};
 use super::expect::Answer;
 use super::refuse::is_surprised;
-use super::{Copy, LONGEST_READ, Link, SessionFate, Statements};
+use super::{Copy, LONGEST_READ, Link, SessionFate, Statements, TransactionStatus};
 use crate::pool::leftovers::tag;
 use crate::protocol::{Frame, Violation, error_field, text};
 
@@ -95,10 +96,12 @@ impl Link {
                 if self.copy == Copy::In {
                     self.copy = Copy::No;
                 }
-                self.batch.failed = false;
-                self.status = body.first().copied().unwrap_or(b'I');
+                if self.batch.has_failed() {
+                    self.batch.progress = BatchProgress::Open { has_unnamed: false };
+                }
+                self.transaction = TransactionStatus::read(body);
                 // Only now others see it, or nobody will.
-                if self.changed && self.status == b'I' {
+                if self.changed && self.transaction == TransactionStatus::Idle {
                     self.changed = false;
                     statements.catalog.begin_generation();
                 }
@@ -113,7 +116,9 @@ impl Link {
                 self.wiping = self.wiping.min(self.expected.ready());
                 self.copy = if begun.ended { Copy::No } else { Copy::In };
                 // The Sync that ends it is still to come.
-                self.batch.open |= !begun.answered;
+                if !begun.answered {
+                    self.batch.progress.begin();
+                }
             }
             b'E' => self.failed(body, statements),
             _ => {}
@@ -132,8 +137,8 @@ impl Link {
         }
         if is_fatal(body) {
             self.session = SessionFate::Ended;
-        } else if self.batch.open {
-            self.batch.failed = self.expected.skip_open_batch(statements);
+        } else if self.batch.is_open() && self.expected.skip_open_batch(statements) {
+            self.batch.progress = BatchProgress::Failed;
         }
     }
 
@@ -146,13 +151,7 @@ impl Link {
         if step == Some(Answer::Swallow) {
             return Answer::Swallow;
         }
-        self.was_reset |= match tag {
-            b"DISCARD ALL\0" => true,
-            // Where its text was read, it is put right.
-            b"RESET\0" => step.is_none(),
-            _ => false,
-        };
-        self.may_be_reset |= self.unread && step.is_none() && tag == b"SET\0";
+        self.startup_settings.completed(tag, step.is_some());
         if let b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" = tag {
             // What was prepared behind it is still to be answered.
             statements.client.clear_before(self.expected.first_naming().unwrap_or(u64::MAX));

@@ -47,7 +47,7 @@ impl Link {
             self.from_client.hold(&mut edit, 0);
         }
         // Closes alone begin nothing: they are answered at once, and do not keep the session.
-        let ended = !self.batch.open && self.from_client.sent_whole() && self.sending.is_none();
+        let ended = !self.batch.is_open() && self.from_client.sent_whole() && self.sending.is_none();
         if self.renames && ended && self.expected.ends_open() {
             edit.message(b'H', &[]);
         }
@@ -63,7 +63,7 @@ impl Link {
         if !frame.is_clients() {
             return Err(Violation::unknown(frame));
         }
-        if self.batch.failed && frame.tag != b'S' {
+        if self.batch.has_failed() && frame.tag != b'S' {
             self.from_client.leave_out(edit, frame.len);
             return Ok(());
         }
@@ -86,7 +86,9 @@ impl Link {
                 self.batch_ends();
             }
             b'P' | b'B' | b'D' | b'C' => {
-                self.batch.open |= frame.tag != b'C' || !self.renames;
+                if frame.tag != b'C' || !self.renames {
+                    self.batch.progress.begin();
+                }
                 if self.renames {
                     return self.extended(frame, edit, statements);
                 }
@@ -96,7 +98,7 @@ impl Link {
                 }
             }
             b'E' => {
-                self.batch.open = true;
+                self.batch.progress.begin();
                 if !self.portals.is_empty() {
                     self.execute(frame, edit, statements);
                     return Ok(());
@@ -105,7 +107,7 @@ impl Link {
             b'c' | b'f' => match self.copy {
                 Copy::In | Copy::Failed => self.copy = Copy::No,
                 // Where nothing is under way that may be a COPY, servers read over it.
-                Copy::No if self.batch.open || self.expected.ready() > 0 => {
+                Copy::No if self.batch.is_open() || self.expected.ready() > 0 => {
                     self.expected.push(Expect::CopyEnd)
                 }
                 Copy::No => {}

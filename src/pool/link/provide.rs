@@ -92,7 +92,7 @@ impl Link {
 
     /// The session's statement without a name is another client's, or may be: ours goes first.
     fn provide_unnamed(&mut self, edit: &mut Edit<'_, '_>, statements: &mut Statements<'_>) -> Use {
-        if self.batch.unnamed {
+        if self.batch.has_unnamed() {
             return Use::AsItIs;
         }
         match statements.client.unnamed() {
@@ -125,7 +125,7 @@ impl Link {
                 Some(Arc::clone(statement))
             }
         };
-        self.batch.unnamed = true;
+        self.batch.set_unnamed(true);
         let what = ParsedAs::Unnamed;
         self.expected.push(Expect::Parse { answer: Answer::Swallow, what, undo: None });
         match long {

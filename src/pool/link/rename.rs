@@ -101,13 +101,13 @@ impl Link {
             if !gives_up_all(body)
                 && let Some(statement) = unnamed_to_prepare(body, statements)
             {
-                self.batch.unnamed = false;
+                self.batch.set_unnamed(false);
                 edit.skip(frame.len);
                 return self.prepare(&statement, None, edit, statements);
             }
             self.hints.add(&Hints::of_text(body, true));
             statements.client.set_unnamed(body);
-            self.batch.unnamed = true;
+            self.batch.set_unnamed(true);
             let what = ParsedAs::Unnamed;
             self.expected.push(Expect::Parse { answer: Answer::Pass, what, undo: None });
             if !is_changed {
@@ -213,7 +213,7 @@ impl Link {
         if name.is_empty() {
             statements.client.drop_unnamed(Unnamed::None);
             self.expected.drops_unnamed();
-            self.batch.unnamed = false;
+            self.batch.set_unnamed(false);
         }
         if undo.is_none() {
             self.from_client.pass(edit, frame.len);

@@ -4,7 +4,7 @@ use super::edit::Edit;
 use super::expect::{Answer, Expect};
 use super::provide::stand_in;
 use super::script::{self, SqlScript};
-use super::{LONGEST_READ, Link, Statements};
+use super::{LONGEST_READ, Link, Statements, TransactionStatus};
 use crate::pool::leftovers::{Hints, Kinds};
 use crate::pool::statements::Unnamed;
 use crate::protocol::{Frame, text};
@@ -28,7 +28,7 @@ impl Link {
         match self.script(frame, edit, statements) {
             Some(mut script) => {
                 if self.renames {
-                    if self.batch.open {
+                    if self.batch.is_open() {
                         // What comes before the answer to this is of what was sent before.
                         stand_in(edit);
                         self.expected.push(Expect::Close { answer: Answer::Swallow, id: None, undo: None });
@@ -66,12 +66,15 @@ impl Link {
         let mut script = None;
         if hints.kinds.contains(Kinds::TO_READ) || !is_whole {
             // A failed transaction takes nothing more: the server says so.
-            let names = (self.renames && self.status != b'E').then_some(&*statements.client);
+            let names = (self.renames && self.transaction != TransactionStatus::Failed)
+                .then_some(&*statements.client);
             // Which answers are the query's is not known behind others that are not.
             script = text(body)
-                .filter(|(_, rest)| rest.is_empty() && is_whole && (self.renames || !self.batch.open))
+                .filter(|(_, rest)| rest.is_empty() && is_whole && (self.renames || !self.batch.is_open()))
                 .and_then(|(sql, _)| script::read(sql, statements.asked, names));
-            self.unread |= script.is_none();
+            if script.is_none() {
+                self.startup_settings.unread();
+            }
         }
         if self.renames {
             if let Some(SqlScript { sql, is_changed: true, .. }) = &script {
@@ -102,7 +105,7 @@ impl Link {
                 None => self.from_client.pass(edit, frame.len),
             },
             None => {
-                self.unread = true;
+                self.startup_settings.unread();
                 self.from_client.pass(edit, frame.len);
             }
         }

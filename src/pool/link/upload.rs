@@ -70,7 +70,7 @@ impl Link {
         statements: &mut Statements<'_>,
     ) {
         debug_assert!(frame.len > LONGEST_READ, "shorter ones are read whole");
-        self.unread = true;
+        self.startup_settings.unread();
         let body = &edit.rest()[Frame::HEADER + name.len() + 1..];
         let hints = Hints::of_text(body, body.len() >= frame.len - Frame::HEADER - name.len() - 1);
         let taken = Taken::new(statements.settings, statements);
@@ -124,7 +124,7 @@ impl Link {
         match upload.what {
             What::Unnamed(taken) => {
                 self.hints.add(&hints);
-                self.batch.unnamed = true;
+                self.batch.set_unnamed(true);
                 self.expect_parse(Answer::Pass, ParsedAs::Unnamed);
                 match taken {
                     Taken::Down { text, charge } => {
