@@ -193,6 +193,7 @@ mod tests {
             (r"select 'C:\temp;', 'x\\'; b", vec![r"select 'C:\temp;', 'x\\'", "b"]),
             ("do $$ a; b $$; do $x$ ; $$ ; $x$; c", vec!["do $$ a; b $$", "do $x$ ; $$ ; $x$", "c"]),
             ("select $1; a$b$c; d", vec!["select $1", "a$b$c", "d"]),
+            ("select $1$2; d", vec!["select $1$2", "d"]),
             ("create rule r as do (a; b); c", vec!["create rule r as do (a; b)", "c"]),
             ("a -- b", vec!["a -- b"]),
             ("-- a;\rb", vec!["b"]),
@@ -225,6 +226,22 @@ mod tests {
         ] {
             let expected = expected.map(|(name, rest)| (name.as_bytes().to_vec(), rest.as_bytes()));
             assert_eq!(name(sql.as_bytes()), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_keyword_is_a_whole_word_however_long_it_is() {
+        for (sql, rest) in [
+            ("authorization x", Some(" x")),
+            ("/* a */AUTHORIZATION", Some("")),
+            ("authorization;", Some(";")),
+            ("authorizations x", None),
+            ("authorization$ x", None),
+            ("authorizationé x", None),
+            ("authorization_ x", None),
+            ("authorizatio n", None),
+        ] {
+            assert_eq!(keyword(sql.as_bytes(), b"authorization"), rest.map(str::as_bytes), "{sql}");
         }
     }
 

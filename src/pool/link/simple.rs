@@ -23,7 +23,6 @@ impl Link {
         }
         if self.renames {
             statements.client.drop_unnamed(Unnamed::None);
-            self.expected.drops_unnamed();
         }
         match self.script(frame, edit, statements) {
             Some(mut script) => {

@@ -210,3 +210,33 @@ fn portals_that_give_something_up_are_bounded() {
     pair.asks(&message(b'C', b"Pp0\0"));
     assert!(pair.link.portals.len() <= 63);
 }
+
+#[test]
+fn a_portal_with_a_longer_name_than_servers_have_is_the_servers() {
+    for (length, ours) in [(63, true), (64, false)] {
+        let mut pair = with(&["a"]);
+        pair.asks(&[parse("", "deallocate a"), sync()].concat());
+        pair.answers(&[parsed(), ready(b'I')].concat());
+        let portal = message(b'B', format!("{}\0\0\0\0\0\0\0\0", "p".repeat(length)).as_bytes());
+        assert_eq!(pair.asks(&portal) != portal, ours, "{length}");
+    }
+}
+
+#[test]
+fn a_statement_that_a_batch_has_prepared_is_not_taken_for_one_behind_what_gives_up_all() {
+    let mut pair = with(&[]);
+    let wipe = [parse("", "discard all"), bind(""), execute()].concat();
+    let again = [parse("b", "select 1"), bind("b")].concat();
+    let sent = pair.asks(&[parse("a", "select 1"), wipe.clone(), again, sync()].concat());
+    let anew = [close("pgtether_1"), parse("pgtether_1", "select 1"), bind("pgtether_1")].concat();
+    assert_eq!(sent, [parse("pgtether_1", "select 1"), wipe, anew, sync()].concat());
+}
+
+#[test]
+fn an_execution_that_the_server_does_not_come_to_gives_nothing_up() {
+    let mut pair = with(&["a"]);
+    pair.asks(&[parse("", "deallocate a"), bind("none"), bind(""), execute(), sync()].concat());
+    assert!(!has(&pair, "a"));
+    pair.answers(&[parsed(), error("ERROR"), ready(b'I')].concat());
+    assert!(has(&pair, "a"));
+}

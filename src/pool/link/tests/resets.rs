@@ -147,3 +147,45 @@ fn who_has_asked_for_nothing_is_sent_as_it_is() {
     let mut pair = in_session_mode();
     assert_eq!(pair.asks(&parse("", "reset timezone")), parse("", "reset timezone"));
 }
+
+#[test]
+fn what_was_asked_before_a_query_keeps_its_own_answers() {
+    let batch = [parse("", "reset timezone"), bind(""), execute()].concat();
+    let begin = [parsed(), message(b'2', b"")].concat();
+    let mut pair = asking(Pair::new());
+    pair.asks(&[batch.clone(), query("reset timezone")].concat());
+    let answers = [begin.clone(), complete("SET"), closed(), complete("SET"), ready(b'I')].concat();
+    let told = [begin.clone(), complete("SET"), complete("RESET"), ready(b'I')].concat();
+    assert_eq!(pair.answers(&answers), told);
+    // Where nothing tells them apart the query is sent as it is, and put right behind its answer.
+    let mut pair = asking(in_session_mode());
+    assert!(pair.asks(&[batch, query("reset timezone")].concat()).ends_with(&query("reset timezone")));
+    let answers = [begin, complete("SET"), complete("RESET"), ready(b'I')].concat();
+    assert_eq!(pair.answers(&answers), answers);
+    assert!(pair.link.has_reset());
+}
+
+#[test]
+fn what_is_made_of_a_text_is_what_it_may_leave() {
+    let mut pair = Pair::new();
+    pair.asked = [("app.tenant".to_owned(), "7".to_owned())].into();
+    for asked in [query("reset app.tenant"), parse("", "reset app.tenant"), parse("a", "reset app.tenant")] {
+        pair.asks(&[asked, bind("a"), sync()].concat());
+        let hints = pair.link.take_hints();
+        assert_eq!(*hints.names, ["app.tenant".into()]);
+        assert!(!hints.is_empty());
+    }
+}
+
+#[test]
+fn what_stands_behind_a_text_stays_there() {
+    // The types of parameters of a Parse. Behind a query stands nothing, or a server refuses it.
+    let behind = |text: &str| {
+        message(b'P', [format!("a\0{text}\0").as_bytes(), b"\0\x01\0\0\0\x17"].concat().as_slice())
+    };
+    assert_eq!(asking(in_session_mode()).asks(&behind("reset timezone")), behind(PARIS));
+    for mut pair in [asking(Pair::new()), asking(in_session_mode())] {
+        let malformed = message(b'Q', b"reset timezone\0more");
+        assert_eq!(pair.asks(&malformed), malformed);
+    }
+}
