@@ -12,6 +12,7 @@
 mod answers;
 mod asked;
 mod batch;
+mod describe;
 mod edit;
 mod expect;
 mod give_up;

@@ -7,11 +7,13 @@
 mod budget;
 mod catalog;
 mod client;
+mod described;
 mod server;
 
 pub use self::budget::{Budget, Charge};
 pub use self::catalog::{Catalog, Statement};
 pub use self::client::{ClientStatements, Named, Unnamed};
+pub use self::described::Described;
 pub use self::server::ServerStatements;
 
 /// The name, without its NUL, of a statement that no server has: nothing of the catalog has the number 0.

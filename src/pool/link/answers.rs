@@ -33,13 +33,15 @@ impl Link {
                 self.from_server.hold(&mut edit, Frame::HEADER);
                 break;
             };
-            if reads_whole(frame) && rest.len() < frame.len {
+            let describes = self.expected.describes(frame.tag);
+            if (reads_whole(frame) || describes && frame.len <= LONGEST_READ) && rest.len() < frame.len {
                 self.from_server.hold(&mut edit, frame.len);
                 break;
             }
             let is_whole = rest.len() >= frame.len;
             let body = &rest[Frame::HEADER..rest.len().min(frame.len)];
             let answer = match frame.tag {
+                _ if describes => self.described(frame, body, statements),
                 // Longer than any that matters.
                 _ if !is_whole => {
                     self.server_message(frame, &[], statements);
@@ -80,7 +82,7 @@ impl Link {
             };
             match answer {
                 Answer::Pass => self.from_server.pass(&mut edit, frame.len),
-                Answer::Swallow => edit.skip(frame.len),
+                Answer::Swallow => self.from_server.leave_out(&mut edit, frame.len),
                 Answer::Other(tag, body) => {
                     edit.message(tag, &[body]);
                     edit.skip(frame.len);
@@ -123,6 +125,13 @@ impl Link {
             b'E' => self.failed(body, statements),
             _ => {}
         }
+    }
+
+    /// Of what is too long to be read, the length is compared.
+    fn described(&mut self, frame: Frame, body: &[u8], statements: &mut Statements<'_>) -> Answer {
+        let length = frame.len.to_be_bytes();
+        let body = if frame.len > LONGEST_READ { &length } else { body };
+        self.expected.described(frame.tag, body, statements)
     }
 
     fn failed(&mut self, body: &[u8], statements: &mut Statements<'_>) {

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::Statements;
-use crate::pool::statements::Named;
+use super::describe::Asker;
+use crate::pool::statements::{Described, Named};
 
 /// So many answers to come, and so many bytes of names behind them; a client that asks for more waits.
 const MOST: usize = 1 << 14;
@@ -18,6 +19,8 @@ pub enum Expect {
     Parse { answer: Answer, what: ParsedAs, undo: Option<Box<NameUndo>> },
     /// CloseComplete; then the session has the statement of the catalog no more, if it is one.
     Close { answer: Answer, id: Option<u64>, undo: Option<Box<NameUndo>> },
+    /// What a statement takes and returns: ParameterDescription, whose body is kept, then RowDescription or NoData.
+    Describe { statement: Option<u64>, asker: Asker, parameters: Option<Box<[u8]>> },
     /// An error that we have provoked, to tell the client this.
     Error(Box<Refused>),
     /// No answer: the client has ended a COPY that the server has not begun yet.
@@ -60,6 +63,8 @@ pub enum Refused {
     NoUnnamed,
     /// It has none of that name, any more.
     Missing(Box<[u8]>),
+    /// The session has other types for it than the client was told.
+    Changed,
 }
 
 /// What the client gets of an answer.
@@ -107,6 +112,8 @@ impl Expect {
         match self {
             Expect::Parse { what: ParsedAs::Known(id), .. } => Some(*id),
             Expect::Close { id, .. } => *id,
+            // What the client is told later changes nothing that is sent now.
+            Expect::Describe { statement, asker: Asker::Pool, .. } => *statement,
             _ => None,
         }
     }
@@ -121,6 +128,9 @@ impl Expect {
     fn bytes(&self) -> usize {
         if let Expect::Script(steps) = self {
             return steps.len() * size_of::<ScriptStep>();
+        }
+        if let Expect::Describe { asker: Asker::Client { name, .. }, .. } = self {
+            return name.len();
         }
         match self.undo() {
             Some(NameUndo::Named { name, .. } | NameUndo::Closed { name, .. }) => name.len(),
@@ -197,11 +207,6 @@ impl Expected {
         (self.unnamed == 0).then_some(self.has_unnamed)
     }
 
-    /// A simple query drops the statement without a name.
-    pub fn drops_unnamed(&mut self) {
-        self.has_unnamed = false;
-    }
-
     /// The first of the client's namings that the server has not answered yet.
     pub fn first_naming(&self) -> Option<u64> {
         self.queue.iter().find_map(|expect| match expect.undo() {
@@ -239,6 +244,38 @@ impl Expected {
             }
             _ => Answer::Pass,
         }
+    }
+
+    /// Whether a message of this kind tells of a statement that is to be described.
+    pub fn describes(&self, tag: u8) -> bool {
+        match (tag, self.queue.front()) {
+            (b't', Some(Expect::Describe { .. })) => true,
+            // Without that before it, it is of a portal, or of a query.
+            (b'T' | b'n', Some(Expect::Describe { parameters, .. })) => parameters.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Such a message has come, with this body.
+    pub fn described(&mut self, tag: u8, body: &[u8], statements: &mut Statements<'_>) -> Answer {
+        let Some(Expect::Describe { asker, parameters, .. }) = self.queue.front_mut() else {
+            return Answer::Pass;
+        };
+        let answer = asker.answer();
+        if tag == b't' {
+            *parameters = Some(body.into());
+            return answer;
+        }
+        if let Some(Expect::Describe { statement: Some(id), asker, parameters: Some(parameters) }) =
+            self.pop()
+        {
+            let described = Described::new(&parameters, (tag == b'T').then_some(body));
+            statements.server.describe(id, described);
+            if let Asker::Client { name, stamp } = asker {
+                statements.client.tell(&name, stamp, described);
+            }
+        }
+        answer
     }
 
     /// CommandComplete has come; `None` where it is of no text that was read.
@@ -295,7 +332,7 @@ impl Expected {
                 ScriptStep::GivesUp(undo) => undo.map(|undo| *undo),
                 ScriptStep::Pass | ScriptStep::Swallow | ScriptStep::Tag(_) => None,
             })),
-            Expect::Ready { .. } | Expect::Error(_) | Expect::CopyEnd => {}
+            Expect::Describe { .. } | Expect::Ready { .. } | Expect::Error(_) | Expect::CopyEnd => {}
         }
     }
 

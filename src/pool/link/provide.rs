@@ -51,9 +51,14 @@ impl Link {
         if name.is_empty() {
             return self.provide_unnamed(edit, statements);
         }
-        match self.named(name, statements.client).map(|named| Arc::clone(&named.statement)) {
-            Some(statement) => self.provide_known(&statement, edit, statements),
-            None => Use::AsItIs,
+        let named =
+            self.named(name, statements.client).map(|named| (Arc::clone(&named.statement), named.told));
+        let Some((statement, told)) = named else {
+            return Use::AsItIs;
+        };
+        match (self.provide_known(&statement, edit, statements), told) {
+            (Use::Of(statement), Some(told)) => self.compare(statement, told, edit, statements),
+            (used, _) => used,
         }
     }
 
@@ -179,7 +184,10 @@ impl Link {
     fn make_room(&mut self, id: u64, has: Has, edit: &mut Edit<'_, '_>, statements: &mut Statements<'_>) {
         let goes = match has {
             Has::No => statements.server.to_evict(|id| self.expected.concerns(id)),
-            _ => Some(id),
+            _ => {
+                statements.server.forget_description(id);
+                Some(id)
+            }
         };
         if let Some(id) = goes {
             edit.message(b'C', &[b"S", format!("pgtether_{id}\0").as_bytes()]);

@@ -21,6 +21,13 @@ impl Refused {
                 let name = String::from_utf8_lossy(name);
                 ErrorFields::fatal("26000", format!("prepared statement \"{name}\" does not exist"))
             }
+            // PostgreSQL's own, to the function that reports it: drivers know it by that, and prepare anew.
+            Refused::Changed => ErrorFields {
+                routine: Some("RevalidateCachedQuery".into()),
+                ..ErrorFields::fatal("0A000", "cached plan must not change result type")
+            }
+            .detail("Since this statement was described, its parameters or columns have got other types.")
+            .hint("Prepare it again."),
             Refused::NoUnnamed => ErrorFields::fatal("26000", "unnamed prepared statement does not exist"),
         };
         fields.severity(Severity::Error)

@@ -43,18 +43,7 @@ impl Link {
             _ if !is_whole => return self.collect(frame, edit),
             (b'D', Some((b'S', name))) => {
                 let name = text(name).map(|(name, _)| name).unwrap_or_default();
-                match self.provide(name, edit, statements) {
-                    Use::AsItIs => self.from_client.pass(edit, frame.len),
-                    Use::Of(statement) => {
-                        edit.message(b'D', &[b"S", statement.server_name()]);
-                        edit.skip(frame.len);
-                    }
-                    Use::Refused(refused) => {
-                        self.refuse(refused, edit);
-                        edit.skip(frame.len);
-                    }
-                    Use::Later => {}
-                }
+                self.describe(name, frame, edit, statements);
             }
             (b'C', Some((b'S', name))) => {
                 let name = text(name).map(|(name, _)| name).unwrap_or_default();
@@ -212,7 +201,6 @@ impl Link {
         });
         if name.is_empty() {
             statements.client.drop_unnamed(Unnamed::None);
-            self.expected.drops_unnamed();
             self.batch.set_unnamed(false);
         }
         if undo.is_none() {

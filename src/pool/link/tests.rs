@@ -1,5 +1,6 @@
 mod bounds;
 mod deallocate;
+mod described;
 mod free;
 mod named;
 mod races;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::mem::take;
 use std::sync::Arc;
 
-use super::{Budget, Charge, Statement};
+use super::{Budget, Charge, Described, Statement};
 
 /// So many names one client may have: one that never closes any would fill our memory.
 const MOST: usize = 10_000;
@@ -32,6 +32,8 @@ pub struct Named {
     pub statement: Arc<Statement>,
     /// Which of the client's namings it was: later ones have greater numbers.
     pub stamp: u64,
+    /// What the client was told of it, if it has asked.
+    pub told: Option<Described>,
 }
 
 /// A client's statement without a name.
@@ -85,8 +87,17 @@ impl ClientStatements {
             return None;
         }
         self.stamp += 1;
-        self.named.insert(name.into(), Named { statement, stamp: self.stamp });
+        self.named.insert(name.into(), Named { statement, stamp: self.stamp, told: None });
         Some(self.stamp)
+    }
+
+    /// The client is told what that naming's statement takes and returns.
+    pub fn tell(&mut self, name: &[u8], stamp: u64, described: Described) {
+        if let Some(named) = self.named.get_mut(name)
+            && named.stamp == stamp
+        {
+            named.told = Some(described);
+        }
     }
 
     /// The stamp of the client's next naming.

@@ -1,6 +1,8 @@
-//! Which statements a session has, as its answers have told, and when each was last used.
+//! Which statements a session has, as its answers have told, when each was last used, and what it takes and returns.
 
 use std::collections::HashMap;
+
+use super::Described;
 
 /// So many statements one session keeps; the longest unused goes first. PgBouncer's default as well.
 pub const PER_SERVER: usize = 200;
@@ -8,8 +10,15 @@ pub const PER_SERVER: usize = 200;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct ServerStatements {
-    used: HashMap<u64, u64>,
+    known: HashMap<u64, OnServer>,
     clock: u64,
+}
+
+#[derive(Debug)]
+struct OnServer {
+    used: u64,
+    /// Where the session was asked since it has the statement.
+    described: Option<Described>,
 }
 
 impl ServerStatements {
@@ -17,28 +26,47 @@ impl ServerStatements {
     pub fn touch(&mut self, id: u64) -> bool {
         self.clock += 1;
         let clock = self.clock;
-        self.used.get_mut(&id).map(|used| *used = clock).is_some()
+        self.known.get_mut(&id).map(|known| known.used = clock).is_some()
     }
 
     /// The session has it.
     pub fn insert(&mut self, id: u64) {
         self.clock += 1;
-        self.used.insert(id, self.clock);
+        self.known.insert(id, OnServer { used: self.clock, described: None });
+    }
+
+    /// The session has told what the statement takes and returns.
+    pub fn describe(&mut self, id: u64, described: Described) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.described = Some(described);
+        }
+    }
+
+    /// It is prepared anew: what was told of it does not count any more.
+    pub fn forget_description(&mut self, id: u64) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.described = None;
+        }
+    }
+
+    /// What it has told of it; `None` where it was not asked.
+    pub fn described(&self, id: u64) -> Option<Described> {
+        self.known.get(&id)?.described
     }
 
     /// Which one is to go for the next, if one must; not one of those that are on their way already.
     pub fn to_evict(&self, leaving: impl Fn(u64) -> bool) -> Option<u64> {
-        let candidates = || self.used.iter().filter(|(id, _)| !leaving(**id));
-        let full = self.used.len() >= PER_SERVER && candidates().nth(PER_SERVER - 1).is_some();
-        full.then(|| candidates().min_by_key(|(_, used)| **used).map(|(id, _)| *id)).flatten()
+        let candidates = || self.known.iter().filter(|(id, _)| !leaving(**id));
+        let full = self.known.len() >= PER_SERVER && candidates().nth(PER_SERVER - 1).is_some();
+        full.then(|| candidates().min_by_key(|(_, known)| known.used).map(|(id, _)| *id)).flatten()
     }
 
     pub fn remove(&mut self, id: u64) {
-        self.used.remove(&id);
+        self.known.remove(&id);
     }
 
     pub fn clear(&mut self) {
-        self.used.clear();
+        self.known.clear();
     }
 }
 
@@ -57,5 +85,21 @@ mod tests {
         assert_eq!(server.to_evict(|_| false), Some(2));
         // One that leaves already makes room.
         assert_eq!(server.to_evict(|id| id == 2), None);
+    }
+
+    #[test]
+    fn what_was_told_of_a_statement_goes_with_it() {
+        let (mut server, described) = (ServerStatements::default(), Described::new(b"\0\0", None));
+        server.describe(1, described);
+        assert_eq!(server.described(1), None, "it has none");
+        server.insert(1);
+        assert_eq!(server.described(1), None);
+        server.describe(1, described);
+        assert_eq!((server.described(1), server.touch(1)), (Some(described), true));
+        server.insert(1);
+        assert_eq!(server.described(1), None, "it was prepared anew");
+        server.describe(1, described);
+        server.forget_description(1);
+        assert_eq!((server.described(1), server.touch(1)), (None, true));
     }
 }

@@ -6,7 +6,7 @@ use pgtether::protocol::frontend::query;
 use super::wire::Raw;
 use super::{TwoPools, Way};
 use crate::servers::{Version, postgres};
-use crate::wire::{Message, kinds, message, text};
+use crate::wire::{Message, error_field, kinds, message, text};
 
 /// The types of a statement's parameters, as ParameterDescription has them, and of its columns.
 const INT4: u32 = 23;
@@ -51,7 +51,7 @@ async fn use_once(raw: &mut Raw, name: &str, sql: &str, values: &[&str]) -> (Vec
 
 async fn open(keys: &[&str]) -> (pgtether::demo::postgres::Cluster, TwoPools) {
     let cluster = postgres(Version::V15, Setup::default().hba("host all all 127.0.0.1/32 trust"));
-    let pools = TwoPools::open(&cluster, [4, 2], &[&["auth: trust"], keys].concat()).await;
+    let pools = TwoPools::open(&cluster, [4, 4], &[&["auth: trust"], keys].concat()).await;
     (cluster, pools)
 }
 
@@ -98,6 +98,69 @@ async fn who_prepares_after_a_table_has_changed_gets_its_types_and_columns_of_no
                     }
                 }
             }
+        }
+    }
+}
+
+/// Asks on a session of its own; the answer's only value.
+async fn value(raw: &mut Raw, sql: &str) -> String {
+    raw.send(&query(sql)).await;
+    let answers = raw.until_ready().await;
+    let (_, row) = answers.iter().rfind(|(kind, _)| *kind == b'D').expect("no row");
+    String::from_utf8_lossy(&row[6..]).into_owned()
+}
+
+#[tokio::test]
+async fn who_was_told_other_types_than_another_session_has_gets_postgresqls_own_error() {
+    const MOST: usize = 4;
+    let (cluster, pools) = open(&[]).await;
+    for way in [Way::Direct, Way::Transaction] {
+        let port = if way == Way::Direct { cluster.port() } else { pools.port(way) };
+        let log_in = async || Raw::login(port, "postgres", way.word()).await;
+        let mut owner = Raw::login(cluster.port(), "postgres", way.word()).await;
+        for (change, fails, columns_then) in [
+            ("ALTER TABLE t ALTER id TYPE bigint", true, 2),
+            ("ALTER TABLE t ADD COLUMN more int", true, 3),
+            ("ALTER TABLE t RENAME n TO m", true, 2),
+            ("DROP TABLE t; CREATE TABLE t (id int, n int); INSERT INTO t VALUES (5, 1)", false, 2),
+        ] {
+            let anew = "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, n int); INSERT INTO t VALUES (5, 1)";
+            owner.send(&query(anew)).await;
+            owner.until_ready().await;
+            // Each its own: what sessions have of an earlier one is as old as that.
+            let sql = format!("SELECT * FROM t WHERE id = $1 /* {change} */");
+            let mut raw = log_in().await;
+            raw.send(&query("BEGIN")).await;
+            raw.until_ready().await;
+            assert_eq!(use_once(&mut raw, "s", &sql, &["5"]).await, (vec![INT4], 2, "2DCZ".to_owned()));
+            let session = value(&mut raw, "SELECT pg_backend_pid()").await;
+            raw.send(&query("COMMIT")).await;
+            raw.until_ready().await;
+            // Others hold the session meanwhile.
+            let mut busy = Vec::new();
+            while way == Way::Transaction && busy.len() < MOST - 1 {
+                let mut other = log_in().await;
+                let held = value(&mut other, "BEGIN; SELECT pg_backend_pid()").await;
+                busy.push(other);
+                if held == session {
+                    break;
+                }
+            }
+            owner.send(&query(change)).await;
+            owner.until_ready().await;
+
+            raw.send(&run("s", &["5"])).await;
+            let answers = raw.until_ready().await;
+            let told = [b'C', b'M', b'R'].map(|field| error_field(&answers, field));
+            let outdated = ["0A000", "cached plan must not change result type", "RevalidateCachedQuery"];
+            let expected =
+                if fails { outdated.map(|text| Some(text.to_owned())) } else { [None, None, None] };
+            assert_eq!(told, expected, "{way:?} {change}");
+            assert_eq!(kinds(&answers), if fails { "EZ" } else { "2DCZ" }, "{way:?} {change}");
+            // As drivers do it: the statement is prepared again.
+            raw.send(&message(b'C', &text(&["Ss"]))).await;
+            let seen = use_once(&mut raw, "s", &sql, &["5"]).await;
+            assert_eq!((seen.1, seen.2), (columns_then, "2DCZ".to_owned()), "{way:?} {change}");
         }
     }
 }

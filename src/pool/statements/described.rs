@@ -1,0 +1,81 @@
+//! What a prepared statement takes and returns, as a server describes it: so much of it that one session's can be told
+//! from another's. Pure.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::protocol::text;
+
+/// Of a column, behind its name: table, number in it, type, length of that, its modifier and format.
+const COLUMN: usize = 18;
+const TABLE: usize = 6;
+/// Not the format, which is no part of what is described.
+const TYPE: usize = 10;
+
+/// The types of its parameters, and the names and types of its columns. Which table they are of does not matter: where one
+/// is dropped and made again, statements go on to work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Described(u64);
+
+impl Described {
+    /// Of the bodies of ParameterDescription and RowDescription; there is none of those for what returns nothing.
+    pub fn new(parameters: &[u8], columns: Option<&[u8]>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        parameters.hash(&mut hasher);
+        columns.is_some().hash(&mut hasher);
+        let mut rest = columns.and_then(|columns| columns.get(2..)).unwrap_or_default();
+        while let Some((name, column)) = text(rest)
+            && let Some((column, behind)) = column.split_at_checked(COLUMN)
+        {
+            (name, &column[TABLE..TABLE + TYPE]).hash(&mut hasher);
+            rest = behind;
+        }
+        // Nothing, of a server that keeps to the protocol.
+        rest.hash(&mut hasher);
+        Described(hasher.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, table: u32, oid: u32, modifier: i32, format: u16) -> Vec<u8> {
+        let mut out = [name.as_bytes(), &[0]].concat();
+        out.extend(table.to_be_bytes());
+        out.extend([0, 1]);
+        out.extend(oid.to_be_bytes());
+        out.extend([0, 4]);
+        out.extend(modifier.to_be_bytes());
+        out.extend(format.to_be_bytes());
+        out
+    }
+
+    fn row(columns: &[Vec<u8>]) -> Vec<u8> {
+        let count = u16::try_from(columns.len()).unwrap().to_be_bytes();
+        [&count[..], &columns.concat()].concat()
+    }
+
+    #[test]
+    fn names_and_types_tell_statements_apart_and_the_table_does_not() {
+        let same = Described::new(b"\0\0", Some(&row(&[column("id", 7, 23, -1, 0)])));
+        assert_eq!(Described::new(b"\0\0", Some(&row(&[column("id", 8, 23, -1, 1)]))), same);
+        for other in [
+            Described::new(b"\0\x01\0\0\0\x17", Some(&row(&[column("id", 7, 23, -1, 0)]))),
+            Described::new(b"\0\0", None),
+            Described::new(b"\0\0", Some(&row(&[]))),
+            Described::new(b"\0\0", Some(&row(&[column("no", 7, 23, -1, 0)]))),
+            Described::new(b"\0\0", Some(&row(&[column("id", 7, 20, -1, 0)]))),
+            Described::new(b"\0\0", Some(&row(&[column("id", 7, 23, 5, 0)]))),
+            Described::new(b"\0\0", Some(&row(&[column("id", 7, 23, -1, 0), column("id", 7, 23, -1, 0)]))),
+        ] {
+            assert_ne!(other, same);
+        }
+    }
+
+    #[test]
+    fn what_is_no_description_is_one_all_the_same() {
+        let whole = row(&[column("id", 7, 23, -1, 0)]);
+        let cut = (0..whole.len()).map(|at| Described::new(b"", Some(&whole[..at])));
+        assert!(cut.into_iter().all(|cut| cut != Described::new(b"", Some(&whole))));
+    }
+}
