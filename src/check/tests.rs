@@ -182,6 +182,17 @@ async fn a_well_server_passes_every_step_and_both_sessions_are_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn time_that_was_lost_on_other_sockets_is_a_line_of_its_own() {
+    let lost = Login { detour: Duration::from_millis(5000), ..login() };
+    let report = examined(&Script::of([Ok((lost, Vec::new())), Ok((login(), Vec::new()))]), None).await;
+    assert_eq!(steps(&report)[..3], [("resolve", ""), ("connect", ""), ("connect", "")]);
+    assert_eq!(report.steps[2].seconds, 5.0);
+    let usual = Login { detour: Duration::from_millis(9), ..login() };
+    let report = examined(&Script::of([Ok((usual, Vec::new())), Ok((login(), Vec::new()))]), None).await;
+    assert_eq!(steps(&report), WELL);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_ends_the_examination_and_tells_how_long_it_took() {
     let script = Script::of([Err(Facts::new(Phase::Startup, Cause::Timeout))]);
     let report = examined(&script, Some(Duration::from_secs(60))).await;

@@ -94,7 +94,8 @@ mapping! {
         /// the first ping, so a scale-to-zero database can go to sleep. Keeping a Neon database awake costs money: 0.25 CU all
         /// day is 6 CU-hours a day, which uses up the free plan's 100 hours in 16.7 days.
         idle_policy: IdlePolicyWord = IdlePolicy::KeepAwake,
-        /// Time limit for TCP connect and login together. If the host has several addresses, they share it.
+        /// Time limit for TCP connect and login together. If the host has several addresses, they share it, and at
+        /// most 16 are tried.
         connect_timeout: Span<100, {10 * MINUTE}> = secs(10),
         /// How long the output of password_command is used; less than the token's lifetime. If the server rejects it sooner, the
         /// command runs again at once.

@@ -40,7 +40,14 @@ async fn a_hung_host_takes_only_its_share_of_the_time() {
     let began = Instant::now();
     let (_, login) = enter(&Postgres::new(), target(&url), Duration::from_secs(4)).await.unwrap();
     assert_eq!(peer(&login), cluster.port());
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    // What it cost is told: the parts add up.
+    let told = login.detour + login.took();
+    assert!(
+        login.detour > Duration::from_secs(1) && told + Duration::from_millis(300) > took,
+        "{login:?}, {took:?}"
+    );
 }
 
 #[tokio::test]

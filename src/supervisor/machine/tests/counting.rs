@@ -1,5 +1,7 @@
 //! What is counted, and the end.
 
+use std::time::SystemTime;
+
 use super::*;
 
 #[test]
@@ -77,6 +79,36 @@ fn a_login_that_moves_on_to_another_host_each_time_has_not_moved() {
     }
     assert_eq!(rig.status.counters.address_changes, 0);
     assert_eq!(rig.status.peer, "127.0.0.2:5432".parse().ok());
+}
+
+#[test]
+fn what_a_login_lost_on_other_sockets_is_part_of_the_connect() {
+    let mut rig = Rig::new(Tuning::default(), RigServer::Silent);
+    let times = ConnectTimes { connect: ms(10), unanswered: 1, ..ConnectTimes::default() };
+    rig.on(Event::Connected { dial: Dial::default(), times });
+    let facts = SessionFacts::default();
+    let login = Login { tls: None, startup: ms(5), ping: ms(1), detour: ms(700), facts };
+    rig.on(Event::LoggedIn(Box::new(login)));
+    let phases = rig.status.last_phases.unwrap();
+    assert_eq!((phases.connect, phases.total()), (ms(710), ms(716)));
+}
+
+#[test]
+fn when_a_refused_certificate_ends_is_known_until_a_login() {
+    let mut rig = Rig::new(Tuning::default(), RigServer::Silent);
+    let ends = SystemTime::UNIX_EPOCH + s(1_000_000);
+    let refused =
+        Cause::Tls { message: "certificate verify failed".to_owned(), certificate_expiry: Some(ends) };
+    rig.on(connected());
+    rig.on(login_failed(rig.now, refused));
+    assert_eq!(rig.status.refused_certificate_expiry, Some(ends));
+    rig.run(s(40));
+    rig.on(login_failed(rig.now, Cause::Timeout));
+    assert_eq!(rig.status.refused_certificate_expiry, Some(ends), "nothing else is known meanwhile");
+    rig.server = RigServer::Up;
+    rig.run(s(400));
+    assert_eq!(rig.shows(), (State::Up, None));
+    assert_eq!(rig.status.refused_certificate_expiry, None);
 }
 
 #[test]
