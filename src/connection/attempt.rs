@@ -9,6 +9,7 @@ use tokio_postgres::config::{
     ChannelBinding as Binding, Config, SslMode as Ssl, SslNegotiation as Negotiation,
 };
 
+use super::auth::ScramMemory;
 use super::facts::{io_cause, scrub_word};
 use super::ping::PingQuery;
 use super::session::{PgSession, SessionRoute};
@@ -19,7 +20,9 @@ use super::{ConnectPace, Login, Session, SessionEvent, SessionFacts};
 use crate::blocking::BlockingCalls;
 use crate::protocol::frontend;
 use crate::reason::{Cause, Facts, Phase};
-use crate::target::{ChannelBinding, Endpoint, Host, Role, SessionAttrs, SocketTuning, SslNegotiation};
+use crate::target::{
+    ChannelBinding, Endpoint, Host, Role, SessionAttrs, SocketTuning, SslNegotiation, Target,
+};
 
 /// Everything that the attempts of one login have in common.
 pub struct Context<'a> {
@@ -28,8 +31,8 @@ pub struct Context<'a> {
     pub connectors: &'a Connectors,
     pub resolver: &'a Resolver,
     pub calls: &'a BlockingCalls,
-    /// `application_name` where the connection string names none.
-    pub service: &'a str,
+    pub target: &'a Target,
+    pub scram: &'a ScramMemory,
     pub role: Role,
     pub pace: &'a ConnectPace,
     pub deadline: Instant,
@@ -88,6 +91,8 @@ impl SocketLogin<'_> {
             Err(_) => return Err(Facts::new(Phase::Ping, Cause::Timeout)),
         };
         session.hold_to(self.attrs);
+        let Context { target, endpoint, scram, .. } = self.context;
+        secured.tap.observed(|observed| scram.logged_in(target, endpoint, self.host, observed));
         let facts = SessionFacts { role, ..self.facts(&secured) };
         let login = Login { tls: secured.took, startup, ping, detour: Duration::ZERO, facts };
         Ok((session, login))
@@ -113,8 +118,13 @@ impl SocketLogin<'_> {
 
     /// TLS, where asked for and had.
     async fn secure(&self, mut socket: Stream) -> Result<SecuredStream, Facts> {
-        let plain =
-            |socket| SecuredStream { tap: Tap::new(socket, None), took: None, version: None, expiry: None };
+        let demand = self.context.scram.demand(self.context.target, self.context.endpoint, self.host);
+        let plain = |socket| SecuredStream {
+            tap: Tap::new(socket, None, demand),
+            took: None,
+            version: None,
+            expiry: None,
+        };
         if self.ask == Ask::Plain {
             return Ok(plain(socket));
         }
@@ -139,7 +149,7 @@ impl SocketLogin<'_> {
         let handshake = tls::handshake(connector, socket, &name, tls);
         let under = within(self.until, Phase::Tls, handshake).await?;
         Ok(SecuredStream {
-            tap: Tap::new(under.stream, under.end_point),
+            tap: Tap::new(under.stream, under.end_point, demand),
             took: Some(requested + began.elapsed()),
             version: Some(under.version),
             expiry: under.expiry,
@@ -173,7 +183,7 @@ impl SocketLogin<'_> {
         config
             .user(&endpoint.user)
             .dbname(&endpoint.database)
-            .application_name(endpoint.application_name.as_deref().unwrap_or(self.context.service))
+            .application_name(endpoint.application_name.as_deref().unwrap_or(&self.context.target.service))
             // Makes tokio-postgres take our stream as its TLS stream, whatever it is.
             .ssl_mode(Ssl::Require)
             .ssl_negotiation(Negotiation::Direct)

@@ -11,9 +11,11 @@
 //! tls        handshake, certificates            shown      certificates that were refused
 //! files      secrets and certificates           binding    what SCRAM binds a login to
 //! password   what password_command prints       facts      what happened, free of secrets
+//! auth       how a server may ask for proof
 //! ```
 
 mod attempt;
+mod auth;
 mod binding;
 mod facts;
 mod files;

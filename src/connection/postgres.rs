@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::attempt::Context;
+use super::auth::ScramMemory;
 use super::files::{Certificates, Contents};
 use super::login::OpenSocket;
 use super::password::{CommandPasswords, PrintedPassword};
@@ -35,6 +36,7 @@ struct PostgresShared {
     /// For files, for building connectors, and for starting commands.
     calls: BlockingCalls,
     passwords: CommandPasswords,
+    scram: ScramMemory,
     /// Keyed by chance at each start, so that a fingerprint tells nothing outside of this process.
     hasher: RandomState,
 }
@@ -65,6 +67,7 @@ impl Default for PostgresShared {
             resolver: Resolver::default(),
             calls: BlockingCalls::new(CALLS_AT_ONCE),
             passwords: CommandPasswords::default(),
+            scram: ScramMemory::default(),
             hasher: RandomState::new(),
         }
     }
@@ -78,7 +81,8 @@ impl PostgresShared {
             connectors: &self.connectors,
             resolver: &self.resolver,
             calls: &self.calls,
-            service: &target.service,
+            target,
+            scram: &self.scram,
             role: target.tuning.role,
             pace: &prepared.pace,
             deadline,
@@ -195,6 +199,7 @@ impl Connector for Postgres {
 
     fn keep(&self, targets: &[Arc<Target>]) {
         self.0.passwords.keep(targets);
+        self.0.scram.keep(targets);
     }
 
     fn tcp_connect(

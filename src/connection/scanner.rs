@@ -19,6 +19,8 @@ const MAX_PARAMETERS: usize = 256;
 pub struct Observed {
     /// The last request for authentication (0 is "ok").
     pub authentication: Option<u32>,
+    /// The first that asked for something.
+    pub first_request: Option<u32>,
     /// BackendKeyData: process id and secret key.
     pub key: Option<(i32, i32)>,
     /// ParameterStatus, the last value of each.
@@ -148,7 +150,11 @@ impl Scanner {
     fn close(&mut self, tag: u8, body: &[u8]) -> Result<(), Violation> {
         self.state = ReadState::START;
         match tag {
-            b'R' => self.observed.authentication = word(body, 0),
+            b'R' => {
+                self.observed.authentication = word(body, 0);
+                let asked = self.observed.authentication.filter(|code| *code != 0);
+                self.observed.first_request = self.observed.first_request.or(asked);
+            }
             b'K' => {
                 if let (Some(id), Some(key)) = (word(body, 0), word(body, 4)) {
                     self.observed.key = Some((id as i32, key as i32));

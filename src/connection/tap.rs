@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
+use super::auth::AuthDemand;
 use super::facts;
 use super::scanner::{Observed, Scanner};
 use crate::protocol::Violation;
@@ -37,6 +38,7 @@ struct TapState {
     scanner: Scanner,
     /// The hash of the server's certificate that SCRAM binds the login to.
     end_point: Option<Vec<u8>>,
+    demand: AuthDemand,
     /// A write has failed, and the peer's last words are still being read.
     broken: Option<io::Error>,
     /// How the stream ended, as the stream itself tells.
@@ -44,11 +46,12 @@ struct TapState {
 }
 
 impl Tap {
-    pub fn new(stream: Stream, end_point: Option<Vec<u8>>) -> Self {
+    pub fn new(stream: Stream, end_point: Option<Vec<u8>>, demand: AuthDemand) -> Self {
         Tap(Arc::new(Mutex::new(TapState {
             stream: Some(stream),
             scanner: Scanner::new(),
             end_point,
+            demand,
             broken: None,
             ended: None,
         })))
@@ -117,7 +120,14 @@ impl TapState {
             let message = message.into_owned();
             self.end(Cause::Protocol { message: message.clone() });
             io::Error::new(io::ErrorKind::InvalidData, message)
-        })
+        })?;
+        match self.demand.objection(self.scanner.observed()) {
+            Some(message) => {
+                self.end(facts::config(message));
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, "require_auth"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// A write fails as soon as the peer is gone, and what it said before it went may still lie unread: the error, or
@@ -227,7 +237,7 @@ mod tests {
         socket2::SockRef::from(&peer).set_linger(Some(std::time::Duration::ZERO)).unwrap();
         drop(peer);
 
-        let mut tap = Tap::new(Box::new(ours), None);
+        let mut tap = Tap::new(Box::new(ours), None, AuthDemand::Any);
         while tap.write_all(b"anything").await.is_ok() {}
         let said = tap.observed(|observed| observed.error.clone()).unwrap();
         assert_eq!((&*said.sqlstate, &*said.message), ("53300", "full"));

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Provider, Secret};
+use super::{AuthMethods, Provider, Secret};
 
 /// Where to connect and as whom: a connection string, understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Endpoint {
     pub options: Option<String>,
     pub tls: Tls,
     pub channel_binding: ChannelBinding,
+    /// `None` where any method will do.
+    pub require_auth: Option<AuthMethods>,
     pub session: SessionAttrs,
     /// libpq's `connect_timeout`, `keepalives*` and `tcp_user_timeout`, where the string names them.
     pub timings: UrlTimings,

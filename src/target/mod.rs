@@ -3,6 +3,7 @@
 //! Valid by construction: whoever holds one of these types need not check it again. Knows nothing of YAML, sockets
 //! or the supervisor.
 
+mod auth;
 pub mod conninfo;
 mod endpoint;
 mod password;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use auth::{AuthMethod, AuthMethods};
 pub use endpoint::{
     ChannelBinding, Endpoint, Host, Identity, LoadBalance, RootCerts, SessionAttrs, SslMode, SslNegotiation,
     Tls, TlsVersion, UrlTimings,

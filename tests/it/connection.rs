@@ -1,5 +1,6 @@
 //! The real connector against real servers, and against one that speaks the protocol badly on purpose.
 
+mod authentication;
 mod hostile;
 mod hosts;
 mod logins;

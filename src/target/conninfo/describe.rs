@@ -62,6 +62,9 @@ impl Endpoint {
                 add(keyword, word.to_owned());
             }
         }
+        if let Some(methods) = self.require_auth {
+            add("require_auth", methods.list());
+        }
         if let Some(name) = &self.application_name {
             add("application_name", name.clone());
         }
@@ -129,10 +132,11 @@ mod tests {
             (
                 "postgresql://a@h1:1,[::1]:2/d?sslmode=verify-full&sslrootcert=/c/a%20b.pem&sslcert=c&sslkey=k&sslsni=0\
                  &target_session_attrs=read-write&load_balance_hosts=random&channel_binding=require\
-                 &ssl_max_protocol_version=TLSv1.3&sslnegotiation=direct&application_name=it's&options=-c%20x.y%3Dhunter2",
+                 &ssl_max_protocol_version=TLSv1.3&sslnegotiation=direct&application_name=it's&require_auth=!password&options=-c%20x.y%3Dhunter2",
                 "host=h1,::1 port=1,2 user=a dbname=d sslmode=verify-full sslrootcert='/c/a b.pem' sslcert=c sslkey=k sslsni=0 \
                  ssl_max_protocol_version=TLSv1.3 sslnegotiation=direct channel_binding=require \
-                 target_session_attrs=read-write load_balance_hosts=random application_name='it\\'s'",
+                 target_session_attrs=read-write load_balance_hosts=random \
+                 require_auth=md5,gss,sspi,scram-sha-256,oauth,none application_name='it\\'s'",
             ),
             (
                 "host=db,other hostaddr=10.0.0.1,10.0.0.2 user='a b' dbname='\\\\\\'' password=hunter2",

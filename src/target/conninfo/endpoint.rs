@@ -8,7 +8,7 @@ use super::table::Keyword;
 use super::tls::tls;
 use super::values::Values;
 use super::words::{BALANCES, BINDINGS, SESSION_ATTRS, number, word};
-use crate::target::{ChannelBinding, Endpoint, Host, Secret, SslMode, UrlTimings};
+use crate::target::{AuthMethods, ChannelBinding, Endpoint, Host, Secret, SslMode, UrlTimings};
 
 /// Nobody waits longer for a login, and nothing here may wait for ever.
 const LONGEST_TIMEOUT: i32 = 86_400;
@@ -45,6 +45,7 @@ pub(super) fn build(values: Values, findings: &mut Findings) -> Option<Endpoint>
         options: text(Keyword::Options),
         session: word(Keyword::TargetSessionAttrs, SESSION_ATTRS, &values, findings).unwrap_or_default(),
         timings: timings(&values, findings),
+        require_auth: require_auth(&values, findings),
         hosts,
         user,
         tls,
@@ -82,6 +83,17 @@ fn user(values: &Values, findings: &mut Findings) -> Option<String> {
                 None
             }
         },
+    }
+}
+
+/// Empty is no demand, as in libpq.
+fn require_auth(values: &Values, findings: &mut Findings) -> Option<AuthMethods> {
+    match AuthMethods::parse(values.filled(Keyword::RequireAuth)?) {
+        Ok(methods) => Some(methods),
+        Err(problem) => {
+            findings.problem(Some("require_auth"), format!("`require_auth` {problem}"));
+            None
+        }
     }
 }
 

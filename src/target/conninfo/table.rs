@@ -59,6 +59,7 @@ pub enum Keyword {
     SslMinVersion,
     SslMaxVersion,
     ChannelBinding,
+    RequireAuth,
     TargetSessionAttrs,
     LoadBalanceHosts,
 }

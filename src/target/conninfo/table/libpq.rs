@@ -33,9 +33,10 @@ pub(super) const ROWS: &[Row] = &[
     used("user", Keyword::User, "the user; the system's user if missing"),
     used("password", Keyword::Password, "the password; `password_file` beats it"),
     refused("passfile", "put the password into a file of its own and name it with `password_file`"),
-    refused(
+    used(
         "require_auth",
-        "pgtether cannot promise a method of authentication; with TLS, channel_binding=require admits SCRAM only",
+        Keyword::RequireAuth,
+        "the methods by which the server may ask for a password, or with ! those that it may not",
     ),
     used("channel_binding", Keyword::ChannelBinding, "disable, prefer or require"),
     used(

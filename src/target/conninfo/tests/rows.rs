@@ -90,6 +90,7 @@ fn used_is_not_ignored(key: Keyword) {
         Keyword::SslMinVersion => "TLSv1.3",
         Keyword::SslMaxVersion => "TLSv1.2",
         Keyword::ChannelBinding => "require",
+        Keyword::RequireAuth => "scram-sha-256",
         Keyword::TargetSessionAttrs => "primary",
         Keyword::LoadBalanceHosts => "random",
     };
