@@ -215,7 +215,8 @@ fn show(args: &ShowArgs) -> Done {
 
 fn checked(config: &Config, rules: Option<&Rules>) -> String {
     let warnings = config.warnings.iter().chain(rules.map(Rules::warnings).unwrap_or_default());
-    let warnings = warnings.map(ToString::to_string).chain(missing_programs(config));
+    let readable = config::readable_by_others(config).into_iter().map(|problem| problem.to_string());
+    let warnings = warnings.map(ToString::to_string).chain(readable).chain(missing_programs(config));
     let mut text: String = warnings.map(|warning| format!("warning: {warning}\n")).collect();
     let targets = config.targets.len();
     let plural = if targets == 1 { "" } else { "s" };

@@ -105,7 +105,8 @@ impl<'a> Assembler<'a> {
         }
         let mut fleet = Fleet::default();
         document.fleet.iter().for_each(|keys| keys.set(&mut fleet));
-        Ok(Config { service: self.service, fleet, targets: self.targets, warnings: self.warnings })
+        let Assembler { service, targets, warnings, .. } = self;
+        Ok(Config { service, fleet, targets, warnings, file_with_password: None })
     }
 
     fn error(&mut self, path: &str, message: impl Into<String>) {

@@ -6,10 +6,10 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::read::{At, Items, Read, Reader};
-use super::scalar::{Scalar, is_no_path};
+use super::scalar::Scalar;
 use super::tree::NodeKind;
 use super::values::{Value, value};
-use crate::target::{Argument, PasswordCommand};
+use crate::target::{Argument, PasswordCommand, is_no_path};
 
 const EXPECTED: &str =
     "a list, the program first, for there is no shell: [aws, rds, generate-db-auth-token, …]";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Fleet;
 use super::command::CommandWords;
 use super::mapping::mapping;
-use super::names::{File, Name, PoolAddress, Service, Url};
+use super::names::{File, Name, PoolAddress, SecretPath, Service, Url};
 use super::read::Items;
 use super::values::{
     AuthWord, DAY, Flag, HOUR, IdlePolicyWord, MINUTE, ModeWord, RoleWord, SECOND, Share, Span, Switch, Whole,
@@ -63,7 +63,7 @@ mapping! {
         /// Instead of url: a file that contains the connection string. It is read before every attempt. A relative path is
         /// relative to the directory of this file.
         #[schemars(example = &"/run/secrets/database-url")]
-        url_file: File,
+        url_file: SecretPath,
         /// The connection pool: a listen address for applications. They connect to it instead of to the database and change
         /// only host and port in their connection string. Without this key there is no pool. See docs/pool.md.
         pool: PoolKeys,
@@ -76,7 +76,7 @@ mapping! {
         /// A file that contains the password. It overrides a password in the connection string. It is read before every
         /// attempt and, while credentials are rejected, every second: a changed password is tried at once.
         #[schemars(example = &"/run/secrets/database-password")]
-        password_file: File,
+        password_file: SecretPath,
         /// Instead of a password: a command that prints it, for tokens that expire (Amazon RDS IAM, Microsoft Entra ID, Vault).
         /// A list, the program first; there is no shell. It runs when a login needs a password that is not known, or that the
         /// server has rejected. See docs/passwords.md.

@@ -14,6 +14,7 @@ mod mapping;
 mod names;
 mod origin;
 mod overrides;
+mod permissions;
 mod pool;
 mod problems;
 pub(crate) mod read;
@@ -36,10 +37,13 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 pub use expand::Env;
 pub use flags::PoolFlags;
 pub use origin::Origins;
 pub use overrides::overrides;
+pub use permissions::readable_by_others;
 pub use problems::{Mark, Problem, Problems};
 pub use schema::schema;
 pub use show::show;
@@ -47,7 +51,7 @@ pub use surroundings::unused;
 
 /// `fleet`: the guard's limits over all targets of the process.
 pub use crate::policy::guard::GuardLimits as Fleet;
-use crate::target::{PasswordSource, Source, Target};
+use crate::target::{PasswordSource, SecretFile, Source, Target, is_no_path};
 
 /// The file that is read where no other is named.
 pub const DEFAULT_FILE: &str = "config.yaml";
@@ -65,6 +69,8 @@ pub struct Config {
     pub targets: Vec<Arc<Target>>,
     /// Accepted, but a person should know.
     pub warnings: Vec<Problem>,
+    /// The file, where a password is written in it.
+    pub file_with_password: Option<PathBuf>,
 }
 
 /// Where the configuration is.
@@ -134,18 +140,21 @@ pub fn origins(named: Option<&Path>, env: Env<'_>) -> Result<Origins, Problems> 
 pub fn unreadable_files(config: &Config) -> Vec<String> {
     let of_target = |target: &Arc<Target>| {
         let url = match &target.source {
-            Source::File(path) => Some(("url_file", path.clone())),
+            Source::File(file) => Some(("url_file", file.clone())),
             Source::Inline(_) => None,
         };
         let password = match &target.password {
-            PasswordSource::File(path) => Some(("password_file", path.clone())),
+            PasswordSource::File(file) => Some(("password_file", file.clone())),
             PasswordSource::Url | PasswordSource::Command(_) => None,
         };
         let name = target.name.clone();
-        url.into_iter().chain(password).filter_map(move |(key, path)| {
+        url.into_iter().chain(password).filter_map(move |(key, file)| {
             // One byte tells; a folder can be opened, but not read.
-            let why = fs::File::open(&path).and_then(|mut file| file.read(&mut [0])).err()?;
-            Some(format!("target {name}: {key}: {} cannot be read: {why}", path.display()))
+            let why = fs::File::open(file.path()).and_then(|mut file| file.read(&mut [0])).err()?;
+            Some(match file.shown() {
+                Some(path) => format!("target {name}: {key}: {path} cannot be read: {why}"),
+                None => format!("target {name}: {key} {}", SecretFile::NO_FILE),
+            })
         })
     };
     config.targets.iter().flat_map(of_target).collect()
@@ -155,7 +164,21 @@ pub fn unreadable_files(config: &Config) -> Vec<String> {
 pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
     let text = text_of(path, "--config.file")?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    assemble::from_text(&path.display().to_string(), &text, folder, env)
+    let config = assemble::from_text(&path.display().to_string(), &text, folder, env)?;
+    let file_with_password = holds_password(&text, &config).then(|| path.to_owned());
+    Ok(Config { file_with_password, ..config })
+}
+
+/// Whether a password is written in it, and does not come from the environment.
+fn holds_password(text: &str, config: &Config) -> bool {
+    config.targets.iter().any(|target| match &target.source {
+        Source::Inline(endpoint) => endpoint.password.as_ref().is_some_and(|password| {
+            let plain = String::from_utf8_lossy(password.expose());
+            let escaped = utf8_percent_encode(&plain, NON_ALPHANUMERIC).to_string();
+            text.contains(&*plain) || text.contains(&escaped)
+        }),
+        Source::File(_) => false,
+    })
 }
 
 impl Config {
@@ -172,7 +195,7 @@ impl Config {
 
 /// The text of a file that `flag` names. Blocks on the file system.
 pub(crate) fn text_of(path: &Path, flag: &str) -> Result<String, Problems> {
-    if scalar::is_no_path(&path.to_string_lossy()) {
+    if is_no_path(&path.to_string_lossy()) {
         let message = format!(
             "is given a connection string or a key (not shown, it may hold a secret): it takes the path of a file. A \
              connection string belongs in {DATABASE_URL} or in the file"

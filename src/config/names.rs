@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-use super::scalar::{Scalar, is_no_path};
+use super::scalar::Scalar;
 use super::values::{VARIABLE, Value, value};
 use crate::target::pool::Listen;
-use crate::target::{REDACTED, Secret, TargetName};
+use crate::target::{REDACTED, Secret, SecretFile, TargetName, is_no_path};
 
 /// A target's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +139,35 @@ impl Value for File {
 
     fn schema() -> serde_json::Value {
         json!({ "type": "string", "minLength": 1 })
+    }
+}
+
+/// The path of a file with a secret in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretPath(pub SecretFile);
+
+value!(SecretPath);
+
+impl Value for SecretPath {
+    const EXPECTED: &'static str = File::EXPECTED;
+
+    fn parse(text: &Scalar) -> Result<Self, String> {
+        File::parse(text)?;
+        Ok(SecretPath(text.trimmed().into()))
+    }
+
+    fn within(self, folder: &Path) -> Self {
+        SecretPath(self.0.within(folder))
+    }
+
+    fn schema() -> serde_json::Value {
+        File::schema()
+    }
+}
+
+impl Serialize for SecretPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.shown().as_deref().unwrap_or(REDACTED))
     }
 }
 

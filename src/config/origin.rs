@@ -241,7 +241,7 @@ targets:
       timeout: 3s
     pool: {listen: 127.0.0.1:6432, auth: trust}
   - name: two
-    url_file: url
+    url_file: ./url
     keepalives: off
     password_command: [\"sh\", \"-c\", \"echo\\nservice: x\"]
     tcp_user_timeout: ${TIMEOUT:-9s}
@@ -268,7 +268,7 @@ fleet: {logins_in_flight: 3}
             (first, "    interval: 20s  # defaults, c.yaml:3\n"),
             (first, "    timeout: 3s  # c.yaml:9\n"),
             (first, "    listen: 127.0.0.1:6432  # c.yaml:10\n"),
-            (second, "  url_file: url  # c.yaml:12\n"),
+            (second, "  url_file: ./url  # c.yaml:12\n"),
             (second, "  keepalives: off  # c.yaml:13\n"),
             (second, "  tcp_user_timeout: 9s  # c.yaml:15, ${TIMEOUT}\n"),
             (second, "    interval: 20s  # defaults, c.yaml:3\n"),

@@ -32,17 +32,6 @@ impl Scalar {
     }
 }
 
-/// Whether a text that should be the path of a file is a connection string or a key in PEM.
-pub fn is_no_path(text: &str) -> bool {
-    // PostgreSQL's keywords allow blanks around the `=`.
-    let keyword = |before: &str| {
-        let last = before.trim_end().rsplit(|c: char| c.is_whitespace() || c == '\'').next();
-        last.is_some_and(|word| ["host", "hostaddr", "user", "dbname", "password"].contains(&word))
-    };
-    let assigned = text.rsplit_once('=').is_some_and(|(before, _)| before.split('=').any(keyword));
-    assigned || text.contains("://") || text.contains("-----BEGIN")
-}
-
 /// Quotes a short text; one that looks like more than a word may be a misplaced connection string or password.
 pub fn quoted(text: &str) -> String {
     let word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
@@ -53,35 +42,5 @@ pub fn quoted(text: &str) -> String {
         format!("\"{text}\"")
     } else {
         "this text (not shown, it may hold a secret)".to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_string_or_a_key_is_told_from_a_path() {
-        for text in [
-            "postgresql://app:hunter2@localhost/shop",
-            "jdbc:postgresql://localhost/shop?password=hunter2",
-            "host=localhost password=hunter2",
-            "port=5432 password = 'hunter2'",
-            "password=hunter2=",
-            "-----BEGIN PRIVATE KEY----- MIIE",
-        ] {
-            assert!(is_no_path(text), "{text}");
-        }
-        for text in [
-            "/run/secrets/database-url",
-            "url",
-            "C:\\secrets\\password",
-            "my passwords/password",
-            "/secrets/user=app/password",
-            "team=shop/url",
-            "a file = of mine",
-        ] {
-            assert!(!is_no_path(text), "{text}");
-        }
     }
 }

@@ -4,7 +4,7 @@
 use super::command::CommandWords;
 use super::file::{Keys, RootKeys, TargetKeys};
 use super::mapping::Sets;
-use super::names::{File, Name, Service, Url};
+use super::names::{Name, SecretPath, Service, Url};
 use super::origin::tell_what_is_left_out;
 use super::read::Items;
 use super::{Config, Problems};
@@ -29,7 +29,7 @@ fn keys(target: &Target) -> TargetKeys {
             let url = Url::Described(endpoint.conninfo());
             (Some(url), None, target.socket_tuning(endpoint))
         }
-        Source::File(path) => (None, Some(File(path.clone())), target.sockets_without_url()),
+        Source::File(path) => (None, Some(SecretPath(path.clone())), target.sockets_without_url()),
     };
     let tuning = Tuning {
         connect_timeout: sockets.connect_timeout,
@@ -39,7 +39,7 @@ fn keys(target: &Target) -> TargetKeys {
     };
     let (password_file, password_command) = match &target.password {
         PasswordSource::Url => (None, None),
-        PasswordSource::File(path) => (Some(File(path.clone())), None),
+        PasswordSource::File(path) => (Some(SecretPath(path.clone())), None),
         PasswordSource::Command(command) => (None, Some(CommandWords(command.as_ref().clone()))),
     };
     TargetKeys {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::facts::config;
 use crate::reason::Cause;
 use crate::target::conninfo::{self, Mistake};
-use crate::target::{Endpoint, PasswordSource, RootCerts, Secret, Source, SslMode, Target, Tls};
+use crate::target::{Endpoint, PasswordSource, RootCerts, Secret, SecretFile, Source, SslMode, Target, Tls};
 
 /// A connection string or a password.
 const MAX_SECRET: u64 = 64 << 10;
@@ -40,10 +40,10 @@ impl Contents {
     pub fn read(target: &Target) -> Self {
         let url = match &target.source {
             Source::Inline(_) => None,
-            Source::File(path) => Some(read("url_file", path, MAX_SECRET)),
+            Source::File(path) => Some(read_secret("url_file", path)),
         };
         let password = match &target.password {
-            PasswordSource::File(path) => Some(read("password_file", path, MAX_SECRET)),
+            PasswordSource::File(path) => Some(read_secret("password_file", path)),
             PasswordSource::Url | PasswordSource::Command(_) => None,
         };
         Contents { url, password }
@@ -53,12 +53,14 @@ impl Contents {
     pub fn endpoint(&self, target: &Target) -> Result<Endpoint, Cause> {
         let mut endpoint = match (&target.source, &self.url) {
             (Source::Inline(endpoint), _) => endpoint.as_ref().clone(),
-            (Source::File(path), Some(content)) => parse(path, content.as_ref().map_err(Cause::clone)?)?,
-            (Source::File(path), None) => return Err(config(format!("{} was not read", path.display()))),
+            (Source::File(path), Some(content)) => {
+                parse(path.path(), content.as_ref().map_err(Cause::clone)?)?
+            }
+            (Source::File(_), None) => return Err(config("url_file was not read")),
         };
         match (&target.password, &self.password) {
             (PasswordSource::File(path), Some(content)) => {
-                endpoint.password = Some(password(path, content.as_ref().map_err(Cause::clone)?)?);
+                endpoint.password = Some(password(path.path(), content.as_ref().map_err(Cause::clone)?)?);
             }
             (PasswordSource::Command(_), _) if endpoint.password.is_some() => {
                 return Err(config(
@@ -127,6 +129,14 @@ fn password(path: &Path, content: &Content) -> Result<Secret, Cause> {
         return Err(config(format!("password_file {file} holds a NUL byte, which no password can")));
     }
     Ok(Secret::new(line))
+}
+
+/// Of what is no file, and may be the secret itself in the place of a path, nothing is shown.
+fn read_secret(what: &str, file: &SecretFile) -> Result<Content, Cause> {
+    if file.shown().is_none() {
+        return Err(config(format!("{what} {}", SecretFile::NO_FILE)));
+    }
+    read(what, file.path(), MAX_SECRET)
 }
 
 /// Regular files only: a pipe or a device could keep its thread for ever.

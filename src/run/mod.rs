@@ -22,7 +22,7 @@ use self::reload::{Due, Reload};
 use crate::blocking::OneCall;
 use crate::cli::WebArgs;
 use crate::config::watch::Watch;
-use crate::config::{Config, Problems};
+use crate::config::{self, Config, Problems};
 use crate::connection::Postgres;
 use crate::http::web::{Rules, RulesFile};
 use crate::http::{
@@ -133,6 +133,7 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     });
     let process = watch::Sender::new(ProcessStatus::new(&config.service, started.wall, rules_file.is_some()));
     announce(&config, &web.rules.get(), &listeners);
+    warn_of_readable(&config);
     warn_of_descriptors(&config, descriptors);
     watch.turn_to_others(reload::certificates(&config)).await;
     let listening = pools.apply(&config.targets).await.map_err(Error::Pools)?;
@@ -249,6 +250,16 @@ async fn drain(
     }
     info!(took_seconds = begun.elapsed().as_secs_f64(), "drained");
     stuck.is_empty() && lost == 0
+}
+
+/// Warns of secrets that others can read, once the file system has told: nobody waits for that.
+fn warn_of_readable(config: &Config) {
+    let config = config.clone();
+    tokio::task::spawn_blocking(move || {
+        for problem in config::readable_by_others(&config) {
+            warn!("{problem}");
+        }
+    });
 }
 
 fn announce(config: &Config, rules: &Rules, listeners: &[WebListener]) {

@@ -151,6 +151,7 @@ impl Reload {
         for warning in &config.warnings {
             warn!("{warning}");
         }
+        super::warn_of_readable(config);
         self.gate.set_limits(config.fleet);
         supervisor.apply(&config.targets);
         info!(targets = config.targets.len(), "configuration reloaded");

@@ -12,10 +12,10 @@ mod provider;
 #[cfg(test)]
 pub mod sample;
 mod secret;
+mod secret_file;
 mod tuning;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub use endpoint::{
 pub use password::{Argument, PasswordCommand, PasswordSource};
 pub use provider::Provider;
 pub use secret::{REDACTED, Secret};
+pub use secret_file::{SecretFile, is_no_path};
 pub use tuning::{Backoff, Breaker, IdlePolicy, Keepalives, Ping, Refresh, Role, Tuning};
 
 /// A target's name: `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`, so that it fits in labels, paths and logs as it is.
@@ -147,5 +148,5 @@ pub enum Source {
     /// `url` in the configuration, already parsed.
     Inline(Arc<Endpoint>),
     /// `url_file`: read and parsed again at every attempt.
-    File(PathBuf),
+    File(SecretFile),
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::REDACTED;
+use super::{REDACTED, SecretFile};
 
 /// Where the password comes from. There is one place: who named two has made a mistake.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,7 +13,7 @@ pub enum PasswordSource {
     #[default]
     Url,
     /// `password_file`: read again at every attempt; beats a password in the connection string.
-    File(PathBuf),
+    File(SecretFile),
     /// `password_command`: asked when a login needs a password.
     Command(Arc<PasswordCommand>),
 }

@@ -4,6 +4,7 @@ mod check;
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -241,4 +242,42 @@ async fn all_its_addresses_are_served_and_told() {
         log => Err(log),
     };
     crate::process::wait_until(SOON, "both addresses", listening).await;
+}
+
+/// Whoever writes the secret in the place of its file finds out, and nobody else does.
+#[test]
+fn a_password_in_the_place_of_a_path_is_not_shown() {
+    for password in ["Zq7kW-correct-horse", "Zq7kW/c29t+ZQ==", "./Zq7kW"] {
+        let is_a_path = password.starts_with("./");
+        for key in ["password_file", "url_file"] {
+            let url = "url: postgresql://app@127.0.0.1:1/db";
+            let key = format!("{key}: {password}");
+            let keys: &[&str] = if key.starts_with("url") { &[&key] } else { &[url, &key] };
+            let (_folder, flag) = file(&targets(&[("db", keys)]));
+            let checked = pgtether(&["check", &flag]);
+            assert_eq!(checked.code, 2, "{checked:?}");
+            assert_eq!(checked.out.contains("the name is not shown"), !is_a_path, "{checked:?}");
+            let shown = pgtether(&["config", "show", &flag]);
+            assert_eq!(shown.code, 0, "{shown:?}");
+            for text in [&checked.out, &checked.err, &shown.out] {
+                assert!(is_a_path || !text.contains("Zq7kW"), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_that_others_can_read_is_warned_of() {
+    let (folder, flag) =
+        file(&config("postgresql://app@localhost/db?sslmode=require&sslcert=/nonexistent&sslkey=KEY", &[]));
+    let (text, key) = (folder.path().join("config.yaml"), folder.path().join("key.pem"));
+    let config = fs::read_to_string(&text).unwrap().replace("KEY", key.to_str().unwrap());
+    fs::write(&text, config).unwrap();
+    fs::write(&key, "").unwrap();
+    for (mode, is_warned) in [(0o644, true), (0o600, false)] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let ended = pgtether(&["--config.check", &flag]);
+        let told = ended.out.contains("key.pem: is a key that others can read (mode 0644): run chmod");
+        assert!(ended.code == 0 && told == is_warned, "{ended:?}");
+    }
 }

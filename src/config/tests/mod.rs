@@ -352,7 +352,7 @@ fn show_fills_in_every_default_and_reads_back_as_the_same_without_secrets() {
     url: postgresql://app:hunter2@db.example/shop?channel_binding=require&options=-c%20x.y%3Dhunter2&connect_timeout=5
     refresh: {every: off}
   - name: b
-    url_file: url
+    url_file: ./url
 ";
     let config = good(text);
     let shown = show(&config).unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 
-use crate::target::Secret;
+use crate::target::{Secret, is_no_path};
 
 /// A bundle of every public authority is a third of it.
 const MAX_BYTES: u64 = 1 << 20;
@@ -30,6 +30,12 @@ impl PemSource {
     /// Reads a file, which blocks.
     pub fn file(at: String, path: &Path) -> Result<Self, String> {
         let name = path.display().to_string();
+        if is_no_path(&name) {
+            return Err(
+                "takes the path of a file, and this is what belongs in it (not shown, it may hold a secret)"
+                    .to_owned(),
+            );
+        }
         match read(path) {
             Ok(pem) => Ok(PemSource { at, name: Some(name), pem }),
             Err(message) => Err(format!("{name} {message}")),

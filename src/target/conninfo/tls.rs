@@ -5,7 +5,7 @@ use super::hosts::is_remote;
 use super::table::Keyword;
 use super::values::Values;
 use super::words::{Choices, NEGOTIATIONS, SSL_MODES, SWITCH, TLS_VERSIONS, word};
-use crate::target::{Host, Identity, RootCerts, SslMode, SslNegotiation, Tls, TlsVersion};
+use crate::target::{Host, Identity, RootCerts, SslMode, SslNegotiation, Tls, TlsVersion, is_no_path};
 
 /// `sslcertmode`.
 #[derive(Clone, Copy, PartialEq)]
@@ -34,6 +34,14 @@ pub(super) fn tls(hosts: &[Host], values: &Values, findings: &mut Findings) -> T
         max_version: version(Keyword::SslMaxVersion, values, findings),
     };
     check_together(&tls, findings);
+    for key in [Keyword::SslRootCert, Keyword::SslCertFile, Keyword::SslKeyFile] {
+        if values.filled(key).is_some_and(is_no_path) {
+            let keyword = key.keyword();
+            let message =
+                format!("`{keyword}` takes the path of a file: write the PEM to a file, and name that");
+            findings.problem(Some(keyword), message);
+        }
+    }
     tls
 }
 

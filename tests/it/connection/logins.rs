@@ -1,12 +1,13 @@
 //! Logging in: what is asked, what is told, what goes wrong and how that reads.
 
+use std::path::Path;
 use std::time::Duration;
 
 use pgtether::connection::{Connector, Postgres};
 use pgtether::demo::postgres::{Setup, free_port};
 use pgtether::reason::table::diagnose;
 use pgtether::reason::{Cause, Phase, Reason, remedy};
-use pgtether::target::{PasswordSource, Role, Source};
+use pgtether::target::{PasswordSource, Role, SecretFile, Source};
 
 use super::{
     LIMIT, SERVICE, enter, is_config, lost, of, open, pong, refused, session, sqlstate, target, with_role,
@@ -199,6 +200,10 @@ async fn pgbouncers_console_is_known_by_its_version() {
     assert!(remedy(Reason::Config, &facts).contains("administration console"));
 }
 
+fn secret(path: &Path) -> SecretFile {
+    path.to_str().unwrap().into()
+}
+
 #[tokio::test]
 async fn files_are_read_anew_at_every_attempt() {
     let cluster = postgres15();
@@ -207,8 +212,8 @@ async fn files_are_read_anew_at_every_attempt() {
     let url = format!("postgresql://postgres:stale@127.0.0.1:{}/postgres\n", cluster.port());
     std::fs::write(&url_file, url).unwrap();
     std::fs::write(&password_file, "wrong\n").unwrap();
-    let mut target = of(Source::File(url_file.clone()));
-    target.password = PasswordSource::File(password_file.clone());
+    let mut target = of(Source::File(secret(&url_file)));
+    target.password = PasswordSource::File(secret(&password_file));
     let postgres = Postgres::new();
 
     let facts = enter(&postgres, target.clone(), LIMIT).await.unwrap_err();
@@ -244,7 +249,7 @@ async fn a_file_that_cannot_be_used_is_named_without_its_contents() {
     ];
     for (name, why) in passwords {
         let mut target = inline.clone();
-        target.password = PasswordSource::File(at(name));
+        target.password = PasswordSource::File(secret(&at(name)));
         let facts = Postgres::new().prepare(target.into()).await.unwrap_err();
         assert_eq!(facts.phase, Phase::Prepare);
         assert!(is_config(&facts, why) && is_config(&facts, "password_file"), "{name}: {facts:?}");
@@ -253,7 +258,7 @@ async fn a_file_that_cannot_be_used_is_named_without_its_contents() {
     for (name, why) in
         [("missing", "No such file"), ("empty", "is empty"), ("garbage", ""), ("binary", "UTF-8")]
     {
-        let facts = Postgres::new().prepare(of(Source::File(at(name))).into()).await.unwrap_err();
+        let facts = Postgres::new().prepare(of(Source::File(secret(&at(name)))).into()).await.unwrap_err();
         assert!(is_config(&facts, why) && is_config(&facts, "url_file"), "{name}: {facts:?}");
         assert!(!format!("{facts:?}").contains("sesame"), "{facts:?}");
     }

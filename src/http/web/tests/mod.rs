@@ -155,6 +155,14 @@ fn the_files_that_it_names_are_a_part_of_it_even_where_they_are_bad() {
 }
 
 #[test]
+fn a_key_in_the_place_of_its_path_is_not_shown() {
+    let text = "tls_server_config: {cert_file: server.crt, key_file: \"-----BEGIN PRIVATE KEY-----\\nMIIEsesame\"}\n";
+    let problems = read(text).unwrap_err().to_string();
+    assert!(problems.contains("key_file: takes the path of a file"), "{problems}");
+    assert!(!problems.contains("sesame"), "{problems}");
+}
+
+#[test]
 fn what_protects_less_than_it_seems_is_warned_of() {
     let cases: [(&str, &[&str]); 5] = [
         ("", &[": asks for nothing: no TLS, no users, no headers, no limit"]),

@@ -56,6 +56,10 @@ const MISTAKES: &[(&str, &str)] = &[
     ("host=h user=u ssl=false", "write `sslmode`"),
     ("host=h user=u sslcert=/c.pem", "`sslcert` needs `sslkey`"),
     ("host=h user=u sslkey=/c.pem", "`sslkey` needs `sslcert`"),
+    (
+        "host=h user=u sslcert=/c.pem sslkey='-----BEGIN PRIVATE KEY-----'",
+        "`sslkey` takes the path of a file",
+    ),
     ("host=h user=u sslcertmode=require", "demand the certificate at the server"),
     ("host=h user=u sslrootcert=system sslmode=require", "`sslrootcert` system needs sslmode=verify-full"),
     ("host=h user=u sslnegotiation=direct sslmode=prefer", "`sslnegotiation` direct needs"),
