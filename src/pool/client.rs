@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::time::timeout;
-use tracing::debug;
 
 use super::client_slot::ClientSlot;
 use super::followed::Followed;
@@ -28,6 +27,7 @@ use crate::connection::Stream;
 use crate::protocol::{ErrorFields, Severity, Violation, backend};
 use crate::status::login::LoginFailure;
 use crate::status::pool::ClientState;
+use crate::target::TargetName;
 use crate::target::pool::Mode;
 
 /// A client that is let in.
@@ -66,10 +66,9 @@ enum Farewell {
 pub async fn serve(
     shared: Arc<Shared>,
     slot: ClientSlot,
-    client: Authenticated,
-    peer: &str,
+    client: Box<Authenticated>,
 ) -> Option<LoginRejection> {
-    let Authenticated { stream, startup, pending } = client;
+    let Authenticated { stream, startup, pending } = *client;
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let registered = shared.registry.enter(startup.minor, waker)?;
     let budget = shared.with_catalog(|catalog| catalog.budget().clone());
@@ -89,8 +88,10 @@ pub async fn serve(
         is_warned: false,
         idle: Idle::default(),
     };
-    debug!(target = %client.shared.name, peer, user = startup.user, "a client is let in");
-    let (farewell, rejection) = match client.introduce(&startup.parameters).await {
+    // What is seldom, or done once, has memory of its own while it lasts: an idle client keeps none for it.
+    let introduced = Box::pin(client.introduce(&startup.parameters)).await;
+    drop(startup);
+    let (farewell, rejection) = match introduced {
         Ok(first) => (client.stay(first).await, None),
         Err(farewell) => {
             let rejection = farewell.rejection();
@@ -99,7 +100,9 @@ pub async fn serve(
     };
     let (count, bytes) = client.statements.clear();
     client.shared.with_catalog(|catalog| catalog.given_up(count, bytes));
-    client.farewell(farewell).await;
+    let mut last_words = std::mem::take(&mut client.to_client);
+    farewell.write(&client.shared.name, &mut last_words);
+    handshake::close(client.stream, &last_words).await;
     rejection
 }
 
@@ -110,6 +113,23 @@ impl Farewell {
             return None;
         };
         Some(LoginRejection::new(LoginFailure::Setting, &ErrorFields::read(body)))
+    }
+
+    /// The last words, where there are any.
+    fn write(&self, target: &TargetName, out: &mut Vec<u8>) {
+        match self {
+            Farewell::Gone => {}
+            Farewell::Told(refusal) => refusal.write(out, Severity::Fatal),
+            Farewell::Refused(body) => backend::error_again(out, body, Severity::Fatal),
+            Farewell::Violation(Violation { sqlstate, message }) => {
+                backend::error(out, &ErrorFields::fatal(*sqlstate, &**message));
+            }
+            Farewell::Lost(how) => {
+                let message = format!("{how}; the session with \"{target}\" is lost");
+                let hint = "Whether the last statement took effect is not known; connect again.";
+                backend::error(out, &ErrorFields::fatal("08006", message).hint(hint));
+            }
+        }
     }
 }
 
@@ -151,7 +171,7 @@ impl Client {
             let server = match self.obtain(&mut first).await {
                 Ok(server) => server,
                 Err(Farewell::Told(refusal)) => {
-                    first = match self.reject(refusal, first).await {
+                    first = match Box::pin(self.reject(refusal, first)).await {
                         Ok(rest) => rest,
                         Err(farewell) => return farewell,
                     };
@@ -228,25 +248,6 @@ impl Client {
                 Progress::InBatch => self.wait_for_more(&mut have).await?,
             }
         }
-    }
-
-    /// The last words, where there are any.
-    async fn farewell(mut self, farewell: Farewell) {
-        let out = &mut self.to_client;
-        match &farewell {
-            Farewell::Gone => {}
-            Farewell::Told(refusal) => refusal.write(out, Severity::Fatal),
-            Farewell::Refused(body) => backend::error_again(out, body, Severity::Fatal),
-            Farewell::Violation(Violation { sqlstate, message }) => {
-                backend::error(out, &ErrorFields::fatal(*sqlstate, &**message));
-            }
-            Farewell::Lost(how) => {
-                let message = format!("{how}; the session with \"{}\" is lost", self.shared.name);
-                let hint = "Whether the last statement took effect is not known; connect again.";
-                backend::error(out, &ErrorFields::fatal("08006", message).hint(hint));
-            }
-        }
-        handshake::close(self.stream, out).await;
     }
 }
 

@@ -46,6 +46,9 @@ use crate::protocol::put;
 /// Names of portals and statements, and what else is read of a message, are no longer.
 const LONGEST_READ: usize = 1 << 16;
 
+/// So many entries of its lists a client keeps memory for while it has no session.
+const KEPT: usize = 16;
+
 /// The state between a client and its session.
 #[derive(Debug)]
 pub struct Link {
@@ -72,7 +75,7 @@ pub struct Link {
     changed: bool,
     pause: Pause,
     /// A long text that the client sends, and one that is sent for it.
-    upload: Option<Upload>,
+    upload: Option<Box<Upload>>,
     sending: Option<Sending>,
 }
 
@@ -185,6 +188,13 @@ impl Link {
             bound: std::mem::take(&mut self.bound),
             ..Link::new(self.renames)
         };
+    }
+
+    /// Gives back what only large pipelines need.
+    pub fn shrink(&mut self) {
+        self.expected.shrink();
+        self.batch.shrink();
+        self.bound.shrink_to(KEPT);
     }
 
     /// Nothing is under way and no transaction is open: another client may have the session.

@@ -165,7 +165,7 @@ impl Reception {
                 Ok((id, end)) => {
                     let descriptor = self.pending.leave(id).and_then(|slot| slot.descriptor);
                     match end {
-                        LoggedIn::Client(client, peer) => self.admit(*client, peer, descriptor),
+                        LoggedIn::Client(client, peer) => self.admit(client, &peer, descriptor),
                         LoggedIn::Nobody(rejection) => self.count(rejection),
                     }
                 }
@@ -230,14 +230,15 @@ impl Reception {
     }
 
     /// One that has proven who it is.
-    fn admit(&mut self, client: Authenticated, peer: String, descriptor: Option<OwnedSemaphorePermit>) {
+    fn admit(&mut self, client: Box<Authenticated>, peer: &str, descriptor: Option<OwnedSemaphorePermit>) {
         let shared = Arc::clone(&self.shared);
         let most = shared.config().pool.max_clients;
         if shared.clients.held() < most as usize {
             let slot = ClientSlot::take(&shared.clients, &shared.status);
+            debug!(target = %shared.name, peer, user = client.startup.user, "a client is let in");
             self.clients.spawn(async move {
                 let _descriptor = descriptor;
-                serve(shared, slot, client, &peer).await
+                serve(shared, slot, client).await
             });
             return;
         }

@@ -114,6 +114,11 @@ impl Relay {
         self.over = false;
     }
 
+    /// The client has no session for now: no more memory is kept than most transactions need.
+    pub fn rest(&mut self) {
+        self.link.shrink();
+    }
+
     /// The session is the client's until it leaves.
     pub fn is_for_good(&self) -> bool {
         self.for_good

@@ -47,7 +47,7 @@ impl Client {
             acquired => acquired,
         };
         let since = Instant::now();
-        let obtained = self.make_ready(acquired, first, since).await;
+        let obtained = Box::pin(self.make_ready(acquired, first, since)).await;
         self.count(&obtained, since);
         obtained
     }

@@ -28,10 +28,11 @@ impl Client {
         self.relay.begin(first);
         while let Some((kept, why)) = self.transact(server).await? {
             server = match why {
-                Kept::HasReset => self.restore_settings(kept).await?,
-                Kept::IsQuiet => self.keep_alive(kept).await?,
+                Kept::HasReset => Box::pin(self.restore_settings(kept)).await?,
+                Kept::IsQuiet => Box::pin(self.keep_alive(kept)).await?,
             };
         }
+        self.relay.rest();
         Ok(())
     }
 
@@ -84,7 +85,7 @@ impl Client {
             limits: Limits::new(&config.pool),
         };
         let ended = match every {
-            Some(every) => until_quiet(relay, &mut sides, every).await,
+            Some(every) => Box::pin(until_quiet(relay, &mut sides, every)).await,
             None => poll_fn(|cx| relay.poll(cx, &mut sides)).await,
         };
         self.registered.entry.hold(None);

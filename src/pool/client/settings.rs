@@ -171,6 +171,10 @@ impl Client {
             self.shared.driver.give_back(server);
             return Ok(());
         }
+        Box::pin(self.settle_inspected(server)).await
+    }
+
+    async fn settle_inspected(&mut self, mut server: Box<Server>) -> Result<(), Farewell> {
         let kinds = server.hints.kinds;
         let patience = self.config.get().target.tuning.ping.timeout;
         let Ok(Ok(Some(inspected))) = timeout(patience, inspect(&mut server)).await else {

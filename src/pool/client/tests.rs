@@ -42,3 +42,17 @@ async fn a_client_whose_setting_is_lost_with_its_session_is_told() {
 async fn one_that_has_left_nothing_on_it_does_not_notice() {
     assert!(ends_behind("SELECT 1", "SELECT 1").await.is_ok());
 }
+
+/// What a future of it takes: the memory of a client's task for as long as it is connected.
+fn size_of_future<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+    size_of::<F>()
+}
+
+#[test]
+fn an_idle_client_keeps_no_memory_for_what_is_seldom() {
+    let whole = size_of_future(|(shared, slot, client): (Arc<Shared>, ClientSlot, Box<Authenticated>)| {
+        serve(shared, slot, client)
+    });
+    let own = size_of::<Client>();
+    assert!(own <= 880 && whole <= 1800, "{own} bytes of its own, {whole} in all");
+}

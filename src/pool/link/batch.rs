@@ -1,5 +1,7 @@
 //! What was sent since the last Sync: it succeeds or fails apart from what follows.
 
+use super::KEPT;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -52,6 +54,11 @@ impl Batch {
         if let BatchProgress::Open { has_unnamed } = &mut self.progress {
             *has_unnamed = now;
         }
+    }
+
+    pub fn shrink(&mut self) {
+        self.sent.shrink_to(KEPT);
+        self.evicted.shrink_to(KEPT);
     }
 
     /// Keeps the memory of its lists.

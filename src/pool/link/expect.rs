@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::Statements;
 use super::describe::Asker;
+use super::{KEPT, Statements};
 use crate::pool::statements::{Described, Named};
 
 /// So many answers to come, and so many bytes of names behind them; a client that asks for more waits.
@@ -147,9 +147,19 @@ impl Expected {
     /// For another session: what is owed is forgotten, not the memory for it.
     pub fn clear(&mut self) {
         self.queue.clear();
-        self.queue.shrink_to(MOST >> 8);
         self.concerned.clear();
         (self.ready, self.bytes, self.unnamed, self.has_unnamed) = (0, 0, 0, false);
+    }
+
+    pub fn shrink(&mut self) {
+        self.queue.shrink_to(KEPT);
+        self.concerned.shrink_to(KEPT);
+    }
+
+    /// So many answers there is memory for.
+    #[cfg(test)]
+    pub fn room(&self) -> usize {
+        self.queue.capacity().max(self.concerned.capacity())
     }
 
     pub fn push(&mut self, expect: Expect) {

@@ -92,7 +92,7 @@ impl Link {
             What::Unnamed(_) => self.from_client.pass(edit, Frame::HEADER + 1),
             _ => edit.skip(Frame::HEADER + name.len() + 1),
         }
-        self.upload = Some(Upload { left, hints, what });
+        self.upload = Some(Box::new(Upload { left, hints, what }));
         self.pass_upload(left, edit, statements);
     }
 
@@ -107,7 +107,7 @@ impl Link {
             What::NameTaken(_) => {}
         }
         match upload.left {
-            0 => self.finish_upload(upload, edit, statements),
+            0 => self.finish_upload(*upload, edit, statements),
             _ => self.upload = Some(upload),
         }
     }

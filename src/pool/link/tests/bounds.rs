@@ -214,3 +214,17 @@ fn a_statement_without_a_name_ends_with_a_simple_query_and_is_not_waited_for_in_
     assert_eq!(pair.asks(&asked), [parse("", "select 1"), close(""), provoked()].concat());
     assert!(!pair.link.is_paused());
 }
+
+#[test]
+fn a_client_without_a_session_keeps_no_memory_for_what_only_a_large_pipeline_needs() {
+    let mut pair = Pair::new();
+    let pipeline: Vec<u8> = (0..500).flat_map(|i| parse(&format!("s{i}"), &format!("select {i}"))).collect();
+    pair.asks(&[pipeline, sync()].concat());
+    pair.answers(&[parsed().repeat(500), ready(b'I')].concat());
+    let lists = |link: &Link| [link.expected.room(), link.batch.sent.capacity(), link.bound.capacity()];
+    assert!(lists(&pair.link)[..2].iter().all(|room| *room >= 500), "this test no longer needs memory");
+    pair.link.shrink();
+    assert!(lists(&pair.link).iter().all(|room| *room <= 2 * KEPT), "{:?}", lists(&pair.link));
+    // And goes on.
+    assert_eq!(pair.asks(&bind("s7")), bind("pgtether_8"));
+}
