@@ -76,6 +76,13 @@ enum ClientSide {
     Finished,
 }
 
+/// The streams of which no more is to be had in this poll: they wake the task when there is.
+#[derive(Debug, Default)]
+struct Dry {
+    client: bool,
+    server: bool,
+}
+
 /// What a relay works between, and what it notes things in.
 pub struct Sides<'a> {
     pub shared: &'a Shared,
@@ -197,6 +204,7 @@ impl Relay {
                 return ended;
             }
         }
+        let mut dry = Dry::default();
         loop {
             let mut moved = false;
             if !self.to_server.is_empty() {
@@ -219,18 +227,17 @@ impl Relay {
             if self.over {
                 return Some(Ended::ServerGone(None));
             }
-            if sides.to_client.is_empty()
-                && let Poll::Ready(bytes) = poll_in(&mut sides.server.stream, &mut scratch.read, cx)
-            {
-                moved = true;
-                match bytes {
-                    Ok(0) | Err(_) => self.over = true,
-                    Ok(n) => {
+            if sides.to_client.is_empty() && !dry.server {
+                match poll_in(&mut sides.server.stream, &mut scratch.read, cx) {
+                    Poll::Ready(Ok(n @ 1..)) => {
+                        moved = true;
                         let ended = self.server_sent(cx, &scratch.read[..n], sides, &mut scratch.edited);
                         if ended.is_some() {
                             return ended;
                         }
                     }
+                    Poll::Ready(_) => (moved, self.over) = (true, true),
+                    Poll::Pending => dry.server = true,
                 }
             }
             // A client that reads slowly keeps its answers waiting, not the session.
@@ -241,7 +248,7 @@ impl Relay {
                 return Some(Ended::Reset);
             }
             if self.to_server.is_empty() && !self.over {
-                match self.poll_client(cx, sides, scratch) {
+                match self.poll_client(cx, sides, scratch, &mut dry) {
                     Poll::Ready(Some(ended)) => return Some(ended),
                     Poll::Ready(None) => moved = true,
                     Poll::Pending => {}

@@ -4,6 +4,7 @@
 //! straight to the next client: one lock, no other task. What takes time (open, test, reset, close) is [`Work`] for the
 //! pool's task, which reports what came of it.
 
+mod idle_watch;
 mod pool_session;
 mod reports;
 mod returns;
@@ -15,12 +16,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use slotmap::SecondaryMap;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use self::idle_watch::IdleWatch;
 pub use self::pool_session::PoolSession;
 use self::returns::{Leftover, Parked};
 use super::core::{
@@ -88,8 +89,8 @@ struct Inner<S> {
     granted: BTreeMap<ClientId, oneshot::Sender<Grant<S>>>,
     location: Destination,
     dice: fastrand::Rng,
-    /// Woken when an idle session says something or ends.
-    watcher: Option<Waker>,
+    /// Of the sessions that nobody has.
+    watch: IdleWatch,
     /// What the gauges show.
     shown: [usize; ServerState::ALL.len()],
     /// See [`Core::paused`].
@@ -120,7 +121,7 @@ impl<S: PoolSession> PoolDriver<S> {
             granted: BTreeMap::new(),
             location: Destination { target, endpoint: None },
             dice,
-            watcher: None,
+            watch: IdleWatch::default(),
             shown: Default::default(),
             paused: None,
             due: None,
@@ -319,9 +320,10 @@ impl<S: PoolSession> PoolDriver<S> {
 
     /// A session that has just ended, which the task may not have heard of yet, is not handed out.
     fn pass_over_ended(&self, inner: &mut Inner<S>, now: Instant) {
-        while let Some(last) = inner.core.idle().last().copied()
+        while inner.watch.has_news()
+            && let Some(last) = inner.core.idle().last().copied()
             && let Some(parked) = inner.parked.get_mut(last)
-            && has_ended(&mut *parked.server, inner.watcher.as_ref())
+            && inner.watch.has_ended(&mut *parked.server)
         {
             self.happen(inner, PoolEvent::Ended(last), now);
         }
@@ -331,11 +333,6 @@ impl<S: PoolSession> PoolDriver<S> {
     fn inner(&self) -> MutexGuard<'_, Inner<S>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether it has ended already, as far as can be told without asking. The task watches it from here on.
-fn has_ended<S: PoolSession>(server: &mut S, watcher: Option<&Waker>) -> bool {
-    server.poll_idle(&mut Context::from_waker(watcher.unwrap_or(Waker::noop()))).is_ready()
 }
 
 fn now() -> Instant {

@@ -31,6 +31,7 @@ impl<S: PoolSession> PoolDriver<S> {
         let failed = inner.core.open_failure().is_some();
         let session = server.id();
         inner.park(server, Leftover::Nothing);
+        inner.watch.looks_again();
         self.happen(&mut inner, PoolEvent::Opened { session, generation, due }, now());
         failed
     }
@@ -53,12 +54,10 @@ impl<S: PoolSession> PoolDriver<S> {
     /// say.
     pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<usize> {
         let mut inner = self.inner();
-        if !inner.watcher.as_ref().is_some_and(|watcher| watcher.will_wake(cx.waker())) {
-            inner.watcher = Some(cx.waker().clone());
-        }
-        let Inner { core, parked, .. } = &mut *inner;
+        let Inner { core, parked, watch, .. } = &mut *inner;
+        watch.begin(cx.waker());
         let mut ends =
-            |id: &SessionId| parked.get_mut(*id).is_some_and(|parked| parked.server.poll_idle(cx).is_ready());
+            |id: &SessionId| parked.get_mut(*id).is_some_and(|parked| watch.has_ended(&mut *parked.server));
         let ended: Vec<_> = core.idle().iter().copied().filter(|id| ends(id)).collect();
         let now = now();
         ended.iter().for_each(|session| self.happen(&mut inner, PoolEvent::Ended(*session), now));
@@ -69,6 +68,7 @@ impl<S: PoolSession> PoolDriver<S> {
         let mut inner = self.inner();
         let session = server.id();
         inner.park(server, Leftover::Nothing);
+        inner.watch.looks_again();
         self.happen(&mut inner, PoolEvent::Tested { session, outcome }, now());
     }
 }

@@ -1,6 +1,6 @@
 //! Sessions that come back from their clients: what is known of them, and what is to be done with them.
 
-use super::{Inner, PoolDriver, PoolSession, has_ended, now};
+use super::{Inner, PoolDriver, PoolSession, now};
 use crate::pool::core::{Condition, PoolEvent};
 use crate::pool::link::Left;
 
@@ -29,7 +29,7 @@ impl<S: PoolSession> PoolDriver<S> {
     pub fn give_back(&self, mut server: Box<S>) {
         let mut inner = self.inner();
         let condition = match () {
-            () if server.is_retired() || has_ended(&mut *server, inner.watcher.as_ref()) => Condition::Broken,
+            () if server.is_retired() || inner.watch.has_ended(&mut *server) => Condition::Broken,
             // It waits for the end of the request, which must hit no other client.
             () if server.is_being_cancelled() => Condition::NeedsReset,
             () => Condition::Clean,

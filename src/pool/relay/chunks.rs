@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use super::buffers::{RelayBuffers, poll_in, send};
-use super::{ClientSide, Ended, Relay, Sides};
+use super::{ClientSide, Dry, Ended, Relay, Sides};
 use crate::pool::link::{Asked, Edited, Statements};
 
 impl Relay {
@@ -15,6 +15,7 @@ impl Relay {
         cx: &mut Context<'_>,
         sides: &mut Sides<'_>,
         scratch: &mut RelayBuffers,
+        dry: &mut Dry,
     ) -> Poll<Option<Ended>> {
         if self.link.is_paused() {
             return match self.link.resumes() {
@@ -28,8 +29,14 @@ impl Relay {
                 false => Poll::Ready(Some(Ended::ClientGone(None))),
             };
         }
+        if dry.client {
+            return Poll::Pending;
+        }
         match poll_in(sides.client, &mut scratch.read, cx) {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                dry.client = true;
+                Poll::Pending
+            }
             Poll::Ready(Ok(n @ 1..)) => {
                 self.timer.moved();
                 Poll::Ready(self.client_sent(cx, &scratch.read[..n], sides, &mut scratch.edited))
