@@ -37,7 +37,7 @@ pub fn take() -> io::Result<Signals> {
                 again.send_modify(|times| *times += 1);
             } else {
                 let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
-                info!(signal = name, "told to end: draining; a second signal ends at once");
+                info!(signal = name, "stopping: draining; a second signal ends at once");
                 stop.send_replace(true);
             }
         }

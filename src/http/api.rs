@@ -186,7 +186,7 @@ pub(super) fn render(app: &App, process: &ProcessStatus, now: Moment) -> serde_j
 fn read(last: &LastRead) -> FileJson {
     match last {
         LastRead::Taken { at } => {
-            FileJson { last_read: "taken", at: rfc3339(*at), refused_since: None, problems: Vec::new() }
+            FileJson { last_read: "loaded", at: rfc3339(*at), refused_since: None, problems: Vec::new() }
         }
         LastRead::Refused { at, since, problems, .. } => FileJson {
             last_read: "refused",

@@ -137,7 +137,7 @@ fn loops(app: &App, _: &ProcessStatus, now: Moment) -> Result<(), String> {
 fn config(app: &App, _: &ProcessStatus, _: Moment) -> Result<(), String> {
     match app.board.is_empty() {
         false => Ok(()),
-        true => Err("no configuration has been taken yet".to_owned()),
+        true => Err("no configuration has been loaded yet".to_owned()),
     }
 }
 

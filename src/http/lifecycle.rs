@@ -22,8 +22,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a pause may wait for the sessions that are in use.
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// So many pools are named to who asks for one that does not exist.
-const MOST_NAMES: usize = 20;
+/// So many targets are named to who asks for one that does not exist.
+pub(super) const MOST_NAMES: usize = 20;
 
 /// Somebody asks for the configuration to be read anew, and waits to hear how that went. The error is a line for the
 /// client, without secrets.

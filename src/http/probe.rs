@@ -57,7 +57,7 @@ fn render(proof: ProofReply, phases: Phases, took: Duration) -> String {
     let success = u8::from(proof == ProofReply::Ended(ProofResult::Proven));
     let took = took.as_secs_f64();
     let mut out = format!(
-        "# HELP probe_success Whether a fresh login was proven.\n\
+        "# HELP probe_success Whether a login succeeded.\n\
          # TYPE probe_success gauge\n\
          probe_success {success}\n\
          # HELP probe_duration_seconds How long the answer took.\n\
@@ -92,7 +92,7 @@ fn render(proof: ProofReply, phases: Phases, took: Duration) -> String {
 fn failure(out: &mut String, reason: &str) -> std::fmt::Result {
     write!(
         out,
-        "# HELP pgtether_probe_failure_info Why the login was not proven; always 1.\n\
+        "# HELP pgtether_probe_failure_info Why the login failed; always 1.\n\
          # TYPE pgtether_probe_failure_info gauge\n\
          pgtether_probe_failure_info{{reason=\"{reason}\"}} 1\n"
     )

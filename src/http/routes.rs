@@ -12,7 +12,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 
 use super::kubernetes::{LIVEZ, Probe, READYZ};
-use super::lifecycle::{self, LifecycleAction};
+use super::lifecycle::{self, LifecycleAction, MOST_NAMES};
 use super::negotiate::{vocabulary, wants_gzip};
 use super::origin::{check_host, check_site};
 use super::reply::{HTML, JSON, Reply, With, json, reply, text};
@@ -21,8 +21,8 @@ use super::web::Visibility;
 use super::{App, Scope, api, page, probe};
 use crate::health::{self, Speaker};
 use crate::metrics::{self, Handler};
-use crate::status::Moment;
 use crate::status::process::ProcessStatus;
+use crate::status::{Moment, View};
 
 /// A body below this fits in one packet anyway.
 const GZIP_FROM: usize = 1024;
@@ -243,10 +243,7 @@ fn health(
         Some(name) => {
             match app.board.look_at_one(name, now, |view| health::of_one(speaker, view, vocabulary)) {
                 Some(document) => document,
-                None => {
-                    let body = br#"{"error":"no such target"}"#.to_vec();
-                    return json(StatusCode::NOT_FOUND, JSON, Ok(body)).with(header::VARY, "Accept");
-                }
+                None => return no_such_target(app, now, details).with(header::VARY, "Accept"),
             }
         }
     };
@@ -254,6 +251,18 @@ fn health(
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     json(status, vocabulary.content_type(), document.map(|document| document.body))
         .with(header::VARY, "Accept")
+}
+
+/// Names the targets to those who may see them.
+fn no_such_target(app: &App, now: Moment, details: bool) -> Reply {
+    let mut body = serde_json::json!({ "error": "no such target" });
+    if details {
+        let name = |view: &View<'_>| view.status.name.to_string();
+        body["targets"] = app.board.look(now, |views| views.iter().take(MOST_NAMES).map(name).collect());
+    }
+    // A target may be named `healthy`: keyword monitors must not find the word, see `health`.
+    let body = body.to_string().replace("healthy", r"h\u0065althy");
+    json(StatusCode::NOT_FOUND, JSON, Ok(body.into_bytes()))
 }
 
 fn checked(

@@ -93,7 +93,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "pgtether_last_login_timestamp_seconds",
-        help: "When a fresh login was last proven; absent before the first.",
+        help: "When a login last succeeded; absent before the first.",
         kind: FamilyKind::Gauge,
         read: |view, out| timestamp(view.status.last_login, out),
     },
@@ -259,7 +259,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "pgtether_tls_certificate_expiry_timestamp_seconds",
-        help: "When the first certificate of the chain that the server showed last expires, also of one that was refused; absent without TLS.",
+        help: "When the first certificate of the chain that the server last presented expires, also of one that was refused; absent without TLS.",
         kind: FamilyKind::Gauge,
         read: |view, out| {
             let session = view.status.session.as_ref();

@@ -101,7 +101,7 @@ impl ProcessMetrics {
                 &registry,
                 Gauge::new(
                     "pgtether_config_last_reload_success_timestamp_seconds",
-                    "When a configuration was last taken.",
+                    "When a configuration was last loaded.",
                 )?,
             )?,
             web_config_read: whole(

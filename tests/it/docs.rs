@@ -1,5 +1,6 @@
 //! What the documentation says, against what the program does.
 
+mod health;
 mod links;
 mod words;
 
@@ -127,14 +128,15 @@ fn every_configuration_in_the_documentation_is_good() {
     let all = documents().into_values().flat_map(|text| blocks(&text, "yaml"));
     let secrets = folder.path().join("secrets");
     fs::create_dir(&secrets).unwrap();
-    for name in ["db-password", "archive-url", "database-url"] {
+    for name in ["db-password", "archive-url", "database-url", "tls.crt", "tls.key", "db-ca.pem", "rds.pem"] {
         fs::write(secrets.join(name), "sesame").unwrap();
     }
     let mut checked = 0;
     for block in all.filter(is_whole) {
         let file = folder.path().join(format!("{checked}.yaml"));
-        fs::write(&file, block.replace("file: /run/secrets", &format!("file: {}", secrets.display())))
-            .unwrap();
+        let here = secrets.display().to_string();
+        let block = block.replace("file: /run/secrets", &format!("file: {here}"));
+        fs::write(&file, block.replace("sslrootcert=/etc/ssl", &format!("sslrootcert={here}"))).unwrap();
         let output = run(&["--config.check", &format!("--config.file={}", file.display())], &env);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{errors}\n{block}");

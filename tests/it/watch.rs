@@ -125,7 +125,7 @@ async fn a_bad_file_keeps_the_old_configuration_and_is_told_once_in_log_metric_a
 
     fs::write(daemon.config_file(), of(3)).unwrap();
     await_targets(&daemon, 3).await;
-    assert_eq!(config().await["last_read"], "taken");
+    assert_eq!(config().await["last_read"], "loaded");
 }
 
 #[tokio::test]

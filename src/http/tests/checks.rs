@@ -24,7 +24,20 @@ async fn health_has_the_code_and_the_vocabulary_that_fit() {
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     let answer = get_as(&app, "/health", "accept", browser).await;
     assert_eq!(answer.header(header::CONTENT_TYPE), "application/json");
-    assert_eq!(get(&app, "/health/unknown").await.json()["error"], "no such target");
+}
+
+#[tokio::test]
+async fn who_asks_for_an_unknown_target_is_told_which_there_are_and_no_keyword_monitor_is_misled() {
+    let now = Moment::now();
+    let (app, _) = Plan::new(vec![up("primary", now), up("healthy", now)]).build();
+    let answer = get(&app, "/health/unknown").await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    let expected = serde_json::json!({"error": "no such target", "targets": ["healthy", "primary"]});
+    assert_eq!(answer.json(), expected);
+    assert!(!answer.text().contains("healthy"), "{}", answer.text());
+    let many = (0..30).map(|n| up(&format!("t{n}"), now)).collect();
+    let (app, _) = Plan::new(many).build();
+    assert_eq!(get(&app, "/health/unknown").await.json()["targets"].as_array().unwrap().len(), 20);
 }
 
 #[tokio::test]

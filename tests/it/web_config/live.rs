@@ -36,7 +36,7 @@ async fn a_key_that_does_not_fit_keeps_the_old_pair_and_is_told_once() {
     eventually("the refusal", async || taken(&daemon, &web.client()).await == Some(0.0)).await;
     assert_eq!(web.client().serial(daemon.address()).await, before);
     let api = web.client().get(daemon.address(), "/api/v1/targets").await.json();
-    assert_eq!(api["config"]["last_read"], "taken");
+    assert_eq!(api["config"]["last_read"], "loaded");
     assert_eq!(api["web_config"]["last_read"], "refused");
     let problem = api["web_config"]["problems"][0].as_str().unwrap();
     assert!(problem.ends_with("tls_server_config.key_file: is not the key of the certificate"), "{problem}");
