@@ -51,6 +51,7 @@ pub use surroundings::unused;
 
 /// `fleet`: the guard's limits over all targets of the process.
 pub use crate::policy::guard::GuardLimits as Fleet;
+use crate::target::pool::ClientTls;
 use crate::target::{PasswordSource, SecretFile, Source, Target, is_no_path};
 
 /// The file that is read where no other is named.
@@ -136,28 +137,37 @@ pub fn origins(named: Option<&Path>, env: Env<'_>) -> Result<Origins, Problems> 
     }
 }
 
-/// Each file that a target's secrets are read from, and why it cannot be read. Blocks on the file system.
+/// Each file that a target names, secrets and certificates, and why it cannot be read. Blocks on the file system.
 pub fn unreadable_files(config: &Config) -> Vec<String> {
-    let of_target = |target: &Arc<Target>| {
-        let url = match &target.source {
-            Source::File(file) => Some(("url_file", file.clone())),
-            Source::Inline(_) => None,
-        };
-        let password = match &target.password {
-            PasswordSource::File(file) => Some(("password_file", file.clone())),
-            PasswordSource::Url | PasswordSource::Command(_) => None,
-        };
-        let name = target.name.clone();
-        url.into_iter().chain(password).filter_map(move |(key, file)| {
-            // One byte tells; a folder can be opened, but not read.
-            let why = fs::File::open(file.path()).and_then(|mut file| file.read(&mut [0])).err()?;
-            Some(match file.shown() {
-                Some(path) => format!("target {name}: {key}: {path} cannot be read: {why}"),
-                None => format!("target {name}: {key} {}", SecretFile::NO_FILE),
-            })
+    let all =
+        config.targets.iter().flat_map(|target| files(target).into_iter().map(|file| (&target.name, file)));
+    let unreadable = all.filter_map(|(name, (key, path, secret))| {
+        // One byte tells; a folder can be opened, but not read.
+        let why = fs::File::open(path).and_then(|mut file| file.read(&mut [0])).err()?;
+        Some(match secret.is_some_and(|file| file.shown().is_none()) {
+            false => format!("target {name}: {key}: {} cannot be read: {why}", path.display()),
+            true => format!("target {name}: {key} {}", SecretFile::NO_FILE),
         })
-    };
-    config.targets.iter().flat_map(of_target).collect()
+    });
+    unreadable.collect()
+}
+
+/// Keys, and the files that they name; those of secrets again, since what they name may be no path.
+fn files(target: &Target) -> Vec<(&'static str, &Path, Option<&SecretFile>)> {
+    let mut secrets = Vec::new();
+    let mut certificates: Vec<(_, &Path)> = Vec::new();
+    match &target.source {
+        Source::File(file) => secrets.push(("url_file", file)),
+        Source::Inline(endpoint) => certificates.extend(endpoint.tls.files()),
+    }
+    if let PasswordSource::File(file) = &target.password {
+        secrets.push(("password_file", file));
+    }
+    if let Some(ClientTls::Files { cert, key }) = target.pool.as_deref().map(|pool| &pool.tls) {
+        certificates.extend([("pool.tls.cert_file", cert.as_path()), ("pool.tls.key_file", key)]);
+    }
+    let secrets = secrets.into_iter().map(|(key, file)| (key, file.path(), Some(file)));
+    secrets.chain(certificates.into_iter().map(|(key, path)| (key, path, None))).collect()
 }
 
 /// Reads a file. Blocks on the file system.

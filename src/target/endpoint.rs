@@ -1,7 +1,7 @@
 //! What a connection string comes to: where to connect, as whom, and how.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{AuthMethods, Provider, Secret};
@@ -137,6 +137,17 @@ pub struct Tls {
 }
 
 impl Tls {
+    /// Parameters, and the files that they name, as far as the mode uses them.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let roots = match (self.mode, &self.roots) {
+            (SslMode::VerifyCa | SslMode::VerifyFull, RootCerts::File(path)) => Some(path),
+            _ => None,
+        };
+        let (cert, key) = self.identity.as_ref().map(|identity| (&identity.cert, &identity.key)).unzip();
+        let files = [("sslrootcert", roots), ("sslcert", cert), ("sslkey", key)];
+        files.into_iter().filter_map(|(parameter, path)| Some((parameter, path?.as_path())))
+    }
+
     pub fn has_files(&self) -> bool {
         self.identity.is_some() || matches!(self.roots, RootCerts::File(_))
     }

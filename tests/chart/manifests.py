@@ -65,7 +65,8 @@ def check(path: str, container: dict, text: str, web: str | None) -> None:
         # What secrets are mounted for.
         secret = Path(folder) / "secret"
         secret.write_text("postgresql://app:secret@db.example.com/app")
-        file.write_text(re.sub(r"(url_file|password_file): \S+", rf"\1: {secret}", text))
+        text = re.sub(r"(url_file|password_file|cert_file|key_file): \S+", rf"\1: {secret}", text)
+        file.write_text(re.sub(r"sslrootcert=[^\s&]+", f"sslrootcert={secret}", text))
         args = [arg.replace("/etc/pgtether/config.yaml", str(file)) for arg in container["args"]]
         if web is None:
             args = [arg for arg in args if not arg.startswith("--web.config.file=")]

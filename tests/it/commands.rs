@@ -166,6 +166,34 @@ fn a_missing_file_of_a_secret_fails_the_check() {
 }
 
 #[test]
+fn a_missing_certificate_or_key_fails_the_check_where_tls_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = folder.path().join("there");
+    std::fs::write(&there, "x").unwrap();
+    let (there, missing) = (there.display(), folder.path().join("missing"));
+    let missing = missing.display();
+    let text = format!(
+        "targets:\n  - {{name: a, url: 'host=h sslmode=verify-full sslrootcert={missing}'}}\n  \
+         - {{name: b, url: 'host=h sslmode=require sslcert={there} sslkey={missing}'}}\n  \
+         - {{name: c, url: 'host=h sslmode=require sslcert={missing} sslkey={there}'}}\n  \
+         - {{name: d, url: 'host=h sslmode=disable sslrootcert={missing}'}}\n  \
+         - {{name: e, url: 'host=h sslmode=verify-ca sslrootcert={there}', pool: \
+         {{listen: 127.0.0.1:1, auth: trust, tls: {{cert_file: {missing}, key_file: {missing}}}}}}}\n"
+    );
+    let (_folder, flag) = file(&text);
+    let ended = pgtether(&["--config.check", &flag]);
+    let told: Vec<_> = ended.err.lines().map(|line| line.split(": /").next().unwrap()).collect();
+    let expected = [
+        "target a: sslrootcert",
+        "target b: sslkey",
+        "target c: sslcert",
+        "target e: pool.tls.cert_file",
+        "target e: pool.tls.key_file",
+    ];
+    assert_eq!((ended.code, &told[..]), (64, &expected[..]), "{}", ended.err);
+}
+
+#[test]
 fn help_is_a_command_and_tells_of_the_others() {
     let (asked, flagged) = (pgtether(&["help"]), pgtether(&["--help"]));
     assert_eq!((asked.code, &asked.out), (0, &flagged.out));
@@ -269,7 +297,7 @@ fn a_password_in_the_place_of_a_path_is_not_shown() {
 #[test]
 fn a_key_that_others_can_read_is_warned_of() {
     let (folder, flag) =
-        file(&config("postgresql://app@localhost/db?sslmode=require&sslcert=/nonexistent&sslkey=KEY", &[]));
+        file(&config("postgresql://app@localhost/db?sslmode=require&sslcert=KEY&sslkey=KEY", &[]));
     let (text, key) = (folder.path().join("config.yaml"), folder.path().join("key.pem"));
     let config = fs::read_to_string(&text).unwrap().replace("KEY", key.to_str().unwrap());
     fs::write(&text, config).unwrap();
