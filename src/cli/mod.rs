@@ -205,7 +205,7 @@ pub struct WebArgs {
     )]
     pub config_file: Option<PathBuf>,
     /// Listen address for /livez, /readyz and /health only, without TLS, with a thread of its own and one request for each
-    /// connection: for probes, if client certificates are required, or clients of the web port may ask too much.
+    /// connection: for probes, if client certificates are required, or clients of the web port may overload it.
     #[arg(
         id = "web.health-listen-address",
         long = "web.health-listen-address",

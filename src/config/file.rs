@@ -166,7 +166,8 @@ mapping! {
     pub struct BackoffKeys for Backoff {
         /// Shortest wait.
         initial: Span<10, {10 * MINUTE}> = Duration::from_millis(200),
-        /// Longest wait.
+        /// Longest wait. After failures that somebody has to fix, such as a wrong password, pgtether waits longer: see
+        /// docs/reasons.md.
         max: Span<10, HOUR> = secs(30),
     }
 }

@@ -66,7 +66,7 @@ reasons! {
         "Check the database name, or the tenant in the user name; create it if it is gone."
     Capacity "capacity"
         "There is no free connection slot: at the server, for this role or database, or in the pooler."
-        "All connection slots are taken: close idle clients or raise the limit; pgtether tries rarely."
+        "All connection slots are taken: close idle clients or raise the limit; pgtether waits 5 to 30 seconds between attempts."
     Resources "resources"
         "The server lacks disk space, memory or processes."
         "The server has run out of disk space, memory or processes: the message says of which; free some, or give it more."
@@ -81,13 +81,13 @@ reasons! {
         "A server process crashed and all sessions were reset: look at the server's log."
     IdleTimeout "idle_timeout"
         "The other side ended the session because it was idle."
-        "The other side closes idle sessions: lower ping.interval, or set idle_policy to let_sleep."
+        "The other side closes idle sessions: pgtether learns the limit and pings more often by itself; if it goes on, lower ping.interval, or set idle_policy to let_sleep."
     Quota "quota"
         "The provider refuses the login because a limit of the plan is reached."
         "The plan's quota is used up: upgrade the plan or wait for its reset."
     WrongRole "wrong_role"
         "The server is a primary where a standby is required, or the reverse."
-        "The server does not have the required role: check for a failover, the host list and role."
+        "The server does not have the required role, since a failover or since the start: check the host list, the endpoint and role; a new login is tried until it has."
     Pooler "pooler"
         "A pooler or proxy answered, and has a problem of its own or with its database."
         "The pooler answered, its database did not: look at the pooler's log and its server settings."
@@ -108,13 +108,13 @@ reasons! {
         "password_command gave no password: run it as the user that pgtether runs as; its exit code and stderr are in the detail."
     Local "local"
         "The machine of pgtether lacks a resource that a connection needs."
-        "This machine lacks descriptors, memory or local ports: raise its limits."
+        "This machine lacks descriptors, memory or local ports: raise LimitNOFILE or ulimit -n, the memory limit, or net.ipv4.ip_local_port_range; the message says which."
     Internal "internal"
         "The task that supervises the target ended unexpectedly."
-        "A bug in pgtether: the target's task was restarted; please report the log."
+        "A bug in pgtether: the target's task ended and is started again; please report the log."
     Stalled "stalled"
         "The target has not been supervised in time."
-        "The target's loop is overdue: the process is starved of CPU, or a bug; /livez fails too."
+        "The target's task is overdue: give the process more CPU; if it has enough, restart pgtether and report the log. /livez fails too."
     Other "other"
         "A failure that fits none of the others."
         "Not a failure that pgtether knows: see the message in the log."
@@ -229,7 +229,10 @@ mod tests {
 
 Why a target is down or degraded, why an attempt to connect failed, and why a session was lost: one word of this list. It is the
 label `reason` of a target's [metrics](metrics.md), and is on the status page, in `/health/NAME`, in the log and in the output of `check`.
-Beside it, the detail is what the server or the system said, and the remedy is what to do. If the detail tells more than the
+The metrics `pgtether_pool_*` have other reasons: [clients that got no session](runbooks/PgtetherPoolRejecting.md#what-to-do), and
+[clients that cannot log in](pool.md#clients-that-cannot-log-in).
+
+Beside the reason, the detail is what the server or the system said, and the remedy is what to do. If the detail tells more than the
 reason does, the remedy that pgtether shows is more specific than the one here.
 
 The [runbooks](runbooks/README.md) say how to go on from an alert. This page is written by `make generated` from the program's
@@ -239,12 +242,33 @@ own list.
 | --- | --- | --- |
 ";
 
+    const NEXT_ATTEMPT: &str = "
+## When pgtether tries again
+
+How long pgtether waits after a failure depends on its kind. It waits in the same way if a session is still open and only the last
+login failed. The times are the defaults; the keys in parentheses change them.
+
+| kind of failure | reasons | next attempt |
+| --- | --- | --- |
+| Nothing accepts a TCP connect | `dns`, `refused`, `unreachable`, `timeout`, `reset` | A TCP connect once a second. As soon as one is accepted, a login |
+| A session was lost | any | At once if the session had lived for 5 seconds, otherwise after 1 to 2 seconds |
+| It may pass by itself | `timeout`, `reset`, `closed`, `shutdown`, `crash`, `idle_timeout`, `wrong_role`, `pooler`, `query_failed`, `protocol`, `other`; `tls` if the handshake was cut off; `auth` if Supavisor's circuit breaker says it | After a random time between 200 ms (`backoff.initial`) and a limit that doubles from that up to 30 seconds (`backoff.max`). After 5 failures in a row (`breaker.consecutive_failures`) the circuit breaker opens: then not before 10, 20, and from then on 30 seconds (`breaker.open_for`, `breaker.max_open_for`). If a pooler says that it does not try its server for now, not before 15 seconds (PgBouncer), or 30 seconds to 2 minutes (Supavisor) |
+| The server starts or stops | `starting_up`, `shutdown` | Once a second. After a minute, as a failure that may pass by itself |
+| The server is full | `capacity`, `resources` | As a failure that may pass by itself, but never before 5 seconds |
+| Somebody has to change something | `auth`, `blocked`, `database_missing`, `quota`, `config`, `tls`; `query_failed` if the server does not know the query | After 30 seconds, then 1, 2 and 4 minutes, and from then on 5 minutes, each up to 10 % longer. At once when `password_file` or `url_file` changes, when `password_command` prints another password (it runs about every 10 seconds), or when a reload changes the target. If clients of the pool wait: for `database_missing`, once a second |
+| pgtether's own machine | `password_command`, `local`, `internal` | As a failure that may pass by itself, but without the circuit breaker |
+
+`wrong_role` because of `role` is no failed login: the session stays, and a new login is tried after the waits of a failure that may
+pass by itself. The connection rate limit of the process (`fleet`) can delay each attempt.
+";
+
     #[test]
     fn every_reason_is_on_the_page_with_its_meaning_and_remedy() {
         let mut page = INTRODUCTION.to_owned();
         for reason in Reason::ALL {
             let _ = writeln!(page, "| `{reason}` | {} | {} |", reason.meaning(), reason.remedy());
         }
+        page.push_str(NEXT_ATTEMPT);
         generated::is("docs/reasons.md", &page);
     }
 

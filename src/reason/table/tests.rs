@@ -1,4 +1,5 @@
 mod poolers;
+mod waits;
 
 use proptest::prelude::*;
 
