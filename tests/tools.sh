@@ -128,6 +128,7 @@ part_dist() {
 }
 
 part_figures() {
+  have valgrind || want valgrind "to count instructions"
   have prometheus-postgres-exporter || want prometheus-postgres-exporter "for comparison"
 }
 

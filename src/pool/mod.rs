@@ -73,6 +73,8 @@ const COMMANDS: usize = 4;
 const ENDED: &str = "the pools' thread has ended";
 /// How long the certificate files of all pools may take to be read.
 const READING: Duration = Duration::from_secs(10);
+/// How long a new configuration may take to be prepared: certificates are made, and a start is a bad time to give up.
+const PREPARING: Duration = Duration::from_secs(10);
 /// How long the pools' thread may take to answer beyond what it is given.
 const ANSWERING: Duration = Duration::from_secs(2);
 
@@ -109,11 +111,11 @@ impl Pools {
             commands.send(PoolCommand::Apply { pools: specs, prepared }).await.ok()?;
             answered.await.ok()
         };
-        let Commit { listening, go, done } = match timeout(ANSWERING, told).await {
+        let Commit { listening, go, done } = match timeout(PREPARING, told).await {
             Ok(Some(outcome)) => outcome?,
             Ok(None) => return Err(vec![ENDED.to_owned()]),
             // Dropped with what it waited for: the thread will find that nobody wants the change any more.
-            Err(_) => return Err(vec![format!("the pools' thread has not answered within {ANSWERING:?}")]),
+            Err(_) => return Err(vec![format!("the pools' thread has not answered within {PREPARING:?}")]),
         };
         go.send(()).map_err(|()| vec![ENDED.to_owned()])?;
         // It is decided, whether or not it is done in time.

@@ -54,7 +54,7 @@ use tokio::task::{LocalSet, spawn_local};
 type Section = fn(Plan) -> Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 
 /// All experiments, by the name that `--only` takes.
-const SECTIONS: [(&str, Section); 14] = [
+const SECTIONS: [(&str, Section); 15] = [
     ("terminate", |plan| Box::pin(terminate::run(plan))),
     ("outage", |plan| Box::pin(outage::run(plan))),
     ("hang", |plan| Box::pin(hang::run(plan))),
@@ -67,6 +67,7 @@ const SECTIONS: [(&str, Section); 14] = [
     ("render", |plan| Box::pin(render::run(plan))),
     ("page", |plan| Box::pin(page::run(plan))),
     ("pool_speed", |plan| Box::pin(pool::speed::run(plan))),
+    ("pool_instructions", |plan| Box::pin(pool::instructions::run(plan))),
     ("pool_idle", |plan| Box::pin(pool::idle::run(plan))),
     ("pool_outage", |plan| Box::pin(pool::outage::run(plan))),
 ];

@@ -177,6 +177,11 @@ impl PgBouncer {
 
     /// Starts one for the cluster's superuser; `settings` are lines for `[pgbouncer]`.
     pub fn start(cluster: &Cluster, mode: PoolMode, settings: &[&str]) -> PgBouncer {
+        PgBouncer::start_under(&[], cluster, mode, settings)
+    }
+
+    /// The same under another program, which is `under` with its arguments.
+    pub fn start_under(under: &[&str], cluster: &Cluster, mode: PoolMode, settings: &[&str]) -> PgBouncer {
         assert!(Path::new(Self::PROGRAM).is_file(), "PgBouncer is missing; `make tools` installs it");
         let scratch = Scratch::new().unwrap();
         let port = free_port().unwrap();
@@ -192,11 +197,8 @@ impl PgBouncer {
             settings.join("\n")
         );
         scratch.write(&path("pgbouncer.ini"), &ini).unwrap();
-        let process = scratch
-            .command(Path::new(Self::PROGRAM), scratch.path())
-            .args(["-q", "pgbouncer.ini"])
-            .spawn()
-            .unwrap();
+        let line = [under, &[Self::PROGRAM, "-q", "pgbouncer.ini"]].concat();
+        let process = scratch.command(Path::new(line[0]), scratch.path()).args(&line[1..]).spawn().unwrap();
         let mut bouncer = PgBouncer {
             port,
             password: cluster.password().to_owned(),
@@ -223,6 +225,12 @@ impl PgBouncer {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn end(mut self) {
+        self.scratch.signal_all(self.scratch.path(), Signal::SIGTERM);
+        self.process.wait().unwrap();
     }
 
     fn await_ready(&mut self) {

@@ -1,6 +1,7 @@
 //! The pool beside Debian's PgBouncer: same server, same number of sessions, same passwords, same moments.
 
 pub mod idle;
+pub mod instructions;
 #[path = "../../it/pool_faults/ledger.rs"]
 mod ledger;
 pub mod outage;

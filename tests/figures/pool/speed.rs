@@ -200,11 +200,39 @@ fn compared(pairing: &Pairing, [ours, theirs]: &[Vec<Pass>; 2]) -> [Figure; 3] {
 async fn bench(
     cluster: &Cluster,
     poolers: &Poolers,
-    Side { whose, tls, .. }: Side,
+    side: Side,
     protocol: Protocol,
     lasts: Duration,
 ) -> Pass {
+    // What logins cost is no transaction's, and PgBouncer derives keys for each of them.
+    let (_, logins) = pass(cluster, poolers, side, protocol, &["-t", "1"]).await;
     let folder = tempfile::tempdir().unwrap();
+    let prefix = format!("--log-prefix={}", folder.path().join("times").display());
+    let lasts = lasts.as_secs().to_string();
+    let timed = ["-T", &lasts, "--log", "--sampling-rate=0.2", &prefix];
+    let (text, took) = pass(cluster, poolers, side, protocol, &timed).await;
+    let number = |label: &str| -> f64 {
+        let rest = text.lines().find_map(|line| line.strip_prefix(label));
+        let rest = rest.unwrap_or_else(|| panic!("{side:?}: {text}"));
+        rest.split([' ', '/']).find(|word| !word.is_empty()).unwrap().parse().unwrap()
+    };
+    assert_eq!(number("number of failed transactions:"), 0.0, "{side:?}, {protocol:?}: {text}");
+    let count = number("number of transactions actually processed:");
+    Pass {
+        per_second: number("tps ="),
+        p99: quantile(&times(folder.path()), 0.99),
+        cpu: Duration::from_secs_f64(took.saturating_sub(logins).as_secs_f64() / count),
+    }
+}
+
+/// What pgbench says, and how much of the processor's time the pooler took.
+async fn pass(
+    cluster: &Cluster,
+    poolers: &Poolers,
+    Side { whose, tls, .. }: Side,
+    protocol: Protocol,
+    more: &[&str],
+) -> (String, Duration) {
     let protocol = match protocol {
         Protocol::Simple => "simple",
         Protocol::Extended => "extended",
@@ -213,9 +241,8 @@ async fn bench(
     let before = cpu(poolers.pid(whose));
     let said = pgbench(cluster, poolers.port(whose))
         .env("PGSSLMODE", if tls { "require" } else { "disable" })
-        .args(["-n", "-S", "-j", "2", "-M", protocol, "--log", "--sampling-rate=0.2"])
-        .args(["-c", &CLIENTS.to_string(), "-T", &lasts.as_secs().to_string()])
-        .arg(format!("--log-prefix={}", folder.path().join("times").display()))
+        .args(["-n", "-S", "-j", "2", "-M", protocol, "-c", &CLIENTS.to_string()])
+        .args(more)
         .output()
         .await
         .unwrap();
@@ -223,20 +250,7 @@ async fn bench(
     let text = String::from_utf8_lossy(&said.stdout);
     let errors = String::from_utf8_lossy(&said.stderr);
     assert!(said.status.success(), "pgbench, {whose:?}, {protocol}: {text}\n{errors}");
-    let number = |label: &str| -> f64 {
-        let rest = text
-            .lines()
-            .find_map(|line| line.strip_prefix(label))
-            .unwrap_or_else(|| panic!("{whose:?}: {text}\n{errors}"));
-        rest.split([' ', '/']).find(|word| !word.is_empty()).unwrap().parse().unwrap()
-    };
-    assert_eq!(number("number of failed transactions:"), 0.0, "{whose:?}, {protocol}: {text}\n{errors}");
-    let count = number("number of transactions actually processed:");
-    Pass {
-        per_second: number("tps ="),
-        p99: quantile(&times(folder.path()), 0.99),
-        cpu: Duration::from_secs_f64(took.as_secs_f64() / count),
-    }
+    (text.into_owned(), took)
 }
 
 /// The third column of pgbench's logs: microseconds.
@@ -247,13 +261,13 @@ fn times(folder: &Path) -> Vec<Duration> {
     lines.map(|line| Duration::from_micros(line.split(' ').nth(2).unwrap().parse().unwrap())).collect()
 }
 
-async fn fill(cluster: &Cluster) {
+pub async fn fill(cluster: &Cluster) {
     let said = pgbench(cluster, cluster.port()).args(["-i", "-q", "-s", "5"]).output().await.unwrap();
     assert!(said.status.success(), "pgbench -i: {}", String::from_utf8_lossy(&said.stderr));
 }
 
 /// pgbench as the superuser, in plain.
-fn pgbench(cluster: &Cluster, port: u16) -> tokio::process::Command {
+pub fn pgbench(cluster: &Cluster, port: u16) -> tokio::process::Command {
     let places = [Version::V15.folder().join("pgbench"), PathBuf::from("/usr/bin/pgbench")];
     let program = places.iter().find(|path| path.is_file());
     let program =
