@@ -111,13 +111,13 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "pgtether_ping_interval_seconds",
-        help: "How often the session is pinged, a learned idle limit considered; absent where pings are off.",
+        help: "Time between pings: ping.interval, or 80 % of a learned idle limit if that is less; absent where pings are off.",
         kind: FamilyKind::Gauge,
         read: |view, out| seconds(view.status.ping_every, out),
     },
     Family {
         name: "pgtether_refresh_interval_seconds",
-        help: "How often a fresh login replaces the session, a learned idle limit considered; absent where off.",
+        help: "Time after which a new login replaces the session: refresh.every, or 80 % of a learned idle limit if that is less; absent where off.",
         kind: FamilyKind::Gauge,
         read: |view, out| seconds(view.status.refresh_every, out),
     },
