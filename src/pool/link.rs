@@ -11,8 +11,8 @@
 
 mod answers;
 mod asked;
+mod asker;
 mod batch;
-mod describe;
 mod edit;
 mod expect;
 mod give_up;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::describe::Asker;
+use super::asker::Asker;
 use super::{KEPT, Statements};
 use crate::pool::statements::{Described, Named};
 
@@ -65,6 +65,15 @@ pub enum Refused {
     Missing(Box<[u8]>),
     /// The session has other types for it than the client was told.
     Changed,
+}
+
+impl Asker {
+    pub fn answer(&self) -> Answer {
+        match self {
+            Asker::Client { .. } | Asker::Untold => Answer::Pass,
+            Asker::Pool => Answer::Swallow,
+        }
+    }
 }
 
 /// What the client gets of an answer.

@@ -1,12 +1,16 @@
-//! Sees to it that a session has the statements that its client uses.
+//! Sees to it that a session has the statements that its client uses, and that they are what the client was told of them:
+//! where tables, types or functions have changed since, a session that prepares the text now has other types. A client
+//! that reads rows by what it was told gets the error that a server gives whose statement has changed under it.
 
 use std::sync::Arc;
 
+use super::asker::Asker;
 use super::edit::{BUFFER, Edit};
 use super::expect::{Answer, Expect, NameUndo, ParsedAs, Refused};
 use super::{LONGEST_READ, Link, Pause, Statements};
 use crate::pool::leftovers::Hints;
-use crate::pool::statements::{STAND_IN, Statement, Unnamed};
+use crate::pool::statements::{Described, STAND_IN, Statement, Unnamed};
+use crate::protocol::Frame;
 
 /// A long text on its way to the session, in parts.
 #[derive(Debug)]
@@ -60,6 +64,64 @@ impl Link {
             (Use::Of(statement), Some(told)) => self.compare(statement, told, edit, statements),
             (used, _) => used,
         }
+    }
+
+    /// A Describe of a statement.
+    pub(super) fn describe(
+        &mut self,
+        name: &[u8],
+        frame: Frame,
+        edit: &mut Edit<'_, '_>,
+        statements: &mut Statements<'_>,
+    ) {
+        let asker = match self.named(name, statements.client) {
+            Some(named) => Asker::Client { name: name.into(), stamp: named.stamp },
+            None => Asker::Untold,
+        };
+        match self.provide(name, edit, statements) {
+            Use::AsItIs => {
+                self.expected.push(Expect::Describe { statement: None, asker, parameters: None });
+                self.from_client.pass(edit, frame.len);
+            }
+            Use::Of(statement) => {
+                self.ask(&statement, asker, edit);
+                edit.skip(frame.len);
+            }
+            Use::Refused(refused) => {
+                self.refuse(refused, edit);
+                edit.skip(frame.len);
+            }
+            Use::Later => {}
+        }
+    }
+
+    /// What becomes of the use of a statement that the session has, or is sent, and of which the client was told that.
+    pub(super) fn compare(
+        &mut self,
+        statement: Arc<Statement>,
+        told: Described,
+        edit: &mut Edit<'_, '_>,
+        statements: &mut Statements<'_>,
+    ) -> Use {
+        match statements.server.described(statement.id) {
+            Some(described) if described == told => Use::Of(statement),
+            Some(_) => {
+                // Who prepares it again gets one with a name that no session knows.
+                statements.catalog.forget(&statement);
+                Use::Refused(Refused::Changed)
+            }
+            None => {
+                self.ask(&statement, Asker::Pool, edit);
+                edit.message(b'H', &[]);
+                self.pause = Pause::Statement(statement.id);
+                Use::Later
+            }
+        }
+    }
+
+    pub(super) fn ask(&mut self, statement: &Statement, asker: Asker, edit: &mut Edit<'_, '_>) {
+        edit.message(b'D', &[b"S", statement.server_name()]);
+        self.expected.push(Expect::Describe { statement: Some(statement.id), asker, parameters: None });
     }
 
     pub(super) fn provide_known(
