@@ -11,7 +11,7 @@ use pgtether::cli::{
 };
 use pgtether::config::watch::Watch;
 use pgtether::config::{self, Config, Problems};
-use pgtether::connection::{Postgres, find_program};
+use pgtether::connection::{Postgres, find_program, mistake_in_secrets};
 use pgtether::http::web::{Rules, RulesFile};
 use pgtether::http::{Scope, Web, WebListener};
 use pgtether::logging::{self, LogOutput};
@@ -76,7 +76,7 @@ fn supervise(args: &RunArgs, output: &LogOutput) -> Done {
     };
     let web = run::web(&args.web, rules_file.as_ref());
     if args.config_check {
-        let unreadable = config::unreadable_files(&config);
+        let unreadable = unreadable(&config);
         if !unreadable.is_empty() {
             return Err(unusable(unreadable.join("\n")));
         }
@@ -225,6 +225,15 @@ fn checked(config: &Config, rules: Option<&Rules>) -> String {
         text.push_str("the web configuration is good\n");
     }
     text
+}
+
+/// What a login would fail on before it reaches a server.
+fn unreadable(config: &Config) -> Vec<String> {
+    let of_secrets = config.targets.iter().filter_map(|target| {
+        let why = mistake_in_secrets(target)?;
+        Some(format!("target {}: {why}", target.name))
+    });
+    of_secrets.chain(config::unreadable_certificates(config)).collect()
 }
 
 /// A warning only: who checks a configuration may do so on another machine.

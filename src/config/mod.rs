@@ -52,7 +52,7 @@ pub use surroundings::unused;
 /// `fleet`: the guard's limits over all targets of the process.
 pub use crate::policy::guard::GuardLimits as Fleet;
 use crate::target::pool::ClientTls;
-use crate::target::{PasswordSource, SecretFile, Source, Target, is_no_path};
+use crate::target::{Source, Target, is_no_path};
 
 /// The file that is read where no other is named.
 pub const DEFAULT_FILE: &str = "config.yaml";
@@ -137,37 +137,35 @@ pub fn origins(named: Option<&Path>, env: Env<'_>) -> Result<Origins, Problems> 
     }
 }
 
-/// Each file that a target names, secrets and certificates, and why it cannot be read. Blocks on the file system.
-pub fn unreadable_files(config: &Config) -> Vec<String> {
-    let all =
-        config.targets.iter().flat_map(|target| files(target).into_iter().map(|file| (&target.name, file)));
-    let unreadable = all.filter_map(|(name, (key, path, secret))| {
-        // One byte tells; a folder can be opened, but not read.
-        let why = fs::File::open(path).and_then(|mut file| file.read(&mut [0])).err()?;
-        Some(match secret.is_some_and(|file| file.shown().is_none()) {
-            false => format!("target {name}: {key}: {} cannot be read: {why}", path.display()),
-            true => format!("target {name}: {key} {}", SecretFile::NO_FILE),
-        })
-    });
-    unreadable.collect()
+/// Each certificate and key that a target names, and why it cannot be read. Blocks on the file system.
+pub fn unreadable_certificates(config: &Config) -> Vec<String> {
+    let of_target = |target: &Arc<Target>| {
+        let name = target.name.clone();
+        let unreadable = move |(key, path): (&str, &Path)| {
+            let why = match fs::metadata(path) {
+                // A pipe or a device could keep us for ever.
+                Ok(metadata) if !metadata.is_file() => "it is not a regular file".to_owned(),
+                // One byte tells.
+                Ok(_) => fs::File::open(path).and_then(|mut file| file.read(&mut [0])).err()?.to_string(),
+                Err(error) => error.to_string(),
+            };
+            Some(format!("target {name}: {key}: {} cannot be read: {why}", path.display()))
+        };
+        certificates(target).into_iter().filter_map(unreadable).collect::<Vec<_>>()
+    };
+    config.targets.iter().flat_map(of_target).collect()
 }
 
-/// Keys, and the files that they name; those of secrets again, since what they name may be no path.
-fn files(target: &Target) -> Vec<(&'static str, &Path, Option<&SecretFile>)> {
-    let mut secrets = Vec::new();
-    let mut certificates: Vec<(_, &Path)> = Vec::new();
-    match &target.source {
-        Source::File(file) => secrets.push(("url_file", file)),
-        Source::Inline(endpoint) => certificates.extend(endpoint.tls.files()),
-    }
-    if let PasswordSource::File(file) = &target.password {
-        secrets.push(("password_file", file));
+/// Keys, and the files that they name.
+fn certificates(target: &Target) -> Vec<(&'static str, &Path)> {
+    let mut files: Vec<(_, &Path)> = Vec::new();
+    if let Source::Inline(endpoint) = &target.source {
+        files.extend(endpoint.tls.files());
     }
     if let Some(ClientTls::Files { cert, key }) = target.pool.as_deref().map(|pool| &pool.tls) {
-        certificates.extend([("pool.tls.cert_file", cert.as_path()), ("pool.tls.key_file", key)]);
+        files.extend([("pool.tls.cert_file", cert.as_path()), ("pool.tls.key_file", key)]);
     }
-    let secrets = secrets.into_iter().map(|(key, file)| (key, file.path(), Some(file)));
-    secrets.chain(certificates.into_iter().map(|(key, path)| (key, path, None))).collect()
+    files
 }
 
 /// Reads a file. Blocks on the file system.

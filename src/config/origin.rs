@@ -154,6 +154,11 @@ fn by_url(path: &[PathStep], config: &Config) -> bool {
     }
 }
 
+/// Whether a line begins with one of our keys.
+fn is_key(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+}
+
 /// Says what a connection string was shown without.
 pub fn tell_what_is_left_out(document: &str, config: &Config) -> String {
     annotate(document, |path| {
@@ -177,7 +182,8 @@ fn annotate(document: &str, note: impl Fn(&[PathStep]) -> Option<String>) -> Str
     let mut path: Vec<(usize, PathStep)> = Vec::new();
     // The column of a key whose text of several lines goes on.
     let mut text_of: Option<usize> = None;
-    for line in document.lines() {
+    let mut lines = document.lines().peekable();
+    while let Some(line) = lines.next() {
         out.push_str(line);
         let mut rest = line.trim_start();
         let mut column = line.len() - rest.len();
@@ -198,13 +204,17 @@ fn annotate(document: &str, note: impl Fn(&[PathStep]) -> Option<String>) -> Str
             }
             (rest, column) = (item, column + 2);
         }
-        let key =
-            rest.split_once(':').filter(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        let key = rest.split_once(':').filter(|_| is_key(rest));
         if let Some((key, value)) = key {
             path.retain(|(at, _)| *at < column);
             path.push((column, PathStep::Key(key.to_owned())));
+            // The words of a list come from one place.
+            let words = lines.peek().is_some_and(|next| {
+                let item = next.trim_start().strip_prefix("- ");
+                item.is_some_and(|item| !is_key(item))
+            });
             match value.trim_start() {
-                "" => {}
+                "" if !words => {}
                 text if text.starts_with(['|', '>']) => text_of = Some(column),
                 _ => {
                     let steps: Vec<_> = path.iter().map(|(_, step)| step.clone()).collect();
@@ -270,6 +280,7 @@ fleet: {logins_in_flight: 3}
             (first, "    listen: 127.0.0.1:6432  # c.yaml:10\n"),
             (second, "  url_file: ./url  # c.yaml:12\n"),
             (second, "  keepalives: off  # c.yaml:13\n"),
+            (second, "  password_command:  # c.yaml:14\n"),
             (second, "  tcp_user_timeout: 9s  # c.yaml:15, ${TIMEOUT}\n"),
             (second, "    interval: 20s  # defaults, c.yaml:3\n"),
             (second, "    timeout: 5s  # default\n"),

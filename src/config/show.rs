@@ -1,6 +1,8 @@
 //! The effective configuration as text: every default filled in, every secret left out. It can be used again where the
 //! secrets come from elsewhere.
 
+use serde_yaml::Value;
+
 use super::command::CommandWords;
 use super::file::{Keys, RootKeys, TargetKeys};
 use super::mapping::Sets;
@@ -18,9 +20,22 @@ pub fn show(config: &Config) -> Result<String, Problems> {
         defaults: None,
         targets: Some(Items(config.targets.iter().map(|target| Some(keys(target))).collect())),
     };
-    let text = serde_yaml::to_string(&document);
+    let document = serde_yaml::to_value(&document).map(literal);
+    let text = document.and_then(|document| serde_yaml::to_string(&document));
     let text = text.map_err(|error| Problems::whole("config show", error.to_string()))?;
     Ok(tell_what_is_left_out(&text, config))
+}
+
+/// What is read again must not take a `${` for a variable.
+fn literal(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(text.replace("${", "$${")),
+        Value::Sequence(items) => Value::Sequence(items.into_iter().map(literal).collect()),
+        Value::Mapping(pairs) => {
+            Value::Mapping(pairs.into_iter().map(|(key, value)| (key, literal(value))).collect())
+        }
+        other => other,
+    }
 }
 
 fn keys(target: &Target) -> TargetKeys {

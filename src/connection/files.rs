@@ -10,7 +10,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::facts::config;
-use crate::reason::Cause;
+use crate::reason::{Cause, Facts, Phase};
 use crate::target::conninfo::{self, Mistake};
 use crate::target::{Endpoint, PasswordSource, RootCerts, Secret, SecretFile, Source, SslMode, Target, Tls};
 
@@ -100,6 +100,12 @@ impl Hash for Certificates {
             file.as_ref().map(|content| content.as_slice()).hash(state);
         }
     }
+}
+
+/// What is wrong with the files of a target's secrets, read as for a login; `None` where there is nothing.
+pub fn mistake_in_secrets(target: &Target) -> Option<String> {
+    let cause = Contents::read(target).endpoint(target).err()?;
+    Some(Facts::new(Phase::Prepare, cause).to_string())
 }
 
 fn parse(path: &Path, content: &Content) -> Result<Endpoint, Cause> {

@@ -39,6 +39,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+pub use files::mistake_in_secrets;
 pub use login::OpenSocket;
 pub use password::find_program;
 pub use postgres::Postgres;

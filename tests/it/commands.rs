@@ -152,17 +152,30 @@ fn a_missing_file_of_a_secret_fails_the_check() {
     let folder = tempfile::tempdir().unwrap();
     let there = folder.path().join("there");
     std::fs::write(&there, "postgresql://app@nowhere.invalid/db").unwrap();
+    let (pipe, wrong) = (folder.path().join("pipe"), folder.path().join("wrong"));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::fs::write(&wrong, "postgresql://app@nowhere.invalid/db?sslmode=required").unwrap();
     let text = format!(
         "targets:\n  - {{name: a, url_file: {0}}}\n  - {{name: b, url_file: {0}x}}\n  \
-         - {{name: c, url: \"postgresql://h/d\", password_file: {1}}}\n",
+         - {{name: c, url: \"postgresql://h/d\", password_file: {1}}}\n  \
+         - {{name: d, url: \"postgresql://h/d\", password_file: {2}}}\n  - {{name: e, url_file: {3}}}\n",
         there.display(),
-        folder.path().display()
+        folder.path().display(),
+        pipe.display(),
+        wrong.display()
     );
     let (_folder, flag) = file(&text);
     let ended = pgtether(&["--config.check", &flag]);
-    assert_eq!((ended.code, ended.err.lines().count()), (64, 2), "{}", ended.err);
-    let told = |told: &str| ended.err.lines().any(|line| line.starts_with(told));
-    assert!(told("target b: url_file: ") && told("target c: password_file: "), "{}", ended.err);
+    assert_eq!((ended.code, ended.err.lines().count()), (64, 4), "{}", ended.err);
+    for (target, why) in [
+        ("b: cannot read url_file", "No such file"),
+        ("c: password_file", "is not a regular file"),
+        ("d: password_file", "is not a regular file"),
+        ("e: url_file", "`sslmode` must be one of"),
+    ] {
+        let told = |line: &str| line.starts_with(&format!("target {target} ")) && line.contains(why);
+        assert!(ended.err.lines().any(told), "{target}: {}", ended.err);
+    }
 }
 
 #[test]

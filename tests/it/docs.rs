@@ -129,7 +129,7 @@ fn every_configuration_in_the_documentation_is_good() {
     let secrets = folder.path().join("secrets");
     fs::create_dir(&secrets).unwrap();
     for name in ["db-password", "archive-url", "database-url", "tls.crt", "tls.key", "db-ca.pem", "rds.pem"] {
-        fs::write(secrets.join(name), "sesame").unwrap();
+        fs::write(secrets.join(name), env[0].1).unwrap();
     }
     let mut checked = 0;
     for block in all.filter(is_whole) {

@@ -347,7 +347,8 @@ fn a_connection_string_given_as_the_file_is_refused_without_showing_it() {
 
 #[test]
 fn show_fills_in_every_default_and_reads_back_as_the_same_without_secrets() {
-    let text = "targets:
+    let text = "service: a$${b}
+targets:
   - name: a
     url: postgresql://app:hunter2@db.example/shop?channel_binding=require&options=-c%20x.y%3Dhunter2&connect_timeout=5
     refresh: {every: off}
@@ -365,6 +366,7 @@ fn show_fills_in_every_default_and_reads_back_as_the_same_without_secrets() {
         "what the connection string says is effective: {shown}"
     );
     let again = read(&shown).unwrap();
+    assert_eq!((again.service.as_str(), &again.service), ("a${b}", &config.service));
     assert_eq!(again.targets[0].tuning.refresh, config.targets[0].tuning.refresh);
     assert_eq!(again.targets[1].tuning, config.targets[1].tuning);
     assert_eq!(again.targets[1].source, config.targets[1].source);

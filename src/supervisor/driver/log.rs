@@ -47,7 +47,7 @@ impl Transitions {
             }
             Event::Connected { times, .. } => {
                 let (resolve, connect) = (times.resolve.as_secs_f64(), times.connect.as_secs_f64());
-                debug!(%target, resolve_seconds = resolve, connect_seconds = connect, peer = ?times.peer, "TCP connect accepted");
+                debug!(%target, resolve_seconds = resolve, connect_seconds = connect, peer = times.peer.map(tracing::field::display), "TCP connect accepted");
             }
             Event::LoggedIn(login) => {
                 let tls_seconds = login.tls.map(|took| took.as_secs_f64());

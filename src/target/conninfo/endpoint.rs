@@ -8,7 +8,7 @@ use super::table::Keyword;
 use super::tls::tls;
 use super::values::Values;
 use super::words::{BALANCES, BINDINGS, SESSION_ATTRS, number, word};
-use crate::target::{AuthMethods, ChannelBinding, Endpoint, Host, Secret, SslMode, UrlTimings};
+use crate::target::{AuthMethods, ChannelBinding, Endpoint, Host, Secret, SslMode, UrlTimings, is_no_path};
 
 /// Nobody waits longer for a login, and nothing here may wait for ever.
 const LONGEST_TIMEOUT: i32 = 86_400;
@@ -35,6 +35,11 @@ pub(super) fn build(values: Values, findings: &mut Findings) -> Option<Endpoint>
     if values.filled(Keyword::Password).is_some_and(is_placeholder) {
         let message = "the password is the placeholder of a template, such as `[YOUR-PASSWORD]`: put the real one there";
         findings.problem(Some("password"), message);
+    }
+    if values.filled(Keyword::DbName).is_some_and(is_no_path) {
+        let message =
+            "`dbname` is a connection string (not shown, it may hold a secret): give it as the whole string";
+        findings.problem(Some("dbname"), message);
     }
     let user = user?;
     Some(Endpoint {

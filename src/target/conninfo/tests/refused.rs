@@ -49,6 +49,8 @@ const MISTAKES: &[(&str, &str)] = &[
     ("host=h user=u sslmode=", "`sslmode` must be one of"),
     ("host=h user=u sslmode=required", "verify-full; did you mean `require`?"),
     ("host=h user=u sslmode=verify_full", "verify-full; did you mean `verify-full`?"),
+    ("host=h user=u dbname=postgresql://app:hunter2@db/app", "`dbname` is a connection string"),
+    ("host=h user=u dbname='host=db password=hunter2'", "`dbname` is a connection string"),
     ("host=h user=u password=[YOUR-PASSWORD]", "the password is the placeholder of a template"),
     ("postgresql://u:[YOUR-PASSWORD]@h/db", "the password is the placeholder of a template"),
     ("postgresql://u:%3Cpassword%3E@h/db", "the password is the placeholder of a template"),
