@@ -47,7 +47,8 @@ fn server(reason: Reason, sqlstate: &str, message: &str, routine: &str) -> Optio
             "pg_hba.conf does not let this user in from here: add a line for user, database and address, and reload."
         }
         (Reason::Tls, "28000") => {
-            "pg_hba.conf does not let this user in without TLS: set sslmode=require or better, or add a line."
+            "pg_hba.conf does not let this user in without TLS: set sslmode=require or better; if the server has no TLS, or that is \
+             rejected as well, a line of pg_hba.conf rejects this user: change that line, or add one above it."
         }
         (Reason::StartingUp, "57P03") if says("the database system is not accepting connections") => {
             "The server is a standby with hot_standby = off: waiting never helps; set hot_standby = on, or connect to \

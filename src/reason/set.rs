@@ -96,7 +96,7 @@ reasons! {
         "The server answered the ping with an error: look at its log."
     Flapping "flapping"
         "Sessions are lost again and again although the server takes each login."
-        "Three sessions were lost within five minutes although logins succeed: look at the reasons of the losses, and for a proxy, script or crash that ends sessions."
+        "Three sessions were lost within five minutes although logins succeed: look for the reasons of the losses in the log, and for a proxy, script or crash that ends sessions."
     Protocol "protocol"
         "The answer is not a message of the PostgreSQL protocol."
         "What answers there is not PostgreSQL as we know it: check host and port."
@@ -257,6 +257,8 @@ login failed. The times are the defaults; the keys in parentheses change them.
 | The server is full | `capacity`, `resources` | As a failure that may pass by itself, but never before 5 seconds |
 | Somebody has to change something | `auth`, `blocked`, `database_missing`, `quota`, `config`, `tls`; `query_failed` if the server does not know the query | After 30 seconds, then 1, 2 and 4 minutes, and from then on 5 minutes, each up to 10 % longer. At once when `password_file` or `url_file` changes, when `password_command` prints another password (it runs about every 10 seconds), or when a reload changes the target. If clients of the pool wait: for `database_missing`, once a second |
 | pgtether's own machine | `password_command`, `local`, `internal` | As a failure that may pass by itself, but without the circuit breaker |
+
+After a repair, pgtether tries at once if the target is changed in the configuration, or if pgtether is restarted.
 
 `wrong_role` because of `role` is no failed login: the session stays, and a new login is tried after the waits of a failure that may
 pass by itself. The connection rate limit of the process (`fleet`) can delay each attempt.
