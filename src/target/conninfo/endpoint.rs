@@ -6,9 +6,10 @@ use super::Findings;
 use super::hosts::hosts;
 use super::table::Keyword;
 use super::tls::tls;
+use super::uri::after_scheme;
 use super::values::Values;
 use super::words::{BALANCES, BINDINGS, SESSION_ATTRS, number, word};
-use crate::target::{AuthMethods, ChannelBinding, Endpoint, Host, Secret, SslMode, UrlTimings, is_no_path};
+use crate::target::{AuthMethods, ChannelBinding, Endpoint, Host, Secret, SslMode, UrlTimings};
 
 /// Nobody waits longer for a login, and nothing here may wait for ever.
 const LONGEST_TIMEOUT: i32 = 86_400;
@@ -36,7 +37,7 @@ pub(super) fn build(values: Values, findings: &mut Findings) -> Option<Endpoint>
         let message = "the password is the placeholder of a template, such as `[YOUR-PASSWORD]`: put the real one there";
         findings.problem(Some("password"), message);
     }
-    if values.filled(Keyword::DbName).is_some_and(is_no_path) {
+    if values.filled(Keyword::DbName).is_some_and(is_connection_string) {
         let message =
             "`dbname` is a connection string (not shown, it may hold a secret): give it as the whole string";
         findings.problem(Some("dbname"), message);
@@ -56,6 +57,12 @@ pub(super) fn build(values: Values, findings: &mut Findings) -> Option<Endpoint>
         tls,
         channel_binding,
     })
+}
+
+/// As libpq takes one in the place of the database's name. A name may hold nearly anything else.
+fn is_connection_string(name: &str) -> bool {
+    let mut words = name.split(|c: char| c.is_whitespace() || c == '=');
+    after_scheme(name).is_some() || name.contains('=') && words.any(|word| word == "password")
 }
 
 /// What consoles of providers show in place of a password; copied as it is.
