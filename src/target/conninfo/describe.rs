@@ -10,8 +10,7 @@ impl Endpoint {
     pub fn describe(&self) -> String {
         let hosts: Vec<_> = self.hosts.iter().map(address).collect();
         let mut line = format!("{}@{}/{}", self.user, hosts.join(","), self.database);
-        // On a Unix socket TLS is never spoken, whatever the mode.
-        if self.hosts.iter().any(|host| matches!(host, Host::Tcp { .. })) {
+        if self.may_speak_tls() {
             // Writing to a String cannot fail.
             let _ = write!(line, " sslmode={}", self.tls.mode.as_str());
         }
@@ -35,8 +34,7 @@ impl Endpoint {
         add("port", list(&|host| host.port().to_string()));
         add("user", self.user.clone());
         add("dbname", self.database.clone());
-        // On a Unix socket TLS is never spoken, whatever the mode.
-        if self.hosts.iter().any(|host| matches!(host, Host::Tcp { .. })) {
+        if self.may_speak_tls() {
             add("sslmode", self.tls.mode.as_str().to_owned());
         }
         if let RootCerts::File(path) = &self.tls.roots {
@@ -70,6 +68,11 @@ impl Endpoint {
         }
         line
     }
+
+    /// On a Unix socket TLS is never spoken, whatever the mode.
+    fn may_speak_tls(&self) -> bool {
+        self.hosts.iter().any(|host| matches!(host, Host::Tcp { .. }))
+    }
 }
 
 fn word<T: PartialEq>(of: T, set: &Choices<T>) -> Option<&'static str> {
@@ -101,18 +104,18 @@ fn quoted(value: &str) -> String {
 impl SslMode {
     /// libpq's word for it.
     pub fn as_str(self) -> &'static str {
-        SSL_MODES.iter().find(|(_, mode)| *mode == self).map_or("", |(word, _)| word)
+        word(self, SSL_MODES).unwrap_or_default()
     }
 }
 
 fn address(host: &Host) -> String {
     match host {
         Host::Unix { dir, port } => format!("{}:{port}", dir.display()),
-        Host::Tcp { name, hostaddr, port } => {
+        Host::Tcp { name, port, .. } => {
             let shown = if name.contains(':') { format!("[{name}]") } else { name.clone() };
-            match hostaddr.map(|address| address.to_string()) {
-                Some(address) if address != *name => format!("{shown}({address}):{port}"),
-                _ => format!("{shown}:{port}"),
+            match hostaddr(host) {
+                Some(address) => format!("{shown}({address}):{port}"),
+                None => format!("{shown}:{port}"),
             }
         }
     }
