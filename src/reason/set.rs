@@ -246,7 +246,7 @@ own list.
 ## When pgtether tries again
 
 How long pgtether waits after a failure depends on its kind. It waits in the same way if a session is still open and only the last
-login failed. The times are the defaults; the keys in parentheses change them.
+login failed. If that session is then lost, one attempt is made as after any loss, and tells what keeps the target down. The times are the defaults; the keys in parentheses change them.
 
 | kind of failure | reasons | next attempt |
 | --- | --- | --- |

@@ -127,7 +127,7 @@ impl MachineStep<'_> {
             }
         }
         self.count_loss(reason);
-        self.reconnect(lived);
+        self.replace_lost(lived);
     }
 
     /// A session was lost, by no plan of ours and not to sleep.

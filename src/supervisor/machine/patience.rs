@@ -76,6 +76,22 @@ impl MachineStep<'_> {
         (self.now.after(longest), because)
     }
 
+    /// The session is gone: a wait that a failed login beside it had earned is over, because a session that was lost has its
+    /// own, and what is to be told is why there is none now. One attempt for each session that was lost: a server that
+    /// rejects it is not asked again sooner than by the waits of its class.
+    pub(super) fn replace_lost(&mut self, lived: Duration) {
+        let Attempt::Waiting { until, .. } = self.status.attempt else {
+            return self.reconnect(lived);
+        };
+        self.status.attempt = Attempt::None;
+        self.reconnect(lived);
+        if let Attempt::Waiting { until: at, .. } = &mut self.status.attempt
+            && until.mono < at.mono
+        {
+            *at = until;
+        }
+    }
+
     /// The session is lost or suspect: the next attempt is due, at once or soon; one under way serves as it is.
     pub(super) fn reconnect(&mut self, lived: Duration) {
         let purpose = Purpose::Reconnect;

@@ -68,6 +68,30 @@ async fn a_password_that_stops_working_degrades_the_line_before_it_breaks() {
     assert_eq!(total(&daemon.metrics().await, "pgtether_disconnects_total"), 0.0);
 }
 
+/// The next login is 30 s away when the session is lost; what keeps the target down is told long before.
+#[tokio::test]
+async fn a_session_lost_after_its_password_was_changed_is_told_as_auth_by_one_attempt() {
+    let cluster = postgres15();
+    let admin = role(&cluster, "").await;
+    let url = cluster.url("app", "sesame", "postgres");
+    let daemon = up(&config(&url, &["refresh: {every: 1s}"])).await;
+    admin.query("ALTER ROLE app PASSWORD 'changed'").await;
+    await_state(&daemon, SOON, "degraded").await;
+    let rejected = || count(&cluster.log(), "password authentication failed for user \"app\"");
+    let before = rejected();
+
+    assert_eq!(admin.terminate(SERVICE).await, 1);
+    let health = await_down(&daemon, SOON, "auth").await;
+    let told = &health["targets"][0];
+    assert!(told["detail"].as_str().unwrap().contains("28P01"), "{health}");
+    assert!(told["remedy"].as_str().unwrap().contains("password"), "{health}");
+    assert_eq!(rejected(), before + 1);
+    let next = ahead(value(&daemon, "pgtether_next_attempt_timestamp_seconds").await);
+    assert!((45.0..=67.0).contains(&next), "the slow lane goes on: the next login is {next} s away");
+    await_log(&daemon, "from=down to=down reason=auth").await;
+    assert!(daemon.log().contains("to=down reason=shutdown"), "{}", daemon.log());
+}
+
 #[tokio::test]
 async fn a_missing_database_goes_to_the_slow_lane() {
     let cluster = postgres15();

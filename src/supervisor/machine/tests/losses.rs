@@ -27,6 +27,72 @@ fn a_session_that_lived_for_less_is_replaced_within_two_seconds_however_often_it
     }
 }
 
+/// Logins beside the session fail until one of them waits for as long as it gets.
+fn degraded_by(cause: Cause) -> Rig {
+    let refresh = Refresh { every: Some(s(100)), jitter: 0.0, overlap: true };
+    let mut rig = Rig::new(Tuning { refresh, ..Tuning::default() }, RigServer::Up);
+    rig.run(s(99));
+    rig.server = RigServer::Rejects(cause);
+    rig.run(s(1));
+    while rig.waits().0 < s(4) {
+        let wait = rig.waits().0;
+        rig.run(wait);
+    }
+    assert_eq!(rig.view().state(), State::Degraded);
+    rig
+}
+
+#[test]
+fn whatever_the_logins_beside_it_waited_for_a_lost_session_is_followed_by_one_attempt_which_tells_why() {
+    let printed = |message: &str| Cause::Command { message: message.to_owned() };
+    for (cause, reason) in [
+        (server("28P01", "password authentication failed for user \"app\""), Reason::Auth),
+        (server("3D000", "database \"app\" does not exist"), Reason::DatabaseMissing),
+        (server("53300", "sorry, too many clients already"), Reason::Capacity),
+        (
+            server("08P01", "server login has been failing, cached error: no route (server_login_retry)"),
+            Reason::Pooler,
+        ),
+        (printed("exit code 1"), Reason::PasswordCommand),
+        (Cause::Timeout, Reason::Timeout),
+    ] {
+        let mut rig = degraded_by(cause.clone());
+        let (logins, planned) = (rig.logins().len(), rig.waits().0);
+        let actions = rig.lose(server("57P01", "terminating connection due to administrator command"));
+        assert_eq!(actions, [Action::TcpConnect { purpose: Purpose::Reconnect }], "{cause:?}");
+        assert_eq!(rig.shows(), (State::Down, Some(reason)), "what keeps it down");
+        assert!(rig.view().detail().is_some(), "{cause:?}");
+        assert_eq!(rig.logins().len(), logins + 1, "{cause:?}");
+        let (again, _) = rig.waits();
+        assert!(
+            again >= planned.min(s(4)) || cause == Cause::Timeout,
+            "{cause:?}: no second attempt, but {again:?}"
+        );
+        assert_eq!(rig.status.counters.disconnects.get(Reason::Shutdown), 1);
+    }
+}
+
+#[test]
+fn the_slow_lane_goes_on_from_where_it_was_after_the_attempt_that_a_loss_was_worth() {
+    let mut rig = degraded_by(server("28P01", "password authentication failed for user \"app\""));
+    assert!(rig.waits().0 < s(34));
+    rig.lose(Cause::Closed);
+    let (wait, because) = rig.waits();
+    assert!((s(60)..s(67)).contains(&wait) && because == Because::SlowLane, "{wait:?} {because:?}");
+    let logins = rig.logins().len();
+    rig.run(s(59));
+    assert_eq!(rig.logins().len(), logins, "a rejected password is not tried into a lockout");
+}
+
+#[test]
+fn a_session_that_is_only_suspect_does_not_shorten_the_wait_of_a_rejected_login() {
+    let mut rig = degraded_by(server("28P01", "password authentication failed for user \"app\""));
+    let logins = rig.logins().len();
+    rig.run(s(27));
+    assert!(matches!(rig.status.line, Line::Suspect { .. }), "{:?}", rig.status.line);
+    assert_eq!((rig.logins().len(), rig.waits().1), (logins, Because::SlowLane));
+}
+
 #[test]
 fn refreshes_do_not_restart_the_life_of_the_session() {
     let refresh = Refresh { every: Some(s(3)), ..Tuning::default().refresh };
