@@ -12,6 +12,7 @@
 //! | 8 | `main` | the checklist: arguments, log, configuration, listeners, run; exit codes | how any of it works: `pool`, `supervisor`, `metrics`, `policy`, `reason` |
 //! | 7 | [`exec`] | a command beside pgtether: its environment, signals, end | how pgtether works: `pool`, `supervisor`, `connection`, `metrics`, `health` |
 //! | 6 | [`run`], [`demo`], [`logging`] | wiring, reload, drain; a temporary PostgreSQL; the log | decisions about targets: `policy`, `health`, `check`, `protocol` |
+//! | 6 | [`healthcheck`] | asks another pgtether on this machine by HTTP | how it would answer: `http`, `health`, `status` |
 //! | 5 | [`http`] | paths, limits, probes' grammar, the status page; TLS and users of the web port | databases, and how targets are supervised, for it reads snapshots and sends requests: `connection`, `pool`, `protocol`, `tokio_postgres`, `Machine`, `Driver` |
 //! | 5 | [`cli`], [`signals`] | what the process was told, at its start and later | what is then done: `connection`, `status`, `supervisor`, `tokio::net` |
 //! | 5 | [`pool`] | the entry for clients: their sessions, and the relay between them and the server | who shows it, who configures it: `http`, `metrics`, `health`, `config`, `hyper` |
@@ -45,6 +46,7 @@ pub mod exec;
 #[cfg(test)]
 mod generated;
 pub mod health;
+pub mod healthcheck;
 pub mod http;
 pub mod logging;
 pub mod metrics;

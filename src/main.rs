@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use pgtether::check::{self, CheckReport, Verdict};
 use pgtether::cli::{
-    self, CANNOT_START, CheckArgs, Command, ConfigArgs, ConfigCommand, DemoArgs, EX_USAGE, ExecArgs, Output,
-    PoolArgs, RunArgs, ShowArgs, Subject,
+    self, CANNOT_START, CheckArgs, Command, ConfigArgs, ConfigCommand, DemoArgs, EX_USAGE, ExecArgs,
+    HealthcheckArgs, ManArgs, Output, PoolArgs, RunArgs, ShowArgs, Subject,
 };
 use pgtether::config::watch::Watch;
 use pgtether::config::{self, Config, Problems};
 use pgtether::connection::{Postgres, find_program, mistake_in_secrets};
+use pgtether::healthcheck::HealthQuestion;
 use pgtether::http::web::{Rules, RulesFile};
 use pgtether::http::{Scope, Web, WebListener};
 use pgtether::logging::{self, LogOutput};
@@ -37,10 +38,13 @@ fn main() -> ExitCode {
         Ok(Command::Run(args)) => supervise(&args, &output),
         Ok(Command::Check(args)) => run_check(args, &output),
         Ok(Command::Config(ConfigCommand::Show(args))) => show(&args),
-        Ok(Command::Config(ConfigCommand::Schema)) => print(&format!("{:#}\n", config::schema())),
+        Ok(Command::Config(ConfigCommand::Schema)) => print(format!("{:#}\n", config::schema())),
         Ok(Command::Exec(args)) => beside_command(&args, &output),
         Ok(Command::Demo(args)) => demonstrate(args, &output),
-        Err(usage) if usage.code == 0 => print(&usage.text),
+        Ok(Command::Healthcheck(args)) => ask(&args),
+        Ok(Command::Completions(args)) => print(cli::completions(&args)),
+        Ok(Command::Man(args)) => manual(&args),
+        Err(usage) if usage.code == 0 => print(usage.text),
         Err(usage) => Err(Exit { code: usage.code, text: usage.text }),
     };
     // Nobody may be reading; the exit code says it, too.
@@ -68,7 +72,7 @@ fn failed(what: &str, error: impl std::fmt::Display) -> Exit {
 fn supervise(args: &RunArgs, output: &LogOutput) -> Done {
     logging::start(&args.log, output).map_err(|error| failed("the log cannot start", error))?;
     let watch = watch(&args.config);
-    let rules_file = args.web.config_file.clone().map(RulesFile::open).transpose();
+    let rules_file = args.web.port.config_file.clone().map(RulesFile::open).transpose();
     let (config, rules_file) = match (read(&args.config), rules_file) {
         (Ok(config), Ok(rules_file)) => (config, rules_file),
         (Err(config), Err(web)) => return Err(unusable(format!("{config}\n{web}"))),
@@ -80,13 +84,13 @@ fn supervise(args: &RunArgs, output: &LogOutput) -> Done {
         if !unreadable.is_empty() {
             return Err(unusable(unreadable.join("\n")));
         }
-        return print(&checked(&config, rules_file.as_ref().map(|_| web.rules.get()).as_deref()));
+        return print(checked(&config, rules_file.as_ref().map(|_| web.rules.get()).as_deref()));
     }
     let unused = config::unused(&|name| std::env::var_os(name), &|path| path.exists());
     unused.iter().for_each(|told| tracing::warn!("{told}"));
     block_on(async {
-        let addresses = args.web.listen_addresses.iter().map(|address| (address, Scope::All));
-        let health = args.web.health_listen_address.iter().map(|address| (address, Scope::Health));
+        let addresses = args.web.port.listen_addresses.iter().map(|address| (address, Scope::All));
+        let health = args.web.port.health_listen_address.iter().map(|address| (address, Scope::Health));
         let mut listeners = Vec::new();
         for (address, scope) in addresses.chain(health) {
             let listener =
@@ -154,6 +158,41 @@ fn demonstrate(args: DemoArgs, output: &LogOutput) -> Done {
     ended.unwrap_or_else(|error| Err(failed("the demo cannot go on", error)))
 }
 
+/// Asks the pgtether beside this process.
+fn ask(args: &HealthcheckArgs) -> Done {
+    let unhealthy = |text: String| Exit { code: FAILED, text: format!("pgtether healthcheck: {text}") };
+    let port = &args.port;
+    // The health address has no TLS.
+    let (listens, tls) = match (&port.health_listen_address, port.listen_addresses.first()) {
+        (Some(health), _) => (health, false),
+        (None, Some(first)) => {
+            let rules = port.config_file.clone().map(RulesFile::open).transpose().map_err(unusable)?;
+            let rules = rules.map(|file| file.live().get()).unwrap_or_default();
+            if rules.demand_certificates() {
+                return Err(unhealthy(
+                    "the web port demands client certificates: give pgtether and its health check a \
+                     --web.health-listen-address"
+                        .to_owned(),
+                ));
+            }
+            (first, rules.tls().is_some())
+        }
+        (None, None) => return Err(unhealthy("pgtether has no listen address".to_owned())),
+    };
+    let question = HealthQuestion::new(listens, tls, &args.path).map_err(unhealthy)?;
+    print(block_on(question.ask(args.timeout))?.map_err(unhealthy)? + "\n")
+}
+
+fn manual(args: &ManArgs) -> Done {
+    match cli::man(args).map_err(|error| failed("cannot write the manual page", error))? {
+        Some(page) => print(page),
+        None => Err(unusable(format!(
+            "pgtether has no command {:?}; pgtether --help lists them",
+            args.command.join(" ")
+        ))),
+    }
+}
+
 /// Examines the targets side by side and prints them in order.
 fn run_check(args: CheckArgs, output: &LogOutput) -> Done {
     let unknown = |text: String| Exit { code: Verdict::Unknown.exit_code(), text };
@@ -206,11 +245,11 @@ fn show(args: &ShowArgs) -> Done {
     let config = read(&args.config).map_err(unusable)?;
     let shown = config::show(&config).map_err(unusable)?;
     if !args.origin {
-        return print(&shown);
+        return print(shown);
     }
     let env = |name: &str| std::env::var_os(name);
     let origins = config::origins(args.config.file.as_deref(), &env).map_err(unusable)?;
-    print(&origins.annotate(&shown, &config))
+    print(origins.annotate(&shown, &config))
 }
 
 fn checked(config: &Config, rules: Option<&Rules>) -> String {
@@ -264,8 +303,8 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
     Ok(done)
 }
 
-fn print(text: &str) -> Done {
-    match io::stdout().write_all(text.as_bytes()) {
+fn print(text: impl AsRef<[u8]>) -> Done {
+    match io::stdout().write_all(text.as_ref()) {
         Ok(()) => Ok(0),
         // `| head` has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),

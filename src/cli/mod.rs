@@ -3,6 +3,7 @@
 //! Knows which arguments there are, and nothing of what is then done.
 
 mod listen;
+mod manual;
 mod usage;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use crate::config::{PoolFlags, duration, flags};
 use crate::target::Secret;
 use crate::target::pool::{Listen, Mode};
 pub use listen::{ListenAddress, TelemetryPath};
+pub use manual::{completions, man};
 pub use usage::{CANNOT_START, EX_USAGE, UsageText};
 
 const EXEC_HELP: &str = "Without --pool.listen, the pool listens on a free port of 127.0.0.1, and on a Unix socket if there is no password.
@@ -59,6 +61,15 @@ pub enum Command {
     Exec(ExecArgs),
     /// Start a temporary PostgreSQL from the installed binaries, and monitor it.
     Demo(DemoArgs),
+    /// Ask the pgtether on this machine whether it works: for an image's HEALTHCHECK. Exits with 0 or 1.
+    ///
+    /// It asks the first listen address, or the health listen address if there is one. Set both by their environment
+    /// variables, so that pgtether and its health check use the same ones.
+    Healthcheck(HealthcheckArgs),
+    /// Print the completions for a shell.
+    Completions(CompletionsArgs),
+    /// Print the manual page of pgtether, or of one of its commands.
+    Man(ManArgs),
 }
 
 /// What `run` takes.
@@ -87,7 +98,7 @@ pub struct CheckArgs {
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
     /// Keep the session idle for this long, for example 10m, and report whether it survived.
-    #[arg(long, value_name = "DURATION", value_parser = watch)]
+    #[arg(long, value_name = "DURATION", value_parser = more_than_zero)]
     pub watch: Option<Duration>,
     #[command(flatten)]
     pub log: LogArgs,
@@ -136,6 +147,35 @@ pub struct DemoArgs {
     pub log: LogArgs,
 }
 
+/// What `healthcheck` takes.
+#[derive(Debug, Clone, Args, PartialEq, Eq)]
+pub struct HealthcheckArgs {
+    /// What to ask for: /readyz, /health and /health/NAME also work.
+    #[arg(value_name = "PATH", default_value = "/livez", value_parser = path)]
+    pub path: String,
+    /// How long to wait for the answer.
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = more_than_zero)]
+    pub timeout: Duration,
+    #[command(flatten)]
+    pub port: WebPortArgs,
+}
+
+/// What `completions` takes.
+#[derive(Debug, Clone, Args, PartialEq, Eq)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// What `man` takes.
+#[derive(Debug, Clone, Args, PartialEq, Eq)]
+pub struct ManArgs {
+    /// A command, such as check or config show.
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
 /// Where the configuration is: in a file, or in `DATABASE_URL` and flags.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct ConfigArgs {
@@ -173,16 +213,8 @@ impl PoolArgs {
 /// Where to serve, and how.
 #[derive(Debug, Clone, Args, PartialEq, Eq)]
 pub struct WebArgs {
-    /// Listen address; `:PORT` means all addresses, including IPv6. Repeat it, or separate addresses by commas.
-    #[arg(
-        id = "web.listen-address",
-        long = "web.listen-address",
-        value_name = "ADDRESS",
-        env = "PGTETHER_WEB_LISTEN_ADDRESS",
-        value_delimiter = ',',
-        default_value = ":10432"
-    )]
-    pub listen_addresses: Vec<ListenAddress>,
+    #[command(flatten)]
+    pub port: WebPortArgs,
     /// Path under which metrics are served.
     #[arg(
         id = "web.telemetry-path",
@@ -196,14 +228,21 @@ pub struct WebArgs {
     #[arg(long = "web.enable-lifecycle", env = "PGTETHER_WEB_ENABLE_LIFECYCLE")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub enable_lifecycle: bool,
-    /// File with TLS, users, response headers and a rate limit, in the format of the Prometheus exporter toolkit.
+}
+
+/// How the web port can be reached.
+#[derive(Debug, Clone, Args, PartialEq, Eq)]
+pub struct WebPortArgs {
+    /// Listen address; `:PORT` means all addresses, including IPv6. Repeat it, or separate addresses by commas.
     #[arg(
-        id = "web.config.file",
-        long = "web.config.file",
-        value_name = "FILE",
-        env = "PGTETHER_WEB_CONFIG_FILE"
+        id = "web.listen-address",
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        env = "PGTETHER_WEB_LISTEN_ADDRESS",
+        value_delimiter = ',',
+        default_value = ":10432"
     )]
-    pub config_file: Option<PathBuf>,
+    pub listen_addresses: Vec<ListenAddress>,
     /// Listen address for /livez, /readyz and /health only, without TLS, with a thread of its own and one request for each
     /// connection: for probes, if client certificates are required, or clients of the web port may overload it.
     #[arg(
@@ -213,6 +252,14 @@ pub struct WebArgs {
         env = "PGTETHER_WEB_HEALTH_LISTEN_ADDRESS"
     )]
     pub health_listen_address: Option<ListenAddress>,
+    /// File with TLS, users, response headers and a rate limit, in the format of the Prometheus exporter toolkit.
+    #[arg(
+        id = "web.config.file",
+        long = "web.config.file",
+        value_name = "FILE",
+        env = "PGTETHER_WEB_CONFIG_FILE"
+    )]
+    pub config_file: Option<PathBuf>,
 }
 
 /// What to log, and how.
@@ -282,10 +329,19 @@ fn subject(text: &str) -> Result<Subject, String> {
     }
 }
 
-fn watch(text: &str) -> Result<Duration, String> {
+fn more_than_zero(text: &str) -> Result<Duration, String> {
     match duration::parse(text) {
         Ok(Duration::ZERO) => Err("must be more than zero".to_owned()),
         Ok(duration) => Ok(duration),
         Err(bad) => Err(bad.to_string()),
+    }
+}
+
+/// A path with its query.
+fn path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+        Ok(text.to_owned())
+    } else {
+        Err("it must begin with / and hold no spaces: /livez, /readyz or /health".to_owned())
     }
 }

@@ -21,7 +21,7 @@ fn without_a_command_it_runs_with_defaults() {
     let args = run("");
     assert_eq!(args, run("run"));
     assert_eq!((args.config.file, args.config_check), (None, false));
-    assert_eq!(args.web.listen_addresses, [ListenAddress::All { port: 10432 }]);
+    assert_eq!(args.web.port.listen_addresses, [ListenAddress::All { port: 10432 }]);
     assert_eq!(args.web.telemetry_path.as_str(), "/metrics");
     assert!(!args.web.enable_lifecycle);
     assert_eq!((args.log.level, args.log.format), (LogLevel::Info, LogFormat::Logfmt));
@@ -34,15 +34,15 @@ fn every_flag_of_run_is_taken_with_and_without_the_command() {
                  --web.health-listen-address=:4 --pool.listen=127.0.0.1:6432 --pool.mode=session --pool.size=3 --log.level=debug --log.format=json";
     let args = run(flags);
     assert_eq!(args, run(&format!("run {flags}")));
-    let addresses: Vec<_> = args.web.listen_addresses.iter().map(ToString::to_string).collect();
+    let addresses: Vec<_> = args.web.port.listen_addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, [":1", "127.0.0.1:2", "[::1]:3"]);
     assert_eq!(args.config.file, Some("/etc/p.yaml".into()));
     let pool = args.config.pool.flags();
     assert_eq!(pool.listen.map(|listen| listen.to_string()).as_deref(), Some("127.0.0.1:6432"));
     assert_eq!((pool.mode, pool.size, pool.auth), (Some(Mode::Session), Some(3), None));
     assert!(args.config_check && args.web.enable_lifecycle);
-    assert_eq!(args.web.config_file, Some("web.yaml".into()));
-    assert_eq!(args.web.health_listen_address, Some(ListenAddress::All { port: 4 }));
+    assert_eq!(args.web.port.config_file, Some("web.yaml".into()));
+    assert_eq!(args.web.port.health_listen_address, Some(ListenAddress::All { port: 4 }));
     assert_eq!((args.log.level, args.log.format), (LogLevel::Debug, LogFormat::Json));
 }
 
@@ -174,4 +174,69 @@ fn the_path_of_the_metrics_is_plain_and_free() {
     {
         assert!(path.parse::<TelemetryPath>().is_err(), "{path}");
     }
+}
+
+#[test]
+fn a_health_check_needs_no_flags_and_takes_those_of_the_port() {
+    let Ok(Command::Healthcheck(args)) = words("healthcheck") else { panic!("healthcheck") };
+    assert_eq!((args.path.as_str(), args.timeout), ("/livez", Duration::from_secs(3)));
+    assert_eq!(args.port, run("").web.port);
+    let Ok(Command::Healthcheck(args)) =
+        words("healthcheck /health/a?x=1 --timeout=1s --web.listen-address=:1")
+    else {
+        panic!("healthcheck")
+    };
+    assert_eq!((args.path.as_str(), args.timeout), ("/health/a?x=1", Duration::from_secs(1)));
+    assert_eq!(args.port.listen_addresses, [ListenAddress::All { port: 1 }]);
+    for args in ["healthcheck livez", "healthcheck /a#b", "healthcheck /\u{e4}", "healthcheck --timeout=0s"] {
+        assert_eq!(refused(args).0, 64, "{args}");
+    }
+}
+
+/// Every command, by its words.
+fn commands() -> Vec<Vec<String>> {
+    fn below(command: &clap::Command, words: &[String], found: &mut Vec<Vec<String>>) {
+        found.push(words.to_vec());
+        for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+            below(child, &[words, &[child.get_name().to_owned()]].concat(), found);
+        }
+    }
+    let mut found = Vec::new();
+    below(&<Cli as clap::CommandFactory>::command(), &[], &mut found);
+    found
+}
+
+#[test]
+fn every_command_has_a_manual_page_with_its_flags_and_their_variables() {
+    let commands = commands();
+    assert!(commands.len() >= 10, "{commands:?}");
+    for command in commands {
+        let page = man(&ManArgs { command: command.clone() }).unwrap().expect("a page");
+        let page = String::from_utf8(page).unwrap().replace('\\', "");
+        let name = [vec!["pgtether".to_owned()], command.clone()].concat().join("-");
+        assert!(page.contains(&format!(".TH {name} 1")), "{page}");
+        let takes_flags =
+            !matches!(command.first().map(String::as_str), Some("config" | "completions" | "man"));
+        if takes_flags && command != ["healthcheck"] {
+            assert!(page.contains("--log.level") && page.contains("PGTETHER_LOG_LEVEL"), "{page}");
+        }
+    }
+    assert_eq!(man(&ManArgs { command: vec!["nope".to_owned()] }).unwrap(), None);
+}
+
+#[test]
+fn completions_know_every_command_and_every_flag_with_a_dot() {
+    for shell in ["bash", "zsh", "fish", "elvish"] {
+        let Ok(Command::Completions(args)) = words(&format!("completions {shell}")) else {
+            panic!("{shell}")
+        };
+        let text = String::from_utf8(completions(&args)).unwrap();
+        for word in commands().concat() {
+            assert!(text.contains(&word), "{shell} does not know {word}");
+        }
+        for flag in ["web.listen-address", "log.format", "config.file", "pool.mode"] {
+            assert!(text.contains(flag), "{shell} does not know {flag}");
+        }
+    }
+    assert_eq!(refused("completions tcsh").0, 64);
 }

@@ -68,8 +68,8 @@ pub fn serving(
 
 /// The web ports that can be had. The command does not need them: one that is taken keeps nothing from running.
 fn bind(args: &WebArgs) -> Vec<WebListener> {
-    let all = args.listen_addresses.iter().map(|address| (address, Scope::All));
-    let health = args.health_listen_address.iter().map(|address| (address, Scope::Health));
+    let all = args.port.listen_addresses.iter().map(|address| (address, Scope::All));
+    let health = args.port.health_listen_address.iter().map(|address| (address, Scope::Health));
     let mut listeners = Vec::new();
     for (address, scope) in all.chain(health) {
         match run::bind(address) {

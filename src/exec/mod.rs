@@ -53,7 +53,7 @@ pub struct ExecFailure {
 pub fn run(args: &ExecArgs, log_lines_dropped: IntCounter) -> Result<u8, ExecFailure> {
     let cannot_start = |text| ExecFailure { code: CANNOT_START, text };
     let url = database_url(std::env::var_os(DATABASE_URL)).map_err(cannot_start)?;
-    let rules_file = args.web.config_file.clone().map(RulesFile::open).transpose();
+    let rules_file = args.web.port.config_file.clone().map(RulesFile::open).transpose();
     let rules_file = rules_file.map_err(|problems| cannot_start(problems.to_string()))?;
     let prepared = match prepare(&url, args.pool.flags()) {
         Err(Unprepared::Flags(problems)) => return Err(cannot_start(problems)),

@@ -71,7 +71,7 @@ fn help_goes_to_standard_output_and_names_each_command() {
     let (_, commands) = ended.out.split_once("\nCommands:\n").expect("no list of commands");
     let listed = commands.lines().take_while(|line| !line.is_empty());
     let listed: Vec<_> = listed.filter_map(|line| line.split_whitespace().next()).collect();
-    for command in ["run", "check", "config", "exec", "demo"] {
+    for command in ["run", "check", "config", "exec", "demo", "healthcheck", "completions", "man"] {
         assert!(listed.contains(&command), "no {command} in {listed:?}");
     }
     for word in ["--web.listen-address", "PGTETHER_LOG_LEVEL", "DATABASE_URL"] {

@@ -197,8 +197,18 @@ async fn the_health_document_in_readme_has_the_keys_of_a_live_one() {
 
 /// All help that there is.
 fn help() -> String {
-    let commands: [&[&str]; 7] =
-        [&[], &["run"], &["check"], &["config", "show"], &["config", "schema"], &["exec"], &["demo"]];
+    let commands: [&[&str]; 10] = [
+        &[],
+        &["run"],
+        &["check"],
+        &["config", "show"],
+        &["config", "schema"],
+        &["exec"],
+        &["demo"],
+        &["healthcheck"],
+        &["completions"],
+        &["man"],
+    ];
     let outputs = commands.map(|command| run(&[command, &["--help"]].concat(), &[]).stdout);
     outputs.map(|output| String::from_utf8(output).unwrap()).concat()
 }

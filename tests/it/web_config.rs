@@ -1,5 +1,6 @@
 //! The web port of a live daemon by TLS, with users, client certificates and headers; what changes while it runs.
 
+mod healthcheck;
 mod live;
 mod scraped;
 
