@@ -13,7 +13,7 @@ use super::driver::{PoolDriver, Work};
 use super::followed::Followed;
 use super::handshake::{Acceptor, CancelKey, Verifier};
 use super::registry::{ClientSignal, Registry};
-use super::rejection::Refusal;
+use super::rejection::{FailureDetails, Refusal};
 use super::settings::Spellings;
 use super::statements::Catalog;
 use crate::connection::{Connector, Postgres, Prepared};
@@ -40,6 +40,7 @@ pub struct Shared {
     catalog: Mutex<Catalog>,
     spellings: Mutex<Spellings>,
     identity: Mutex<Option<(Instant, Arc<ClientIdentity>)>>,
+    failures: Mutex<FailureDetails>,
     stage: watch::Sender<PoolStage>,
 }
 
@@ -100,6 +101,7 @@ impl Shared {
             catalog: Mutex::default(),
             spellings: Mutex::default(),
             identity: Mutex::default(),
+            failures: Mutex::default(),
             stage: watch::channel(PoolStage::Open).0,
         };
         (Arc::new(shared), work, closed)
@@ -160,7 +162,11 @@ impl Shared {
 
     /// What a client is told.
     pub fn refusal(&self, why: Rejection) -> Refusal {
-        Refusal::new(self.name.as_str(), self.config().pool.size, why)
+        Refusal::new(self.name.as_str(), self.config().pool.size, why, &held(&self.failures))
+    }
+
+    pub fn with_failures<T>(&self, f: impl FnOnce(&mut FailureDetails) -> T) -> T {
+        f(&mut held(&self.failures))
     }
 
     /// Asks the server to cancel what the client with that key has under way, and waits until that is done.

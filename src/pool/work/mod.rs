@@ -82,16 +82,24 @@ impl Task {
     /// The target's snapshot, once there is one.
     fn watch_target(&self) -> Option<watch::Receiver<TargetStatus>> {
         let mut target = self.board.subscribe(self.shared.name.as_str())?;
-        let health = Health::of(&target.borrow_and_update());
-        self.shared.driver.tell(PoolEvent::Target(health));
+        self.follow(&mut target);
         Some(target)
     }
 
     fn look(&self, target: &mut Option<watch::Receiver<TargetStatus>>) {
         if let Some(target) = target {
-            let health = Health::of(&target.borrow_and_update());
-            self.shared.driver.tell(PoolEvent::Target(health));
+            self.follow(target);
         }
+    }
+
+    /// The words first: what follows may be told with them.
+    fn follow(&self, target: &mut watch::Receiver<TargetStatus>) {
+        let health = {
+            let status = target.borrow_and_update();
+            self.shared.with_failures(|failures| failures.follow(status.last_failure.as_ref()));
+            Health::of(&status)
+        };
+        self.shared.driver.tell(PoolEvent::Target(health));
     }
 
     fn begin(&self, work: Work, running: &mut JoinSet<WorkDone>) {
@@ -164,8 +172,9 @@ impl Task {
 
     fn failed(&self, session: SessionId, generation: u64, facts: &Facts) {
         let diagnosis = table::diagnose(facts);
+        let (reason, remedy) = (diagnosis.reason, remedy(diagnosis.reason, facts));
+        self.shared.with_failures(|failures| failures.note_opening(reason, remedy, facts.to_string()));
         if self.shared.driver.failed(session, generation, diagnosis) {
-            let (reason, remedy) = (diagnosis.reason, remedy(diagnosis.reason, facts));
             warn!(target = %self.shared.name, %reason, phase = facts.phase.as_str(), detail = %facts, remedy, "the pool cannot open a session");
         }
     }

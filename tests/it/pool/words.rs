@@ -207,3 +207,20 @@ async fn a_password_that_was_changed_is_told_at_once_and_never_shown() {
     assert!(began.elapsed() < Duration::from_secs(2), "told after {:?}", began.elapsed());
     assert!(!daemon.log().contains(PASSWORD), "{}", daemon.log());
 }
+
+#[tokio::test]
+async fn who_waits_for_a_server_that_asks_for_less_than_scram_is_told_so() {
+    let (mut cluster, daemon, url, _) = app(&[]).await;
+    let admin = Admin::of(&cluster).await;
+    let (client, _) = connect(&url).await;
+    client.simple_query("SELECT 1").await.unwrap();
+    cluster.set_hba(&["local all all trust", "host all app 127.0.0.1/32 trust"]).unwrap();
+    admin.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'").await;
+    await_down(&daemon, SOON, "config").await;
+    let error = unanswered(&client).await;
+    says(&error, "57P03", &["config", "SCRAM-SHA-256 before", "require_auth"]);
+    assert!(
+        error.detail().is_some_and(|detail| detail.contains("127.0.0.1") || detail.contains("the server")),
+        "{error:?}"
+    );
+}
