@@ -1,6 +1,7 @@
 //! What a person can do about one failure: the fix by its name where the facts tell which, else the reason's own remedy.
 
-use super::{Cause, Facts, Phase, Reason};
+use super::table::is_cold_standby;
+use super::{Cause, Facts, Phase, Reason, ServerWords};
 
 /// Where a rejected password came from `password_command`.
 const PRINTED_PASSWORD: &str = "The server rejects what password_command prints: run it as the user that pgtether runs as, and \
@@ -11,7 +12,7 @@ pub fn remedy(reason: Reason, facts: &Facts) -> &'static str {
     let found = match &facts.cause {
         Cause::Server { sqlstate, message, words } => {
             let message = message.to_ascii_lowercase();
-            let named = server(reason, sqlstate, &message, words.routine.as_deref().unwrap_or_default());
+            let named = server(reason, sqlstate, &message, words);
             let printed = facts.printed_password && reason == Reason::Auth;
             named.or(printed.then_some(PRINTED_PASSWORD))
         }
@@ -30,8 +31,9 @@ pub fn remedy(reason: Reason, facts: &Facts) -> &'static str {
     found.unwrap_or_else(|| reason.remedy())
 }
 
-/// `message` is in lower case; `routine` is a name that no locale translates.
-fn server(reason: Reason, sqlstate: &str, message: &str, routine: &str) -> Option<&'static str> {
+/// `message` is in lower case; the routine is a name that no locale translates.
+fn server(reason: Reason, sqlstate: &str, message: &str, words: &ServerWords) -> Option<&'static str> {
+    let routine = words.routine.as_deref().unwrap_or_default();
     let says = |words: &str| message.contains(words);
     Some(match (reason, sqlstate) {
         (Reason::Auth, "28000") if says("not permitted to log in") => {
@@ -50,7 +52,10 @@ fn server(reason: Reason, sqlstate: &str, message: &str, routine: &str) -> Optio
             "pg_hba.conf does not let this user in without TLS: set sslmode=require or better; if the server has no TLS, or that is \
              rejected as well, a line of pg_hba.conf rejects this user: change that line, or add one above it."
         }
-        (Reason::StartingUp, "57P03") if says("the database system is not accepting connections") => {
+        (Reason::StartingUp, "57P03")
+            if is_cold_standby(sqlstate, words)
+                || says("the database system is not accepting connections") =>
+        {
             "The server is a standby with hot_standby = off: waiting never helps; set hot_standby = on, or connect to \
              the primary."
         }
@@ -83,7 +88,7 @@ fn tls(message: &str) -> Option<&'static str> {
     let says = |words: &str| message.contains(words);
     Some(match () {
         () if says("certificate has expired") => {
-            "The server's certificate, or one above it, has expired: renew the one that the message names, \
+            "The server's certificate, or one above it, has expired: renew the one that the detail names, \
              and reload the server."
         }
         () if says("certificate is not yet valid") => {
@@ -121,7 +126,6 @@ const fn timeout(phase: Phase) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reason::ServerWords;
     use crate::reason::table::diagnose;
 
     fn remedy_of(phase: Phase, cause: Cause) -> &'static str {
@@ -137,6 +141,52 @@ mod tests {
         for (phase, cause, words) in rows {
             let found = remedy_of(phase, cause.clone());
             assert!(found.contains(words), "{cause:?}: {found}");
+        }
+    }
+
+    /// The remedies of this file and of the reasons, as they are written.
+    fn all_remedies() -> Vec<String> {
+        const SOURCE: &str = include_str!("remedy.rs");
+        let (code, _) = SOURCE.split_once("#[cfg(test)]").unwrap();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let joined: String = lines.map(|line| line.trim().trim_end_matches('\\')).collect();
+        let joined = joined.replace("\\\"", "'");
+        let texts = joined.split('"').skip(1).step_by(2).map(str::to_owned);
+        let sentences = texts.filter(|text| text.ends_with('.') && text.contains(' '));
+        sentences.chain(Reason::ALL.iter().map(|reason| reason.remedy().to_owned())).collect()
+    }
+
+    /// Beside a remedy stand a reason and a detail: there is no other message.
+    #[test]
+    fn remedies_name_only_what_a_reader_has_before_them() {
+        const ELSEWHERE: &[&str] = &[
+            "pg_hba.conf",
+            "postgresql.conf",
+            "pg_wal",
+            "pg_authid",
+            "hot_standby",
+            "work_mem",
+            "auth_file",
+            "auth_type",
+            "net.ipv4.ip_local_port_range",
+        ];
+        const SCHEMA: &str = include_str!("../../docs/config.schema.json");
+        let remedies = all_remedies();
+        assert!(remedies.len() > Reason::COUNT + 15, "{}", remedies.len());
+        for remedy in remedies {
+            for absent in ["the message", "the field", "the error", "the output"] {
+                assert!(
+                    !remedy.to_lowercase().contains(absent),
+                    "there is no such thing as {absent}: {remedy}"
+                );
+            }
+            let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+            let words = remedy.split(|c: char| !is_part(c)).map(|word| word.trim_matches('.'));
+            for name in words.filter(|word| word.contains(['_', '.']) && !ELSEWHERE.contains(word)) {
+                for key in name.split('.') {
+                    assert!(SCHEMA.contains(&format!("\"{key}\"")), "{name} is no setting: {remedy}");
+                }
+            }
         }
     }
 
@@ -247,6 +297,18 @@ mod tests {
         assert!(of(&printed(role)).contains("ALTER ROLE"), "that is no matter of the password");
         let full = rejected("sorry, too many clients already", "53300");
         assert_eq!(of(&printed(full)), Reason::Capacity.remedy());
+    }
+
+    #[test]
+    fn a_standby_without_hot_standby_is_known_in_another_language() {
+        let words = ServerWords {
+            detail: Some("Hot-Standby-Modus ist deaktiviert.".to_owned()),
+            routine: Some("ProcessStartupPacket".to_owned()),
+            ..ServerWords::default()
+        };
+        let message = "das Datenbanksystem nimmt keine Verbindungen an".to_owned();
+        let cause = Cause::Server { sqlstate: "57P03".to_owned(), message, words: Box::new(words) };
+        assert!(remedy_of(Phase::Startup, cause).contains("hot_standby = on"));
     }
 
     #[test]

@@ -69,7 +69,7 @@ reasons! {
         "All connection slots are taken: close idle clients or raise the limit; pgtether waits 5 to 30 seconds between attempts."
     Resources "resources"
         "The server lacks disk space, memory or processes."
-        "The server has run out of disk space, memory or processes: the message says of which; free some, or give it more."
+        "The server has run out of disk space, memory or processes: the detail says of which; free some, or give it more."
     StartingUp "starting_up"
         "The server accepts no logins yet: it starts, recovers, or is a standby without `hot_standby`."
         "The server is starting or recovering: wait; it is tried again every second."
@@ -102,13 +102,13 @@ reasons! {
         "What answers there is not PostgreSQL as we know it: check host and port."
     Config "config"
         "A file, a value or a parameter of the target cannot be used."
-        "A setting or file that this target needs cannot be used: the message says which."
+        "A setting or file that this target needs cannot be used: the detail says which."
     PasswordCommand "password_command"
         "`password_command` failed or took too long."
         "password_command gave no password: run it as the user that pgtether runs as; its exit code and stderr are in the detail."
     Local "local"
         "The machine of pgtether lacks a resource that a connection needs."
-        "This machine lacks descriptors, memory or local ports: raise LimitNOFILE or ulimit -n, the memory limit, or net.ipv4.ip_local_port_range; the message says which."
+        "This machine lacks descriptors, memory or local ports: raise LimitNOFILE or ulimit -n, the memory limit, or net.ipv4.ip_local_port_range; the detail says which."
     Internal "internal"
         "The task that supervises the target ended unexpectedly."
         "A bug in pgtether: the target's task ended and is started again; please report the log."
@@ -117,7 +117,7 @@ reasons! {
         "The target's task is overdue: give the process more CPU; if it has enough, restart pgtether and report the log. /livez fails too."
     Other "other"
         "A failure that fits none of the others."
-        "Not a failure that pgtether knows: see the message in the log."
+        "Not a failure that pgtether knows: the detail is all that is known."
 }
 
 impl Reason {

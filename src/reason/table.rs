@@ -11,6 +11,7 @@ mod texts;
 use std::io;
 use std::time::Duration;
 
+pub use languages::is_cold_standby;
 use nix::errno::Errno;
 
 use super::{Cause, Class, Diagnosis, Facts, Phase, Reason, ServerWords, is_refused_certificate};
