@@ -49,22 +49,22 @@ impl EventFields {
     fn add(&mut self, field: &Field, value: Value) {
         self.others.push((field.name(), value));
     }
-}
 
-impl Visit for EventFields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = format!("{value:?}");
+    fn add_text(&mut self, field: &Field, text: String) {
         match field.name() {
             "message" => self.message = text,
             _ => self.add(field, text.into()),
         }
     }
+}
+
+impl Visit for EventFields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add_text(field, format!("{value:?}"));
+    }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "message" => value.clone_into(&mut self.message),
-            _ => self.add(field, value.into()),
-        }
+        self.add_text(field, value.to_owned());
     }
 
     /// Seconds, for nothing else has a fraction: below one to the microsecond, for pings, and else to the millisecond.
@@ -140,7 +140,7 @@ mod tests {
 
     fn log() {
         let (target, nothing) = ("it's", None::<f64>);
-        info!(target, size = 10, after_seconds = 0.263_000_04, nothing, on = true, "it is back");
+        info!(target, size = 10, lasted_seconds = 0.263_000_04, nothing, on = true, "it is back");
         warn!(detail = "a=\"b\"\\\n\u{1b}[31m", empty = "", "plain");
         error!(%target, cause = ?Some(1), less = -1, long_seconds = 7.776_888, "{}", "a sentence; with blanks");
     }
@@ -152,7 +152,7 @@ mod tests {
             lines(LogFormat::Logfmt, log),
             [
                 format!(
-                    "{ts} level=info msg=\"it is back\" target=it's size=10 after_seconds=0.263 on=true\n"
+                    "{ts} level=info msg=\"it is back\" target=it's size=10 lasted_seconds=0.263 on=true\n"
                 ),
                 format!("{ts} level=warn msg=plain detail=\"a=\\\"b\\\"\\\\\\n\\u001b[31m\" empty=\"\"\n"),
                 format!(
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(
             lines[0],
             "{\"ts\":\"2026-09-21T14:13:20.050Z\",\"level\":\"info\",\"msg\":\"it is back\",\"target\":\"it's\",\
-             \"size\":10,\"after_seconds\":0.263,\"on\":true}\n"
+             \"size\":10,\"lasted_seconds\":0.263,\"on\":true}\n"
         );
         for line in &lines {
             let read: Value = serde_json::from_str(line).unwrap();
