@@ -15,26 +15,37 @@ pub fn wait_after(lived: Duration, dice: f64) -> Duration {
     if lived >= LIVED { Duration::ZERO } else { PAUSE + PAUSE.mul_f64(dice.clamp(0.0, 1.0)) }
 }
 
-/// The last losses, as many as it takes to call them flapping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Losses([Option<Instant>; OFTEN]);
+/// The last losses, as many as it takes to call them flapping, and what is known of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Losses<T>([Option<(Instant, T)>; OFTEN]);
 
-impl Losses {
+impl<T: Copy> Default for Losses<T> {
+    fn default() -> Self {
+        Losses([None; OFTEN])
+    }
+}
+
+impl<T: Copy> Losses<T> {
     /// A session was lost.
-    pub fn add(&mut self, now: Instant) {
+    pub fn add(&mut self, now: Instant, known: T) {
         self.0.rotate_left(1);
-        self.0[OFTEN - 1] = Some(now);
+        self.0[OFTEN - 1] = Some((now, known));
+    }
+
+    /// What is known of them, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
+        self.0.iter().flatten().map(|(_, known)| *known)
     }
 
     /// How many of the last losses are not past.
     #[cfg(test)]
     pub fn within_window(&self, now: Instant) -> usize {
-        self.0.iter().flatten().filter(|at| now < **at + WINDOW).count()
+        self.0.iter().flatten().filter(|(at, _)| now < *at + WINDOW).count()
     }
 
     /// Until when sessions count as flapping; `None` while they do not.
     pub fn flapping_until(&self, now: Instant) -> Option<Instant> {
-        let until = self.0[0]? + WINDOW;
+        let until = self.0[0]?.0 + WINDOW;
         (now < until).then_some(until)
     }
 }
@@ -60,13 +71,14 @@ mod tests {
         let start = Instant::now();
         let mut losses = Losses::default();
         for after in [0, 100] {
-            losses.add(start + s(after));
+            losses.add(start + s(after), after);
             assert_eq!(losses.flapping_until(start + s(after)), None);
         }
-        losses.add(start + s(299));
+        losses.add(start + s(299), 299);
+        assert_eq!(losses.iter().collect::<Vec<_>>(), [0, 100, 299]);
         assert_eq!(losses.flapping_until(start + s(299)), Some(start + s(300)));
         assert_eq!(losses.flapping_until(start + s(300)), None);
-        losses.add(start + s(399));
+        losses.add(start + s(399), 399);
         assert_eq!(losses.flapping_until(start + s(399)), Some(start + s(400)), "the last three count");
     }
 }

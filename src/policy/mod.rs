@@ -6,6 +6,7 @@ pub mod breaker;
 pub mod guard;
 pub mod idle;
 pub mod loss;
+pub mod pace;
 pub mod retry;
 
 use std::time::{Duration, Instant};

@@ -5,6 +5,7 @@
 
 pub mod board;
 mod counters;
+mod flapping;
 pub mod histogram;
 pub mod login;
 mod moment;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 pub use counters::{ByReason, Counters, PingHistory, Recent};
+pub use flapping::Flapping;
 pub use moment::{Moment, epoch_seconds};
 pub use view::{State, View};
 
@@ -132,6 +134,7 @@ pub struct Location {
     pub host: String,
     pub port: u16,
     pub database: String,
+    pub user: String,
     pub provider: Provider,
 }
 
@@ -143,6 +146,7 @@ impl Location {
             host: first.map(Host::name).unwrap_or_default(),
             port: first.map(Host::port).unwrap_or_default(),
             database: endpoint.database.clone(),
+            user: endpoint.user.clone(),
             provider: endpoint.provider(),
         }
     }
@@ -233,7 +237,7 @@ pub struct TargetStatus {
     pub recent: Recent,
     pub pings: PingHistory,
     /// Sessions are lost again and again, while logins succeed.
-    pub flapping: bool,
+    pub flapping: Option<Flapping>,
     /// The idle limit of the other side, once learned.
     pub idle_limit: Option<Duration>,
     /// What ping and refresh come down to under the learned limit; `None` where off.
@@ -268,7 +272,7 @@ impl TargetStatus {
             last_phases: None,
             recent: Recent::default(),
             pings: PingHistory::default(),
-            flapping: false,
+            flapping: None,
             idle_limit: None,
             ping_every: None,
             refresh_every: None,

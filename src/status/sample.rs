@@ -26,6 +26,7 @@ pub fn starting(name: &str, now: Moment) -> TargetStatus {
         host: "db.example.org".to_owned(),
         port: 5432,
         database: "orders".to_owned(),
+        user: "app".to_owned(),
         provider: Provider::Other,
     };
     let name = TargetName::new(name).expect("a well-formed name");

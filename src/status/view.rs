@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::pool::PoolStatus;
-use super::{Attempt, Failure, Held, Line, Moment, TargetStatus};
+use super::{Attempt, Because, Failure, Held, Line, Moment, TargetStatus};
+use crate::policy::backoff;
 use crate::reason::Reason;
 
 /// The `state` of the contract.
@@ -91,6 +92,9 @@ impl<'a> View<'a> {
 
     /// What was seen last that has the reason in force; `None` where the last failure was of another kind.
     pub fn detail(&self) -> Option<&'a str> {
+        if self.reason() == Some(Reason::Flapping) {
+            return self.status.flapping.as_ref().map(|flapping| flapping.detail.as_str());
+        }
         self.failure().map(|failure| failure.detail.as_str())
     }
 
@@ -128,6 +132,39 @@ impl<'a> View<'a> {
             _ => None,
         }
     }
+
+    /// When the server is asked next, be it by a TCP connect alone: now, where that is under way; `None` where nothing is
+    /// planned.
+    pub fn next_try(&self) -> Option<Moment> {
+        match &self.status.attempt {
+            Attempt::Waiting { until, tcp_connect, .. } => Some(tcp_connect.unwrap_or(*until)),
+            Attempt::Connecting { .. } | Attempt::LoggingIn { .. } => Some(self.now),
+            Attempt::None => None,
+        }
+    }
+
+    /// The longest wait between two tries, should it go on to fail like that; `None` where that is not known yet, or is up
+    /// to the other side.
+    pub fn longest_wait(&self) -> Option<Duration> {
+        let tuning = &self.status.tuning;
+        match &self.status.attempt {
+            Attempt::Waiting { tcp_connect: Some(_), .. } | Attempt::Connecting { early: Some(_), .. } => {
+                Some(backoff::next_tcp_connect(1.0))
+            }
+            // The first after a loss.
+            Attempt::Waiting { .. } if self.status.consecutive_failures == 0 => None,
+            Attempt::Waiting { because, .. } => match because {
+                Because::SlowLane => Some(backoff::slow_lane(u32::MAX, 1.0)),
+                Because::StartingUp => Some(backoff::next_tcp_connect(1.0)),
+                Because::Backoff | Because::Breaker => {
+                    Some(tuning.backoff.max.max(tuning.breaker.max_open_for))
+                }
+                Because::Capacity => Some(tuning.backoff.max),
+                Because::Asked => None,
+            },
+            Attempt::Connecting { .. } | Attempt::LoggingIn { .. } | Attempt::None => None,
+        }
+    }
 }
 
 /// The state as the machine left it, whatever the clock says since.
@@ -158,7 +195,7 @@ fn reason_of(status: &TargetStatus) -> Option<Reason> {
 /// What is wrong although there is a session; what it is now goes before what it was.
 fn problem_of(status: &TargetStatus, held: &Held) -> Option<Reason> {
     let problem = held.login.and(held.ping).and(held.role).err();
-    problem.or_else(|| status.flapping.then_some(Reason::Flapping))
+    problem.or_else(|| status.flapping.as_ref().map(|_| Reason::Flapping))
 }
 
 impl TargetStatus {

@@ -1,38 +1,46 @@
-//! What an operator reads of a target: one log line when its state changes, attempts at debug.
+//! What an operator reads of a target: a log line when its state or its reason changes, attempts at debug.
 
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
 use crate::connection::SessionEvent;
+use crate::policy::pace::Pace;
 use crate::reason::Reason;
-use crate::status::{Attempt, Because, Line, Moment, Purpose, State, TargetStatus, View};
+use crate::status::{Attempt, Line, Location, Moment, Purpose, State, TargetStatus, View};
 use crate::supervisor::machine::Event;
 use crate::target::TargetName;
 
-/// A reason that changes within the same state is logged at the earliest after that long, and ever more rarely, unless only
-/// a person can mend it: a server that fails in turns must not fill the log.
-const REASON_EVERY: Duration = Duration::from_secs(60);
+/// A state that has lasted for so long is told, whatever its reasons do.
+const LASTING: Duration = Duration::from_secs(60);
 
-/// What was last logged of a target.
+/// What was logged of a target, and what has happened since.
 #[derive(Debug, Default)]
 pub struct Transitions {
-    logged: Option<LoggedState>,
+    /// What was logged last.
+    logged: Option<ShownState>,
+    /// What was seen last, logged or not.
+    seen: Option<ShownState>,
+    /// Changes since the last line, which were too many to be told.
+    unlogged: u64,
+    /// Why it was not up, since it was.
+    reasons: BTreeSet<Reason>,
+    pace: Pace,
 }
 
+/// A state and its reason, since when the state is what it is, and how many sessions were lost while it flaps.
 #[derive(Debug, Clone, Copy)]
-struct LoggedState {
+struct ShownState {
     state: State,
     reason: Option<Reason>,
-    /// Since when the state is what it is.
     since: Moment,
-    at: Instant,
+    losses: u64,
 }
 
-impl LoggedState {
-    fn is_old(&self, now: Moment) -> bool {
-        let wait = self.at.saturating_duration_since(self.since.mono).max(REASON_EVERY);
-        now.mono.saturating_duration_since(self.at) >= wait
+impl ShownState {
+    fn is_as(&self, other: &ShownState) -> bool {
+        (self.state, self.reason) == (other.state, other.reason)
     }
 }
 
@@ -47,7 +55,7 @@ impl Transitions {
             }
             Event::Connected { times, .. } => {
                 let (resolve, connect) = (times.resolve.as_secs_f64(), times.connect.as_secs_f64());
-                debug!(%target, resolve_seconds = resolve, connect_seconds = connect, peer = times.peer.map(tracing::field::display), "TCP connect accepted");
+                debug!(%target, resolve_seconds = resolve, connect_seconds = connect, address = times.peer.map(tracing::field::display), "TCP connect accepted");
             }
             Event::LoggedIn(login) => {
                 let tls_seconds = login.tls.map(|took| took.as_secs_f64());
@@ -56,7 +64,7 @@ impl Transitions {
                 debug!(%target, tls_seconds, startup_seconds, ping_seconds, server_version, "logged in");
             }
             Event::Session(SessionEvent::Pong { took, .. }) => {
-                debug!(%target, took_seconds = took.as_secs_f64(), "ping answered");
+                debug!(%target, ping_seconds = took.as_secs_f64(), "ping answered");
             }
             Event::Session(SessionEvent::PingFailed(facts)) => {
                 debug!(%target, error = %facts, "ping failed");
@@ -72,89 +80,157 @@ impl Transitions {
         }
     }
 
-    /// One line when the state changed, or when the same state has another reason.
+    /// One line when the state or the reason has changed, and fewer where that never ends.
     pub fn after(&mut self, status: &TargetStatus, now: Moment) {
-        let view = View::new(status, now);
-        let (state, reason) = (status.state(), status.reason());
-        let latest = LoggedState { state, reason, since: now, at: now.mono };
-        // What a task finds at its start has been logged, or is nothing to log.
-        let logged = *self.logged.get_or_insert(LoggedState { since: status.since, ..latest });
         if is_passing(status) {
             return;
         }
-        if state != logged.state {
-            log_change(&view, &logged);
-            self.logged = Some(latest);
-        } else if reason != logged.reason && (needs_a_person(status) || logged.is_old(now)) {
-            if let Some(reason) = reason {
-                log_problem(&view, &logged, reason);
+        let view = View::new(status, now);
+        let losses = status.flapping.as_ref().map_or(0, |flapping| flapping.losses);
+        let fresh =
+            ShownState { state: status.state(), reason: status.reason(), since: status.since, losses };
+        // What a task finds at its start has been logged, or is nothing to log.
+        let before = *self.seen.get_or_insert(fresh);
+        let logged = *self.logged.get_or_insert(fresh);
+        let seen =
+            ShownState { since: if fresh.state == before.state { before.since } else { now }, ..fresh };
+        self.seen = Some(seen);
+        let changed = !seen.is_as(&before) || seen.losses > before.losses;
+        if changed {
+            self.unlogged += 1;
+            self.pace.changed(now.mono);
+            self.reasons.extend(seen.reason);
+        }
+        let lasts = seen.state != logged.state && now.since(seen.since) >= LASTING;
+        let admitted = match self.unlogged {
+            0 => false,
+            // It went away and came back, or a session was lost once more.
+            _ if seen.is_as(&logged) => self.pace.admits_again(now.mono),
+            _ => self.pace.admits(now.mono) || lasts,
+        };
+        if admitted {
+            self.log(&view, &logged);
+            self.logged = Some(seen);
+            self.unlogged = 0;
+            if seen.state == State::Up {
+                self.reasons.clear();
             }
-            self.logged = Some(LoggedState { since: logged.since, ..latest });
+        }
+    }
+
+    fn log(&self, view: &View<'_>, logged: &ShownState) {
+        let throttle = Throttle {
+            unlogged_changes: Some(self.unlogged.saturating_sub(1)).filter(|left_out| *left_out > 0),
+            quiet_seconds: self.pace.pause().map(|pause| pause.as_secs_f64()),
+        };
+        match view.status.reason() {
+            Some(reason) => log_problem(view, logged, reason, throttle),
+            None => log_change(view, logged, &self.reasons, throttle),
         }
     }
 }
 
-/// Gaps that we make ourselves, and a close that may turn out to be sleep: what follows is logged.
+/// What a line says of those that were left out, and for how long more will be.
+#[derive(Debug, Clone, Copy)]
+struct Throttle {
+    unlogged_changes: Option<u64>,
+    quiet_seconds: Option<f64>,
+}
+
+/// Gaps that we make ourselves, a close that may turn out to be sleep, and the moments without a session of a target that
+/// flaps: what follows is logged.
 fn is_passing(status: &TargetStatus) -> bool {
     let asks_whether_it_sleeps =
         matches!(status.attempt, Attempt::Connecting { purpose: Purpose::Confirm, .. });
-    asks_whether_it_sleeps || matches!(status.line, Line::Closing { .. })
+    let is_replaced = status.flapping.is_some() && status.consecutive_failures == 0;
+    match status.line {
+        Line::Closing { .. } => true,
+        Line::Lost { .. } => asks_whether_it_sleeps || is_replaced,
+        _ => asks_whether_it_sleeps,
+    }
 }
 
-/// Whether waiting mends nothing: a person should not read of it a minute later. The slow lane limits how often.
-fn needs_a_person(status: &TargetStatus) -> bool {
-    matches!(status.attempt, Attempt::Waiting { because: Because::SlowLane, .. })
+/// How long the state before had lasted; not where others between were left out.
+fn lasted(view: &View<'_>, logged: &ShownState, throttle: Throttle) -> Option<f64> {
+    let known = throttle.unlogged_changes.is_none();
+    known.then(|| view.now.since(logged.since).as_secs_f64())
 }
 
-fn log_change(view: &View<'_>, logged: &LoggedState) {
+/// A target is up, or sleeps.
+fn log_change(view: &View<'_>, logged: &ShownState, reasons: &BTreeSet<Reason>, throttle: Throttle) {
     let status = view.status;
-    if let Some(reason) = status.reason() {
-        return log_problem(view, logged, reason);
-    }
     let (from, to) = (logged.state.as_str(), status.state().as_str());
-    let (target, after_seconds) = (&status.name, view.now.since(logged.since).as_secs_f64());
-    match status.state() {
-        State::Up => {
-            let fresh = status.last_login.is_some_and(|at| at.mono == view.now.mono);
-            let login_seconds =
-                status.last_phases.filter(|_| fresh).map(|phases| phases.total().as_secs_f64());
-            info!(%target, from, to, after_seconds, login_seconds, "{}", recovery_message(logged.state));
-        }
-        State::Sleeping => info!(%target, from, to, after_seconds, "the database went to sleep"),
-        State::Starting | State::Degraded | State::Down => {
-            info!(%target, from, to, after_seconds, "the state changed")
-        }
-    }
+    let (target, lasted_seconds) = (&status.name, lasted(view, logged, throttle));
+    let Throttle { unlogged_changes, quiet_seconds } = throttle;
+    let LocationFields { host, port, database, user } = LocationFields::of(status);
+    let reasons: Vec<_> = reasons.iter().map(|reason| reason.as_str()).collect();
+    let reasons = Some(reasons.join(",")).filter(|reasons| !reasons.is_empty());
+    let address = status.peer.map(tracing::field::display);
+    let fresh = status.last_login.is_some_and(|at| at.mono == view.now.mono);
+    let login_seconds = status.last_phases.filter(|_| fresh).map(|phases| phases.total().as_secs_f64());
+    let message = match (logged.state, status.state()) {
+        (State::Starting, State::Up) => "the database is connected",
+        (State::Down, State::Up) => "the database is back",
+        (State::Sleeping, State::Up) => "the database is awake",
+        (_, State::Up) => "the target is up again",
+        (_, State::Sleeping) => "the database went to sleep",
+        _ => "the state changed",
+    };
+    info!(
+        %target, from, to, lasted_seconds, reasons, login_seconds, host, port, database, user, address,
+        unlogged_changes, quiet_seconds, "{message}"
+    );
 }
 
 /// A target is down or degraded.
-fn log_problem(view: &View<'_>, logged: &LoggedState, reason: Reason) {
+fn log_problem(view: &View<'_>, logged: &ShownState, reason: Reason, throttle: Throttle) {
     let status = view.status;
     let (target, from, to) = (&status.name, logged.state.as_str(), status.state().as_str());
-    let after_seconds = view.now.since(logged.since).as_secs_f64();
+    let lasted_seconds = lasted(view, logged, throttle);
+    let Throttle { unlogged_changes, quiet_seconds } = throttle;
     let (detail, remedy) = (view.detail(), view.remedy());
-    let retry_in_seconds = view.next_attempt().map(|at| at.since(view.now).as_secs_f64());
-    let message = failure_message(logged.state, status.state(), reason);
-    warn!(%target, from, to, %reason, after_seconds, detail, retry_in_seconds, remedy, "{message}");
+    let losses = status.flapping.as_ref().map(|flapping| flapping.losses);
+    let retry_in_seconds = view.next_try().map(|at| at.since(view.now).as_secs_f64());
+    let longest_retry_seconds = view.longest_wait().map(|wait| wait.as_secs_f64());
+    let LocationFields { host, port, database, user } = LocationFields::of(status);
+    // Of the session that is held, or was.
+    let address = status.peer.map(tracing::field::display);
+    let message = failure_message(logged, status.state(), reason);
+    warn!(
+        %target, from, to, %reason, lasted_seconds, detail, retry_in_seconds, longest_retry_seconds, remedy, losses,
+        host, port, database, user, address, unlogged_changes, quiet_seconds, "{message}"
+    );
 }
 
-const fn recovery_message(from: State) -> &'static str {
-    match from {
-        State::Starting => "the database is connected",
-        State::Down => "the database is back",
-        State::Degraded | State::Up => "the target is up again",
-        State::Sleeping => "the database is awake",
+/// Where the target is, field by field.
+#[derive(Debug, Default)]
+struct LocationFields<'a> {
+    host: Option<&'a str>,
+    port: Option<u16>,
+    database: Option<&'a str>,
+    user: Option<&'a str>,
+}
+
+impl<'a> LocationFields<'a> {
+    fn of(status: &'a TargetStatus) -> Self {
+        status.location.as_ref().map_or_else(LocationFields::default, |location| {
+            let Location { host, port, database, user, .. } = location;
+            LocationFields { host: Some(host), port: Some(*port), database: Some(database), user: Some(user) }
+        })
     }
 }
 
 /// A server that answers is reached, whatever it answers.
-const fn failure_message(from: State, to: State, reason: Reason) -> &'static str {
-    match (from, to) {
+fn failure_message(logged: &ShownState, to: State, reason: Reason) -> &'static str {
+    match (logged.state, to) {
+        _ if reason == Reason::Flapping => "sessions are lost again and again",
         (State::Starting | State::Sleeping, State::Down) if reason.is_rejection() => "the login was rejected",
+        (State::Down, State::Down) if logged.reason == Some(reason) => "the database is still down",
         (State::Down, State::Down) => "the database is still down, now for another reason",
         (State::Starting, State::Down) => "the database cannot be reached",
         (State::Sleeping, State::Down) => "the sleeping database cannot be reached",
         (_, State::Down) => "the database is lost",
+        (State::Degraded, _) if logged.reason == Some(reason) => "the target is still degraded",
         (State::Degraded, _) => "the target is still degraded, now for another reason",
         (State::Down, _) => "the database is back, but the target is degraded",
         _ => "the session is alive, but the target is degraded",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Action, MachineStep, PingState};
 use crate::policy::{FOREVER, backoff, later};
 use crate::reason::{Cause, Facts, Phase, Reason, table};
-use crate::status::{Attempt, Failure, Held, Line, Moment, Purpose, histogram};
+use crate::status::{Attempt, Failure, Flapping, Held, Line, Moment, Purpose, histogram};
 use crate::target::{Provider, Role};
 
 /// Neon suspends after 300 s by default; a close by an administrator after that much silence is the suspend.
@@ -132,8 +132,18 @@ impl MachineStep<'_> {
 
     /// A session was lost, by no plan of ours and not to sleep.
     pub(super) fn count_loss(&mut self, reason: Reason) {
-        self.status.counters.disconnects.add(reason.within(Reason::DISCONNECT));
-        self.machine.losses.add(self.now.mono);
+        let reason = reason.within(Reason::DISCONNECT);
+        self.status.counters.disconnects.add(reason);
+        self.machine.losses.add(self.now.mono, (self.now, reason));
+        let failure = self.status.last_failure.as_ref().filter(|failure| failure.reason == reason);
+        let last = failure.map_or(reason.meaning(), |failure| &failure.detail);
+        match &mut self.status.flapping {
+            Some(flapping) => flapping.lost(self.now, reason, last),
+            None if self.machine.losses.flapping_until(self.now.mono).is_some() => {
+                self.status.flapping = Flapping::begun(self.machine.losses.iter(), last);
+            }
+            None => {}
+        }
     }
 
     /// What a loss means: idle time and what was learned are context that the facts lack. Teaches the learner.

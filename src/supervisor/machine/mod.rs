@@ -23,6 +23,7 @@ use crate::policy::idle::Learner;
 use crate::policy::later;
 use crate::policy::loss::Losses;
 use crate::policy::retry::FailureRow;
+use crate::reason::Reason;
 use crate::status::{Attempt, Because, Line, Moment, Purpose, TargetStatus};
 use crate::target::{IdlePolicy, Tuning};
 
@@ -34,7 +35,7 @@ pub struct Machine {
     /// Failures in a row, for backoff and slow lane: a login ends the row.
     failures: FailureRow,
     /// When sessions were lost: often within a short time is flapping.
-    losses: Losses,
+    losses: Losses<(Moment, Reason)>,
     /// Logins in a row that found the wrong role.
     wrong_roles: u32,
     /// Since when the server says that it is starting.
@@ -94,7 +95,9 @@ impl Machine {
         step.take(event);
         step.prove_at_last();
         let actions = step.actions;
-        status.flapping = self.losses.flapping_until(now.mono).is_some();
+        if self.losses.flapping_until(now.mono).is_none() {
+            status.flapping = None;
+        }
         if status.state() != before {
             status.since = now;
         }

@@ -9,26 +9,44 @@ async fn an_outage_is_two_lines_that_an_operator_can_act_on() {
     sim.run(s(100)).await;
     sim.world.set("db", Mood::Refuses);
     sim.world.end_sessions("db");
-    sim.run(s(3_600)).await;
+    sim.run(s(1)).await;
     let outage = sim.log.take();
-    assert!(outage.len() <= 2, "{outage:#?}");
+    assert_eq!(outage.len(), 2, "{outage:#?}");
     for text in [
         "WARN",
         "target=one",
         "from=\"up\"",
         "to=\"down\"",
         "reason=shutdown",
-        "after_seconds=100",
+        "lasted_seconds=100",
         "remedy=",
+        "retry_in_seconds=0.0",
+        "host=\"db\"",
+        "port=5432",
+        "database=\"db\"",
+        "user=\"app\"",
     ] {
         assert!(outage[0].contains(text), "{text} is not in {}", outage[0]);
     }
-    assert!(outage[1].contains("reason=refused"), "{outage:#?}");
+    for text in
+        ["from=\"down\"", "to=\"down\"", "reason=refused", "retry_in_seconds=", "longest_retry_seconds=1.0"]
+    {
+        assert!(outage[1].contains(text), "{text} is not in {}", outage[1]);
+    }
+    sim.run(s(3_600)).await;
+    assert_eq!(sim.log.take(), Vec::<String>::new());
     sim.world.set("db", Mood::Up);
     sim.run(s(2)).await;
     let back = sim.log.take();
     assert_eq!(back.len(), 1);
-    for text in ["INFO", "from=\"down\"", "to=\"up\"", "after_seconds=3600", "the database is back"] {
+    for text in [
+        "INFO",
+        "from=\"down\"",
+        "to=\"up\"",
+        "lasted_seconds=3601",
+        "reasons=\"refused,shutdown\"",
+        "the database is back",
+    ] {
         assert!(back[0].contains(text), "{text} is not in {}", back[0]);
     }
 }
@@ -75,7 +93,92 @@ async fn a_server_that_fails_in_turns_is_logged_ever_more_rarely() {
         sim.run(s(2)).await;
     }
     let logged = sim.log.take();
-    assert!((3..=9).contains(&logged.len()), "{logged:#?}");
+    assert!((6..=13).contains(&logged.len()), "{logged:#?}");
+    let last = logged.last().expect("there are some");
+    assert!(last.contains("unlogged_changes=") && last.contains("quiet_seconds="), "{last}");
+}
+
+/// What a line says of a number.
+fn number(line: &str, field: &str) -> f64 {
+    let (_, rest) = line.split_once(&format!(" {field}=")).unwrap_or_else(|| panic!("no {field}: {line}"));
+    rest.split(' ').next().and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{field}: {line}"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_of_flapping_is_a_dozen_lines_that_say_how_often_since_when_and_why() {
+    let mut sim = Sim::one(Tuning::default()).await;
+    for _ in 0..1_200 {
+        sim.world.end_sessions("db");
+        sim.run(s(3)).await;
+    }
+    let logged = sim.log.take();
+    assert!((8..=12).contains(&logged.len()), "{logged:#?}");
+    let last = logged.last().expect("there are some");
+    for text in [
+        "reason=flapping",
+        "sessions lost within ",
+        " shutdown; the last by: ",
+        "again and again",
+        "to=\"degraded\"",
+    ] {
+        assert!(last.contains(text), "{text} is not in {last}");
+    }
+    assert!(number(last, "losses") > 500.0 && number(last, "unlogged_changes") > 100.0, "{last}");
+    // An outage after all that is told within a minute, and so is its end.
+    sim.world.set("db", Mood::Refuses);
+    sim.world.end_sessions("db");
+    sim.run(s(80)).await;
+    let outage = sim.log.take();
+    assert_eq!(outage.len(), 1, "{outage:#?}");
+    assert!(outage[0].contains("to=\"down\" reason=refused"), "{outage:#?}");
+    sim.world.set("db", Mood::Up);
+    sim.run(s(80)).await;
+    let back = sim.log.take();
+    assert!(back.len() == 1 && back[0].contains("to=\"degraded\" reason=flapping"), "{back:#?}");
+    sim.run(s(400)).await;
+    let quiet = sim.log.take();
+    assert!(quiet.len() == 1 && quiet[0].contains("to=\"up\""), "{quiet:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_field_of_these_lines_is_in_the_docs() {
+    const PAGE: &str = include_str!("../../../docs/troubleshooting.md");
+    let mut sim = Sim::one(Tuning::default()).await;
+    for _ in 0..100 {
+        sim.world.end_sessions("db");
+        sim.run(s(3)).await;
+    }
+    sim.world.set("db", Mood::Rejects);
+    sim.world.end_sessions("db");
+    sim.run(s(100)).await;
+    sim.world.set("db", Mood::Up);
+    sim.run(s(3_600)).await;
+    let logged = sim.log.take().join(" ");
+    let mut fields: Vec<_> = logged.split(' ').filter_map(|word| Some(word.split_once('=')?.0)).collect();
+    fields.retain(|field| *field != "message" && field.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+    fields.sort_unstable();
+    fields.dedup();
+    assert!(fields.len() >= 17, "{fields:?}");
+    for field in fields {
+        assert!(PAGE.contains(&format!("`{field}`")), "{field}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_told_within_a_minute_although_its_reasons_alternate_after_an_hour_of_flapping() {
+    let mut sim = Sim::one(Tuning::default()).await;
+    for _ in 0..1_200 {
+        sim.world.end_sessions("db");
+        sim.run(s(3)).await;
+    }
+    sim.log.take();
+    sim.world.end_sessions("db");
+    for turn in 0..40 {
+        sim.world.set("db", if turn % 2 == 0 { Mood::Refuses } else { Mood::Starting });
+        sim.run(s(2)).await;
+    }
+    let outage = sim.log.take();
+    assert!(outage.len() == 1 && outage[0].contains("to=\"down\""), "{outage:#?}");
 }
 
 #[tokio::test(start_paused = true)]

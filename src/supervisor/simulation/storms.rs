@@ -197,7 +197,7 @@ async fn a_fleet_whose_servers_take_every_login_and_end_every_session_stays_with
         }
         assert_within_limits(&sim);
         let flapping = sim.status("o000");
-        assert!(flapping.flapping, "{:?}", flapping.line);
+        assert!(flapping.flapping.is_some(), "{:?}", flapping.line);
         assert_eq!(flapping.counters.failures.total(), 0);
         sim.run(s(60)).await;
         assert_eq!((sim.count("o", State::Degraded), sim.count("t", State::Down)), (20, 0));

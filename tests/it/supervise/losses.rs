@@ -63,6 +63,16 @@ async fn a_stopped_server_gets_one_tcp_connect_a_second_and_is_back_as_soon_as_i
     let connects = value(&daemon, "pgtether_tcp_connects_total").await - before;
     assert!((2.0..=5.0).contains(&connects), "{connects} TCP connects in 3 s");
     assert_eq!(value(&daemon, "pgtether_up").await, 0.0);
+    await_log(&daemon, "from=down to=down reason=refused").await;
+    let log = daemon.log();
+    let told = log.lines().find(|line| line.contains("reason=refused")).unwrap();
+    let place = format!(
+        "host=127.0.0.1 port={0} database=postgres user=postgres address=127.0.0.1:{0}",
+        cluster.port()
+    );
+    for text in [place.as_str(), "retry_in_seconds=", "longest_retry_seconds=1"] {
+        assert!(told.contains(text), "{text} is not in {told}");
+    }
 
     cluster.start().unwrap();
     let started = Instant::now();
@@ -74,6 +84,36 @@ async fn a_stopped_server_gets_one_tcp_connect_a_second_and_is_back_as_soon_as_i
     assert_eq!(total(&metrics, "pgtether_disconnects_total"), 1.0);
     assert!(by_reason(&metrics, "pgtether_connect_failures_total", "refused") >= 1.0);
     assert_attempts_add_up(&metrics);
+}
+
+/// Whatever ends each session as soon as it is there.
+#[tokio::test]
+async fn sessions_that_are_lost_again_and_again_are_a_few_lines_that_say_how_often_and_why() {
+    let cluster = postgres15();
+    let admin = Admin::of(&cluster).await;
+    let daemon = up(&config(&cluster.superuser_url(), &[])).await;
+    for lost in 1..=8 {
+        let before = value(&daemon, "pgtether_reconnects_total").await;
+        while admin.terminate(SERVICE).await == 0 {}
+        daemon.await_metric(SOON, "pgtether_reconnects_total", DB, before + 1.0).await;
+        assert_eq!(before + 1.0, f64::from(lost));
+    }
+    await_log(&daemon, "reason=flapping").await;
+    let log = daemon.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(" target=db ")).collect();
+    assert!(lines.len() <= 7, "{log}");
+    let told = lines.last().unwrap();
+    for text in [
+        "3 sessions lost within ",
+        "3 shutdown; the last by: terminating connection",
+        "losses=3",
+        "quiet_seconds=60",
+    ] {
+        assert!(told.contains(text), "{text} is not in {told}");
+    }
+    let health = daemon.get("/health").await.json();
+    let detail = health["targets"][0]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("8 sessions lost within "), "{detail}");
 }
 
 #[tokio::test]

@@ -334,7 +334,8 @@ fn neon() -> Rig {
     let ping = crate::target::Ping { interval: s(600), timeout: s(5) };
     let mut rig = Rig::new(Tuning { ping, ..no_refresh() }, RigServer::Silent);
     let provider = crate::target::Provider::Neon;
-    let location = Location { host: "ep-x.neon.tech".into(), port: 5432, database: "db".into(), provider };
+    let (host, user) = ("ep-x.neon.tech".into(), "app".into());
+    let location = Location { host, port: 5432, database: "db".into(), user, provider };
     let dial = Dial { location: Some(location), ..Dial::default() };
     rig.on(Event::Connected { dial, times: ConnectTimes::default() });
     rig.on(logged_in(Role::Primary));
