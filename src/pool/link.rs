@@ -17,6 +17,7 @@ mod edit;
 mod expect;
 mod give_up;
 mod idle;
+mod portal;
 mod provide;
 mod refuse;
 mod rename;
@@ -35,6 +36,7 @@ pub use self::edit::Edited;
 use self::edit::Flow;
 use self::expect::Expected;
 pub use self::idle::{Idle, NextMessage};
+use self::portal::Telling;
 use self::provide::Sending;
 use self::script::GiveUp;
 use self::startup_settings::StartupSettings;
@@ -64,6 +66,8 @@ pub struct Link {
     bound: Vec<Arc<Statement>>,
     /// Portals that give up statements when they are executed.
     portals: Vec<(Box<[u8]>, GiveUp)>,
+    /// Where there are portals that will tell their client something.
+    telling: Option<Box<Telling>>,
     /// Of the last ReadyForQuery.
     transaction: TransactionStatus,
     copy: Copy,
@@ -165,6 +169,7 @@ impl Link {
             wiping: 0,
             bound: Vec::new(),
             portals: Vec::new(),
+            telling: None,
             transaction: TransactionStatus::Idle,
             copy: Copy::No,
             session: SessionFate::Good,
@@ -195,6 +200,7 @@ impl Link {
         self.expected.shrink();
         self.batch.shrink();
         self.bound.shrink_to(KEPT);
+        self.telling = None;
     }
 
     /// Nothing is under way and no transaction is open: another client may have the session.

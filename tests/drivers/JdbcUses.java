@@ -41,7 +41,11 @@ public class JdbcUses {
 
     /** A connection with these parameters, as name and value. */
     static Connection connect(String... parameters) throws SQLException {
-        URI uri = URI.create(System.getenv("DATABASE_URL"));
+        return connectTo(System.getenv("DATABASE_URL"), parameters);
+    }
+
+    static Connection connectTo(String url, String... parameters) throws SQLException {
+        URI uri = URI.create(url);
         String[] login = uri.getUserInfo().split(":", 2);
         Properties more = new Properties();
         more.setProperty("user", login[0]);
@@ -222,6 +226,47 @@ public class JdbcUses {
                     same(value(c, "SELECT 1"), 1, "first in the transaction");
                     same(value(c, "SELECT * FROM jdbc_saved WHERE v = ?", 3), 3, "after");
                     c.commit();
+                }
+            }
+        });
+
+        // It asks for descriptions of portals only, and reads later rows by the first one. Other sessions prepare anew.
+        USES.put("a_column_whose_type_is_changed_elsewhere_is_read_as_what_it_is_now", () -> {
+            for (String[] change : new String[][] {
+                {"bigint", "5000000000"}, {"text", "seven"}, {"float8", "1.5"}
+            }) {
+                String sql = "SELECT v FROM jdbc_typed WHERE id = ? /* " + change[0] + " */";
+                List<Connection> busy = new ArrayList<>();
+                try (Connection owner = connectTo(System.getenv("DIRECT_URL"));
+                        Connection c = connect("prepareThreshold", "1");
+                        PreparedStatement s = c.prepareStatement(sql)) {
+                    run(owner, "DROP TABLE IF EXISTS jdbc_typed", "CREATE TABLE jdbc_typed (id int, v int)",
+                            "INSERT INTO jdbc_typed VALUES (1, 7)");
+                    s.setInt(1, 1);
+                    c.setAutoCommit(false);
+                    for (int turn = 0; turn < 3; turn++) {
+                        ResultSet rows = s.executeQuery();
+                        rows.next();
+                        same(rows.getString(1), "7", "before " + change[0]);
+                    }
+                    Object session = value(c, "SELECT pg_backend_pid()");
+                    c.commit();
+                    c.setAutoCommit(true);
+                    // Others hold the session that has the statement.
+                    while (mode.equals("transaction") && busy.size() < 2) {
+                        Connection other = connect();
+                        busy.add(other);
+                        other.setAutoCommit(false);
+                        if (value(other, "SELECT pg_backend_pid()").equals(session)) break;
+                    }
+                    run(owner, "ALTER TABLE jdbc_typed ALTER v TYPE " + change[0] + " USING '" + change[1] + "'");
+                    for (int turn = 0; turn < 3; turn++) {
+                        ResultSet rows = s.executeQuery();
+                        rows.next();
+                        same(rows.getString(1), change[1], "after " + change[0]);
+                    }
+                } finally {
+                    for (Connection other : busy) other.close();
                 }
             }
         });

@@ -111,6 +111,9 @@ impl Link {
                 self.wiping = self.wiping.saturating_sub(1);
                 if !self.awaits_answer() {
                     self.bound.clear();
+                    if let Some(telling) = &mut self.telling {
+                        telling.answered(self.transaction);
+                    }
                 }
             }
             b'G' => {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::asker::Asker;
 use super::{KEPT, Statements};
-use crate::pool::statements::{Described, Named};
+use crate::pool::statements::{Described, Named, Told};
 
 /// So many answers to come, and so many bytes of names behind them; a client that asks for more waits.
 const MOST: usize = 1 << 14;
@@ -71,7 +71,7 @@ impl Asker {
     pub fn answer(&self) -> Answer {
         match self {
             Asker::Client { .. } | Asker::Untold => Answer::Pass,
-            Asker::Pool => Answer::Swallow,
+            Asker::Pool | Asker::Portal { .. } => Answer::Swallow,
         }
     }
 }
@@ -138,7 +138,8 @@ impl Expect {
         if let Expect::Script(steps) = self {
             return steps.len() * size_of::<ScriptStep>();
         }
-        if let Expect::Describe { asker: Asker::Client { name, .. }, .. } = self {
+        if let Expect::Describe { asker: Asker::Client { name, .. } | Asker::Portal { name, .. }, .. } = self
+        {
             return name.len();
         }
         match self.undo() {
@@ -251,7 +252,7 @@ impl Expected {
         match self.pop() {
             Some(Expect::Parse { answer, what, .. }) => {
                 match what {
-                    ParsedAs::Known(id) => statements.server.insert(id),
+                    ParsedAs::Known(id) => statements.server.insert(id, statements.catalog.now()),
                     ParsedAs::Unnamed => self.has_unnamed = true,
                     ParsedAs::Nothing => {}
                 }
@@ -290,9 +291,8 @@ impl Expected {
         {
             let described = Described::new(&parameters, (tag == b'T').then_some(body));
             statements.server.describe(id, described);
-            if let Asker::Client { name, stamp } = asker {
-                statements.client.tell(&name, stamp, described);
-            }
+            let told = Told { what: described, at: statements.catalog.now() };
+            asker.tell(told, statements.client);
         }
         answer
     }

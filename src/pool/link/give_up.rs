@@ -10,8 +10,8 @@ use crate::pool::statements::{ClientStatements, Named, STAND_IN, Unnamed};
 use crate::protocol::{Frame, text};
 
 /// So many portals that give up statements are known of at a time, with names no longer than servers have.
-const MOST_PORTALS: usize = 64;
-const LONGEST_NAME: usize = 63;
+pub const MOST_PORTALS: usize = 64;
+pub const LONGEST_NAME: usize = 63;
 /// A text and the types of its parameters: it gives up what is prepared for it alone.
 const GIVES_UP: &[u8] = b"DEALLOCATE pgtether_0\0\0\0";
 
@@ -49,7 +49,7 @@ impl Link {
     pub(super) fn gives_up(&self, portal: &[u8], name: &[u8], statements: &Statements<'_>) -> Option<GiveUp> {
         let body = match (name, statements.client.unnamed()) {
             (b"", Unnamed::Kept(body)) => &body[..],
-            (b"", Unnamed::Prepared(statement)) => statement.body(),
+            (b"", Unnamed::Prepared(named)) => named.statement.body(),
             (b"", _) => return None,
             _ => self.named(name, statements.client)?.statement.body(),
         };
@@ -62,6 +62,9 @@ impl Link {
 
     /// The portal is another from now on.
     pub(super) fn binds(&mut self, portal: &[u8], given_up: Option<GiveUp>) {
+        if let Some(telling) = &mut self.telling {
+            telling.drop_portal(portal);
+        }
         self.portals.retain(|(known, _)| **known != *portal);
         self.portals.extend(given_up.map(|given_up| (portal.into(), given_up)));
     }
@@ -73,7 +76,7 @@ impl Link {
         statements: &mut Statements<'_>,
     ) -> Use {
         match statements.catalog.intern(GIVES_UP, statements.settings) {
-            Some(statement) => self.provide_known(&statement, edit, statements),
+            Some(statement) => self.provide_known(&statement, None, edit, statements),
             None => Use::Refused(Refused::OverBudget),
         }
     }

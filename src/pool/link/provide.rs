@@ -9,7 +9,7 @@ use super::edit::{BUFFER, Edit};
 use super::expect::{Answer, Expect, NameUndo, ParsedAs, Refused};
 use super::{LONGEST_READ, Link, Pause, Statements};
 use crate::pool::leftovers::Hints;
-use crate::pool::statements::{Described, STAND_IN, Statement, Unnamed};
+use crate::pool::statements::{Described, STAND_IN, Statement, Told, Unnamed};
 use crate::protocol::Frame;
 
 /// A long text on its way to the session, in parts.
@@ -25,8 +25,8 @@ pub struct Sending {
 pub enum Use {
     /// The client's own name.
     AsItIs,
-    /// The statement's name on all servers.
-    Of(Arc<Statement>),
+    /// The statement's name on all servers; `untold` is the naming, where its client was told nothing of it.
+    Of { statement: Arc<Statement>, untold: Option<u64> },
     /// An error instead.
     Refused(Refused),
     /// Nothing yet: the link pauses.
@@ -36,7 +36,8 @@ pub enum Use {
 /// Whether a session has a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Has {
-    Yes,
+    /// It has told that of it, if it was asked.
+    Yes(Option<Described>),
     No,
     /// It may have it: that is closed first, since to close what is not there is no error.
     Perhaps,
@@ -55,14 +56,13 @@ impl Link {
         if name.is_empty() {
             return self.provide_unnamed(edit, statements);
         }
-        let named =
-            self.named(name, statements.client).map(|named| (Arc::clone(&named.statement), named.told));
-        let Some((statement, told)) = named else {
+        let Some(named) = self.named(name, statements.client) else {
             return Use::AsItIs;
         };
-        match (self.provide_known(&statement, edit, statements), told) {
-            (Use::Of(statement), Some(told)) => self.compare(statement, told, edit, statements),
-            (used, _) => used,
+        let (statement, stamp, told) = (Arc::clone(&named.statement), named.stamp, named.told);
+        match self.provide_known(&statement, told, edit, statements) {
+            Use::Of { statement, .. } if told.is_none() => Use::Of { statement, untold: Some(stamp) },
+            used => used,
         }
     }
 
@@ -74,7 +74,12 @@ impl Link {
         edit: &mut Edit<'_, '_>,
         statements: &mut Statements<'_>,
     ) {
-        let asker = match self.named(name, statements.client) {
+        let named = match name {
+            // It outlives what gives up all others.
+            b"" => statements.client.get(name),
+            name => self.named(name, statements.client),
+        };
+        let asker = match named {
             Some(named) => Asker::Client { name: name.into(), stamp: named.stamp },
             None => Asker::Untold,
         };
@@ -83,7 +88,7 @@ impl Link {
                 self.expected.push(Expect::Describe { statement: None, asker, parameters: None });
                 self.from_client.pass(edit, frame.len);
             }
-            Use::Of(statement) => {
+            Use::Of { statement, .. } => {
                 self.ask(&statement, asker, edit);
                 edit.skip(frame.len);
             }
@@ -95,28 +100,29 @@ impl Link {
         }
     }
 
-    /// What becomes of the use of a statement that the session has, or is sent, and of which the client was told that.
-    pub(super) fn compare(
+    /// What becomes of the use of a statement that the session has, or is sent, and of which it has not told what its
+    /// client was told. What it had before that was told may be by tables as they were: it is prepared anew, which no
+    /// server refuses. What it has got since is by tables that have changed since.
+    fn compare(
         &mut self,
-        statement: Arc<Statement>,
-        told: Described,
+        statement: &Arc<Statement>,
+        (told, described): (Told, Option<Described>),
         edit: &mut Edit<'_, '_>,
         statements: &mut Statements<'_>,
     ) -> Use {
-        match statements.server.described(statement.id) {
-            Some(described) if described == told => Use::Of(statement),
-            Some(_) => {
-                // Who prepares it again gets one with a name that no session knows.
-                statements.catalog.forget(&statement);
-                Use::Refused(Refused::Changed)
-            }
-            None => {
-                self.ask(&statement, Asker::Pool, edit);
-                edit.message(b'H', &[]);
-                self.pause = Pause::Statement(statement.id);
-                Use::Later
-            }
+        let id = statement.id;
+        let is_newer = self.batch.sent.contains(&id) || statements.server.prepared(id) > Some(told.at);
+        if is_newer && described.is_some() {
+            // Who prepares it again gets one with a name that no session knows.
+            statements.catalog.forget(statement);
+            return Use::Refused(Refused::Changed);
         }
+        if is_newer || self.send_anew(statement, Has::Perhaps, edit, statements) {
+            self.ask(statement, Asker::Pool, edit);
+            edit.message(b'H', &[]);
+            self.pause = Pause::Statement(id);
+        }
+        Use::Later
     }
 
     pub(super) fn ask(&mut self, statement: &Statement, asker: Asker, edit: &mut Edit<'_, '_>) {
@@ -127,34 +133,52 @@ impl Link {
     pub(super) fn provide_known(
         &mut self,
         statement: &Arc<Statement>,
+        told: Option<Told>,
         edit: &mut Edit<'_, '_>,
         statements: &mut Statements<'_>,
     ) -> Use {
         let Some(statement) = statements.catalog.under(statement, statements.settings) else {
             return Use::Refused(Refused::OverBudget);
         };
-        match self.has(statement.id, statements) {
-            Has::Yes => {}
+        let described = match self.has(statement.id, statements) {
+            Has::Yes(described) => described,
             // Sent once: where that is still to be answered, what follows waits.
             Has::Awaited => {
                 self.pause = Pause::Statement(statement.id);
                 return Use::Later;
             }
             has => {
-                self.make_room(statement.id, has, edit, statements);
-                self.batch.sent.push(statement.id);
-                let what = ParsedAs::Known(statement.id);
-                self.expected.push(Expect::Parse { answer: Answer::Swallow, what, undo: None });
-                if !self.send(statement.server_name(), &statement, edit) {
+                if !self.send_anew(&statement, has, edit, statements) {
                     return Use::Later;
                 }
+                None
             }
-        }
+        };
         self.hints.add(&statement.hints);
         if !self.bound.iter().any(|bound| bound.id == statement.id) {
             self.bound.push(Arc::clone(&statement));
         }
-        Use::Of(statement)
+        match told {
+            Some(told) if !described.is_some_and(|described| described.is_as(told.what)) => {
+                self.compare(&statement, (told, described), edit, statements)
+            }
+            _ => Use::Of { statement, untold: None },
+        }
+    }
+
+    /// Sends a statement that the session has not, or not as it is to be. False where it goes in parts, and the link pauses.
+    fn send_anew(
+        &mut self,
+        statement: &Arc<Statement>,
+        has: Has,
+        edit: &mut Edit<'_, '_>,
+        statements: &mut Statements<'_>,
+    ) -> bool {
+        self.make_room(statement.id, has, edit, statements);
+        self.batch.sent.push(statement.id);
+        let what = ParsedAs::Known(statement.id);
+        self.expected.push(Expect::Parse { answer: Answer::Swallow, what, undo: None });
+        self.send(statement.server_name(), statement, edit)
     }
 
     /// The session's statement without a name is another client's, or may be: ours goes first.
@@ -164,9 +188,11 @@ impl Link {
         }
         match statements.client.unnamed() {
             Unnamed::None => return Use::Refused(Refused::NoUnnamed),
-            Unnamed::Prepared(statement) => {
-                let statement = Arc::clone(statement);
-                return self.provide_known(&statement, edit, statements);
+            // Who binds it without another Parse was told of it by a Describe of it, if at all: drivers that describe
+            // portals prepare it for each.
+            Unnamed::Prepared(named) => {
+                let (statement, told) = (Arc::clone(&named.statement), named.told);
+                return self.provide_known(&statement, told, edit, statements);
             }
             Unnamed::Kept(_) | Unnamed::Long(_) | Unnamed::NotKept => {}
         }
@@ -210,7 +236,7 @@ impl Link {
         statements: &mut Statements<'_>,
     ) {
         match self.has(statement.id, statements) {
-            Has::Yes => {
+            Has::Yes(_) => {
                 stand_in(edit);
                 // The client waits for a ParseComplete.
                 let answer = Answer::Other(b'1', b"");
@@ -227,18 +253,16 @@ impl Link {
     }
 
     /// Whether the session has the statement when it comes to what is sent now.
-    fn has(&self, id: u64, statements: &mut Statements<'_>) -> Has {
+    pub(super) fn has(&self, id: u64, statements: &mut Statements<'_>) -> Has {
         if self.batch.sent.contains(&id) {
             // If that fails, what is sent now is skipped.
-            Has::Yes
+            Has::Yes(statements.server.described(id))
         } else if self.batch.wipes_before.is_some() || self.batch.evicted.contains(&id) {
             Has::Perhaps
         } else if self.wiping > 0 || self.expected.concerns(id) {
             Has::Awaited
-        } else if statements.server.touch(id) {
-            Has::Yes
         } else {
-            Has::No
+            statements.server.touch(id).map_or(Has::No, Has::Yes)
         }
     }
 

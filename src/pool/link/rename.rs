@@ -45,6 +45,11 @@ impl Link {
                 let name = text(name).map(|(name, _)| name).unwrap_or_default();
                 self.describe(name, frame, edit, statements);
             }
+            (b'D', Some((b'P', portal))) if self.telling.is_some() => {
+                let portal = text(portal).map(|(portal, _)| portal).unwrap_or_default();
+                self.describe_portal(portal, edit, statements);
+                self.from_client.pass(edit, frame.len);
+            }
             (b'C', Some((b'S', name))) => {
                 let name = text(name).map(|(name, _)| name).unwrap_or_default();
                 self.close(name, frame, edit, statements);
@@ -178,7 +183,10 @@ impl Link {
         }
         match used {
             Use::AsItIs => self.from_client.pass(edit, frame.len),
-            Use::Of(statement) => {
+            Use::Of { statement, untold } => {
+                if let Some(stamp) = untold {
+                    self.tells_by(portal, name, stamp, &statement);
+                }
                 let more = frame.len - Frame::HEADER - names;
                 edit.begin(b'B', &[portal, b"\0", statement.server_name()], more);
                 edit.skip(Frame::HEADER + names);
@@ -218,8 +226,7 @@ fn unnamed_to_prepare(body: &[u8], statements: &mut Statements<'_>) -> Option<Ar
         return None;
     }
     let statement = catalog.intern(body, *settings)?;
-    if !client.is_unnamed(statement.id) {
-        client.drop_unnamed(Unnamed::Prepared(Arc::clone(&statement)));
+    if client.prepare_unnamed(&statement) {
         // The next one takes its place, and nobody tells then.
         catalog.given_up(1, statement.bytes());
     }

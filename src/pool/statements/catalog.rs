@@ -30,6 +30,7 @@ pub struct Catalog {
     known: HashSet<ByKey>,
     budget: Budget,
     last_id: u64,
+    moment: u64,
     /// How many statements, and how many bytes of them, clients have given up since the unused ones were looked for.
     given_up: (usize, usize),
 }
@@ -93,6 +94,13 @@ impl Catalog {
     pub fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
+    }
+
+    /// A moment: later ones have greater numbers. Tells whether a session has got a statement before or after its client
+    /// was told of it.
+    pub fn now(&mut self) -> u64 {
+        self.moment += 1;
+        self.moment
     }
 
     /// So much of the budget; what nobody uses makes room.

@@ -9,7 +9,7 @@ use super::{Budget, Charge, Described, Statement};
 /// So many names one client may have: one that never closes any would fill our memory.
 const MOST: usize = 10_000;
 /// Beside a name: its entry.
-const ENTRY: usize = 64;
+const ENTRY: usize = 72;
 
 /// See the module.
 #[derive(Debug)]
@@ -33,7 +33,14 @@ pub struct Named {
     /// Which of the client's namings it was: later ones have greater numbers.
     pub stamp: u64,
     /// What the client was told of it, if it has asked.
-    pub told: Option<Described>,
+    pub told: Option<Told>,
+}
+
+/// What a client was told of a statement, and when, by the catalog's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    pub what: Described,
+    pub at: u64,
 }
 
 /// A client's statement without a name.
@@ -46,7 +53,7 @@ pub enum Unnamed {
     /// So long a text is kept as it came.
     Long(Arc<Statement>),
     /// It is prepared on the sessions under the catalog's name.
-    Prepared(Arc<Statement>),
+    Prepared(Box<Named>),
     /// There is one, for whose text there was no room.
     NotKept,
 }
@@ -64,8 +71,19 @@ impl ClientStatements {
         }
     }
 
+    /// What it calls so. What has no name is among them where it is prepared under the catalog's.
     pub fn get(&self, name: &[u8]) -> Option<&Named> {
-        self.named.get(name)
+        match &self.unnamed {
+            Unnamed::Prepared(named) if name.is_empty() => Some(named),
+            _ => self.named.get(name),
+        }
+    }
+
+    fn get_mut(&mut self, name: &[u8]) -> Option<&mut Named> {
+        match &mut self.unnamed {
+            Unnamed::Prepared(named) if name.is_empty() => Some(named),
+            _ => self.named.get_mut(name),
+        }
     }
 
     /// What the client calls that statement; of several names, the one that it gave last.
@@ -77,7 +95,7 @@ impl ClientStatements {
 
     /// Whether its statement without a name is that one of the catalog.
     pub fn is_unnamed(&self, id: u64) -> bool {
-        matches!(&self.unnamed, Unnamed::Prepared(statement) if statement.id == id)
+        matches!(&self.unnamed, Unnamed::Prepared(named) if named.statement.id == id)
     }
 
     /// Gives the name to the statement. Returns the naming's stamp; `None` where the client has too many.
@@ -92,11 +110,16 @@ impl ClientStatements {
     }
 
     /// The client is told what that naming's statement takes and returns.
-    pub fn tell(&mut self, name: &[u8], stamp: u64, described: Described) {
-        if let Some(named) = self.named.get_mut(name)
-            && named.stamp == stamp
-        {
-            named.told = Some(described);
+    pub fn tell(&mut self, name: &[u8], stamp: u64, told: Told) {
+        if let Some(named) = self.get_mut(name).filter(|named| named.stamp == stamp) {
+            named.told = Some(told);
+        }
+    }
+
+    /// The client is told what a portal of that naming's statement returns. What it was told of the statement stays.
+    pub fn tell_of_portal(&mut self, name: &[u8], stamp: u64, told: Told) {
+        if let Some(named) = self.get_mut(name).filter(|named| named.stamp == stamp) {
+            named.told.get_or_insert(Told { what: told.what.of_portal(), ..told });
         }
     }
 
@@ -164,6 +187,18 @@ impl ClientStatements {
             }
             other => *other = Unnamed::Kept(body.to_vec()),
         }
+    }
+
+    /// There is a new statement without a name, that is prepared like named ones. Returns whether it is another one.
+    pub fn prepare_unnamed(&mut self, statement: &Arc<Statement>) -> bool {
+        let is_other = !self.is_unnamed(statement.id);
+        self.stamp += 1;
+        let named = Named { statement: Arc::clone(statement), stamp: self.stamp, told: None };
+        match &mut self.unnamed {
+            Unnamed::Prepared(before) => **before = named,
+            _ => self.drop_unnamed(Unnamed::Prepared(Box::new(named))),
+        }
+        is_other
     }
 
     /// There is none any more, or one that is not charged here.

@@ -2,6 +2,7 @@
 //! from another's. Pure.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU64;
 
 use crate::protocol::text;
 
@@ -14,13 +15,21 @@ const TYPE: usize = 10;
 /// The types of its parameters, and the names and types of its columns. Which table they are of does not matter: where one
 /// is dropped and made again, statements go on to work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Described(u64);
+pub struct Described {
+    /// `None` of what is known by its portals alone: they tell columns only.
+    parameters: Option<Digest>,
+    columns: Digest,
+}
+
+/// Never 0: so nothing takes no room.
+type Digest = NonZeroU64;
 
 impl Described {
     /// Of the bodies of ParameterDescription and RowDescription; there is none of those for what returns nothing.
     pub fn new(parameters: &[u8], columns: Option<&[u8]>) -> Self {
+        let mut of_parameters = DefaultHasher::new();
+        parameters.hash(&mut of_parameters);
         let mut hasher = DefaultHasher::new();
-        parameters.hash(&mut hasher);
         columns.is_some().hash(&mut hasher);
         let mut rest = columns.and_then(|columns| columns.get(2..)).unwrap_or_default();
         while let Some((name, column)) = text(rest)
@@ -31,8 +40,23 @@ impl Described {
         }
         // Nothing, of a server that keeps to the protocol.
         rest.hash(&mut hasher);
-        Described(hasher.finish())
+        Described { parameters: Some(digest(&of_parameters)), columns: digest(&hasher) }
     }
+
+    /// So much of it as a portal tells.
+    pub fn of_portal(self) -> Self {
+        Described { parameters: None, columns: self.columns }
+    }
+
+    /// Whether who was told that finds here what it expects.
+    pub fn is_as(self, told: Described) -> bool {
+        let parameters = told.parameters.is_none() || told.parameters == self.parameters;
+        parameters && told.columns == self.columns
+    }
+}
+
+fn digest(hasher: &DefaultHasher) -> Digest {
+    NonZeroU64::MIN | hasher.finish()
 }
 
 #[cfg(test)]
@@ -69,7 +93,17 @@ mod tests {
             Described::new(b"\0\0", Some(&row(&[column("id", 7, 23, -1, 0), column("id", 7, 23, -1, 0)]))),
         ] {
             assert_ne!(other, same);
+            assert!(!other.is_as(same) && same.is_as(same));
         }
+    }
+
+    #[test]
+    fn who_knows_portals_only_expects_their_columns_whatever_the_parameters_are() {
+        let int4 = row(&[column("id", 7, 23, -1, 0)]);
+        let told = Described::new(b"\0\0", Some(&int4)).of_portal();
+        assert!(Described::new(b"\0\x01\0\0\0\x17", Some(&int4)).is_as(told));
+        let int8 = Described::new(b"\0\0", Some(&row(&[column("id", 7, 20, -1, 0)])));
+        assert!(!int8.is_as(told) && !Described::new(b"\0\0", None).is_as(told));
     }
 
     #[test]

@@ -102,7 +102,9 @@ async fn pgjdbc_and_pgx_do_through_the_pool_what_they_do_without() {
     let cluster = postgres(Version::V18, setup());
     let pools = TwoPools::open(&cluster, SIZES, &[]).await;
     join_all(Way::ALL.map(async |way| {
-        passes(&mut java(pools.url(way), &[way.word()])).await;
+        // Tables are altered over a connection that no pool sees.
+        let direct = cluster.url("postgres", cluster.password(), way.word());
+        passes(java(pools.url(way), &[way.word()]).env("DIRECT_URL", direct)).await;
         passes(&mut pgx(pools.url(way), &[way.word()])).await;
     }))
     .await;

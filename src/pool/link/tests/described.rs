@@ -2,17 +2,17 @@
 
 use super::*;
 
-const INT4: u32 = 23;
-const INT8: u32 = 20;
+pub const INT4: u32 = 23;
+pub const INT8: u32 = 20;
 
-fn parameters(types: &[u32]) -> Vec<u8> {
+pub fn parameters(types: &[u32]) -> Vec<u8> {
     let count = u16::try_from(types.len()).unwrap().to_be_bytes();
     let types: Vec<u8> = types.iter().flat_map(|oid| oid.to_be_bytes()).collect();
     message(b't', &[&count[..], &types].concat())
 }
 
 /// Of one column, with that type.
-fn columns(oid: u32) -> Vec<u8> {
+pub fn columns(oid: u32) -> Vec<u8> {
     let column = [&b"id\0\0\0\x40\0\0\x01"[..], &oid.to_be_bytes(), b"\0\x04\xff\xff\xff\xff\0\0"].concat();
     message(b'T', &[&b"\0\x01"[..], &column].concat())
 }
@@ -33,24 +33,24 @@ fn told(types: &[u32], row: &[u8]) -> Pair {
     pair
 }
 
-fn used() -> Vec<u8> {
+pub fn used() -> Vec<u8> {
     [bind("a"), execute(), sync()].concat()
 }
 
-fn used_on_server() -> Vec<u8> {
+pub fn used_on_server() -> Vec<u8> {
     [bind("pgtether_1"), execute(), sync()].concat()
 }
 
-fn done() -> Vec<u8> {
+pub fn done() -> Vec<u8> {
     [message(b'2', b""), complete("SELECT 1"), ready(b'I')].concat()
 }
 
 /// What a session is asked that has not told yet.
-fn asked_first() -> Vec<u8> {
+pub fn asked_first() -> Vec<u8> {
     [parse("pgtether_1", "select"), describe("pgtether_1"), flush()].concat()
 }
 
-fn outdated() -> Vec<u8> {
+pub fn outdated() -> Vec<u8> {
     let mut out = Vec::new();
     let fields = crate::protocol::ErrorFields {
         routine: Some("RevalidateCachedQuery".into()),
@@ -165,7 +165,7 @@ fn descriptions_of_portals_and_of_other_statements_are_none_of_it() {
     pair.asks(&[parse("a", "select"), parse("", "values"), sync()].concat());
     pair.answers(&[parsed(), parsed(), ready(b'I')].concat());
     // Of the one without a name, of a portal, and then of the one that counts.
-    let asked = [describe(""), bind("a"), portal.clone(), describe("a"), portal, sync()].concat();
+    let asked = [describe(""), bind(""), portal.clone(), describe("a"), portal, sync()].concat();
     pair.asks(&asked);
     let (other, own) = ([parameters(&[INT8]), columns(INT8)], [parameters(&[INT4]), columns(INT4)]);
     let rest = [message(b'2', b""), columns(INT8), own.concat(), columns(INT8), ready(b'I')].concat();
