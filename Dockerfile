@@ -1,7 +1,8 @@
-# The image contains only the program, the certificates of public authorities, and a user that is not root. `make image` and
-# `docker build .` build it, for the architecture of the machine.
+# The image contains only the program, its licenses, the certificates of public authorities, and a user that is not root.
+# `make image` and `docker build .` build it, for the architecture of the machine. `make dist-image` builds it of the programs of
+# `make dist`, for two.
 FROM docker.io/library/rust:1.95.0-slim-bookworm AS build
-RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates make musl-tools perl
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates make musl-tools perl python3
 WORKDIR /src
 COPY . .
 ARG REVISION=unknown
@@ -16,4 +17,5 @@ COPY --from=build /out /
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 65532:65532
 EXPOSE 10432
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["/pgtether", "healthcheck"]
 ENTRYPOINT ["/pgtether"]

@@ -1,6 +1,6 @@
 # The two main commands are `make demo` and `make test`. Both first install the tools that they need, and say so.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos check test chaos-test honesty failures simulate fuzz lint chart generated chart-update image dist dist-twice figures pictures tools release clean
+.PHONY: help demo chaos check test chaos-test honesty failures simulate fuzz lint chart generated chart-update image dist dist-twice dist-image figures pictures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -70,8 +70,7 @@ chart-update: ## Renders the chart's committed manifests anew.
 	@tests/tools.sh chart
 	tests/chart/run.sh --update
 
-image: ## Builds and tests the container image with docker, podman or buildah; WITHOUT_REGISTRY=1 pulls nothing.
-	$(if $(WITHOUT_REGISTRY),@tests/tools.sh build image)
+image: ## Builds and tests the container image with docker, podman or buildah, which pull the base image.
 	tests/image/make.sh
 
 dist: ## Builds static programs, packs them for tar, pip, npm and Debian into target/dist, installs each; ARCH=aarch64 for one.
@@ -81,6 +80,10 @@ dist: ## Builds static programs, packs them for tar, pip, npm and Debian into ta
 dist-twice: ## The same two times, from nothing, and compares the checksums.
 	@tests/tools.sh build dist
 	tests/dist/make.sh --twice $(ARCH)
+
+dist-image: dist ## Makes images for two platforms of the programs of `make dist`, with buildah; pulls nothing.
+	@tests/tools.sh image
+	tests/image/dist.sh $${CARGO_TARGET_DIR:-target}/dist $${CARGO_TARGET_DIR:-target}/tools/image/certifi/cacert.pem $(ARCH)
 
 figures: ## Measures the values in docs/figures.md, in half an hour; ONLY=hang,fleet for some, QUICK=1 for a trial.
 	@tests/tools.sh build test figures

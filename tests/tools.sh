@@ -25,6 +25,8 @@ cargo_zigbuild=0.24.1
 ziglang=0.17.1
 # Checks the lists of what is linked in.
 cyclonedx=11.12.0
+# Part of the image.
+certifi=2026.10.19.post1
 # Where the package for Debian is installed.
 debian=bookworm
 # Kubernetes' JSON schemas, and the versions of Kubernetes that the chart is checked against.
@@ -108,14 +110,12 @@ part_chart() {
   part_postgres
 }
 
-# Only for building the image without a registry.
+# Images of the programs that are there already.
 part_image() {
-  have buildah || want buildah "to build the image"
-  have musl-gcc || want musl-tools "to link a static program"
-  have make || want make "to build OpenSSL"
-  have perl || want perl "to build OpenSSL"
-  have curl || want curl "to test the image"
-  [ -e /etc/ssl/certs/ca-certificates.crt ] || want ca-certificates "part of the image"
+  have buildah || want buildah "to make the images"
+  have curl || want curl "to test them"
+  have python3 || want python3 "to look into them"
+  python3 -m pip --version >/dev/null 2>&1 || want python3-pip "to install the certificates of public authorities"
 }
 
 # What packs the program, and installs the packages.
@@ -371,6 +371,17 @@ install_dist() {
   install_debian
 }
 
+# The certificates of public authorities, as Mozilla lists them: the same on every machine.
+install_image() {
+  local folder="$tools/image"
+  [ "$(cat "$folder/.version" 2>/dev/null)" = "$certifi" ] && return
+  say "installing from PyPI: certifi $certifi into $folder"
+  rm -rf "$folder"
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target "$folder" \
+    "certifi==$certifi" >&2
+  echo "$certifi" >"$folder/.version"
+}
+
 # A small Debian system: the package is installed there by its own dpkg.
 install_debian() {
   local folder="$tools/dist/debian"
@@ -412,4 +423,7 @@ case " $* " in
 esac
 case " $* " in
   *' dist '*) install_dist ;;
+esac
+case " $* " in
+  *' image '*) install_image ;;
 esac

@@ -58,7 +58,7 @@ make_all() { # architecture...
     check "$architecture" "$(program "$architecture")"
     python3 tests/dist/pack.py "$architecture" "$(program "$architecture")" "$out" --zig "$tools/ziglang"
   done
-  (cd "$out" && sha256sum -- * >SHA256SUMS)
+  tests/dist/sums.sh "$out"
 }
 
 make_all "$@"

@@ -1,6 +1,7 @@
-"""Prints the licenses of everything that is linked into a program. Usage: notices.py TARGET FOLDER-OF-ZIG
+"""Prints the licenses of everything that is linked into a program. Usage: notices.py TARGET MUSL-LICENSE
 
-Each text is printed once, after the names that it belongs to. A crate without a license is an error.
+Each text is printed once, after the names that it belongs to. A crate without a license is an error. The C library's license is
+in a file of whatever brings it.
 """
 
 import json
@@ -52,12 +53,7 @@ def texts(package: dict) -> list[str]:
     return [file.read_text(encoding="utf-8", errors="replace").strip() for file in files]
 
 
-def musl_version(zig: Path) -> str:
-    """Of the C library that Zig links in."""
-    return re.search(r'"(.+)"', (zig / "lib/libc/musl/src/internal/version.h").read_text())[1]
-
-
-def text(target: str, zig: Path) -> str:
+def text(target: str, musl_license: Path) -> str:
     packages = linked(metadata(target))
     by_text: dict[str, list[str]] = {}
     texts_by_words: dict[str, str] = {}
@@ -72,8 +68,7 @@ def text(target: str, zig: Path) -> str:
             # Copies differ in their line breaks.
             known = texts_by_words.setdefault(" ".join(found_text.split()), found_text)
             by_text.setdefault(known, []).append(name)
-    musl = (zig / "lib/libc/musl/COPYRIGHT").read_text().strip()
-    by_text.setdefault(musl, []).append("musl")
+    by_text.setdefault(musl_license.read_text().strip(), []).append("musl")
     lines = ["pgtether contains software of others. Its own license is in LICENSE.", ""]
     for package in packages:
         lines.append(f"{package['name']} {package['version']}: {package['license']}")

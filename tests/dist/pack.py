@@ -35,7 +35,7 @@ class Package:
             Path(name).read_bytes() for name in ("LICENSE", "README.md", "CHANGELOG.md")
         )
         target = f"{args.architecture}-unknown-linux-musl"
-        self.notices = notices.text(target, args.zig).encode()
+        self.notices = notices.text(target, args.zig / "lib/libc/musl/COPYRIGHT").encode()
         self.sbom = sbom.text(target, args.zig, self.program, EPOCH).encode()
 
     def write(self, name: str, data: bytes) -> None:

@@ -77,7 +77,11 @@ def openssl(packages: list[dict]) -> dict:
 
 def others(zig: Path) -> list[dict]:
     rust = subprocess.check_output(["rustc", "--version"], text=True).split()[1]
-    return [other("musl", notices.musl_version(zig), "MIT"), other("rust-std", rust, "MIT OR Apache-2.0")]
+    return [other("musl", musl_version(zig), "MIT"), other("rust-std", rust, "MIT OR Apache-2.0")]
+
+
+def musl_version(zig: Path) -> str:
+    return re.search(r'"(.+)"', (zig / "lib/libc/musl/src/internal/version.h").read_text())[1]
 
 
 def other(name: str, version: str, license: str) -> dict:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the static program and lays out the image's files. Usage: tests/image/build.sh FOLDER
-# Needs rustup, musl-tools, make, perl and ca-certificates: on Debian, or in the Dockerfile's first stage.
+# Builds the static program and lays out the image's files: the Dockerfile's first stage. Usage: tests/image/build.sh FOLDER
+# Needs what the Dockerfile installs before, and the license of the C library, which is there then: MUSL_LICENSE is another.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -14,9 +14,7 @@ if readelf --program-headers "$program" | grep -q INTERP; then
   echo "image: $program needs a dynamic linker, which the image does not have" >&2
   exit 1
 fi
-
-rm -rf "$out"
-install -D --mode=755 "$program" "$out/pgtether"
-install -D --mode=644 /etc/ssl/certs/ca-certificates.crt "$out/etc/ssl/certs/ca-certificates.crt"
-echo 'pgtether:x:65532:65532::/:/pgtether' >"$out/etc/passwd"
-echo 'pgtether:x:65532:' >"$out/etc/group"
+notices="$(mktemp)"
+trap 'rm -f "$notices"' EXIT
+python3 tests/dist/notices.py "$target" "${MUSL_LICENSE:-/usr/share/doc/musl-tools/copyright}" >"$notices"
+tests/image/layout.sh "$out" "$program" LICENSE "$notices" /etc/ssl/certs/ca-certificates.crt
