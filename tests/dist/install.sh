@@ -48,7 +48,7 @@ has() { # what is installed, file...
 archive() {
   local top="$work/pgtether-$version-$architecture-linux"
   tar --directory "$work" --extract --file "$folder/${top##*/}.tar.gz"
-  has archive "$top"/{LICENSE,NOTICES,README.md,CHANGELOG.md}
+  has archive "$top"/{LICENSE,NOTICES,README.md,CHANGELOG.md,man/pgtether.1,completions/{pgtether.bash,_pgtether,pgtether.fish}}
   ask archive env -i "${run[@]}" "$top/pgtether"
 }
 
@@ -60,6 +60,7 @@ wheel() {
     python3 -m venv "$work/venv"
     "$work/venv/bin/python" "${pip[@]}" "${wheels[0]}"
     program="$work/venv/bin/pgtether"
+    has wheel "$work/venv/share"/{man/man1/pgtether-exec.1,bash-completion/completions/pgtether}
     has wheel "$work"/venv/lib/python*/site-packages/pgtether-*.dist-info/licenses/{LICENSE,NOTICES}
   else
     python3 "${pip[@]}" --root-user-action=ignore --only-binary=:all: --platform "manylinux2014_$architecture" \
@@ -75,7 +76,9 @@ npm_packages() {
   local install=(npm install --prefix "$app" --offline --no-audit --no-fund --loglevel=error)
   mkdir "$app"
   echo '{"private": true}' >"$app/package.json"
-  "${install[@]}" --os=linux "--cpu=$node" "$folder/pgtether-linux-$node-$version.tgz" "$folder/pgtether-$version.tgz" >/dev/null
+  # Otherwise npm refuses what is for another machine.
+  [ "$native" = yes ] || install+=(--force)
+  "${install[@]}" "$folder/pgtether-linux-$node-$version.tgz" "$folder/pgtether-$version.tgz" >/dev/null
   has npm "$app/node_modules/pgtether"/{LICENSE,README.md} "$app/node_modules/pgtether-linux-$node"/{LICENSE,NOTICES}
   if [ "$native" = no ]; then
     ask npm "${run[@]}" "$app/node_modules/pgtether-linux-$node/bin/pgtether"
@@ -121,6 +124,7 @@ debian_package() {
   local dpkg=(dpkg "--root=$root" --force-script-chrootless --force-depends --force-architecture --force-not-root)
   "${dpkg[@]}" --install "$package" >"$work/log" 2>&1 || fail "deb: $(cat "$work/log")"
   has deb "$root/lib/systemd/system/pgtether.service" "$root/usr/share/doc/pgtether"/{copyright,changelog.gz,README.md}
+  has deb "$root/usr/share"/{man/man1/pgtether.1.gz,bash-completion/completions/pgtether,zsh/vendor-completions/_pgtether}
   entry="$(grep ^pgtether: "$root/etc/passwd")"
   [[ "$entry" == *:/usr/sbin/nologin ]] || fail "deb: the service's user is $entry"
   grep -q '^ExecStart=/usr/bin/pgtether ' "$root/lib/systemd/system/pgtether.service" || fail "deb: the unit starts another program"

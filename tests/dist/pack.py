@@ -38,6 +38,14 @@ class Package:
         self.notices = notices.text(target, args.zig / "lib/libc/musl/COPYRIGHT").encode()
         self.sbom = sbom.text(target, args.zig, self.program, EPOCH).encode()
 
+        self.manual = manual(args.architecture, args.program.resolve())
+
+    def shared(self, bash: str, zsh: str, fish: str, man: str) -> list[Entry]:
+        """Completions and manual pages, at the paths that a system has for them."""
+        pages = [Entry(f"{man}/{name}", text) for name, text in self.manual.items() if name.endswith(".1")]
+        shells = [(bash, "bash"), (zsh, "zsh"), (fish, "fish")]
+        return [*pages, *(Entry(path, self.manual[shell]) for path, shell in shells)]
+
     def write(self, name: str, data: bytes) -> None:
         (self.out / name).write_bytes(data)
 
@@ -50,12 +58,14 @@ class Package:
             Entry(f"{top}/NOTICES", self.notices),
             Entry(f"{top}/README.md", self.readme),
             Entry(f"{top}/CHANGELOG.md", self.changelog),
+            *self.shared(*(f"{top}/completions/{name}" for name in ("pgtether.bash", "_pgtether", "pgtether.fish")), f"{top}/man"),
         ]
         self.write(f"{top}.tar.gz", tar_gz(entries, EPOCH, self.level))
 
     def wheel(self) -> None:
         version = python_version(self.version)
         name, info = f"pgtether-{version}", f"pgtether-{version}.dist-info"
+        share = f"{name}.data/data/share"
         # It needs no C library: neither glibc, of any version, nor musl.
         systems = [f"{system}_{self.machine.rust}" for system in ("manylinux_2_17", "manylinux2014", "musllinux_1_1")]
         metadata = [
@@ -77,6 +87,12 @@ class Package:
         lines = ["Wheel-Version: 1.0", f"Generator: pgtether {version}", "Root-Is-Purelib: false", *tags, ""]
         entries = [
             Entry(f"{name}.data/scripts/pgtether", self.program, 0o755),
+            *self.shared(
+                f"{share}/bash-completion/completions/pgtether",
+                f"{share}/zsh/site-functions/_pgtether",
+                f"{share}/fish/vendor_completions.d/pgtether.fish",
+                f"{share}/man/man1",
+            ),
             Entry(f"{info}/METADATA", "\n".join(metadata).encode()),
             Entry(f"{info}/WHEEL", "\n".join(lines).encode()),
             Entry(f"{info}/licenses/LICENSE", self.license),
@@ -115,6 +131,15 @@ class Package:
             Entry("usr/bin/pgtether", self.program, 0o755),
             Entry("lib/systemd/system/pgtether.service", unit.encode()),
             Entry("usr/lib/sysusers.d/pgtether.conf", (HERE / "deb/sysusers.conf").read_bytes()),
+            *(
+                Entry(f"{page.path}.gz", gzip.compress(page.data, mtime=0)) if page.path.endswith(".1") else page
+                for page in self.shared(
+                    "usr/share/bash-completion/completions/pgtether",
+                    "usr/share/zsh/vendor-completions/_pgtether",
+                    "usr/share/fish/vendor_completions.d/pgtether.fish",
+                    "usr/share/man/man1",
+                )
+            ),
             Entry("usr/share/doc/pgtether/copyright", self.license + b"\n" + self.notices),
             Entry("usr/share/doc/pgtether/README.md", self.readme),
             Entry("usr/share/doc/pgtether/changelog.gz", gzip.compress(self.changelog, mtime=0)),
@@ -153,6 +178,27 @@ class Package:
             build = ["dpkg-deb", "--root-owner-group", "-Zxz", f"-z{min(self.level, 6)}", "--threads-max=1", "--build"]
             out = self.out / f"pgtether_{version}_{self.machine.debian}.deb"
             subprocess.run([*build, root, out], check=True, stdout=subprocess.DEVNULL)
+
+
+def manual(architecture: str, program: Path) -> dict[str, bytes]:
+    """What the program itself prints: its completions, by shell, and its manual pages, by file name."""
+
+    def said(*args: str) -> bytes:
+        try:
+            return subprocess.check_output([program, *args])
+        except OSError:
+            # It is for another machine.
+            return subprocess.check_output([f"qemu-{architecture}-static", program, *args])
+
+    found = {shell: said("completions", shell) for shell in ("bash", "zsh", "fish")}
+    names = ["pgtether"]
+    for name in names:
+        page = said("man", *name.split("-")[1:])
+        found[f"{name}.1"] = page
+        # A page names those of its commands: pgtether\-config(1). That of help only says that help is there.
+        below = [ref.decode().replace("\\-", "-") for ref in re.findall(rb"(pgtether(?:\\-[a-z]+)+)\(1\)", page)]
+        names += [of for of in below if of not in names and not of.endswith("-help")]
+    return found
 
 
 def main() -> None:
