@@ -1,6 +1,6 @@
 # The two main commands are `make demo` and `make test`. Both first install the tools that they need, and say so.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos check test chaos-test honesty failures simulate fuzz lint chart generated chart-update image dist dist-twice dist-image figures pictures tools release clean
+.PHONY: help demo chaos check test chaos-test honesty failures simulate fuzz lint chart generated chart-update image dist dist-twice dist-image release-dry-run figures pictures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -84,6 +84,10 @@ dist-twice: ## The same two times, from nothing, and compares the checksums.
 dist-image: dist ## Makes images for two platforms of the programs of `make dist`, with buildah; pulls nothing.
 	@tests/tools.sh image
 	tests/image/dist.sh $${CARGO_TARGET_DIR:-target}/dist $${CARGO_TARGET_DIR:-target}/tools/image/certifi/cacert.pem $(ARCH)
+
+release-dry-run: dist-image ## Runs what the release workflow runs, as far as that is possible without publishing.
+	@tests/tools.sh release
+	tests/release/dry-run.sh $${CARGO_TARGET_DIR:-target}/dist
 
 figures: ## Measures the values in docs/figures.md, in half an hour; ONLY=hang,fleet for some, QUICK=1 for a trial.
 	@tests/tools.sh build test figures

