@@ -2,6 +2,7 @@
 //! metrics, against promtool, and against a real Prometheus and Alertmanager that watch a real outage.
 
 mod chain;
+mod chart;
 mod contract;
 mod dashboards;
 mod grafana;
@@ -11,6 +12,9 @@ mod rules;
 mod series;
 
 use std::path::{Path, PathBuf};
+
+/// The labels that tell a target from all others of a Prometheus. The first two may be missing.
+const IDENTITY: [&str; 4] = ["cluster", "namespace", "job", "target"];
 
 /// A path of the repository.
 fn repository(path: &str) -> PathBuf {

@@ -1,11 +1,13 @@
-//! The whole chain: a real Prometheus scrapes a real pgtether that supervises real servers through faults and their
-//! cure; the right alerts fire in a real Alertmanager and end; every panel of the dashboards has something to show.
+//! The whole chain: a real Prometheus scrapes two real pgtethers, of two namespaces, that supervise real servers through
+//! faults and their cure; the right alerts fire in a real Alertmanager, of the right one, and end; every panel of the
+//! dashboards has something to show, and tells the two apart.
 //!
 //! The rules are those that users get, sped up sixty times: five minutes in them are five seconds here.
 
 mod crowd;
 mod faults;
 mod pictures;
+mod second;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::sys::signal::Signal;
 
 use super::monitoring::{Firing, Monitoring};
-use super::{repository, rules};
+use super::rules;
 use crate::process::wait_until;
 use faults::Scene;
 
@@ -26,9 +28,6 @@ const A_WHILE: Duration = Duration::from_secs(6);
 const FIRING: &[(&str, &str, &str)] = &[
     ("PgtetherTargetDown", "critical", "main"),
     ("PgtetherTargetDown", "warning", "optional"),
-    ("PgtetherErrorBudgetBurn", "critical", "main"),
-    ("PgtetherErrorBudgetBurn", "warning", "main"),
-    ("PgtetherErrorBudgetBurn", "warning", "optional"),
     ("PgtetherBreakerOpen", "warning", "main"),
     ("PgtetherBreakerOpen", "warning", "optional"),
     ("PgtetherDegraded", "warning", "rotated"),
@@ -47,14 +46,20 @@ const FIRING: &[(&str, &str, &str)] = &[
     ("PgtetherCertificateExpiring", "critical", "certified"),
     ("PgtetherConfigReloadFailed", "warning", "config"),
     ("PgtetherConfigReloadFailed", "warning", "web_config"),
+    ("PgtetherDegraded", "warning", "staging/main"),
+    ("PgtetherCredentialsRejected", "warning", "staging/main"),
+    ("PgtetherRefreshStale", "warning", "staging/main"),
 ];
-/// What fires when pgtether answers nobody.
+/// What fires when the pgtether of one namespace answers nobody, although that of the other one does.
 const BLIND: &[(&str, &str, &str)] =
     &[("PgtetherExporterDown", "critical", ""), ("PgtetherExporterDown", "warning", "")];
 /// What may fire as well: where the faults last long enough, or scrapes happen to see each of many short ones.
 const LATER: &[(&str, &str, &str)] = &[
     ("PgtetherBreakerOpen", "warning", "full"),
+    ("PgtetherErrorBudgetBurn", "critical", "main"),
     ("PgtetherErrorBudgetBurn", "critical", "flappy"),
+    ("PgtetherErrorBudgetBurn", "warning", "main"),
+    ("PgtetherErrorBudgetBurn", "warning", "optional"),
     ("PgtetherErrorBudgetBurn", "warning", "flappy"),
     ("PgtetherTargetDown", "critical", "flappy"),
     SLOW_TO_END,
@@ -67,9 +72,8 @@ const LASTING: (&str, &str) = ("PgtetherErrorBudgetBurn", "warning");
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_alert_fires_on_a_real_fault_and_ends_with_it_and_every_panel_shows_it() {
     let scene = &mut Scene::set().await;
-    let runbooks = std::fs::read_to_string(repository("docs/runbooks/README.md")).unwrap();
-    let inhibitions = runbooks.split("# alertmanager.yml\n").nth(1).unwrap().split("```").next().unwrap();
-    let monitoring = &Monitoring::start(scene.address(), &sped_up(&rules::text()), inhibitions).await;
+    let scraped = scene.scraped();
+    let monitoring = &Monitoring::start(&scraped, &sped_up(&rules::text()), &rules::inhibitions()).await;
     let began = now();
     scene.await_calm(monitoring).await;
 
@@ -89,6 +93,12 @@ async fn every_alert_fires_on_a_real_fault_and_ends_with_it_and_every_panel_show
     scene.daemon().signal(Signal::SIGSTOP);
     await_all(monitoring, BLIND).await;
     scene.daemon().signal(Signal::SIGCONT);
+    await_none(monitoring).await;
+
+    // It runs, and nobody scrapes it any more.
+    monitoring.scrape(&scraped[1..]);
+    await_all(monitoring, &BLIND[..1]).await;
+    monitoring.scrape(&scene.scraped());
     await_none(monitoring).await;
 
     // An outage for the dashboards to show, besides those that are past.
@@ -150,7 +160,7 @@ async fn assert_silent_for(monitoring: &Monitoring, long: Duration) {
 async fn assert_quiet_ones(monitoring: &Monitoring) {
     let quiet: &[(&str, &str, &str)] = &[
         ("PgtetherBreakerOpen", "warning", "main"),
-        ("PgtetherErrorBudgetBurn", "critical", "main"),
+        ("PgtetherDegraded", "warning", "staging/main"),
         ("PgtetherDegraded", "warning", "rotated"),
         ("PgtetherRefreshStale", "warning", "rotated"),
         ("PgtetherCertificateExpiring", "warning", "certified"),
@@ -161,6 +171,9 @@ async fn assert_quiet_ones(monitoring: &Monitoring) {
         let inhibited: BTreeSet<_> = firing.iter().filter(|firing| firing.inhibited).map(key).collect();
         let loud = firing.iter().filter(|firing| !firing.inhibited).map(key).collect::<BTreeSet<_>>();
         assert!(loud.contains(&("PgtetherTargetDown", "critical", "main")), "{loud:?}");
+        // That `main` is down in one namespace keeps nothing quiet about the `main` of the other one.
+        let of_the_other = ("PgtetherCredentialsRejected", "warning", "staging/main");
+        assert!(!inhibited.contains(&of_the_other), "{inhibited:?}");
         if quiet.iter().all(|alert| inhibited.contains(alert)) { Ok(()) } else { Err(format!("{loud:?}")) }
     })
     .await;
@@ -170,7 +183,7 @@ async fn assert_quiet_ones(monitoring: &Monitoring) {
 fn sped_up(rules: &str) -> String {
     let mut text = String::new();
     for line in rules.lines() {
-        let ends = [("for: ", "\n"), ("interval: ", "\n"), ("[", "]")];
+        let ends = [("for: ", "\n"), ("interval: ", "\n"), ("[", "]"), ("offset ", ")"), ("offset ", " ")];
         let mut rest = format!("{line}\n");
         let duration = |rest: &str, (start, end): (&str, &str)| {
             let from = rest.find(start)? + start.len();
@@ -203,15 +216,17 @@ fn faster(duration: &str) -> Option<String> {
 
 #[test]
 fn rules_are_sped_up_wherever_they_name_a_duration() {
-    let slow = "interval: 30s\nexpr: rate(a[15m]) / b_5m[1h]\nfor: 0s\nnot: 5m\n";
-    let fast = "interval: 500ms\nexpr: rate(a[15000ms]) / b_5m[60000ms]\nfor: 0ms\nnot: 5m\n";
+    let slow = "interval: 30s\nexpr: rate(a[15m]) / b_5m[1h] offset 5m) c offset 1h d\nkeep_firing_for: 0s\nnot: 5m\n";
+    let fast = "interval: 500ms\nexpr: rate(a[15000ms]) / b_5m[60000ms] offset 5000ms) c offset 60000ms d\n\
+                keep_firing_for: 0ms\nnot: 5m\n";
     assert_eq!(sped_up(slow), fast);
     let rules = rules::text();
     let windows = |text: &str| text.matches('[').count();
     let fast = sped_up(&rules);
     assert_eq!(fast.matches("ms]").count(), windows(&rules));
-    assert_eq!(
-        fast.matches("for: ").count(),
-        fast.lines().filter(|line| line.starts_with("        for: ") && line.ends_with("ms")).count()
-    );
+    for starts in ["for: ", "offset "] {
+        for rest in fast.split(starts).skip(1) {
+            assert!(rest.split([')', ' ', '\n']).next().unwrap().ends_with("ms"), "{starts}{rest}");
+        }
+    }
 }

@@ -14,22 +14,22 @@ use crate::scrape::Metrics;
 use crate::web::in_every_state;
 
 /// What Prometheus and the service discovery before it add.
-const GIVEN_LABELS: &[&str] = &["job", "instance", "pod", "node", "le"];
+const GIVEN_LABELS: &[&str] = &["cluster", "namespace", "job", "instance", "pod", "node", "le"];
+/// What tables join their columns by; `label_join` makes it.
+const JOINED_BY: &str = "id";
 /// Series of Prometheus's own, and their labels beside those.
 const GIVEN_METRICS: &[(&str, &[&str])] = &[
     ("up", &[]),
     ("scrape_duration_seconds", &[]),
-    ("ALERTS", &["alertname", "alertstate", "severity", "target"]),
+    ("ALERTS", &["alertname", "alertstate", "severity", "target", "window"]),
 ];
-/// In place of the variables: what they hold does not matter to what a query names.
-const ANY: Values<'_> = Values { job: ".+", instance: ".+", target: ".+", rate_interval: "5m", range: "1h" };
 
 /// Every query of ours, and where it stands.
 fn all() -> Vec<(String, Names)> {
     let mut all = Vec::new();
     for dashboard in grafana::all() {
         for (title, expr) in dashboard.expressions() {
-            all.push((format!("{}: {title}", dashboard.uid), names(&ANY.fill(&expr))));
+            all.push((format!("{}: {title}", dashboard.uid), names(&Values::ALL.fill(&expr))));
         }
     }
     for rule in rules::all() {
@@ -70,7 +70,9 @@ impl Known {
     }
 
     fn has_label(&self, label: &str) -> bool {
-        GIVEN_LABELS.contains(&label) || self.0.values().any(|labels| labels.contains_key(label))
+        GIVEN_LABELS.contains(&label)
+            || label == JOINED_BY
+            || self.0.values().any(|labels| labels.contains_key(label))
     }
 }
 
@@ -101,7 +103,7 @@ fn the_labels_that_alert_texts_name_are_those_that_the_alert_keeps() {
         let texts = alert.annotations.values().flat_map(|text| text.split("$labels.").skip(1));
         for label in texts.map(|rest| rest.split(|c: char| !c.is_alphanumeric()).next().unwrap()) {
             let of_a_target = label == "target" && alert.expr.contains("pgtether_");
-            let of_an_instance = ["job", "instance"].contains(&label);
+            let of_an_instance = ["cluster", "namespace", "job", "instance"].contains(&label);
             assert!(of_a_target || of_an_instance, "{}: {label}", alert.alert);
         }
     }

@@ -73,11 +73,31 @@ fn dashboards_are_read_only_and_of_a_schema_that_today_s_grafana_reads() {
 }
 
 #[test]
-fn each_dashboard_has_the_four_variables() {
+fn each_dashboard_has_the_variables_that_tell_a_target() {
+    let of_all = ["datasource", "cluster", "namespace", "job", "instance", "target"];
+    // One target is found by its name; what else there is of that name is offered then.
+    let of_one = ["datasource", "job", "target", "cluster", "namespace", "instance"];
     for dashboard in grafana::all() {
         let variables = dashboard.json["templating"]["list"].as_array().unwrap();
         let names: Vec<_> = variables.iter().map(|v| v["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["datasource", "job", "instance", "target"], "{}", dashboard.uid);
+        let single = dashboard.uid.ends_with("target");
+        assert_eq!(names, if single { of_one } else { of_all }, "{}", dashboard.uid);
+        for (at, variable) in variables.iter().enumerate().skip(1) {
+            let query = variable["query"]["query"].as_str().unwrap();
+            for earlier in &names[1..at] {
+                let chosen = format!("{earlier}=~\"${earlier}\"");
+                assert!(
+                    query.contains(&chosen),
+                    "{}: {query} offers what {earlier} does not have",
+                    dashboard.uid
+                );
+            }
+            // What may be missing is there where it is empty.
+            let optional = ["cluster", "namespace"].contains(&names[at]);
+            let of_several = variable["includeAll"] == true;
+            assert_eq!(of_several, !single || names[at] == "instance", "{query}");
+            assert!(!of_several || (variable["allValue"] == ".*") == optional, "{query}");
+        }
         for variable in &variables[1..] {
             assert_eq!(variable["datasource"]["uid"], "$datasource", "{variable}");
             assert_eq!(variable["refresh"], 2, "asked again when the time range changes: {variable}");
@@ -87,8 +107,14 @@ fn each_dashboard_has_the_four_variables() {
 
 #[test]
 fn every_query_goes_by_the_variables_that_fit_its_metric() {
-    let marked =
-        Values { job: "JOB", instance: "INSTANCE", target: "TARGET", rate_interval: "5m", range: "1h" };
+    let marked = Values {
+        cluster: "CLUSTER",
+        namespace: "NAMESPACE",
+        job: "JOB",
+        instance: "INSTANCE",
+        target: "TARGET",
+        ..Values::ALL
+    };
     for dashboard in grafana::all() {
         for (title, expr) in dashboard.expressions() {
             for Read { metric, matchers } in names(&marked.fill(&expr)).reads {
@@ -98,7 +124,9 @@ fn every_query_goes_by_the_variables_that_fit_its_metric() {
                         .any(|(l, op, v)| l == label && op == "=~" && v.trim_end_matches('|') == value)
                 };
                 let of_target = FAMILIES.iter().any(|f| metric.starts_with(f.name)) || metric == "ALERTS";
-                assert!(goes_by("job", "JOB"), "{title}: {expr}");
+                for (label, value) in [("cluster", "CLUSTER"), ("namespace", "NAMESPACE"), ("job", "JOB")] {
+                    assert!(goes_by(label, value), "{title}: {expr}");
+                }
                 // An alert on a target has no instance.
                 assert!(goes_by("instance", "INSTANCE") || metric == "ALERTS", "{title}: {expr}");
                 assert_eq!(goes_by("target", "TARGET"), of_target, "{title}: {expr}");
@@ -137,6 +165,15 @@ fn links_lead_to_our_dashboards_and_to_runbooks_that_exist() {
             let uid = url.strip_prefix("/d/").unwrap_or_else(|| panic!("{}: {url}", dashboard.uid));
             let uid = uid.split('?').next().unwrap();
             assert!(uids.contains(uid), "{}: {url}", dashboard.uid);
+            if url.contains("var-target=") {
+                for label in super::IDENTITY {
+                    assert!(
+                        url.contains(&format!("var-{label}=${{")),
+                        "{}: no {label} in {url}",
+                        dashboard.uid
+                    );
+                }
+            }
             others.insert(uid.to_owned());
         }
         assert!(others.iter().any(|uid| *uid != dashboard.uid), "{}: no way to another", dashboard.uid);
@@ -144,6 +181,29 @@ fn links_lead_to_our_dashboards_and_to_runbooks_that_exist() {
         let runbooks = runbooks.iter().filter(|link| runbook(link["url"].as_str().unwrap()).is_some());
         assert_eq!(runbooks.count(), 1, "{}: one link to all runbooks", dashboard.uid);
     }
+}
+
+#[test]
+fn tables_and_legends_of_all_targets_say_of_which_namespace_and_cluster_each_is() {
+    let fleet = grafana::all().into_iter().find(|it| it.uid == "pgtether-fleet").unwrap();
+    let mut seen = 0;
+    for panel in &fleet.panels {
+        let legends = panel.json["targets"].as_array().into_iter().flatten();
+        for legend in legends.filter_map(|query| query["legendFormat"].as_str()) {
+            if legend.contains("{{target}}") || legend.contains("{{instance}}") {
+                assert!(legend.ends_with(" {{namespace}} {{cluster}}"), "{}: {legend}", panel.title);
+                seen += 1;
+            }
+        }
+        if panel.kind == "table" {
+            let columns = series_names(panel);
+            for column in ["Namespace", "Cluster"] {
+                assert!(columns.contains(&Some(column.to_owned())), "{}: {columns:?}", panel.title);
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "only {seen}");
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub struct Query {
 /// What Grafana puts in place of the variables.
 #[derive(Debug, Clone, Copy)]
 pub struct Values<'a> {
+    pub cluster: &'a str,
+    pub namespace: &'a str,
     pub job: &'a str,
     pub instance: &'a str,
     pub target: &'a str,
@@ -120,11 +122,23 @@ impl Query {
 }
 
 impl Values<'_> {
+    /// Of every variable all values.
+    pub const ALL: Values<'static> = Values {
+        cluster: ".*",
+        namespace: ".*",
+        job: ".+",
+        instance: ".+",
+        target: ".+",
+        rate_interval: "5m",
+        range: "1h",
+    };
+
     /// The query as Prometheus gets it.
     pub fn fill(&self, expr: &str) -> String {
         let expr = expr.replace("$__rate_interval", self.rate_interval).replace("$__range", self.range);
         let expr = expr.replace("$instance", self.instance).replace("$target", self.target);
         let expr = expr.replace("$job", self.job);
+        let expr = expr.replace("$cluster", self.cluster).replace("$namespace", self.namespace);
         assert!(!expr.contains('$'), "a variable that nobody fills: {expr}");
         expr
     }

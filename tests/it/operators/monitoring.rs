@@ -1,4 +1,4 @@
-//! A real Prometheus and a real Alertmanager, on loopback, watching one daemon.
+//! A real Prometheus and a real Alertmanager, on loopback, watching daemons in two namespaces.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +17,9 @@ use crate::process::{request, wait_until};
 const PROMETHEUS: &str = "/usr/bin/prometheus";
 const ALERTMANAGER: &str = "/usr/bin/prometheus-alertmanager";
 const START: Duration = Duration::from_secs(30);
+/// The namespaces of what is watched, as labels that discovery adds.
+pub const PROD: &str = "prod";
+pub const STAGING: &str = "staging";
 
 /// Both of them. Dropping it ends them.
 pub struct Monitoring {
@@ -38,7 +41,8 @@ pub struct Series {
 pub struct Firing {
     pub name: String,
     pub severity: String,
-    /// The target that it is about, or the file; of an alert on the daemon itself there is none.
+    /// The target that it is about, or the file; of an alert on the daemon itself there is none. Outside of the namespace
+    /// `prod` it begins with its namespace.
     pub about: Option<String>,
     /// Kept quiet by a louder one.
     pub inhibited: bool,
@@ -46,7 +50,7 @@ pub struct Firing {
 
 impl Monitoring {
     /// Starts both: scrapes `scraped` every second under these rules, and keeps quiet as `inhibitions` say.
-    pub async fn start(scraped: SocketAddr, rules: &str, inhibitions: &str) -> Monitoring {
+    pub async fn start(scraped: &[(&str, SocketAddr)], rules: &str, inhibitions: &str) -> Monitoring {
         let scratch = Scratch::new().unwrap();
         let address = || SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
         let (prometheus, alertmanager) = (address(), address());
@@ -63,7 +67,7 @@ impl Monitoring {
         scratch.write(&scratch.path().join("alertmanager.yml"), &route).unwrap();
         scratch.write(&scratch.path().join("rules.yaml"), rules).unwrap();
         let mut monitoring = Monitoring { prometheus, alertmanager, processes: Vec::new(), scratch };
-        monitoring.scrape(&[scraped]);
+        monitoring.scrape(scraped);
         monitoring.spawn(
             ALERTMANAGER,
             &[
@@ -88,11 +92,17 @@ impl Monitoring {
         monitoring
     }
 
-    /// Scrapes these from now on, as a cluster's discovery would have it; Prometheus takes it up within seconds.
-    pub fn scrape(&self, addresses: &[SocketAddr]) {
-        let targets: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    /// Scrapes these, each of a namespace, from now on, as a cluster's discovery would have it; Prometheus takes it up
+    /// within seconds.
+    pub fn scrape(&self, scraped: &[(&str, SocketAddr)]) {
+        let targets: Vec<_> = scraped
+            .iter()
+            .map(|(namespace, address)| {
+                serde_json::json!({ "targets": [address.to_string()], "labels": { "namespace": namespace } })
+            })
+            .collect();
         let (file, fresh) = (self.scratch.path().join("scraped.json"), self.scratch.path().join("fresh"));
-        self.scratch.write(&fresh, &serde_json::json!([{ "targets": targets }]).to_string()).unwrap();
+        self.scratch.write(&fresh, &Value::Array(targets).to_string()).unwrap();
         std::fs::rename(fresh, file).unwrap();
     }
 
@@ -192,10 +202,15 @@ impl Series {
 impl Firing {
     fn read(json: &Value) -> Firing {
         let label = |name: &str| json["labels"][name].as_str().map(str::to_owned);
+        let about = label("target").or_else(|| label("file"));
+        let about = match label("namespace").filter(|namespace| namespace != PROD) {
+            Some(namespace) => Some(format!("{namespace}/{}", about.unwrap_or_default())),
+            None => about,
+        };
         Firing {
             name: label("alertname").unwrap(),
             severity: label("severity").unwrap(),
-            about: label("target").or_else(|| label("file")),
+            about,
             inhibited: json["status"]["inhibitedBy"].as_array().is_some_and(|by| !by.is_empty()),
         }
     }

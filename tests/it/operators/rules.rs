@@ -7,9 +7,10 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use super::{repository, runbook};
+use super::{IDENTITY, repository, runbook};
 
 const FILE: &str = "dashboards/rules/pgtether.rules.yaml";
+const INHIBITIONS: &str = "dashboards/rules/alertmanager-inhibit.yml";
 const DASHBOARDS: &str = "https://grafana.example.com/d/";
 
 #[derive(Debug, Deserialize)]
@@ -36,6 +37,9 @@ pub struct Alert {
     pub expr: String,
     #[serde(rename = "for")]
     pub lasts: String,
+    /// Until so long after its end, so that an alert that comes and goes is one message.
+    #[serde(default)]
+    pub keep_firing_for: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
 }
@@ -52,6 +56,11 @@ impl Rule {
 /// The file as it is.
 pub fn text() -> String {
     fs::read_to_string(repository(FILE)).unwrap()
+}
+
+/// The rules for Alertmanager, as they are.
+pub fn inhibitions() -> String {
+    fs::read_to_string(repository(INHIBITIONS)).unwrap()
 }
 
 /// Every rule, in order.
@@ -91,7 +100,12 @@ fn each_alert_has_a_severity_texts_for_people_a_runbook_and_a_dashboard() {
         let page = runbook(&annotations["runbook_url"]).unwrap_or_else(|| panic!("{alert}"));
         assert!(page.ends_with(format!("{alert}.md")), "{alert}: {}", page.display());
         let uid = annotations["dashboard_url"].strip_prefix(DASHBOARDS).unwrap_or_else(|| panic!("{alert}"));
-        assert!(uids.contains(uid.split('?').next().unwrap()), "{alert}: {uid}");
+        let (uid, variables) = uid.split_once('?').unwrap_or_else(|| panic!("{alert}: {uid}"));
+        assert!(uids.contains(uid), "{alert}: {uid}");
+        for label in IDENTITY.iter().filter(|label| **label != "target" || uid.ends_with("target")) {
+            let handed_on = format!("var-{label}={{{{ $labels.{label} | urlquery }}}}");
+            assert!(variables.contains(&handed_on), "{alert}: no {label} in {variables}");
+        }
     }
     let keys: BTreeSet<_> = alerts.iter().map(|alert| key(&alert.alert, &alert.labels)).collect();
     assert_eq!(keys.len(), alerts.len(), "two rules that nobody can tell apart");
@@ -206,4 +220,70 @@ fn promtools_tests_see_every_rule_fire_and_every_alert_stay_silent() {
         let silences = silent.get(&alert.alert).copied().unwrap_or_default();
         assert!(silences >= 2, "{silences} tests see {} stay silent", alert.alert);
     }
+}
+
+#[derive(Debug, Deserialize)]
+struct Inhibitions {
+    inhibit_rules: Vec<Inhibition>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Inhibition {
+    source_matchers: Vec<String>,
+    target_matchers: Vec<String>,
+    equal: Vec<String>,
+}
+
+#[test]
+fn an_alert_keeps_quiet_only_alerts_that_exist_and_that_are_about_the_same_target() {
+    let rules: Inhibitions = serde_yaml::from_str(&inhibitions()).unwrap();
+    let alerts = alerts();
+    for Inhibition { source_matchers, target_matchers, equal } in &rules.inhibit_rules {
+        for label in IDENTITY {
+            assert!(equal.iter().any(|it| it == label), "{source_matchers:?} of another {label}");
+        }
+        for matcher in source_matchers.iter().chain(target_matchers) {
+            let (label, value) = matcher.split_once(' ').unwrap();
+            for value in value.split('"').nth(1).unwrap().split('|') {
+                let known = alerts.iter().any(|alert| match label {
+                    "alertname" => alert.alert.starts_with(value.trim_end_matches(".+")),
+                    _ => alert.labels.get(label).is_some_and(|it| it == value),
+                });
+                assert!(known, "no alert has {matcher}");
+            }
+        }
+    }
+    assert!(rules.inhibit_rules.len() >= 4);
+}
+
+/// The labels of each `by`, `on` and `without` in a query.
+fn groupings<'q>(query: &'q str, word: &'q str) -> impl Iterator<Item = Vec<&'q str>> {
+    let clauses = query.split(word).skip(1);
+    clauses.map(|rest| rest.split(')').next().unwrap().split(',').map(str::trim).collect())
+}
+
+#[test]
+fn what_is_grouped_by_a_part_of_what_tells_a_target_is_grouped_by_all_of_it() {
+    let fleet = super::grafana::all().into_iter().find(|it| it.uid == "pgtether-fleet").unwrap();
+    let rules = all().into_iter().map(|rule| rule.expr().to_owned());
+    let (mut by, mut without) = (0, 0);
+    for query in rules.chain(fleet.expressions().into_iter().map(|(_, expr)| expr)) {
+        for labels in groupings(&query, " by (").chain(groupings(&query, " on (")) {
+            let joined = labels.contains(&"id");
+            if ["target", "job", "instance"].iter().any(|part| labels.contains(part)) && !joined {
+                assert!(IDENTITY[..3].iter().all(|label| labels.contains(label)), "{labels:?} in {query}");
+                by += 1;
+            }
+        }
+        for labels in groupings(&query, " without (") {
+            assert!(IDENTITY.iter().all(|label| !labels.contains(label)), "{labels:?} in {query}");
+            without += 1;
+        }
+        for joined in query.split("label_join(").skip(1) {
+            let by = r#""id", "/", "cluster", "namespace", "job", "#;
+            assert!(joined.contains(by), "joined by less than what tells a target: {query}");
+        }
+    }
+    assert!(by > 20 && without > 15, "only {by} and {without}");
 }

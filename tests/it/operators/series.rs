@@ -36,7 +36,9 @@ impl Input {
     fn sample(&self) -> Sample {
         let text = format!("{} {}", self.series, last(&self.values));
         let mut sample = Metrics::parse(&text).samples()[0].clone();
-        sample.labels.retain(|label, _| !["job", "instance", "pod", "node"].contains(&label.as_str()));
+        sample.labels.retain(|label, _| {
+            !["cluster", "namespace", "job", "instance", "pod", "node"].contains(&label.as_str())
+        });
         sample
     }
 }

@@ -13,8 +13,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::monitoring::Monitoring;
+use super::super::monitoring::{Monitoring, PROD, STAGING};
 use super::crowd::{Crowd, through};
+use super::second::{Second, TARGETS};
 use crate::certs::{Authority, DAY, Validity, with_tls};
 use crate::process::{Daemon, wait_until};
 use crate::servers::{Admin, Version, postgres};
@@ -43,6 +44,8 @@ pub struct Scene {
     /// Who is at the pool of `main` all the while, and who is at the others.
     visitor: Crowd,
     crowd: Option<Crowd>,
+    /// The pgtether of the other namespace.
+    second: Second,
 }
 
 impl Scene {
@@ -67,11 +70,27 @@ impl Scene {
         fs::write(folder.path().join(WEB_CONFIG), WEB).unwrap();
         let daemon = start(folder.path(), address);
         let visitor = Crowd::of_one(through("postgres", shaky.password(), pool_address(1, address)));
-        Scene { daemon, folder, config, address, steady, admin, shaky, authority, way, visitor, crowd: None }
+        let second = Second::start(&steady, &admin).await;
+        let crowd = None;
+        Scene {
+            daemon,
+            folder,
+            config,
+            address,
+            steady,
+            admin,
+            shaky,
+            authority,
+            way,
+            visitor,
+            crowd,
+            second,
+        }
     }
 
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// What Prometheus scrapes, each with its namespace.
+    pub fn scraped(&self) -> [(&'static str, SocketAddr); 2] {
+        [(PROD, self.address), (STAGING, self.second.address())]
     }
 
     pub fn daemon(&self) -> &Daemon {
@@ -81,11 +100,11 @@ impl Scene {
     /// Waits until all is well and Prometheus has seen it for a while: what was never well cannot get worse.
     pub async fn await_calm(&self, monitoring: &Monitoring) {
         self.await_target("asleep", "sleeping").await;
-        wait_until(SOON, "eleven targets that are up", async || {
+        wait_until(SOON, "targets that are all up", async || {
             let up = "sum(min_over_time(pgtether_up[4s]) and pgtether_up offset 3s)";
             let seen = monitoring.query(up, super::now()).await;
             let up = seen.first().and_then(|series| series.last());
-            if up == Some(11.0) { Ok(()) } else { Err(format!("{up:?}")) }
+            if up == Some(11.0 + TARGETS) { Ok(()) } else { Err(format!("{up:?}")) }
         })
         .await;
     }
@@ -102,6 +121,7 @@ impl Scene {
         self.shaky.resume();
         self.shaky.stop(Shutdown::Immediate).unwrap();
         self.admin.query("ALTER ROLE rotated PASSWORD 'changed'").await;
+        self.second.strike(&self.admin).await;
         self.admin.query("ALTER ROLE \"full\" CONNECTION LIMIT 1").await;
         for (file, good) in [(CONFIG, self.config.as_str()), (WEB_CONFIG, WEB)] {
             fs::write(self.folder.path().join(file), format!("{good}nonsense: true\n")).unwrap();
@@ -118,6 +138,7 @@ impl Scene {
     pub async fn cure(&mut self) {
         self.crowd = None;
         self.shaky.start().unwrap();
+        self.second.cure(&self.admin).await;
         fs::write(self.folder.path().join("password"), "changed").unwrap();
         self.admin.query("ALTER ROLE \"full\" CONNECTION LIMIT -1").await;
         for (file, good) in [(CONFIG, self.config.as_str()), (WEB_CONFIG, WEB)] {
@@ -150,9 +171,10 @@ impl Scene {
             not_yet => Err(not_yet.text()),
         })
         .await;
-        monitoring.scrape(&[self.address, next]);
+        let second = (STAGING, self.second.address());
+        monitoring.scrape(&[(PROD, self.address), (PROD, next), second]);
         await_instances(monitoring, 2.0).await;
-        monitoring.scrape(&[next]);
+        monitoring.scrape(&[(PROD, next), second]);
         await_instances(monitoring, 1.0).await;
         self.daemon.signal(Signal::SIGTERM);
         let ended = self.daemon.exited(SOON).await;
@@ -182,10 +204,10 @@ impl Scene {
     }
 }
 
-/// Waits until Prometheus scrapes so many.
+/// Waits until Prometheus scrapes so many of the first namespace.
 async fn await_instances(monitoring: &Monitoring, count: f64) {
     wait_until(SOON, "discovery", async || {
-        let seen = monitoring.query("count(up == 1)", super::now()).await;
+        let seen = monitoring.query(&format!("count(up{{namespace={PROD:?}}} == 1)"), super::now()).await;
         let seen = seen.first().and_then(|series| series.last());
         if seen == Some(count) { Ok(()) } else { Err(format!("{seen:?}")) }
     })
