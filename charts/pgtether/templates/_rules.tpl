@@ -3,6 +3,8 @@ The groups of files/dashboards/rules/pgtether.rules.yaml, with what values chang
 who has no operator, so thresholds are found in it as text; one that is not found fails the rendering.
 */}}
 {{- define "pgtether.groups" -}}
+{{- include "pgtether.checkThresholds" . }}
+{{- $scope := include "pgtether.scope" . }}
 {{- $rules := .Files.Get "files/dashboards/rules/pgtether.rules.yaml" | fromYaml }}
 {{- $swaps := include "pgtether.thresholds" . | fromYamlArray }}
 {{- $known := dict }}
@@ -19,6 +21,9 @@ who has no operator, so thresholds are found in it as text; one that is not foun
 {{- if ne (toString $change.enabled) "false" }}
 {{- $kept = append $kept $rule }}
 {{- end }}
+{{- end }}
+{{- range $rule := $kept }}
+{{- $_ := set $rule "expr" (include "pgtether.scoped" (list $rule.expr $scope)) }}
 {{- end }}
 {{- if $kept }}
 {{- $groups = append $groups (set $group "rules" $kept) }}
@@ -55,6 +60,80 @@ who has no operator, so thresholds are found in it as text; one that is not foun
 - {alert: PgtetherCertificateExpiring, find: "< 3 * 86400", put: "< {{ .certificateCriticalDays }} * 86400"}
 - {alert: PgtetherCertificateExpiring, find: "within 3 days", put: "within {{ .certificateCriticalDays }} days"}
 {{- end }}
+{{- end }}
+
+{{/* Refuses thresholds with which an alert could never fire, or would always; the schema refuses what is wrong alone. */}}
+{{- define "pgtether.checkThresholds" -}}
+{{- with .Values.prometheusRule.thresholds }}
+{{- if le (float64 .certificateWarningDays) (float64 .certificateCriticalDays) }}
+{{- fail (printf "prometheusRule.thresholds: certificateWarningDays (%v) must be more than certificateCriticalDays (%v): the warning would never come before the critical alert." .certificateWarningDays .certificateCriticalDays) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+The labels that the metrics of this release have and those of others have not, as in a selector: `namespace="databases",
+job="pgtether"`. Empty if the chart does not tell Prometheus to scrape, because then they are not known.
+*/}}
+{{- define "pgtether.scope" -}}
+{{- $labels := .Values.prometheusRule.selector }}
+{{- $monitor := ternary .Values.serviceMonitor .Values.podMonitor .Values.serviceMonitor.enabled }}
+{{- if and (not $labels) $monitor.enabled }}
+{{- range concat $monitor.relabelings $monitor.metricRelabelings }}
+{{- if has .targetLabel (list "namespace" "job") }}
+{{- fail (printf "a relabeling changes the label %s, so the chart does not know which metrics are of this release: set prometheusRule.selector to the labels that they have, for example {namespace: %s, job: pgtether}." .targetLabel (include "pgtether.namespace" $)) }}
+{{- end }}
+{{- end }}
+{{- $labels = dict "namespace" (include "pgtether.namespace" .) "job" (include "pgtether.job" .) }}
+{{- end }}
+{{- $matchers := list }}
+{{- range $name, $value := $labels }}
+{{- $matchers = append $matchers (printf "%s=%s" $name (toJson $value)) }}
+{{- end }}
+{{- join "," $matchers }}
+{{- end }}
+
+{{/* The job's name, as the operator makes it from a ServiceMonitor or PodMonitor. */}}
+{{- define "pgtether.job" -}}
+{{- $monitor := ternary .Values.serviceMonitor .Values.podMonitor .Values.serviceMonitor.enabled }}
+{{- $job := include "pgtether.fullname" . }}
+{{- $extra := .Values.service.labels }}
+{{- if not .Values.serviceMonitor.enabled }}
+{{- $job = printf "%s/%s" (default (include "pgtether.namespace" .) $monitor.namespace) $job }}
+{{- $extra = .Values.podLabels }}
+{{- end }}
+{{- $labels := include "pgtether.labels" (dict "root" . "extra" $extra) | fromYaml }}
+{{- default $job (index $labels $monitor.jobLabel) }}
+{{- end }}
+
+{{/*
+Limits every selector of an expression to what `scope` says. Takes [expression, scope]. A metric is followed by a brace, or by
+something that no name contains.
+*/}}
+{{- define "pgtether.scoped" -}}
+{{- $expr := index . 0 }}
+{{- with index . 1 | replace "$" "$$" }}
+{{- $metric := "\\b(?:target:)?pgtether_[a-z0-9_:]+|\\bALERTS|\\bup" }}
+{{- $expr = regexReplaceAll (printf "(%s)\\{" $metric) $expr (printf "${1}{%s," .) }}
+{{- $expr = regexReplaceAll (printf "(%s)([^a-z0-9_:{]|$)" $metric) $expr (printf "${1}{%s}${2}" .) }}
+{{- end }}
+{{- $expr }}
+{{- end }}
+
+{{/* The inhibition rules for Alertmanager, with the words that values have for the severities. */}}
+{{- define "pgtether.inhibitions" -}}
+{{- $rules := .Files.Get "files/dashboards/rules/alertmanager-inhibit.yml" }}
+{{- range $severity, $_ := .Values.prometheusRule.severities }}
+{{- $found := printf "severity = %q" $severity }}
+{{- if not (contains $found $rules) }}
+{{- fail (printf "alertmanager-inhibit.yml has no %s: rules and chart do not belong together." $found) }}
+{{- end }}
+{{- $rules = replace $found (printf "severity = %%%s%%" $severity) $rules }}
+{{- end }}
+{{- range $severity, $word := .Values.prometheusRule.severities }}
+{{- $rules = replace (printf "%%%s%%" $severity) (toJson $word | replace "'" "''") $rules }}
+{{- end }}
+{{- trim $rules }}
 {{- end }}
 
 {{/* Changes one alert in place. Takes {values, rule, change, swaps}. */}}
