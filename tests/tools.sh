@@ -153,7 +153,8 @@ part_release() {
   have npm || want npm "to publish the packages for Node"
   have docker-registry || want docker-registry "receives the image and the chart, for tests"
   have buildah || want buildah "to push the image"
-  have curl || want curl "to wait for the registry"
+  have curl || want curl "to ask the registry"
+  have jq || want jq "to read its answers"
   python3 -m pip --version >/dev/null 2>&1 || want python3-pip "to install twine"
 }
 

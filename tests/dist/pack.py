@@ -173,8 +173,7 @@ class Package:
             for path in [root, *root.rglob("*")]:
                 if path.is_dir():
                     path.chmod(0o755)
-                os.utime(path, (EPOCH, EPOCH))
-            # One thread: the bytes must not depend on the number of cores.
+            # It writes no time later than SOURCE_DATE_EPOCH. One thread: the bytes must not depend on the number of cores.
             build = ["dpkg-deb", "--root-owner-group", "-Zxz", f"-z{min(self.level, 6)}", "--threads-max=1", "--build"]
             out = self.out / f"pgtether_{version}_{self.machine.debian}.deb"
             subprocess.run([*build, root, out], check=True, stdout=subprocess.DEVNULL)

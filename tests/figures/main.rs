@@ -32,6 +32,7 @@ mod page;
 mod password;
 mod plan;
 mod pool;
+mod program;
 mod refresh;
 mod render;
 mod report;
@@ -54,7 +55,8 @@ use tokio::task::{LocalSet, spawn_local};
 type Section = fn(Plan) -> Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 
 /// All experiments, by the name that `--only` takes.
-const SECTIONS: [(&str, Section); 15] = [
+const SECTIONS: [(&str, Section); 16] = [
+    ("program", |plan| Box::pin(program::run(plan))),
     ("terminate", |plan| Box::pin(terminate::run(plan))),
     ("outage", |plan| Box::pin(outage::run(plan))),
     ("hang", |plan| Box::pin(hang::run(plan))),

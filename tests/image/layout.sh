@@ -11,5 +11,4 @@ install -D --mode=644 "$certificates" "$out/etc/ssl/certs/ca-certificates.crt"
 echo 'pgtether:x:65532:65532::/:/pgtether' >"$out/etc/passwd"
 echo 'pgtether:x:65532:' >"$out/etc/group"
 # Whatever the umask of whoever builds it: the image's user is another.
-find "$out" -type d -exec chmod 755 {} +
 chmod 644 "$out/etc/passwd" "$out/etc/group"

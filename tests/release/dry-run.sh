@@ -35,14 +35,22 @@ YAML
   return 1
 }
 
-# What the registry has for a tag: one image for each platform, with its health check.
+ask_registry() { # path, type
+  curl --silent --fail --header "Accept: $2" "http://127.0.0.1:$port/v2/pgtether/$1"
+}
+
+# The registry has an image for each platform, with its health check, by digest and by tag.
 image_is_there() { # digest
-  local list
-  list="$(buildah manifest inspect --tls-verify=false "docker://127.0.0.1:$port/pgtether@$1")"
-  python3 -c '
-import json, sys
-platforms = {entry["platform"]["architecture"] for entry in json.loads(sys.argv[1])["manifests"]}
-sys.exit(platforms != {"amd64", "arm64"} and f"the image is for {platforms}")' "$list"
+  local docker=application/vnd.docker.distribution.manifest list platforms digest config
+  list="$(ask_registry "manifests/$1" "$docker.list.v2+json")"
+  [ "$list" = "$(ask_registry "manifests/$version" "$docker.list.v2+json")" ]
+  platforms="$(jq --raw-output '[.manifests[].platform.architecture] | sort | join(" ")' <<<"$list")"
+  [ "$platforms" = "amd64 arm64" ] || { echo "release: the image is for $platforms" >&2; return 1; }
+  for digest in $(jq --raw-output '.manifests[].digest' <<<"$list"); do
+    config="$(ask_registry "manifests/$digest" "$docker.v2+json" | jq --raw-output .config.digest)"
+    ask_registry "blobs/$config" '*/*' | jq --exit-status '.config.Healthcheck.Test == ["CMD", "/pgtether", "healthcheck"]' >/dev/null ||
+      { echo "release: the image $digest has lost its health check" >&2; return 1; }
+  done
 }
 
 version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
@@ -50,7 +58,10 @@ step "the workflows"
 actionlint -shellcheck= .github/workflows/*.yml
 step "the version"
 tests/release/agree.sh
-tests/release/notes.sh "$version" >"$work/notes.md" || tests/release/notes.sh Unreleased >"$work/notes.md"
+tests/release/notes.sh "$version" >"$work/notes.md" 2>/dev/null || {
+  step "ATTENTION: CHANGELOG.md has no heading for $version yet; the notes are those of Unreleased"
+  tests/release/notes.sh Unreleased >"$work/notes.md"
+}
 step "the wheels"
 PYTHONPATH="$target_dir/tools/release" python3 -m twine check --strict "$folder"/*.whl
 step "the image and the chart, to a registry on loopback"
