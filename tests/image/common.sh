@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What both ways of building the image share: its labels, and its test. The builder is in $builder.
 
 version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
