@@ -12,7 +12,7 @@ mod server;
 
 pub use self::budget::{Budget, Charge};
 pub use self::catalog::{Catalog, Statement};
-pub use self::client::{ClientStatements, Named, Told, Unnamed};
+pub use self::client::{ClientStatements, Named, Unnamed};
 pub use self::described::Described;
 pub use self::server::ServerStatements;
 

@@ -144,8 +144,11 @@ impl Link {
         if self.renames && is_surprised(body) {
             self.session = self.session.max(SessionFate::Stale);
         }
-        if is_outdated(body) {
-            self.bound.drain(..).for_each(|statement| statements.catalog.forget(&statement));
+        let catalog = &mut *statements.catalog;
+        match outdated(body) {
+            Some(Outdated::Columns) => self.bound.drain(..).for_each(|statement| catalog.outdate(&statement)),
+            Some(Outdated::Text) => self.bound.drain(..).for_each(|statement| catalog.forget(&statement)),
+            None => {}
         }
         if is_fatal(body) {
             self.session = SessionFate::Ended;
@@ -195,10 +198,19 @@ fn is_fatal(body: &[u8]) -> bool {
     matches!(error_field(body, b'V'), Some(b"FATAL" | b"PANIC"))
 }
 
-/// Whether an ErrorResponse says that a text does not fit what there is, or has another result since a table was altered.
-/// Such a statement fails on every session that has it, until it is prepared anew.
-fn is_outdated(body: &[u8]) -> bool {
-    let sqlstate = error_field(body, b'C').unwrap_or_default();
-    let analysis = sqlstate.starts_with(b"42");
-    analysis || sqlstate == b"0A000" && error_field(body, b'R') == Some(b"RevalidateCachedQuery")
+/// Why a statement fails on every session that has it, until it is prepared anew.
+enum Outdated {
+    /// Its columns are others since a table was altered.
+    Columns,
+    /// Its text does not fit what there is.
+    Text,
+}
+
+/// Whether an ErrorResponse says so.
+fn outdated(body: &[u8]) -> Option<Outdated> {
+    match error_field(body, b'C')? {
+        b"0A000" if error_field(body, b'R') == Some(b"RevalidateCachedQuery") => Some(Outdated::Columns),
+        sqlstate if sqlstate.starts_with(b"42") => Some(Outdated::Text),
+        _ => None,
+    }
 }

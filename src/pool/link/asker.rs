@@ -1,6 +1,6 @@
 //! For whom a Describe is sent.
 
-use crate::pool::statements::{ClientStatements, Told};
+use crate::pool::statements::{ClientStatements, Described};
 
 /// Who wants to know what a statement takes and returns.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub enum Asker {
 
 impl Asker {
     /// The answer has come.
-    pub fn tell(self, told: Told, client: &mut ClientStatements) {
+    pub fn tell(self, told: Described, client: &mut ClientStatements) {
         match self {
             Asker::Client { name, stamp } => client.tell(&name, stamp, told),
             Asker::Portal { name, stamp } => client.tell_of_portal(&name, stamp, told),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::asker::Asker;
 use super::{KEPT, Statements};
-use crate::pool::statements::{Described, Named, Told};
+use crate::pool::statements::{Described, Named};
 
 /// So many answers to come, and so many bytes of names behind them; a client that asks for more waits.
 const MOST: usize = 1 << 14;
@@ -252,7 +252,7 @@ impl Expected {
         match self.pop() {
             Some(Expect::Parse { answer, what, .. }) => {
                 match what {
-                    ParsedAs::Known(id) => statements.server.insert(id, statements.catalog.now()),
+                    ParsedAs::Known(id) => statements.server.insert(id),
                     ParsedAs::Unnamed => self.has_unnamed = true,
                     ParsedAs::Nothing => {}
                 }
@@ -291,8 +291,7 @@ impl Expected {
         {
             let described = Described::new(&parameters, (tag == b'T').then_some(body));
             statements.server.describe(id, described);
-            let told = Told { what: described, at: statements.catalog.now() };
-            asker.tell(told, statements.client);
+            asker.tell(described, statements.client);
         }
         answer
     }

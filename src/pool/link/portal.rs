@@ -10,7 +10,7 @@ use super::edit::Edit;
 use super::give_up::{LONGEST_NAME, MOST_PORTALS};
 use super::provide::Has;
 use super::{Link, Statements, TransactionStatus};
-use crate::pool::statements::{Statement, Told};
+use crate::pool::statements::Statement;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -72,8 +72,7 @@ impl Link {
             return;
         };
         match self.has(statement.id, statements) {
-            Has::Yes(Some(what)) => {
-                let told = Told { what, at: statements.catalog.now() };
+            Has::Yes(Some(told)) => {
                 statements.client.tell_of_portal(&name, stamp, told);
             }
             Has::Yes(None) => {

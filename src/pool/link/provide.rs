@@ -9,7 +9,7 @@ use super::edit::{BUFFER, Edit};
 use super::expect::{Answer, Expect, NameUndo, ParsedAs, Refused};
 use super::{LONGEST_READ, Link, Pause, Statements};
 use crate::pool::leftovers::Hints;
-use crate::pool::statements::{Described, STAND_IN, Statement, Told, Unnamed};
+use crate::pool::statements::{Described, STAND_IN, Statement, Unnamed};
 use crate::protocol::Frame;
 
 /// A long text on its way to the session, in parts.
@@ -101,23 +101,23 @@ impl Link {
     }
 
     /// What becomes of the use of a statement that the session has, or is sent, and of which it has not told what its
-    /// client was told. What it had before that was told may be by tables as they were: it is prepared anew, which no
-    /// server refuses. What it has got since is by tables that have changed since.
+    /// client was told. What it has had for a while may be by tables as they were: it is prepared anew, which no server
+    /// refuses. What differs then is by tables that have changed since the client was told.
     fn compare(
         &mut self,
         statement: &Arc<Statement>,
-        (told, described): (Told, Option<Described>),
+        described: Option<Described>,
         edit: &mut Edit<'_, '_>,
         statements: &mut Statements<'_>,
     ) -> Use {
         let id = statement.id;
-        let is_newer = self.batch.sent.contains(&id) || statements.server.prepared(id) > Some(told.at);
-        if is_newer && described.is_some() {
+        let is_new = self.batch.sent.contains(&id);
+        if is_new && described.is_some() {
             // Who prepares it again gets one with a name that no session knows.
             statements.catalog.forget(statement);
             return Use::Refused(Refused::Changed);
         }
-        if is_newer || self.send_anew(statement, Has::Perhaps, edit, statements) {
+        if is_new || self.send_anew(statement, Has::Perhaps, edit, statements) {
             self.ask(statement, Asker::Pool, edit);
             edit.message(b'H', &[]);
             self.pause = Pause::Statement(id);
@@ -133,7 +133,7 @@ impl Link {
     pub(super) fn provide_known(
         &mut self,
         statement: &Arc<Statement>,
-        told: Option<Told>,
+        told: Option<Described>,
         edit: &mut Edit<'_, '_>,
         statements: &mut Statements<'_>,
     ) -> Use {
@@ -159,8 +159,8 @@ impl Link {
             self.bound.push(Arc::clone(&statement));
         }
         match told {
-            Some(told) if !described.is_some_and(|described| described.is_as(told.what)) => {
-                self.compare(&statement, (told, described), edit, statements)
+            Some(told) if !described.is_some_and(|described| described.is_as(told)) => {
+                self.compare(&statement, described, edit, statements)
             }
             _ => Use::Of { statement, untold: None },
         }

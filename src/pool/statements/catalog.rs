@@ -30,7 +30,6 @@ pub struct Catalog {
     known: HashSet<ByKey>,
     budget: Budget,
     last_id: u64,
-    moment: u64,
     /// How many statements, and how many bytes of them, clients have given up since the unused ones were looked for.
     given_up: (usize, usize),
 }
@@ -96,13 +95,6 @@ impl Catalog {
         self.last_id
     }
 
-    /// A moment: later ones have greater numbers. Tells whether a session has got a statement before or after its client
-    /// was told of it.
-    pub fn now(&mut self) -> u64 {
-        self.moment += 1;
-        self.moment
-    }
-
     /// So much of the budget; what nobody uses makes room.
     pub fn charge(&mut self, bytes: usize) -> Option<Charge> {
         if let Some(charge) = self.budget.charge(bytes) {
@@ -132,6 +124,14 @@ impl Catalog {
     pub fn forget(&mut self, statement: &Statement) {
         if self.known.get(&*statement.key).is_some_and(|known| known.0.id == statement.id) {
             self.known.remove(&*statement.key);
+        }
+    }
+
+    /// A session has refused it, since a table has changed over a connection that is not the pool's. Where that was not
+    /// known yet, others may be outdated, too.
+    pub fn outdate(&mut self, statement: &Statement) {
+        if self.known.get(&*statement.key).is_some_and(|known| known.0.id == statement.id) {
+            self.begin_generation();
         }
     }
 
@@ -224,6 +224,23 @@ mod tests {
         assert_ne!(before.id, after.id);
         // Who has the old one keeps it.
         assert_eq!(catalog.under(&before, 0).unwrap().id, before.id);
+    }
+
+    #[test]
+    fn one_that_is_outdated_begins_a_generation_once() {
+        let mut catalog = Catalog::default();
+        let [one, other] =
+            [b"select 1\0\0\0", b"select 2\0\0\0"].map(|text| catalog.intern(text, 0).unwrap());
+        catalog.outdate(&one);
+        let now = [b"select 1\0\0\0", b"select 2\0\0\0"].map(|text| catalog.intern(text, 0).unwrap().id);
+        assert!(now[0] != one.id && now[1] != other.id);
+        // Who goes on with the old ones tells nothing new.
+        catalog.outdate(&one);
+        catalog.outdate(&other);
+        assert_eq!(
+            now,
+            [b"select 1\0\0\0", b"select 2\0\0\0"].map(|text| catalog.intern(text, 0).unwrap().id)
+        );
     }
 
     #[test]

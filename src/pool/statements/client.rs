@@ -9,7 +9,7 @@ use super::{Budget, Charge, Described, Statement};
 /// So many names one client may have: one that never closes any would fill our memory.
 const MOST: usize = 10_000;
 /// Beside a name: its entry.
-const ENTRY: usize = 72;
+const ENTRY: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
@@ -33,14 +33,7 @@ pub struct Named {
     /// Which of the client's namings it was: later ones have greater numbers.
     pub stamp: u64,
     /// What the client was told of it, if it has asked.
-    pub told: Option<Told>,
-}
-
-/// What a client was told of a statement, and when, by the catalog's clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
-    pub what: Described,
-    pub at: u64,
+    pub told: Option<Described>,
 }
 
 /// A client's statement without a name.
@@ -110,16 +103,16 @@ impl ClientStatements {
     }
 
     /// The client is told what that naming's statement takes and returns.
-    pub fn tell(&mut self, name: &[u8], stamp: u64, told: Told) {
+    pub fn tell(&mut self, name: &[u8], stamp: u64, told: Described) {
         if let Some(named) = self.get_mut(name).filter(|named| named.stamp == stamp) {
             named.told = Some(told);
         }
     }
 
     /// The client is told what a portal of that naming's statement returns. What it was told of the statement stays.
-    pub fn tell_of_portal(&mut self, name: &[u8], stamp: u64, told: Told) {
+    pub fn tell_of_portal(&mut self, name: &[u8], stamp: u64, told: Described) {
         if let Some(named) = self.get_mut(name).filter(|named| named.stamp == stamp) {
-            named.told.get_or_insert(Told { what: told.what.of_portal(), ..told });
+            named.told.get_or_insert(told.of_portal());
         }
     }
 

@@ -17,8 +17,6 @@ pub struct ServerStatements {
 #[derive(Debug)]
 struct OnServer {
     used: u64,
-    /// When it was prepared, by the catalog's clock.
-    prepared: u64,
     /// Where the session was asked since it has the statement.
     described: Option<Described>,
 }
@@ -32,15 +30,10 @@ impl ServerStatements {
         Some(known.described)
     }
 
-    /// The session has it, from that moment of the catalog's clock on.
-    pub fn insert(&mut self, id: u64, prepared: u64) {
+    /// The session has it.
+    pub fn insert(&mut self, id: u64) {
         self.clock += 1;
-        self.known.insert(id, OnServer { used: self.clock, prepared, described: None });
-    }
-
-    /// When the session has got it.
-    pub fn prepared(&self, id: u64) -> Option<u64> {
-        self.known.get(&id).map(|known| known.prepared)
+        self.known.insert(id, OnServer { used: self.clock, described: None });
     }
 
     /// The session has told what the statement takes and returns.
@@ -87,7 +80,7 @@ mod tests {
         let mut server = ServerStatements::default();
         for id in 1..=PER_SERVER as u64 {
             assert_eq!(server.to_evict(|_| false), None);
-            server.insert(id, 0);
+            server.insert(id);
         }
         assert!(server.touch(1).is_some());
         assert_eq!(server.to_evict(|_| false), Some(2));
@@ -100,13 +93,12 @@ mod tests {
         let (mut server, described) = (ServerStatements::default(), Described::new(b"\0\0", None));
         server.describe(1, described);
         assert_eq!(server.described(1), None, "it has none");
-        server.insert(1, 7);
+        server.insert(1);
         assert_eq!(server.described(1), None);
         server.describe(1, described);
         assert_eq!((server.described(1), server.touch(1)), (Some(described), Some(Some(described))));
-        assert_eq!((server.prepared(1), server.prepared(2)), (Some(7), None));
-        server.insert(1, 8);
-        assert_eq!((server.described(1), server.prepared(1)), (None, Some(8)), "it was prepared anew");
+        server.insert(1);
+        assert_eq!(server.described(1), None, "it was prepared anew");
         server.describe(1, described);
         server.forget_description(1);
         assert_eq!((server.described(1), server.touch(1)), (None, Some(None)));

@@ -116,13 +116,23 @@ fn only_a_portal_of_that_naming_tells_of_it() {
         let asked = pair.asks(&[bind("a"), execute(), sync()].concat());
         assert_eq!(asked, b"", "it waits for what was sent");
     }
-    // A portal ends with its transaction.
-    let mut pair = Pair::new();
-    pair.asks(&[parse("a", "select"), bound("p", "a"), sync()].concat());
-    pair.answers(&[parsed(), message(b'2', b""), ready(b'T')].concat());
-    pair.asks(&query("commit"));
-    pair.answers(&[complete("COMMIT"), ready(b'I')].concat());
-    assert_eq!(pair.asks(&[portal("p"), sync()].concat()), [portal("p"), sync()].concat());
+}
+
+#[test]
+fn a_portal_tells_as_long_as_its_transaction_lasts() {
+    for ends in [false, true] {
+        let mut pair = Pair::new();
+        pair.asks(&[parse("a", "select"), bound("p", "a"), sync()].concat());
+        pair.answers(&[parsed(), message(b'2', b""), ready(b'T')].concat());
+        let asked = [portal("p"), sync()].concat();
+        if ends {
+            pair.asks(&query("commit"));
+            pair.answers(&[complete("COMMIT"), ready(b'I')].concat());
+            assert_eq!(pair.asks(&asked), asked);
+        } else {
+            assert_eq!(pair.asks(&asked), [describe("pgtether_1"), asked].concat());
+        }
+    }
 }
 
 #[test]
