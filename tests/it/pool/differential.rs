@@ -1,9 +1,15 @@
 //! Conversations that nobody would have, made up at random: in both modes each client must be answered, message by message,
 //! as PostgreSQL itself answers it, whatever the others do on the same sessions in between.
 
+mod vocabulary;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
 use pgtether::demo::postgres::Setup;
 use pgtether::protocol::frontend::query;
 
+use self::vocabulary::{Describes, SCHEMAS, SETTINGS, TYPES, Vocabulary};
 use super::wire::Raw;
 use super::{await_listening, one_pool};
 use crate::process::Daemon;
@@ -15,129 +21,6 @@ const TURNS: usize = 25;
 
 /// What a client's statements are called.
 const NAMES: [&str; 4] = ["", "a", "b", "c"];
-
-/// What the clients say. Of both, the first ones name no statement, and neither begin nor end a transaction: they may be
-/// sent ahead.
-#[derive(Debug, Clone, Copy)]
-struct Vocabulary {
-    /// Before everything.
-    setup: &'static str,
-    texts: &'static [&'static str],
-    texts_ahead: usize,
-    queries: &'static [&'static str],
-    queries_ahead: usize,
-    rounds: u64,
-    /// Each Parse is followed by a Describe, as drivers have it: whoever was told nothing may get what a server refuses.
-    describes: bool,
-}
-
-const SETTINGS: Vocabulary = Vocabulary {
-    setup: "",
-    texts: &[
-        "SELECT 'constant'",
-        "SELECT $1::text",
-        "SELECT $1::int4 + 1",
-        "SELECT generate_series(1, 5)",
-        "SELECT 1 / 0",
-        "SELECT never_there",
-        "",
-        "SHOW timezone",
-        "SET timezone = 'Asia/Tokyo'",
-        "RESET timezone",
-        "SET timezone TO DEFAULT",
-        "DEALLOCATE a",
-        "/* b; */ deallocate prepare \"b\";",
-        "DEALLOCATE ALL",
-        "BEGIN",
-        "COMMIT",
-        "ROLLBACK",
-    ],
-    texts_ahead: 11,
-    queries: &[
-        "SELECT 1",
-        "SELECT 1; SELECT 2",
-        "SELECT 1; SELECT 1 / 0; SELECT 3",
-        "SELEC",
-        "",
-        "SHOW timezone",
-        "SHOW search_path; SHOW timezone",
-        "SET timezone = 'Asia/Tokyo'; SET search_path = other",
-        "SET timezone = 'Asia/Tokyo'; RESET timezone; SHOW timezone",
-        "SET search_path = other; RESET ALL; SHOW search_path; SET LOCAL timezone TO DEFAULT; SHOW timezone",
-        "RESET timezone; SELECT 1 / 0",
-        "-- reset\nRESET search_path",
-        "SET LOCAL timezone = 'Asia/Tokyo'; SET LOCAL timezone = DEFAULT; SHOW timezone",
-        "DEALLOCATE a",
-        "/* a; */ DEALLOCATE a; DEALLOCATE \"b\"; SELECT 1",
-        "SELECT 1; deallocate prepare c; SELECT 1 / 0; DEALLOCATE b",
-        "DEALLOCATE b; DEALLOCATE b",
-        "DEALLOCATE ALL; SELECT 1; SET timezone TO DEFAULT",
-        "DEALLOCATE c; DEALLOCATE ALL; DEALLOCATE a",
-        "DEALLOCATE ALL",
-        "DISCARD ALL",
-        "BEGIN",
-        "COMMIT",
-        "ROLLBACK",
-    ],
-    queries_ahead: 13,
-    rounds: 25,
-    describes: false,
-};
-
-/// The same words mean other tables, types and rows, by schema and role.
-const SCHEMAS: Vocabulary = Vocabulary {
-    setup: "CREATE SCHEMA one; CREATE SCHEMA other;
-        CREATE TABLE one.place (c int4); INSERT INTO one.place VALUES (7), (8);
-        CREATE TABLE other.place (c text); INSERT INTO other.place VALUES ('7'), ('x');
-        CREATE FUNCTION one.name() RETURNS int4 LANGUAGE sql AS 'SELECT 1';
-        CREATE FUNCTION other.name() RETURNS text LANGUAGE sql AS $$SELECT 'other'$$;
-        CREATE ROLE reader; CREATE ROLE writer; GRANT USAGE ON SCHEMA one, other TO reader, writer;
-        GRANT SELECT ON one.place TO reader, writer; GRANT SELECT ON other.place TO writer;
-        CREATE TABLE public.secret (owner text, v text); ALTER TABLE public.secret ENABLE ROW LEVEL SECURITY;
-        CREATE POLICY own ON public.secret USING (owner = current_user);
-        INSERT INTO public.secret VALUES ('reader', 'r'), ('writer', 'w'); GRANT SELECT ON public.secret TO reader, writer;",
-    texts: &[
-        "SELECT c FROM place WHERE c = $1",
-        "SELECT c FROM place",
-        "SELECT name()",
-        "SELECT $1 || current_schema()",
-        "SELECT v FROM public.secret",
-        "SELECT current_user",
-        "SELECT count(*) FROM public.secret WHERE owner = $1",
-        "SET search_path = other",
-        "SET search_path = one, public",
-        "SET ROLE reader",
-        "SET ROLE writer",
-        "RESET ROLE",
-        "SET LOCAL search_path = other",
-        "SET LOCAL ROLE reader",
-        "DEALLOCATE ALL",
-        "BEGIN",
-        "COMMIT",
-        "ROLLBACK",
-    ],
-    texts_ahead: 7,
-    queries: &[
-        "SELECT c FROM place",
-        "SELECT name(), current_user",
-        "SELECT v FROM public.secret",
-        "SET search_path = other; SELECT c FROM place",
-        "SET search_path = one; SELECT c FROM place",
-        "SET ROLE reader; SELECT v FROM public.secret",
-        "SET ROLE writer; SELECT v FROM public.secret; SELECT c FROM place",
-        "RESET ROLE; RESET search_path",
-        "RESET ALL",
-        "SET search_path = other; SELECT 1 / 0",
-        "BEGIN; SET LOCAL search_path = other; SET LOCAL ROLE writer",
-        "BEGIN",
-        "COMMIT",
-        "ROLLBACK",
-        "DISCARD ALL",
-    ],
-    queries_ahead: 10,
-    rounds: 25,
-    describes: true,
-};
 
 /// What each client asks for when it connects.
 const ASKED: [(&str, &str); 4] = [
@@ -160,6 +43,11 @@ struct Twins {
     /// Of the last ReadyForQuery. In a failed transaction it goes on with simple queries: a pool may take a Parse there
     /// that PostgreSQL refuses, where it knows the statement already.
     status: u8,
+    /// A statement that the client prepares may be refused by the pool, as one of before a change, where a server has none:
+    /// after each change, once for all clients.
+    refuses_once: Rc<Cell<bool>>,
+    /// That was so.
+    has_refused: bool,
 }
 
 /// A part of a conversation, up to its Sync or the end of its query.
@@ -168,7 +56,7 @@ struct Part {
     bytes: Vec<u8>,
     words: String,
     parses_unnamed: bool,
-    describes: bool,
+    describes: Describes,
 }
 
 fn any<T: Copy>(random: &mut fastrand::Rng, of: &[T]) -> T {
@@ -181,8 +69,8 @@ impl Part {
     }
 
     /// As drivers give up all statements in a pipeline.
-    fn wipe() -> Part {
-        let mut part = Part::default();
+    fn wipe(describes: Describes) -> Part {
+        let mut part = Part { describes, ..Part::default() };
         part.parse("", "DEALLOCATE ALL");
         part.bind("", "", b"");
         part.add("Execute", message(b'E', &[0; 5]));
@@ -197,7 +85,7 @@ impl Part {
         names: &[&str],
         texts: &[&str],
         mut may_use_unnamed: bool,
-        describes: bool,
+        describes: Describes,
     ) -> Part {
         let mut part = Part { describes, ..Part::default() };
         for _ in 0..random.usize(1..7) {
@@ -238,8 +126,15 @@ impl Part {
             &format!("Parse {name:?} {sql:?}"),
             message(b'P', &[&text(&[name, sql])[..], &[0, 0]].concat()),
         );
-        if self.describes {
-            self.add(&format!("Describe S {name:?}"), message(b'D', &text(&[&format!("S{name}")])));
+        match self.describes {
+            Describes::Nothing => {}
+            Describes::Statements => {
+                self.add(&format!("Describe S {name:?}"), message(b'D', &text(&[&format!("S{name}")])));
+            }
+            Describes::Portals => {
+                self.bind("", name, b"");
+                self.add("Describe P", message(b'D', b"P\0"));
+            }
         }
     }
 
@@ -262,7 +157,7 @@ impl Part {
 }
 
 impl Twins {
-    async fn log_in(direct: u16, pooled: u16, vocabulary: Vocabulary) -> Twins {
+    async fn log_in(direct: u16, pooled: u16, vocabulary: Vocabulary, refuses_once: Rc<Cell<bool>>) -> Twins {
         Twins {
             vocabulary,
             direct: Raw::login_asking(direct, &ASKED).await,
@@ -270,6 +165,8 @@ impl Twins {
             transcript: String::new(),
             has_unnamed: false,
             status: b'I',
+            refuses_once,
+            has_refused: false,
         }
     }
 
@@ -279,7 +176,7 @@ impl Twins {
             0 => vec![Part::simple(any(random, queries))],
             _ if self.status == b'E' => vec![Part::simple(any(random, queries))],
             1 if self.status == b'I' => (0..random.usize(2..5)).map(|nth| self.ahead(nth, random)).collect(),
-            2 if random.u8(..8) == 0 => vec![Part::wipe()],
+            2 if random.u8(..8) == 0 => vec![Part::wipe(describes)],
             // As Npgsql gives out a connection that was used before.
             2 if self.status == b'I' && random.u8(..8) == 0 => {
                 vec![
@@ -324,7 +221,14 @@ impl Twins {
         for part in &parts {
             in_doubt |= self.compare(part, in_doubt).await;
         }
-        if in_doubt && parts.len() > 1 {
+        if std::mem::take(&mut self.has_refused) {
+            let end = query("ROLLBACK");
+            for side in [&mut self.direct, &mut self.pooled] {
+                side.send(&end).await;
+                side.until_ready().await;
+            }
+            self.forget_names().await;
+        } else if in_doubt && parts.len() > 1 {
             self.forget_names().await;
         }
     }
@@ -352,14 +256,24 @@ impl Twins {
             let (mut seen, mut wanted) = (comparable(&seen, !simple), comparable(&wanted, !simple));
             // A Bind that is wrong in two ways: a server counts the parameters first, the pool compares the types first.
             let changed = ('E', "0A000".to_owned());
-            // A server tells the parameters of a statement before it finds that its columns have changed.
-            if let Some(at) = wanted.windows(2).position(|two| two[0].0 == 't' && two[1] == changed) {
-                wanted.remove(at);
+            // A server tells the parameters of a statement before it finds that its columns have changed, or that its
+            // text does not fit them. Either is what the pool calls changed.
+            let outdated =
+                |error: &(char, String)| error.0 == 'E' && (*error == changed || error.1.starts_with("42"));
+            for side in [&mut seen, &mut wanted] {
+                if let Some(at) = side.windows(2).position(|two| two[0].0 == 't' && outdated(&two[1])) {
+                    side.remove(at);
+                }
             }
-            if wanted.contains(&('E', "08P01".to_owned()))
-                && let Some(error) = seen.iter_mut().find(|message| **message == changed)
-            {
-                error.1 = "08P01".to_owned();
+            if let Some(at) = seen.iter().position(|message| *message == changed) {
+                match wanted.get(at) {
+                    Some(wrong) if wrong.1 == "08P01" || outdated(wrong) => seen[at] = wrong.clone(),
+                    _ if part.words.contains("Parse") && self.refuses_once.take() => {
+                        (self.has_refused, self.has_unnamed) = (true, false);
+                        return true;
+                    }
+                    _ => {}
+                }
             }
             assert_eq!(seen, wanted, "after this conversation:{}", self.transcript);
         }
@@ -417,10 +331,23 @@ async fn it_does_so_where_statements_without_a_name_are_kept_prepared() {
     talk(&["size: 2", "prepare_unnamed: true"], SCHEMAS).await;
 }
 
+#[tokio::test]
+async fn who_has_portals_described_is_told_of_types_that_change_elsewhere() {
+    talk(&["size: 2"], TYPES).await;
+}
+
+#[tokio::test]
+async fn so_is_who_has_statements_described_and_keeps_those_without_a_name_prepared() {
+    talk(&["size: 2", "prepare_unnamed: true"], Vocabulary { describes: Describes::Statements, ..TYPES })
+        .await;
+}
+
 async fn talk(keys: &[&str], vocabulary: Vocabulary) {
     let trust = Setup::default().hba("host all all 127.0.0.1/32 trust");
     let cluster = postgres(Version::V15, trust);
-    Admin::of(&cluster).await.query(vocabulary.setup).await;
+    let admin = Admin::of(&cluster).await;
+    admin.query(vocabulary.setup).await;
+    let refuses_once = Rc::new(Cell::new(false));
     let (config, port) = one_pool(&cluster.superuser_url(), &[], &[&["auth: trust"], keys].concat());
     let _daemon = Daemon::start(&config);
     await_listening(port).await;
@@ -430,7 +357,7 @@ async fn talk(keys: &[&str], vocabulary: Vocabulary) {
     for _ in 0..vocabulary.rounds {
         let mut clients = Vec::new();
         for _ in 0..CLIENTS {
-            clients.push(Twins::log_in(cluster.port(), port, vocabulary).await);
+            clients.push(Twins::log_in(cluster.port(), port, vocabulary, Rc::clone(&refuses_once)).await);
         }
         for _ in 0..TURNS {
             // One may stay in its transaction: there is a session for the others.
@@ -443,6 +370,12 @@ async fn talk(keys: &[&str], vocabulary: Vocabulary) {
             }
             clients[stays].turn(&mut random).await;
             clients[stays].rest(&mut random).await;
+            if !vocabulary.changes.is_empty() && random.u8(..3) == 0 {
+                admin.query(any(&mut random, vocabulary.changes)).await;
+                refuses_once.set(true);
+                // What has no name is prepared again for each use by drivers, and by the pool where it moves.
+                clients.iter_mut().for_each(|client| client.has_unnamed = false);
+            }
         }
     }
 }
