@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 
-use super::monitoring::{Firing, Monitoring};
+use super::monitoring::{Firing, Monitoring, Series};
 use super::rules;
 use crate::process::wait_until;
 use faults::Scene;
@@ -106,6 +106,25 @@ async fn every_alert_fires_on_a_real_fault_and_ends_with_it_and_every_panel_show
     scene.strike_again().await;
     await_all(monitoring, &FIRING[..1]).await;
     pictures::take(monitoring, began, now()).await;
+    assert_shares_are_shares(monitoring).await;
+}
+
+/// Although two copies of the rules recorded them, shares of a window are between none and all of it.
+async fn assert_shares_are_shares(monitoring: &Monitoring) {
+    let samples =
+        monitoring.query("count_over_time(target:pgtether_up:max{target='calm'}[10s])", now()).await;
+    let recorded = samples.iter().filter_map(Series::last).fold(0.0, f64::max);
+    assert!(recorded > 25.0, "one copy records 20, but there are only {recorded}");
+    for window in ["5m", "30m", "1h"] {
+        let share = format!("max_over_time(target:pgtether_down:ratio_{window}[10m])");
+        let most = monitoring.query(&share, now()).await;
+        let most: Vec<_> = most.iter().filter_map(Series::last).collect();
+        assert!(!most.is_empty() && most.iter().all(|most| (0.0..=1.0).contains(most)), "{window}: {most:?}");
+        assert!(
+            window != "5m" || most.contains(&1.0),
+            "nothing was down for as long as this window: {most:?}"
+        );
+    }
 }
 
 fn now() -> f64 {

@@ -55,7 +55,7 @@ impl Monitoring {
         let address = || SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
         let (prometheus, alertmanager) = (address(), address());
         let scrape = format!(
-            "global: {{scrape_interval: 1s, evaluation_interval: 500ms}}\nrule_files: [rules.yaml]\n\
+            "global: {{scrape_interval: 1s, evaluation_interval: 500ms}}\nrule_files: [rules.yaml, copy.yaml]\n\
              scrape_configs:\n  - job_name: pgtether\n    file_sd_configs: [{{files: [scraped.json]}}]\n\
              alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]}}\n"
         );
@@ -66,6 +66,9 @@ impl Monitoring {
         scratch.write(&scratch.path().join("prometheus.yml"), &scrape).unwrap();
         scratch.write(&scratch.path().join("alertmanager.yml"), &route).unwrap();
         scratch.write(&scratch.path().join("rules.yaml"), rules).unwrap();
+        // Somebody else has loaded the recording rules too, as a second release of a chart may.
+        let (recording, _) = rules.split_once("  - name: pgtether.alerts\n").unwrap();
+        scratch.write(&scratch.path().join("copy.yaml"), recording).unwrap();
         let mut monitoring = Monitoring { prometheus, alertmanager, processes: Vec::new(), scratch };
         monitoring.scrape(scraped);
         monitoring.spawn(
