@@ -71,7 +71,7 @@ pub async fn serve(
     let Authenticated { stream, startup, pending } = *client;
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let registered = shared.registry.enter(startup.minor, waker)?;
-    let budget = shared.with_catalog(|catalog| catalog.budget().clone());
+    let budget = shared.catalog().lock().budget().clone();
     let relay = Relay::new(shared.mode == Mode::Session);
     let config = shared.follow_config();
     let mut client = Client {
@@ -99,7 +99,7 @@ pub async fn serve(
         }
     };
     let (count, bytes) = client.statements.clear();
-    client.shared.with_catalog(|catalog| catalog.given_up(count, bytes));
+    client.shared.catalog().lock().given_up(count, bytes);
     let mut last_words = std::mem::take(&mut client.to_client);
     farewell.write(&client.shared.name, &mut last_words);
     handshake::close(client.stream, &last_words).await;

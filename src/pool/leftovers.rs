@@ -11,6 +11,8 @@ mod text;
 
 use bitflags::bitflags;
 
+pub use self::text::is_to_read;
+
 /// So many names of settings are kept for the question; beyond that all settings are reset.
 const MOST_NAMES: usize = 32;
 

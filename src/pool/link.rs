@@ -42,7 +42,7 @@ use self::script::GiveUp;
 use self::startup_settings::StartupSettings;
 use self::upload::Upload;
 use super::leftovers::Hints;
-use super::statements::{Catalog, ClientStatements, ServerStatements, Statement};
+use super::statements::{ClientStatements, ServerStatements, SharedCatalog, Statement};
 use crate::protocol::put;
 
 /// Names of portals and statements, and what else is read of a message, are no longer.
@@ -128,7 +128,7 @@ enum Pause {
 /// What the link works on beside the bytes.
 #[derive(Debug)]
 pub struct Statements<'a> {
-    pub catalog: &'a mut Catalog,
+    pub catalog: SharedCatalog<'a>,
     pub client: &'a mut ClientStatements,
     pub server: &'a mut ServerStatements,
     /// Tells apart the settings that the server understands a text under.
@@ -184,15 +184,37 @@ impl Link {
 
     /// The client has got another session. The memory that was needed is kept.
     pub fn begin(&mut self) {
-        self.expected.clear();
-        self.batch.clear();
-        self.bound.clear();
-        *self = Link {
-            expected: std::mem::take(&mut self.expected),
-            batch: std::mem::take(&mut self.batch),
-            bound: std::mem::take(&mut self.bound),
-            ..Link::new(self.renames)
-        };
+        let Link {
+            renames: _,
+            from_client,
+            from_server,
+            expected,
+            batch,
+            wiping,
+            bound,
+            portals,
+            transaction,
+            copy,
+            session,
+            hints,
+            startup_settings,
+            changed,
+            pause,
+            upload,
+            sending,
+            telling,
+        } = self;
+        from_client.clear();
+        from_server.clear();
+        expected.clear();
+        batch.clear();
+        bound.clear();
+        portals.clear();
+        *hints = Hints::default();
+        (*wiping, *changed) = (0, false);
+        (*transaction, *copy, *pause) = (TransactionStatus::Idle, Copy::No, Pause::No);
+        (*session, *startup_settings) = (SessionFate::Good, StartupSettings::Kept);
+        (*upload, *sending, *telling) = (None, None, None);
     }
 
     /// Gives back what only large pipelines need.
@@ -201,6 +223,7 @@ impl Link {
         self.batch.shrink();
         self.bound.shrink_to(KEPT);
         self.telling = None;
+        self.portals.shrink_to(KEPT);
     }
 
     /// Nothing is under way and no transaction is open: another client may have the session.

@@ -153,14 +153,15 @@ impl Relay {
             if leaves && self.link.is_free() {
                 return Poll::Ready(Ended::Free);
             }
-            let limit = self.limit();
-            match self.timer.poll(limit, self.asked, &sides.limits, cx) {
+            let (limit, began) = self.limit(sides);
+            match self.timer.poll(limit, began, &sides.limits, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Limit::Query) => {
                     let cancelling = Cancelling::new(&sides.server.backend);
                     let (done, _) = tokio::sync::oneshot::channel();
                     sides.shared.driver.cancel(cancelling, done);
                 }
+                Poll::Ready(Limit::Quiet) => return Poll::Ready(Ended::Quiet),
                 // One that is gone refuses what it is sent, and then the next thing that it is sent.
                 Poll::Ready(Limit::HalfClosed) => self.probe(sides),
                 Poll::Ready(limit) => return Poll::Ready(Ended::ClientStopped(limit)),
@@ -168,19 +169,22 @@ impl Relay {
         }
     }
 
-    /// What is waited for, where that has an end.
-    fn limit(&self) -> Option<Limit> {
-        if self.client == ClientSide::Finished {
-            Some(Limit::HalfClosed)
+    /// What is waited for, where that has an end, and since when, where that is known.
+    fn limit(&self, sides: &Sides<'_>) -> (Option<Limit>, Option<Instant>) {
+        let limit = if self.client == ClientSide::Finished {
+            Limit::HalfClosed
         } else if self.link.awaits_rest() && self.to_server.is_empty() {
-            Some(Limit::Rest)
+            Limit::Rest
         } else if self.asked.is_some() {
-            Some(Limit::Query)
+            return (Some(Limit::Query), self.asked);
         } else if self.link.is_idle_in_transaction() {
-            Some(Limit::IdleTransaction)
+            Limit::IdleTransaction
+        } else if self.for_good && self.is_at_rest(sides) {
+            return (Some(Limit::Quiet), Some(self.ready));
         } else {
-            None
-        }
+            return (None, None);
+        };
+        (Some(limit), None)
     }
 
     fn probe(&self, sides: &mut Sides<'_>) {
@@ -265,7 +269,7 @@ impl Relay {
     }
 
     /// Nothing is under way, in either direction.
-    pub fn is_at_rest(&self, sides: &Sides<'_>) -> bool {
+    fn is_at_rest(&self, sides: &Sides<'_>) -> bool {
         let sent = self.first.is_empty() && self.to_server.is_empty() && sides.to_client.is_empty();
         sent && self.link.is_free()
     }

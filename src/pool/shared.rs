@@ -15,7 +15,7 @@ use super::handshake::{Acceptor, CancelKey, Verifier};
 use super::registry::{ClientSignal, Registry};
 use super::rejection::{FailureDetails, Refusal};
 use super::settings::Spellings;
-use super::statements::Catalog;
+use super::statements::{Catalog, SharedCatalog};
 use crate::connection::{Connector, Postgres, Prepared};
 use crate::reason::Facts;
 use crate::status::board::PoolSlot;
@@ -147,8 +147,8 @@ impl Shared {
         self.registry.tell_all(ClientSignal::End);
     }
 
-    pub fn with_catalog<T>(&self, f: impl FnOnce(&mut Catalog) -> T) -> T {
-        f(&mut held(&self.catalog))
+    pub fn catalog(&self) -> SharedCatalog<'_> {
+        SharedCatalog::new(&self.catalog)
     }
 
     pub fn with_spellings<T>(&self, f: impl FnOnce(&mut Spellings) -> T) -> T {

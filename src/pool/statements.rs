@@ -9,12 +9,14 @@ mod catalog;
 mod client;
 mod described;
 mod server;
+mod shared_catalog;
 
 pub use self::budget::{Budget, Charge};
 pub use self::catalog::{Catalog, Statement};
 pub use self::client::{ClientStatements, Named, Unnamed};
 pub use self::described::Described;
 pub use self::server::ServerStatements;
+pub use self::shared_catalog::SharedCatalog;
 
 /// The name, without its NUL, of a statement that no server has: nothing of the catalog has the number 0.
 pub const STAND_IN: &[u8] = b"pgtether_0";

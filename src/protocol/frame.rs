@@ -51,7 +51,10 @@ impl Frame {
 
     /// Whether its type is one that a client sends once it is let in.
     pub fn is_clients(self) -> bool {
-        b"QFSPBDCEHdcfX".contains(&self.tag)
+        matches!(
+            self.tag,
+            b'Q' | b'F' | b'S' | b'P' | b'B' | b'D' | b'C' | b'E' | b'H' | b'd' | b'c' | b'f' | b'X'
+        )
     }
 }
 

@@ -4,15 +4,14 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::{Client, Farewell};
 use crate::pool::leftovers::Kinds;
 use crate::pool::link::{Left, Link};
 use crate::pool::rejection::Refusal;
-use crate::pool::relay::{Ended, Limits, Relay, Sides};
+use crate::pool::relay::{Ended, Limits, Sides};
 use crate::pool::server::{Said, Server};
-use crate::pool::statements::Catalog;
 use crate::status::pool::ClientState;
 use crate::target::IdlePolicy;
 
@@ -82,16 +81,13 @@ impl Client {
             statements: &mut self.statements,
             settings: &mut self.settings,
             to_client: &mut self.to_client,
-            limits: Limits::new(&config.pool),
+            limits: Limits::new(&config.pool).with_quiet(every),
         };
-        let ended = match every {
-            Some(every) => Box::pin(until_quiet(relay, &mut sides, every)).await,
-            None => poll_fn(|cx| relay.poll(cx, &mut sides)).await,
-        };
+        let ended = poll_fn(|cx| relay.poll(cx, &mut sides)).await;
         self.registered.entry.hold(None);
         let left = if relay.has_sent_all() { relay.link.left() } else { Left::Broken };
         if relay.link.has_changed() && !matches!(ended, Ended::Reset | Ended::Quiet) {
-            self.shared.with_catalog(Catalog::begin_generation);
+            self.shared.catalog().lock().begin_generation();
         }
         server.hints.add(&relay.link.take_hints());
         if !for_good && server.settings.have_changed() {
@@ -160,24 +156,6 @@ impl Client {
                 Err(lost(link, "the server has been silent for too long, and its database is down"))
             }
         }
-    }
-}
-
-/// Relays, and stops where the server has been quiet for that long and nothing is under way.
-async fn until_quiet(relay: &mut Relay, sides: &mut Sides<'_>, every: Duration) -> Ended {
-    let mut next = relay.ready + every;
-    loop {
-        tokio::select! {
-            biased;
-            ended = poll_fn(|cx| relay.poll(cx, sides)) => return ended,
-            () = sleep_until(next) => {}
-        }
-        let now = Instant::now();
-        if now >= relay.ready + every && relay.is_at_rest(sides) {
-            return Ended::Quiet;
-        }
-        // In a transaction, or under a query: it is looked at again soon.
-        next = (relay.ready + every).max(now + every / 8);
     }
 }
 

@@ -14,7 +14,7 @@ async fn ends_behind(sql: &str, tag: &'static str) -> Result<(), Farewell> {
     let (rig, server) = Rig::new(last).await;
     let shared = rig.shared;
     let (stream, _application) = duplex(1 << 16);
-    let budget = shared.with_catalog(|catalog| catalog.budget().clone());
+    let budget = shared.catalog().lock().budget().clone();
     let mut client = Client {
         config: shared.follow_config(),
         slot: ClientSlot::take(&shared.clients, &shared.status),

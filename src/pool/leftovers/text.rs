@@ -8,6 +8,8 @@ use crate::pool::lexer::{lower_word, skip_blank};
 
 /// No call of `set_config` is longer; one that is counts as one for the session.
 const LONGEST_CALL: usize = 1 << 12;
+/// Commands that leave nothing by themselves, or not only, but that the pool may have to change.
+const TO_READ: [&[u8]; 4] = [b"set", b"reset", b"deallocate", b"discard"];
 
 /// Adds what this text may leave.
 pub fn scan(sql: &[u8], hints: &mut Hints) {
@@ -29,27 +31,36 @@ pub fn scan(sql: &[u8], hints: &mut Hints) {
     }
 }
 
+/// Whether one of the statements of a text, up to its NUL, is of those that the pool may have to change, whatever else it
+/// leaves.
+pub fn is_to_read(sql: &[u8]) -> bool {
+    let command = |sql| TO_READ.contains(&command(sql, &mut [0; 13]).0);
+    let mut ends = memchr2_iter(b';', 0, sql).take_while(|end| sql[*end] != 0);
+    command(sql) || ends.any(|end| command(&sql[end + 1..]))
+}
+
 /// One that begins here.
 fn statement(sql: &[u8], hints: &mut Hints) {
-    let sql = skip_blank(sql);
-    match sql.first().map(u8::to_ascii_lowercase) {
-        Some(b's') => {
-            if let (b"set", rest) = lower_word(sql, &mut [0; 13]) {
-                hints.kinds |= Kinds::TO_READ;
-                set(rest, hints);
-            }
+    let mut buffer = [0; 13];
+    let (word, rest) = command(sql, &mut buffer);
+    if TO_READ.contains(&word) {
+        hints.kinds |= Kinds::TO_READ;
+    }
+    match word {
+        b"set" => set(rest, hints),
+        b"declare" if words(first_statement(rest)).any(|word| word.eq_ignore_ascii_case(b"hold")) => {
+            hints.kinds |= Kinds::CURSOR;
         }
-        Some(b'd') => match lower_word(sql, &mut [0; 13]) {
-            (b"declare", rest)
-                if words(first_statement(rest)).any(|word| word.eq_ignore_ascii_case(b"hold")) =>
-            {
-                hints.kinds |= Kinds::CURSOR;
-            }
-            (b"deallocate" | b"discard", _) => hints.kinds |= Kinds::TO_READ,
-            _ => {}
-        },
-        Some(b'r') if lower_word(sql, &mut [0; 13]).0 == b"reset" => hints.kinds |= Kinds::TO_READ,
         _ => {}
+    }
+}
+
+/// The first word of a statement, and what follows it; nothing for most of those that do not matter.
+fn command<'s, 'b>(sql: &'s [u8], buffer: &'b mut [u8; 13]) -> (&'b [u8], &'s [u8]) {
+    let sql = skip_blank(sql);
+    match sql.first_chunk::<3>().map(|first| first.map(|byte| byte.to_ascii_lowercase())).as_ref() {
+        Some(b"set" | b"res" | b"dea" | b"dis" | b"dec") => lower_word(sql, buffer),
+        _ => (b"", sql),
     }
 }
 
@@ -228,7 +239,11 @@ mod tests {
 
     #[test]
     fn what_the_pool_may_have_to_change_is_found_wherever_it_stands_and_little_else() {
-        let is_read = |sql: &str| Hints::of_text(sql.as_bytes(), true).kinds.contains(Kinds::TO_READ);
+        let is_read = |sql: &str| {
+            let is_read = is_to_read(sql.as_bytes());
+            assert_eq!(Hints::of_text(sql.as_bytes(), true).kinds.contains(Kinds::TO_READ), is_read, "{sql}");
+            is_read
+        };
         for sql in
             ["RESET ALL", "-- a\n/* b */ deallocate x", "SELECT 1;/**/Discard all", "SET LOCAL a TO DEFAULT"]
         {

@@ -25,6 +25,13 @@ impl Link {
         let mut edit = Edit::new(bytes, out, held.is_some());
         loop {
             self.from_server.body(&mut edit);
+            // Most of what comes: rows.
+            let awaits_description = self.expected.awaits_description();
+            edit.pass_whole(|tag| match tag {
+                b'D' | b'd' | b'2' => true,
+                b'T' | b'n' => !awaits_description,
+                _ => false,
+            });
             let rest = edit.rest();
             if rest.is_empty() {
                 break;
@@ -105,7 +112,7 @@ impl Link {
                 // Only now others see it, or nobody will.
                 if self.changed && self.transaction == TransactionStatus::Idle {
                     self.changed = false;
-                    statements.catalog.begin_generation();
+                    statements.catalog.lock().begin_generation();
                 }
                 self.expected.ready_for_query(statements);
                 self.wiping = self.wiping.saturating_sub(1);
@@ -144,7 +151,7 @@ impl Link {
         if self.renames && is_surprised(body) {
             self.session = self.session.max(SessionFate::Stale);
         }
-        let catalog = &mut *statements.catalog;
+        let catalog = statements.catalog.lock();
         match outdated(body) {
             Some(Outdated::Columns) => self.bound.drain(..).for_each(|statement| catalog.outdate(&statement)),
             Some(Outdated::Text) => self.bound.drain(..).for_each(|statement| catalog.forget(&statement)),
@@ -177,7 +184,7 @@ impl Link {
             self.hints.answered(name);
             if tag::is_ddl(name) {
                 self.changed = true;
-                statements.catalog.begin_generation();
+                statements.catalog.lock().begin_generation();
             }
         }
         step.unwrap_or(Answer::Pass)

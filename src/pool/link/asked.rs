@@ -21,10 +21,14 @@ impl Link {
         let mut edit = Edit::new(bytes, out, held.is_some());
         let mut asked = Asked::More;
         self.pause = Pause::No;
-        self.send_on(&mut edit);
+        if self.sending.is_some() {
+            self.send_on(&mut edit);
+        }
         while self.pause == Pause::No {
             let body = self.from_client.body(&mut edit);
-            self.uploaded(body, &mut edit, statements);
+            if self.upload.is_some() {
+                self.uploaded(body, &mut edit, statements);
+            }
             if edit.left() == 0 {
                 break;
             }

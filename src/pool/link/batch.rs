@@ -63,9 +63,9 @@ impl Batch {
 
     /// Keeps the memory of its lists.
     pub fn clear(&mut self) {
-        let (mut sent, mut evicted) = (std::mem::take(&mut self.sent), std::mem::take(&mut self.evicted));
+        let Batch { progress, sent, evicted, named, wipes_before } = self;
         sent.clear();
         evicted.clear();
-        *self = Batch { sent, evicted, ..Batch::default() };
+        (*progress, *named, *wipes_before) = (BatchProgress::NotBegun, None, None);
     }
 }

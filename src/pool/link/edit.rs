@@ -1,6 +1,7 @@
 //! Passing bytes on with changes in between: nothing is copied where nothing is changed.
 
 use super::put;
+use crate::protocol::Frame;
 
 /// Where more than this is to be sent, nothing is added before it has been taken.
 pub const BUFFER: usize = 1 << 16;
@@ -44,6 +45,14 @@ impl Flow {
         self.left == 0 && self.held.is_empty()
     }
 
+    /// For another stream; the memory is given up.
+    pub fn clear(&mut self) {
+        (self.left, self.drops, self.need) = (0, false, 0);
+        if self.held.capacity() > 0 {
+            self.held = Vec::new();
+        }
+    }
+
     /// Nothing of a message was sent whose rest is still to come.
     pub fn sent_whole(&self) -> bool {
         self.left == 0
@@ -61,7 +70,12 @@ impl Flow {
     }
 
     /// Passes on, or leaves out, what belongs to the message under way. Returns it where it is passed on.
+    #[inline]
     pub fn body<'c>(&mut self, edit: &mut Edit<'c, '_>) -> &'c [u8] {
+        if self.left == 0 { b"" } else { self.body_under_way(edit) }
+    }
+
+    fn body_under_way<'c>(&mut self, edit: &mut Edit<'c, '_>) -> &'c [u8] {
         let body = self.left.min(edit.left());
         self.left -= body;
         if self.drops {
@@ -99,6 +113,17 @@ impl<'c, 'o> Edit<'c, 'o> {
     /// `kept` where the chunk will not outlive the edit, so that all of it must be copied.
     pub fn new(chunk: &'c [u8], out: &'o mut Vec<u8>, kept: bool) -> Self {
         Edit { chunk, out, at: 0, copied: 0, changed: kept }
+    }
+
+    /// Passes on the messages that come next, as long as they are there as a whole and of such a type.
+    #[inline]
+    pub fn pass_whole(&mut self, is_passed: impl Fn(u8) -> bool) {
+        while let Ok(Some(Frame { tag, len })) = Frame::read(self.rest())
+            && is_passed(tag)
+            && len <= self.left()
+        {
+            self.at += len;
+        }
     }
 
     /// So much of the chunk is not dealt with.

@@ -173,18 +173,24 @@ impl Expected {
     }
 
     pub fn push(&mut self, expect: Expect) {
-        self.ready += usize::from(matches!(expect, Expect::Ready { .. }));
-        self.unnamed += usize::from(expect.is_unnamed());
-        self.bytes += expect.bytes();
-        if let Some(id) = expect.id() {
-            *self.concerned.entry(id).or_default() += 1;
+        if let Expect::Ready { .. } = expect {
+            self.ready += 1;
+        } else {
+            self.unnamed += usize::from(expect.is_unnamed());
+            self.bytes += expect.bytes();
+            if let Some(id) = expect.id() {
+                *self.concerned.entry(id).or_default() += 1;
+            }
         }
         self.queue.push_back(expect);
     }
 
     fn pop(&mut self) -> Option<Expect> {
         let expect = self.queue.pop_front()?;
-        self.ready -= usize::from(matches!(expect, Expect::Ready { .. }));
+        if let Expect::Ready { .. } = expect {
+            self.ready -= 1;
+            return Some(expect);
+        }
         self.unnamed -= usize::from(expect.is_unnamed());
         self.bytes -= expect.bytes();
         if let Some(id) = expect.id()
@@ -266,6 +272,11 @@ impl Expected {
         }
     }
 
+    /// Whether the next answer is of a statement that is to be described.
+    pub fn awaits_description(&self) -> bool {
+        matches!(self.queue.front(), Some(Expect::Describe { .. }))
+    }
+
     /// Whether a message of this kind tells of a statement that is to be described.
     pub fn describes(&self, tag: u8) -> bool {
         match (tag, self.queue.front()) {
@@ -312,6 +323,11 @@ impl Expected {
 
     /// ReadyForQuery has come. What should have been answered before it was skipped after an error.
     pub fn ready_for_query(&mut self, statements: &mut Statements<'_>) {
+        // As mostly: nothing was skipped.
+        if self.queue.len() == 1 && self.ready == 1 {
+            self.pop();
+            return;
+        }
         let mut skipped = Vec::new();
         while let Some(expect) = self.pop() {
             match expect {

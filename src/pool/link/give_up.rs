@@ -75,7 +75,7 @@ impl Link {
         edit: &mut Edit<'_, '_>,
         statements: &mut Statements<'_>,
     ) -> Use {
-        match statements.catalog.intern(GIVES_UP, statements.settings) {
+        match statements.catalog.lock().intern(GIVES_UP, statements.settings) {
             Some(statement) => self.provide_known(&statement, None, edit, statements),
             None => Use::Refused(Refused::OverBudget),
         }

@@ -114,7 +114,7 @@ impl Link {
         let is_new = self.batch.sent.contains(&id);
         if is_new && described.is_some() {
             // Who prepares it again gets one with a name that no session knows.
-            statements.catalog.forget(statement);
+            statements.catalog.lock().forget(statement);
             return Use::Refused(Refused::Changed);
         }
         if is_new || self.send_anew(statement, Has::Perhaps, edit, statements) {
@@ -137,7 +137,7 @@ impl Link {
         edit: &mut Edit<'_, '_>,
         statements: &mut Statements<'_>,
     ) -> Use {
-        let Some(statement) = statements.catalog.under(statement, statements.settings) else {
+        let Some(statement) = statements.catalog.lock().under(statement, statements.settings) else {
             return Use::Refused(Refused::OverBudget);
         };
         let described = match self.has(statement.id, statements) {

@@ -121,7 +121,7 @@ impl Link {
             self.expected.push(Expect::Close { answer: Answer::Swallow, id: None, undo: None });
             return self.refuse(Refused::Taken(name.into()), edit);
         }
-        let statement = statements.catalog.intern(body, statements.settings);
+        let statement = statements.catalog.lock().intern(body, statements.settings);
         let named = statement.and_then(|statement| {
             let undo = self.give_name(name, &statement, statements)?;
             Some((statement, Some(undo)))
@@ -225,6 +225,7 @@ fn unnamed_to_prepare(body: &[u8], statements: &mut Statements<'_>) -> Option<Ar
     if !client.prepares_unnamed {
         return None;
     }
+    let catalog = catalog.lock();
     let statement = catalog.intern(body, *settings)?;
     if client.prepare_unnamed(&statement) {
         // The next one takes its place, and nobody tells then.

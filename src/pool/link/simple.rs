@@ -5,7 +5,7 @@ use super::expect::{Answer, Expect};
 use super::provide::stand_in;
 use super::script::{self, SqlScript};
 use super::{LONGEST_READ, Link, Statements, TransactionStatus};
-use crate::pool::leftovers::{Hints, Kinds};
+use crate::pool::leftovers::{Hints, Kinds, is_to_read};
 use crate::pool::statements::Unnamed;
 use crate::protocol::{Frame, text};
 
@@ -61,9 +61,17 @@ impl Link {
         let rest = edit.rest();
         let is_whole = rest.len() >= frame.len;
         let body = &rest[Frame::HEADER..rest.len().min(frame.len)];
-        let mut hints = Hints::of_text(body, is_whole);
+        // What is left on a session that its client keeps is nobody else's business.
+        let (mut hints, is_to_read) = match self.renames {
+            true => {
+                let hints = Hints::of_text(body, is_whole);
+                let is_to_read = hints.kinds.contains(Kinds::TO_READ);
+                (hints, is_to_read)
+            }
+            false => (Hints::default(), is_to_read(body)),
+        };
         let mut script = None;
-        if hints.kinds.contains(Kinds::TO_READ) || !is_whole {
+        if is_to_read || !is_whole {
             // A failed transaction takes nothing more: the server says so.
             let names = (self.renames && self.transaction != TransactionStatus::Failed)
                 .then_some(&*statements.client);
@@ -122,7 +130,7 @@ impl Link {
 
 /// What a Parse is to have behind its name, where that is to be something else.
 pub fn text_to_prepare(body: &[u8], statements: &Statements<'_>) -> Option<Vec<u8>> {
-    if statements.asked.is_empty() || !Hints::of_text(body, true).kinds.contains(Kinds::TO_READ) {
+    if statements.asked.is_empty() || !is_to_read(body) {
         return None;
     }
     let (sql, types) = text(body)?;

@@ -11,13 +11,16 @@ mod streams;
 mod tables;
 mod unnamed;
 
+use std::sync::Mutex;
+
 use super::*;
+use crate::pool::statements::Catalog;
 use crate::protocol::{Frame, Violation};
 
 /// A client, a session and what stands between them.
 struct Pair {
     link: Link,
-    catalog: Catalog,
+    catalog: Mutex<Catalog>,
     client: ClientStatements,
     server: ServerStatements,
     asked: BTreeMap<String, String>,
@@ -29,7 +32,7 @@ impl Pair {
         Pair {
             link: Link::new(true),
             client: ClientStatements::new(catalog.budget()),
-            catalog,
+            catalog: Mutex::new(catalog),
             server: ServerStatements::default(),
             asked: BTreeMap::new(),
         }
@@ -42,7 +45,8 @@ impl Pair {
     }
 
     fn statements(&mut self) -> (&mut Link, Statements<'_>) {
-        let (catalog, client, server) = (&mut self.catalog, &mut self.client, &mut self.server);
+        let catalog = SharedCatalog::new(&self.catalog);
+        let (client, server) = (&mut self.client, &mut self.server);
         (&mut self.link, Statements { catalog, client, server, settings: 0, asked: &self.asked })
     }
 

@@ -45,15 +45,16 @@ enum Taken {
 }
 
 impl Taken {
-    fn new(settings: u64, statements: &Statements<'_>) -> Self {
-        Taken::Down { text: settings.to_ne_bytes().to_vec(), charge: statements.catalog.budget().nothing() }
+    fn new(statements: &mut Statements<'_>) -> Self {
+        let charge = statements.catalog.lock().budget().nothing();
+        Taken::Down { text: statements.settings.to_ne_bytes().to_vec(), charge }
     }
 
     fn add(&mut self, body: &[u8], statements: &mut Statements<'_>) {
         let Taken::Down { text, charge } = self else {
             return;
         };
-        match statements.catalog.grow(charge, text.len() + body.len()) {
+        match statements.catalog.lock().grow(charge, text.len() + body.len()) {
             true => text.extend_from_slice(body),
             false => *self = Taken::Not,
         }
@@ -73,7 +74,7 @@ impl Link {
         self.startup_settings.unread();
         let body = &edit.rest()[Frame::HEADER + name.len() + 1..];
         let hints = Hints::of_text(body, body.len() >= frame.len - Frame::HEADER - name.len() - 1);
-        let taken = Taken::new(statements.settings, statements);
+        let taken = Taken::new(statements);
         let left = frame.len - Frame::HEADER - name.len() - 1;
         let given = statements.client.get(name).is_some_and(|named| !self.is_in_doubt(named.stamp));
         let what = match name {
@@ -83,7 +84,7 @@ impl Link {
                 What::NameTaken(name.into())
             }
             name => {
-                let id = statements.catalog.next_id();
+                let id = statements.catalog.lock().next_id();
                 edit.begin(b'P', &[format!("pgtether_{id}\0").as_bytes()], left);
                 What::Named { name: name.into(), id, taken }
             }
@@ -128,7 +129,7 @@ impl Link {
                 self.expect_parse(Answer::Pass, ParsedAs::Unnamed);
                 match taken {
                     Taken::Down { text, charge } => {
-                        let id = statements.catalog.next_id();
+                        let id = statements.catalog.lock().next_id();
                         let statement = Catalog::own(id, text, hints, charge);
                         statements.client.drop_unnamed(Unnamed::Long(statement));
                     }

@@ -59,12 +59,13 @@ impl Relay {
     ) -> Option<Ended> {
         edited.clear();
         let settings = sides.settings.meaning();
-        let passed = sides.shared.with_catalog(|catalog| {
+        let passed = {
+            let catalog = sides.shared.catalog();
             let (client, server) = (&mut *sides.statements, &mut sides.server.statements);
             let asked = sides.settings.asked();
             let statements = &mut Statements { catalog, client, server, settings, asked };
             self.link.client_sent(chunk, edited, statements)
-        });
+        };
         let (how, asked) = match passed {
             Ok(passed) => passed,
             Err(violation) => return Some(Ended::ClientGone(Some(violation))),
@@ -94,7 +95,8 @@ impl Relay {
         edited.clear();
         let settings = sides.settings.meaning();
         let (on_server, mut reported) = (&mut sides.server.settings, false);
-        let passed = sides.shared.with_catalog(|catalog| {
+        let passed = {
+            let catalog = sides.shared.catalog();
             let (client, server) = (&mut *sides.statements, &mut sides.server.statements);
             let asked = sides.settings.asked();
             let statements = &mut Statements { catalog, client, server, settings, asked };
@@ -102,7 +104,7 @@ impl Relay {
                 on_server.report(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
                 reported = true;
             })
-        });
+        };
         let how = match passed {
             Ok(how) => how,
             Err(violation) => return Some(Ended::ServerGone(Some(violation))),

@@ -28,6 +28,8 @@ pub enum Limit {
     HalfClosed,
     /// The client has no session and asks nothing.
     Idle,
+    /// It keeps its session, and asks nothing of it.
+    Quiet,
 }
 
 /// What the configuration says of it.
@@ -36,6 +38,7 @@ pub struct Limits {
     query: Option<Duration>,
     idle_transaction: Option<Duration>,
     idle: Option<Duration>,
+    quiet: Option<Duration>,
 }
 
 /// Since when something lasts.
@@ -47,6 +50,8 @@ struct Since(Option<(Limit, Instant)>);
 pub struct Timer {
     since: Since,
     sleep: Option<Pin<Box<Sleep>>>,
+    /// It wakes the task when it rings: until then it need not be asked.
+    is_set: bool,
 }
 
 impl Limits {
@@ -55,7 +60,13 @@ impl Limits {
             query: pool.query_timeout,
             idle_transaction: pool.idle_transaction_timeout,
             idle: pool.client_idle_timeout,
+            quiet: None,
         }
+    }
+
+    /// A session that its client keeps is quiet for so long at the most.
+    pub fn with_quiet(self, quiet: Option<Duration>) -> Self {
+        Limits { quiet, ..self }
     }
 
     pub fn length(&self, limit: Limit) -> Option<Duration> {
@@ -65,6 +76,7 @@ impl Limits {
             Limit::IdleTransaction => self.idle_transaction,
             Limit::HalfClosed => Some(HALF_CLOSED),
             Limit::Idle => self.idle,
+            Limit::Quiet => self.quiet,
         }
     }
 }
@@ -76,7 +88,7 @@ impl Limit {
             Limit::IdleTransaction => ("25P03", "terminating connection due to idle-in-transaction timeout"),
             Limit::Idle => ("57P05", "terminating connection due to idle-session timeout"),
             Limit::Query => ("57014", "canceling statement due to query_timeout"),
-            Limit::Rest | Limit::HalfClosed => {
+            Limit::Rest | Limit::HalfClosed | Limit::Quiet => {
                 ("08P01", "the rest of a message that the client has begun did not come within 30 s")
             }
         };
@@ -85,7 +97,8 @@ impl Limit {
 }
 
 impl Since {
-    /// When it has lasted too long, if what is `now` waited for has an end. `began` where that is known.
+    /// When it has lasted too long, if what is `now` waited for has an end. `began` where that is known: what was timed
+    /// before that was another one.
     fn due(
         &mut self,
         limit: Option<Limit>,
@@ -98,7 +111,7 @@ impl Since {
             None
         })?;
         let since = match self.0 {
-            Some((before, since)) if before == limit => since,
+            Some((before, since)) if before == limit => began.map_or(since, |began| began.max(since)),
             _ => began.unwrap_or_else(now),
         };
         self.0 = Some((limit, since));
@@ -112,15 +125,15 @@ impl Timer {
         self.since.0 = None;
     }
 
-    /// Ready when what is waited for has lasted too long; from then on it is timed anew.
+    /// Ready when what is waited for has lasted too long; from then on it is timed anew. `began` where it is known when
+    /// that was. Always of the same task.
     pub fn poll(
         &mut self,
         limit: Option<Limit>,
-        asked: Option<Instant>,
+        began: Option<Instant>,
         limits: &Limits,
         cx: &mut Context<'_>,
     ) -> Poll<Limit> {
-        let began = asked.filter(|_| limit == Some(Limit::Query));
         let Some((limit, due)) = self.since.due(limit, began, limits, Instant::now) else {
             return Poll::Pending;
         };
@@ -128,15 +141,21 @@ impl Timer {
         // One that rings too early is set anew when it does: that is seldom, and new limits are often.
         if sleep.deadline() > due {
             sleep.as_mut().reset(due);
+            self.is_set = false;
+        }
+        if self.is_set && !sleep.is_elapsed() {
+            return Poll::Pending;
         }
         while sleep.as_mut().poll(cx).is_ready() {
             if sleep.deadline() >= due {
                 self.since.0 = Some((limit, due));
                 sleep.as_mut().reset(due + REST);
+                self.is_set = false;
                 return Poll::Ready(limit);
             }
             sleep.as_mut().reset(due);
         }
+        self.is_set = true;
         Poll::Pending
     }
 }
@@ -145,7 +164,12 @@ impl Timer {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { query: Some(Duration::from_secs(5)), idle_transaction: None, idle: None };
+    const LIMITS: Limits = Limits {
+        query: Some(Duration::from_secs(5)),
+        idle_transaction: None,
+        idle: None,
+        quiet: Some(Duration::from_secs(60)),
+    };
 
     #[test]
     fn a_limit_runs_from_when_something_began_and_anew_for_something_else() {
@@ -162,6 +186,22 @@ mod tests {
         // What has no limit is not timed, and ends what was.
         assert_eq!(due(Some(Limit::IdleTransaction), None, 24), None);
         assert_eq!(due(Some(Limit::Rest), None, 25), Some((Limit::Rest, after(55))));
+    }
+
+    #[test]
+    fn what_has_begun_since_is_another_one_though_it_is_of_the_same_kind() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut since = Since::default();
+        for (limit, lasts) in [(Limit::Query, 5), (Limit::Quiet, 60)] {
+            let mut due = |began| since.due(Some(limit), Some(after(began)), &LIMITS, || unreachable!());
+            assert_eq!(due(10), Some((limit, after(10 + lasts))));
+            assert_eq!(due(12), Some((limit, after(12 + lasts))));
+            // It was told of, and what it was told of goes on.
+            since.0 = Some((limit, after(12 + lasts)));
+            let due = since.due(Some(limit), Some(after(12)), &LIMITS, || unreachable!());
+            assert_eq!(due, Some((limit, after(12 + 2 * lasts))));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -178,7 +178,7 @@ fn a_long_text_whose_name_is_taken_is_refused() {
 #[test]
 fn a_statement_for_which_there_is_no_room_fails_alone() {
     let mut pair = Pair::new();
-    let full = pair.catalog.budget().charge(32 << 20).unwrap();
+    let full = pair.catalog.lock().unwrap().budget().charge(32 << 20).unwrap();
     // Short and long; each is refused where it stands, and nothing of it stays.
     let passed = [parsed(), closed()].concat();
     for (text, first) in [("select 1".to_owned(), Vec::new()), (long(200_000), passed)] {

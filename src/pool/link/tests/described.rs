@@ -134,7 +134,7 @@ fn a_session_that_has_it_from_another_client_is_asked_too() {
     let pair = told(&[INT4], &columns(INT4));
     let Pair { link, catalog, client, asked, .. } = pair.moved();
     // Another one prepares it there, and does not ask.
-    let other = ClientStatements::new(catalog.budget());
+    let other = ClientStatements::new(catalog.lock().unwrap().budget());
     let server = ServerStatements::default();
     let mut pair = Pair { link, catalog, client: other, server, asked };
     pair.asks(&[parse("b", "select"), bind("b"), execute(), sync()].concat());

@@ -150,3 +150,23 @@ fn goodbye_is_heard_and_not_passed_on() {
     let bytes = [query("select 1"), message(b'X', b""), b"rest".to_vec()].concat();
     assert_eq!(Pair::new().takes(&bytes).unwrap(), (query("select 1"), Asked::Terminate));
 }
+
+#[test]
+fn a_transaction_that_changes_nothing_does_not_lock_the_catalog() {
+    for renames in [true, false] {
+        let mut pair = Pair { link: Link::new(renames), ..Pair::new() };
+        let (link, mut statements) = pair.statements();
+        let mut exchange = |asked: &[u8], answered: &[u8]| {
+            link.client_sent(asked, &mut Vec::new(), &mut statements).unwrap();
+            link.server_sent(answered, &mut Vec::new(), &mut statements, |_, _| {}).unwrap();
+            assert!(link.is_free());
+            statements.catalog.is_locked()
+        };
+        assert!(!exchange(&query("select 1"), &[complete("SELECT 1"), ready(b'I')].concat()));
+        let extended = [parse("", "select 1"), bind(""), execute(), sync()].concat();
+        let answers = [parsed(), message(b'2', b""), complete("SELECT 1"), ready(b'I')].concat();
+        assert!(!exchange(&extended, &answers));
+        let created = [complete("CREATE TABLE"), ready(b'I')].concat();
+        assert_eq!(exchange(&query("create table t ()"), &created), renames);
+    }
+}

@@ -4,7 +4,7 @@ use super::*;
 
 /// Another client of the same pool, on a session of its own.
 fn beside(pair: Pair) -> Pair {
-    let client = ClientStatements::new(pair.catalog.budget());
+    let client = ClientStatements::new(pair.catalog.lock().unwrap().budget());
     Pair { client, ..pair.moved() }
 }
 
