@@ -26,6 +26,7 @@ mod simple;
 mod startup_settings;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod upload;
 
 use std::collections::BTreeMap;

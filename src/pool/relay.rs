@@ -58,14 +58,18 @@ pub struct Relay {
     /// What the client has sent before it had the session.
     first: Vec<u8>,
     to_server: Vec<u8>,
-    /// When the server began to owe an answer.
-    asked: Option<Instant>,
-    /// When the server was last asked for something and had answered all of it.
-    pub ready: Instant,
+    owes: Owes,
     client: ClientSide,
     /// The server has ended.
     over: bool,
     timer: Timer,
+}
+
+/// What the server owes the client, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owes {
+    Answer(Instant),
+    Nothing(Instant),
 }
 
 /// Whether more is to come of the client.
@@ -104,8 +108,7 @@ impl Relay {
             for_good,
             first: Vec::new(),
             to_server: Vec::new(),
-            asked: None,
-            ready: Instant::now(),
+            owes: Owes::Nothing(Instant::now()),
             client: ClientSide::Sends,
             over: false,
             timer: Timer::default(),
@@ -117,8 +120,12 @@ impl Relay {
         self.link.begin();
         self.first = first;
         self.to_server = Vec::new();
-        self.asked = None;
         self.over = false;
+    }
+
+    /// It begins, or goes on, with a session that was last heard then and owes nothing.
+    pub fn goes_on(&mut self, heard: Instant) {
+        self.owes = Owes::Nothing(heard);
     }
 
     /// The client has no session for now: no more memory is kept than most transactions need.
@@ -175,12 +182,15 @@ impl Relay {
             Limit::HalfClosed
         } else if self.link.awaits_rest() && self.to_server.is_empty() {
             Limit::Rest
-        } else if self.asked.is_some() {
-            return (Some(Limit::Query), self.asked);
+        } else if let Owes::Answer(since) = self.owes {
+            return (Some(Limit::Query), Some(since));
         } else if self.link.is_idle_in_transaction() {
             Limit::IdleTransaction
-        } else if self.for_good && self.is_at_rest(sides) {
-            return (Some(Limit::Quiet), Some(self.ready));
+        } else if let Owes::Nothing(since) = self.owes
+            && self.for_good
+            && self.is_at_rest(sides)
+        {
+            return (Some(Limit::Quiet), Some(since));
         } else {
             return (None, None);
         };
@@ -222,7 +232,7 @@ impl Relay {
                 match poll_out(sides.client, sides.to_client, cx) {
                     Poll::Ready(Ok(())) => {
                         moved = true;
-                        sides.registered.owed(self.asked.is_some(), Instant::now());
+                        sides.registered.owed(matches!(self.owes, Owes::Answer(_)), Instant::now());
                     }
                     Poll::Ready(Err(_)) => return Some(Ended::ClientGone(None)),
                     Poll::Pending => {}

@@ -65,14 +65,15 @@ impl Client {
 
     /// Relays until the session is free, and gives it back; returns one that the client keeps, and that needs something.
     async fn transact(&mut self, mut server: Box<Server>) -> Result<Option<(Box<Server>, Kept)>, Farewell> {
-        let for_good = self.relay.is_for_good();
-        let every = if for_good { self.keep_alive_every() } else { None };
+        let quiet = if self.relay.is_for_good() { self.keep_alive_every() } else { None };
         self.slot.is_now(ClientState::Active);
         self.registered.entry.hold(Some(Arc::clone(&server.backend)));
-        let config = Arc::clone(self.config.get());
-        self.statements.prepares_unnamed = config.pool.prepare_unnamed;
+        // It is not kept while bytes pass.
+        let pool = &self.config.get().pool;
+        self.statements.prepares_unnamed = pool.prepare_unnamed;
+        let limits = Limits::new(pool).with_quiet(quiet);
         let relay = &mut self.relay;
-        relay.ready = server.heard;
+        relay.goes_on(server.heard);
         let mut sides = Sides {
             shared: &self.shared,
             registered: &self.registered,
@@ -81,7 +82,7 @@ impl Client {
             statements: &mut self.statements,
             settings: &mut self.settings,
             to_client: &mut self.to_client,
-            limits: Limits::new(&config.pool).with_quiet(every),
+            limits,
         };
         let ended = poll_fn(|cx| relay.poll(cx, &mut sides)).await;
         self.registered.entry.hold(None);
@@ -90,7 +91,7 @@ impl Client {
             self.shared.catalog().lock().begin_generation();
         }
         server.hints.add(&relay.link.take_hints());
-        if !for_good && server.settings.have_changed() {
+        if !self.relay.is_for_good() && server.settings.have_changed() {
             server.hints.kinds |= Kinds::SETTINGS;
         }
         self.part(server, ended, left).await

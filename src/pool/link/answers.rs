@@ -25,13 +25,7 @@ impl Link {
         let mut edit = Edit::new(bytes, out, held.is_some());
         loop {
             self.from_server.body(&mut edit);
-            // Most of what comes: rows.
-            let awaits_description = self.expected.awaits_description();
-            edit.pass_whole(|tag| match tag {
-                b'D' | b'd' | b'2' => true,
-                b'T' | b'n' => !awaits_description,
-                _ => false,
-            });
+            self.pass_rows(&mut edit);
             let rest = edit.rest();
             if rest.is_empty() {
                 break;
@@ -59,9 +53,7 @@ impl Link {
                 // Who listened has another session now.
                 b'A' if self.renames => Answer::Swallow,
                 b'S' => {
-                    if let Some((name, value)) =
-                        text(body).and_then(|(name, rest)| Some((name, text(rest)?.0)))
-                    {
+                    if let Some((name, value)) = reported(body) {
                         setting(name, value);
                     }
                     Answer::Pass
@@ -97,6 +89,17 @@ impl Link {
             }
         }
         Ok(edit.finish())
+    }
+
+    /// Most of what comes: it means nothing here.
+    #[inline]
+    fn pass_rows(&self, edit: &mut Edit<'_, '_>) {
+        let awaits_description = self.expected.awaits_description();
+        edit.pass_whole(|tag| match tag {
+            b'D' | b'd' | b'2' => true,
+            b'T' | b'n' => !awaits_description,
+            _ => false,
+        });
     }
 
     fn server_message(&mut self, frame: Frame, body: &[u8], statements: &mut Statements<'_>) {
@@ -189,6 +192,12 @@ impl Link {
         }
         step.unwrap_or(Answer::Pass)
     }
+}
+
+/// Of a ParameterStatus: a setting and its value.
+fn reported(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, rest) = text(body)?;
+    Some((name, text(rest)?.0))
 }
 
 /// Messages from a server that are looked into; an error that is longer than any is not.

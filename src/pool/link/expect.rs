@@ -3,8 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::asker::Asker;
+use super::undo::{NameUndo, take_back};
 use super::{KEPT, Statements};
-use crate::pool::statements::{Described, Named};
+use crate::pool::statements::Described;
 
 /// So many answers to come, and so many bytes of names behind them; a client that asks for more waits.
 const MOST: usize = 1 << 14;
@@ -84,21 +85,6 @@ pub enum Answer {
     Swallow,
     /// A message of this type instead, with this body.
     Other(u8, &'static [u8]),
-}
-
-/// What was noted of the client's names when a message was sent, and is not so if the server skipped it after an error.
-#[derive(Debug)]
-pub enum NameUndo {
-    /// `before` is what had the name till then, where that was about to be given up.
-    Named {
-        name: Box<[u8]>,
-        stamp: u64,
-        before: Option<Named>,
-    },
-    Closed {
-        name: Box<[u8]>,
-        named: Named,
-    },
 }
 
 /// The queue.
@@ -398,17 +384,4 @@ pub struct CopyIn {
     pub ended: bool,
     /// And what is answered with ReadyForQuery after it.
     pub answered: bool,
-}
-
-/// The last first: what was noted twice becomes what it was at the beginning.
-fn take_back(skipped: Vec<NameUndo>, statements: &mut Statements<'_>) {
-    for undo in skipped.into_iter().rev() {
-        match undo {
-            NameUndo::Named { name, stamp, before } => {
-                statements.client.take_back(&name, stamp);
-                before.into_iter().for_each(|before| statements.client.restore(&name, before));
-            }
-            NameUndo::Closed { name, named } => statements.client.restore(&name, named),
-        }
-    }
 }

@@ -2,9 +2,10 @@
 //! prepared by the protocol, under names that no server knows: an empty statement goes in place of each.
 
 use super::edit::Edit;
-use super::expect::{Answer, Expect, NameUndo, ParsedAs, Refused};
+use super::expect::{Answer, Expect, ParsedAs, Refused};
 use super::provide::{Use, stand_in};
 use super::script::{self, GiveUp, SqlScript};
+use super::undo::NameUndo;
 use super::{Link, Statements};
 use crate::pool::statements::{ClientStatements, Named, STAND_IN, Unnamed};
 use crate::protocol::{Frame, text};

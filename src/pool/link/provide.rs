@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::asker::Asker;
 use super::edit::{BUFFER, Edit};
-use super::expect::{Answer, Expect, NameUndo, ParsedAs, Refused};
+use super::expect::{Answer, Expect, ParsedAs, Refused};
+use super::undo::NameUndo;
 use super::{LONGEST_READ, Link, Pause, Statements};
 use crate::pool::leftovers::Hints;
 use crate::pool::statements::{Described, STAND_IN, Statement, Unnamed};

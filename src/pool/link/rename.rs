@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::edit::Edit;
-use super::expect::{Answer, Expect, NameUndo, ParsedAs, Refused};
+use super::expect::{Answer, Expect, ParsedAs, Refused};
 use super::provide::{Use, stand_in};
 use super::script::{self, GiveUp};
 use super::simple::text_to_prepare;
+use super::undo::NameUndo;
 use super::{LONGEST_READ, Link, Statements};
 use crate::pool::leftovers::Hints;
 use crate::pool::statements::{STAND_IN, Statement, Unnamed};

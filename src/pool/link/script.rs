@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::edit::BUFFER;
-use super::expect::{NameUndo, ScriptStep};
+use super::expect::ScriptStep;
+use super::undo::NameUndo;
 use crate::pool::lexer::{keyword, name, skip_blank, statements};
 use crate::pool::settings::set_to;
 use crate::pool::statements::ClientStatements;

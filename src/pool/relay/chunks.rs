@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use super::buffers::{RelayBuffers, poll_in, send};
-use super::{ClientSide, Dry, Ended, Relay, Sides};
+use super::{ClientSide, Dry, Ended, Owes, Relay, Sides};
 use crate::pool::link::{Asked, Edited, Statements};
 
 impl Relay {
@@ -70,9 +70,11 @@ impl Relay {
             Ok(passed) => passed,
             Err(violation) => return Some(Ended::ClientGone(Some(violation))),
         };
-        if self.asked.is_none() && self.link.awaits_answer() {
+        if let Owes::Nothing(_) = self.owes
+            && self.link.awaits_answer()
+        {
             let now = Instant::now();
-            self.asked = Some(now);
+            self.owes = Owes::Answer(now);
             sides.registered.owed(true, now);
         }
         let bytes = match how {
@@ -117,12 +119,11 @@ impl Relay {
         }
         let now = Instant::now();
         sides.server.heard = now;
-        if let Some(asked) = self.asked {
+        if let Owes::Answer(asked) = self.owes {
             let owed = self.link.awaits_answer();
             sides.registered.owed(owed, now);
             if !owed {
-                self.asked = None;
-                self.ready = now;
+                self.owes = Owes::Nothing(now);
                 sides.shared.status.change(|pool| pool.answered(now - asked));
             }
         }

@@ -220,4 +220,19 @@ mod tests {
         let took = start.elapsed().as_secs();
         assert!((50..52).contains(&took), "it rang after {took} s");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_rings_again_for_what_goes_on_and_earlier_for_what_ends_earlier() {
+        let start = Instant::now();
+        let mut timer = Timer::default();
+        // Set for what ends late, and not asked again before it rings.
+        let late = std::future::poll_fn(|cx| Poll::Ready(timer.poll(Some(Limit::Quiet), None, &LIMITS, cx)));
+        assert!(late.await.is_pending());
+        for rings in [5, 10, 15] {
+            let query = std::future::poll_fn(|cx| timer.poll(Some(Limit::Query), Some(start), &LIMITS, cx));
+            assert_eq!((query.await, start.elapsed().as_secs()), (Limit::Query, rings));
+        }
+        let quiet = std::future::poll_fn(|cx| timer.poll(Some(Limit::Quiet), Some(start), &LIMITS, cx));
+        assert_eq!((quiet.await, start.elapsed().as_secs()), (Limit::Quiet, 60));
+    }
 }

@@ -89,7 +89,7 @@ fn a_pipeline_of_executions_asks_once() {
 #[test]
 fn what_the_session_has_told_others_needs_no_question() {
     let Pair { link, catalog, client, server, asked } = told(INT4);
-    let other = ClientStatements::new(catalog.budget());
+    let other = ClientStatements::new(catalog.lock().unwrap().budget());
     let mut pair = Pair { link, catalog, client: other, server, asked };
     pair.link.begin();
     let sent = pair.asks(&[parse("a", "select"), first("p")].concat());

@@ -5,11 +5,11 @@ use super::*;
 
 /// The session gets the statement, and tells nothing of it.
 fn prepared_by_another(pair: Pair) -> (Pair, ClientStatements) {
-    let client = ClientStatements::new(pair.catalog.budget());
+    let client = ClientStatements::new(pair.catalog.lock().unwrap().budget());
     let mut pair = Pair { client, ..pair.moved() };
     pair.asks(&[parse("b", "select"), bind("b"), execute(), sync()].concat());
     pair.answers(&[parsed(), done()].concat());
-    let client = ClientStatements::new(pair.catalog.budget());
+    let client = ClientStatements::new(pair.catalog.lock().unwrap().budget());
     let other = std::mem::replace(&mut pair.client, client);
     (pair, other)
 }
