@@ -11,6 +11,9 @@ cd "$(dirname "$0")/../.."
 . tests/image/common.sh
 
 builder=buildah
+# A store of its own, which goes with the folder: each image is made to be compared, and only its archive stays.
+printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/images" "$work/run" >"$work/storage.conf"
+export CONTAINERS_STORAGE_CONF="$work/storage.conf"
 [ "$#" -gt 0 ] || set -- x86_64 aarch64
 
 build() { # architecture, platform, archive
