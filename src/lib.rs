@@ -27,6 +27,7 @@
 //! | 0 | [`policy`] | waits by class of failure, breaker, guard, idle limits, failed accepts; std only | clocks and dice, which are arguments: `Instant::now`, `SystemTime::now`, `fastrand`, `tokio` |
 //! | 0 | [`blocking`] | calls that block, off the runtime's threads, bounded in number | what they do: `std::fs`, `ToSocketAddrs`, `tracing` |
 //! | 0 | [`tasks`] | tasks by their names: restarts with growing pauses, who is stuck at the end | what they do: `tokio::net`, `std::fs`, `tracing` |
+//! | 0 | [`children`] | processes that are waited for by whoever has started them, and by nobody else | what they do: `tokio`, `tracing`, `std::fs` |
 //! | 0 | [`printable`] | what others wrote, made fit to be shown: one line, nothing hidden, cut | who wrote it: `tokio`, `ErrorFields`, `Facts` |
 //! | 0 | [`protocol`] | PostgreSQL's messages as bytes: frames, error fields, builders | sockets, and why something is sent: `tokio`, `std::io`, `std::net` |
 //!
@@ -38,6 +39,7 @@
 
 pub mod blocking;
 pub mod check;
+pub mod children;
 pub mod cli;
 pub mod config;
 pub mod connection;

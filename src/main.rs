@@ -11,7 +11,7 @@ use pgtether::cli::{
 };
 use pgtether::config::watch::Watch;
 use pgtether::config::{self, Config, Problems};
-use pgtether::connection::{Postgres, find_program, mistake_in_secrets};
+use pgtether::connection::{Postgres, find_program, mistakes_in_files};
 use pgtether::healthcheck::HealthQuestion;
 use pgtether::http::web::{Rules, RulesFile};
 use pgtether::http::{Scope, Web, WebListener};
@@ -266,13 +266,13 @@ fn checked(config: &Config, rules: Option<&Rules>) -> String {
     text
 }
 
-/// What a login would fail on before it reaches a server.
+/// What a login would fail on before it reaches a server, and a pool before it listens.
 fn unreadable(config: &Config) -> Vec<String> {
-    let of_secrets = config.targets.iter().filter_map(|target| {
-        let why = mistake_in_secrets(target)?;
-        Some(format!("target {}: {why}", target.name))
-    });
-    of_secrets.chain(config::unreadable_certificates(config)).collect()
+    let of_target = |target: &Arc<Target>| {
+        let name = target.name.clone();
+        mistakes_in_files(target).into_iter().map(move |why| format!("target {name}: {why}"))
+    };
+    config.targets.iter().flat_map(of_target).collect()
 }
 
 /// A warning only: who checks a configuration may do so on another machine.

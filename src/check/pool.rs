@@ -1,6 +1,6 @@
 //! Looks at a pool before it runs: could it listen there, can its certificate be read?
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
@@ -9,6 +9,8 @@ use std::path::Path;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::CheckReport;
+use crate::connection::{CERT_FILE, KEY_FILE, pool_file};
+use crate::reason::{Facts, Phase};
 use crate::target::pool::{ClientTls, Listen, Pool};
 
 /// Asks this machine only, and leaves it as it was.
@@ -26,9 +28,9 @@ pub(super) fn examine(pool: &Pool, report: &mut CheckReport) {
         Listen::Unix(path) => socket(path, report),
     }
     if let ClientTls::Files { cert, key } = &pool.tls {
-        for file in [cert, key] {
-            if let Err(error) = File::open(file) {
-                report.warn(format!("pool: {} cannot be read: {error}", file.display()));
+        for file in [pool_file(CERT_FILE, cert), pool_file(KEY_FILE, key)] {
+            if let Err(cause) = file {
+                report.warn(format!("pool: {}", Facts::new(Phase::Prepare, cause)));
             }
         }
     }
@@ -137,8 +139,10 @@ mod tests {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let tls = ClientTls::Files { cert, key: key.clone() };
         let (verdict, texts) = found(&Pool { tls, listen: Listen::Tcp(free), ..sample::pool() });
-        let expected =
-            format!("pool: {} cannot be read: No such file or directory (os error 2)", key.display());
+        let expected = format!(
+            "pool: cannot read pool.tls.key_file {}: No such file or directory (os error 2)",
+            key.display()
+        );
         assert_eq!((verdict, texts), (Verdict::Warning, vec![expected]));
     }
 }

@@ -16,8 +16,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{PoolFlags, duration, flags};
-use crate::target::Secret;
 use crate::target::pool::{Listen, Mode};
+use crate::target::{PasswordCommand, Secret};
 pub use listen::{ListenAddress, TelemetryPath};
 pub use manual::{completions, man};
 pub use usage::{CANNOT_START, EX_USAGE, UsageText};
@@ -186,7 +186,7 @@ pub struct ConfigArgs {
     pub pool: PoolArgs,
 }
 
-/// The pool of the database in `DATABASE_URL`.
+/// The pool of the database in `DATABASE_URL`, and its password.
 #[derive(Debug, Clone, Default, Args, PartialEq, Eq)]
 pub struct PoolArgs {
     /// Listen address of a connection pool, such as 127.0.0.1:6432, for the database in DATABASE_URL.
@@ -201,12 +201,24 @@ pub struct PoolArgs {
     #[arg(id = "pool.size", long = "pool.size", value_name = "NUMBER", env = "PGTETHER_POOL_SIZE")]
     #[arg(value_parser = flags::pool_size)]
     pub size: Option<u32>,
+    /// Command that prints the password of the database in DATABASE_URL, as a list in brackets, the program first; there is no
+    /// shell. For tokens that expire, for example [aws, rds, generate-db-auth-token, …].
+    #[arg(id = "target.password-command", long = "target.password-command", value_name = "LIST")]
+    #[arg(env = "PGTETHER_TARGET_PASSWORD_COMMAND", hide_env_values = true)]
+    #[arg(value_parser = flags::password_command)]
+    pub password_command: Option<PasswordCommand>,
 }
 
 impl PoolArgs {
     /// As the configuration takes them.
     pub fn flags(&self) -> PoolFlags {
-        PoolFlags { listen: self.listen.clone(), mode: self.mode, size: self.size, auth: None }
+        PoolFlags {
+            listen: self.listen.clone(),
+            mode: self.mode,
+            size: self.size,
+            auth: None,
+            password_command: self.password_command.clone(),
+        }
     }
 }
 
@@ -224,7 +236,8 @@ pub struct WebArgs {
         default_value = "/metrics"
     )]
     pub telemetry_path: TelemetryPath,
-    /// Allow POST /-/reload, and to pause, resume and reconnect pools by POST /-/pools/NAME/.
+    /// Allow POST /-/reload, to pause, resume and reconnect pools by POST /-/pools/NAME/, and to try a target at once by
+    /// POST /-/targets/NAME/reconnect.
     #[arg(long = "web.enable-lifecycle", env = "PGTETHER_WEB_ENABLE_LIFECYCLE")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub enable_lifecycle: bool,

@@ -31,7 +31,7 @@ fn without_a_command_it_runs_with_defaults() {
 fn every_flag_of_run_is_taken_with_and_without_the_command() {
     let flags = "--config.file=/etc/p.yaml --config.check --web.listen-address=:1,127.0.0.1:2 --web.listen-address=[::1]:3 \
                  --web.telemetry-path=/m --web.enable-lifecycle --web.config.file=web.yaml \
-                 --web.health-listen-address=:4 --pool.listen=127.0.0.1:6432 --pool.mode=session --pool.size=3 --log.level=debug --log.format=json";
+                 --web.health-listen-address=:4 --pool.listen=127.0.0.1:6432 --pool.mode=session --pool.size=3 --target.password-command=[a,b] --log.level=debug --log.format=json";
     let args = run(flags);
     assert_eq!(args, run(&format!("run {flags}")));
     let addresses: Vec<_> = args.web.port.listen_addresses.iter().map(ToString::to_string).collect();
@@ -40,6 +40,8 @@ fn every_flag_of_run_is_taken_with_and_without_the_command() {
     let pool = args.config.pool.flags();
     assert_eq!(pool.listen.map(|listen| listen.to_string()).as_deref(), Some("127.0.0.1:6432"));
     assert_eq!((pool.mode, pool.size, pool.auth), (Some(Mode::Session), Some(3), None));
+    let command = pool.password_command.unwrap();
+    assert_eq!((command.program, command.arguments.len()), ("a".into(), 1));
     assert!(args.config_check && args.web.enable_lifecycle);
     assert_eq!(args.web.port.config_file, Some("web.yaml".into()));
     assert_eq!(args.web.port.health_listen_address, Some(ListenAddress::All { port: 4 }));
@@ -98,8 +100,12 @@ fn unusable_flags_exit_64_and_those_of_check_3() {
         "--pool.listen=6432",
         "--pool.mode=statement",
         "--pool.size=0",
+        "--target.password-command=hunter2",
+        "--target.password-command=[hunter2",
+        "--target.password-command=[]",
     ] {
         assert_eq!(refused(args).0, 64, "{args}");
+        assert!(!refused(args).1.contains("hunter2"), "{}", refused(args).1);
     }
     for args in [
         "check --frob",

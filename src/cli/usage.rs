@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 
-use clap::error::{ContextValue, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::check::Verdict;
 use crate::target::REDACTED;
@@ -70,12 +70,16 @@ fn without_dashes(args: &[OsString]) -> &'static str {
 /// clap quotes what it does not understand, and that may be a connection string in the wrong place.
 fn without_secrets(error: &clap::Error) -> String {
     let mut text = error.to_string();
+    // A whole command line may be in it.
+    let of = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    let is_command = of.contains("password-command");
     for (_, value) in error.context() {
         let ContextValue::String(value) = value else {
             continue;
         };
         let value = value.trim_matches('\'');
-        if ["://", "@", "pass", "="].iter().any(|sign| value.contains(sign)) && !is_flag(value) {
+        let may_be_secret = is_command || ["://", "@", "pass", "="].iter().any(|sign| value.contains(sign));
+        if may_be_secret && !is_flag(value) && !value.is_empty() {
             text = text.replace(value, REDACTED);
         }
     }

@@ -43,9 +43,16 @@ pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Resul
     assembler.finish(&document)
 }
 
-/// `pool` is what the flags say.
-pub fn from_url(origin: &str, name: &str, url: &str, pool: Option<PoolKeys>) -> Result<Config, Problems> {
+/// `keys` and `pool` are what the flags say.
+pub fn from_url(
+    origin: &str,
+    name: &str,
+    url: &str,
+    keys: Keys,
+    pool: Option<PoolKeys>,
+) -> Result<Config, Problems> {
     let keys = TargetKeys {
+        keys,
         name: TargetName::new(name).map(Name),
         url: Some(Url::Whole(Secret::new(url.trim()))),
         pool,

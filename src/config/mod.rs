@@ -51,7 +51,6 @@ pub use surroundings::unused;
 
 /// `fleet`: the guard's limits over all targets of the process.
 pub use crate::policy::guard::GuardLimits as Fleet;
-use crate::target::pool::ClientTls;
 use crate::target::{Source, Target, is_no_path};
 
 /// The file that is read where no other is named.
@@ -137,42 +136,13 @@ pub fn origins(named: Option<&Path>, env: Env<'_>) -> Result<Origins, Problems> 
     }
 }
 
-/// Each certificate and key that a target names, and why it cannot be read. Blocks on the file system.
-pub fn unreadable_certificates(config: &Config) -> Vec<String> {
-    let of_target = |target: &Arc<Target>| {
-        let name = target.name.clone();
-        let unreadable = move |(key, path): (&str, &Path)| {
-            let why = match fs::metadata(path) {
-                // A pipe or a device could keep us for ever.
-                Ok(metadata) if !metadata.is_file() => "it is not a regular file".to_owned(),
-                // One byte tells.
-                Ok(_) => fs::File::open(path).and_then(|mut file| file.read(&mut [0])).err()?.to_string(),
-                Err(error) => error.to_string(),
-            };
-            Some(format!("target {name}: {key}: {} cannot be read: {why}", path.display()))
-        };
-        certificates(target).into_iter().filter_map(unreadable).collect::<Vec<_>>()
-    };
-    config.targets.iter().flat_map(of_target).collect()
-}
-
-/// Keys, and the files that they name.
-fn certificates(target: &Target) -> Vec<(&'static str, &Path)> {
-    let mut files: Vec<(_, &Path)> = Vec::new();
-    if let Source::Inline(endpoint) = &target.source {
-        files.extend(endpoint.tls.files());
-    }
-    if let Some(ClientTls::Files { cert, key }) = target.pool.as_deref().map(|pool| &pool.tls) {
-        files.extend([("pool.tls.cert_file", cert.as_path()), ("pool.tls.key_file", key)]);
-    }
-    files
-}
-
 /// Reads a file. Blocks on the file system.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
     let text = text_of(path, "--config.file")?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let config = assemble::from_text(&path.display().to_string(), &text, folder, env)?;
+    // Absolute: what `config show` prints means the same wherever it is read again.
+    let folder = std::path::absolute(path).ok().and_then(|path| Some(path.parent()?.to_owned()));
+    let folder = folder.unwrap_or_default();
+    let config = assemble::from_text(&path.display().to_string(), &text, &folder, env)?;
     let file_with_password = holds_password(&text, &config).then(|| path.to_owned());
     Ok(Config { file_with_password, ..config })
 }
@@ -192,12 +162,12 @@ fn holds_password(text: &str, config: &Config) -> bool {
 impl Config {
     /// What runs without a file: one target named `default`.
     pub fn from_database_url(url: &str, pool: &PoolFlags) -> Result<Config, Problems> {
-        assemble::from_url(DATABASE_URL, "default", url, pool.keys()?)
+        assemble::from_url(DATABASE_URL, "default", url, pool.target_keys(), pool.keys()?)
     }
 
     /// One target, with defaults all over; `origin` says in problems where the connection string came from.
     pub fn from_url(origin: &str, name: &str, url: &str) -> Result<Config, Problems> {
-        assemble::from_url(origin, name, url, None)
+        assemble::from_url(origin, name, url, Default::default(), None)
     }
 }
 

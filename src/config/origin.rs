@@ -63,6 +63,9 @@ impl Origins {
         }
         match path {
             [_, _, PathStep::Key(key)] if key == "url" => Some(DATABASE_URL.to_owned()),
+            [_, _, PathStep::Key(key)] if key == "password_command" => {
+                Some("--target.password-command".to_owned())
+            }
             // Without it there is no pool; mode and size may be the flags' or the defaults.
             [_, _, PathStep::Key(pool), PathStep::Key(key)] if pool == "pool" => match key.as_str() {
                 "listen" => Some("--pool.listen".to_owned()),

@@ -1,6 +1,8 @@
 //! The effective configuration as text: every default filled in, every secret left out. It can be used again where the
 //! secrets come from elsewhere.
 
+use std::path::PathBuf;
+
 use serde_yaml::Value;
 
 use super::command::CommandWords;
@@ -10,7 +12,7 @@ use super::names::{Name, SecretPath, Service, Url};
 use super::origin::tell_what_is_left_out;
 use super::read::Items;
 use super::{Config, Problems};
-use crate::target::{PasswordSource, Source, Target, Tuning};
+use crate::target::{Endpoint, PasswordSource, RootCerts, Source, Target, Tuning};
 
 /// YAML, as `config show` prints it.
 pub fn show(config: &Config) -> Result<String, Problems> {
@@ -38,10 +40,24 @@ fn literal(value: Value) -> Value {
     }
 }
 
+/// The files of a connection string are those of the folder where pgtether runs, as libpq has it.
+fn from_anywhere(endpoint: &Endpoint) -> Endpoint {
+    let mut endpoint = endpoint.clone();
+    let absolute = |path: &mut PathBuf| *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+    if let RootCerts::File(path) = &mut endpoint.tls.roots {
+        absolute(path);
+    }
+    if let Some(identity) = &mut endpoint.tls.identity {
+        absolute(&mut identity.cert);
+        absolute(&mut identity.key);
+    }
+    endpoint
+}
+
 fn keys(target: &Target) -> TargetKeys {
     let (url, url_file, sockets) = match &target.source {
         Source::Inline(endpoint) => {
-            let url = Url::Described(endpoint.conninfo());
+            let url = Url::Described(from_anywhere(endpoint).conninfo());
             (Some(url), None, target.socket_tuning(endpoint))
         }
         Source::File(path) => (None, Some(SecretPath(path.clone())), target.sockets_without_url()),

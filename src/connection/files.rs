@@ -12,14 +12,15 @@ use zeroize::Zeroizing;
 use super::facts::config;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::conninfo::{self, Mistake};
-use crate::target::{Endpoint, PasswordSource, RootCerts, Secret, SecretFile, Source, SslMode, Target, Tls};
+use crate::target::pool::ClientTls;
+use crate::target::{Endpoint, PasswordSource, Secret, SecretFile, Source, Target, Tls};
 
 /// A connection string or a password.
 const MAX_SECRET: u64 = 64 << 10;
 /// A bundle of certificates: a distribution's whole set stays below 300 KiB.
 const MAX_CERTIFICATES: u64 = 4 << 20;
 
-type Content = Zeroizing<Vec<u8>>;
+pub type Content = Zeroizing<Vec<u8>>;
 
 /// What the files held: to use, and to hash.
 #[derive(Default)]
@@ -83,12 +84,13 @@ impl Certificates {
     /// Only those that the mode uses.
     pub fn read(tls: &Tls) -> Result<Self, Cause> {
         let mut found = Certificates::default();
-        if let (SslMode::VerifyCa | SslMode::VerifyFull, RootCerts::File(path)) = (tls.mode, &tls.roots) {
-            found.roots = Some(read("sslrootcert", path, MAX_CERTIFICATES)?);
-        }
-        if let Some(identity) = &tls.identity {
-            found.cert = Some(read("sslcert", &identity.cert, MAX_CERTIFICATES)?);
-            found.key = Some(read("sslkey", &identity.key, MAX_SECRET)?);
+        for (parameter, path) in tls.files() {
+            let (slot, limit) = match parameter {
+                "sslrootcert" => (&mut found.roots, MAX_CERTIFICATES),
+                "sslcert" => (&mut found.cert, MAX_CERTIFICATES),
+                _ => (&mut found.key, MAX_SECRET),
+            };
+            *slot = Some(read(parameter, path, limit)?);
         }
         Ok(found)
     }
@@ -102,10 +104,25 @@ impl Hash for Certificates {
     }
 }
 
-/// What is wrong with the files of a target's secrets, read as for a login; `None` where there is nothing.
-pub fn mistake_in_secrets(target: &Target) -> Option<String> {
-    let cause = Contents::read(target).endpoint(target).err()?;
-    Some(Facts::new(Phase::Prepare, cause).to_string())
+/// What is wrong with the files of a target, read as for a login, and with those of its pool.
+pub fn mistakes_in_files(target: &Target) -> Vec<String> {
+    let of_login =
+        Contents::read(target).endpoint(target).and_then(|endpoint| Certificates::read(&endpoint.tls));
+    let of_pool = match target.pool.as_deref().map(|pool| &pool.tls) {
+        Some(ClientTls::Files { cert, key }) => vec![pool_file(CERT_FILE, cert), pool_file(KEY_FILE, key)],
+        Some(ClientTls::SelfSigned | ClientTls::Off) | None => Vec::new(),
+    };
+    let causes = of_login.err().into_iter().chain(of_pool.into_iter().filter_map(Result::err));
+    causes.map(|cause| Facts::new(Phase::Prepare, cause).to_string()).collect()
+}
+
+/// The keys of a pool's certificate and its key.
+pub const CERT_FILE: &str = "pool.tls.cert_file";
+pub const KEY_FILE: &str = "pool.tls.key_file";
+
+/// A file of a pool's TLS.
+pub fn pool_file(what: &str, path: &Path) -> Result<Content, Cause> {
+    read(what, path, MAX_CERTIFICATES)
 }
 
 fn parse(path: &Path, content: &Content) -> Result<Endpoint, Cause> {

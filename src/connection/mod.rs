@@ -39,7 +39,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-pub use files::mistake_in_secrets;
+pub use files::{CERT_FILE, KEY_FILE, mistakes_in_files, pool_file};
 pub use login::OpenSocket;
 pub use password::find_program;
 pub use postgres::Postgres;

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::relay::{IgnoredSignals, JobControl, JobEvent, Surroundings, caught, is_passed_on};
 use super::{Ending, Environment};
+use crate::children;
 
 /// Those that ask a program to end.
 const ENDING: [i32; 3] = [SIGTERM, SIGINT, SIGQUIT];
@@ -131,7 +132,10 @@ impl Child {
                 (true, Some(ending)) => news.ending = Some(ending),
                 (true, None) if status.stopped() => news.jobs.push(JobEvent::CommandStopped),
                 (true, None) => news.jobs.push(JobEvent::CommandContinued),
-                (false, Some(ending)) => debug!(pid = pid.as_raw_pid(), %ending, "reaped"),
+                (false, Some(ending)) => {
+                    children::hand_over(pid.as_raw_pid(), status.as_raw());
+                    debug!(pid = pid.as_raw_pid(), %ending, "reaped");
+                }
                 (false, None) => {}
             }
         }

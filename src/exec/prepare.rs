@@ -109,8 +109,10 @@ fn private_folder() -> io::Result<TempDir> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
 
     use super::*;
+    use crate::target::PasswordSource;
 
     #[test]
     fn a_url_without_a_password_gets_a_socket_in_a_folder_that_only_this_user_enters() {
@@ -178,5 +180,17 @@ mod tests {
             assert_eq!((made.listen.unwrap().to_string().as_str(), made.auth), (listen, auth));
             assert_eq!(made.size, flags.size);
         }
+    }
+
+    #[test]
+    fn a_command_that_prints_the_password_gets_the_private_socket_and_none_beside_a_password() {
+        let command = crate::config::flags::password_command("[token, --for, app]").unwrap();
+        let flags = PoolFlags { password_command: Some(command.clone()), ..PoolFlags::default() };
+        let made = prepare("postgresql://app@127.0.0.1:1/db", flags.clone()).unwrap();
+        assert_eq!(made.config.targets[0].password, PasswordSource::Command(Arc::new(command)));
+        assert_eq!(made.config.targets[0].pool.as_ref().map(|pool| pool.auth), Some(Auth::Trust));
+        assert!(made.folder.is_some());
+        let Err(Unprepared::Flags(told)) = prepare("postgresql://app:sesame@h/db", flags) else { panic!() };
+        assert!(told.starts_with("--target.password-command: ") && !told.contains("sesame"), "{told}");
     }
 }

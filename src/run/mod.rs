@@ -5,6 +5,7 @@
 mod descriptors;
 mod listen;
 mod reload;
+mod warned;
 
 use std::fmt;
 use std::io;
@@ -19,10 +20,11 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use self::reload::{Due, Reload};
+use self::warned::Warned;
 use crate::blocking::OneCall;
 use crate::cli::WebArgs;
 use crate::config::watch::Watch;
-use crate::config::{self, Config, Problems};
+use crate::config::{Config, Problems};
 use crate::connection::Postgres;
 use crate::http::web::{Rules, RulesFile};
 use crate::http::{
@@ -132,8 +134,9 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
         descriptors: Arc::new(Semaphore::new(shares.pools.min(Semaphore::MAX_PERMITS))),
     });
     let process = watch::Sender::new(ProcessStatus::new(&config.service, started.wall, rules_file.is_some()));
+    let warned = Warned::default();
     announce(&config, &web.rules.get(), &listeners);
-    warn_of_readable(&config);
+    warned.of_config(&config);
     warn_of_descriptors(&config, descriptors);
     watch.turn_to_others(reload::certificates(&config)).await;
     let listening = pools.apply(&config.targets).await.map_err(Error::Pools)?;
@@ -154,7 +157,8 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     let clients = ConnectionLimits { connections: shares.http, ..ConnectionLimits::default() };
     let server = serve(listeners, app, clients, closed).map_err(Error::Thread)?;
 
-    let mut reload = Reload { reread, watch, reading: OneCall::default(), web: rules_file, gate, process };
+    let mut reload =
+        Reload { reread, watch, reading: OneCall::default(), web: rules_file, gate, process, warned };
     loop {
         let due = tokio::select! {
             biased;
@@ -252,16 +256,6 @@ async fn drain(
     stuck.is_empty() && lost == 0
 }
 
-/// Warns of secrets that others can read, once the file system has told: nobody waits for that.
-fn warn_of_readable(config: &Config) {
-    let config = config.clone();
-    tokio::task::spawn_blocking(move || {
-        for problem in config::readable_by_others(&config) {
-            warn!("{problem}");
-        }
-    });
-}
-
 fn announce(config: &Config, rules: &Rules, listeners: &[WebListener]) {
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -269,7 +263,7 @@ fn announce(config: &Config, rules: &Rules, listeners: &[WebListener]) {
         service = config.service,
         "starting"
     );
-    for warning in config.warnings.iter().chain(rules.warnings()) {
+    for warning in rules.warnings() {
         warn!("{warning}");
     }
     for listener in listeners {

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use super::Reread;
+use super::warned::Warned;
 use crate::blocking::OneCall;
 use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
@@ -37,6 +38,7 @@ pub struct Reload {
     pub gate: Gate,
     /// The snapshot that all others read.
     pub process: watch::Sender<ProcessStatus>,
+    pub warned: Warned,
 }
 
 /// What is to be read.
@@ -148,10 +150,7 @@ impl Reload {
     }
 
     fn apply(&self, config: &Config, supervisor: &mut Supervisor<Postgres>) {
-        for warning in &config.warnings {
-            warn!("{warning}");
-        }
-        super::warn_of_readable(config);
+        self.warned.of_config(config);
         self.gate.set_limits(config.fleet);
         supervisor.apply(&config.targets);
         info!(targets = config.targets.len(), "configuration reloaded");

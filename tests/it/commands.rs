@@ -195,13 +195,13 @@ fn a_missing_certificate_or_key_fails_the_check_where_tls_is_used() {
     );
     let (_folder, flag) = file(&text);
     let ended = pgtether(&["--config.check", &flag]);
-    let told: Vec<_> = ended.err.lines().map(|line| line.split(": /").next().unwrap()).collect();
+    let told: Vec<_> = ended.err.lines().map(|line| line.split(" /").next().unwrap()).collect();
     let expected = [
-        "target a: sslrootcert",
-        "target b: sslkey",
-        "target c: sslcert",
-        "target e: pool.tls.cert_file",
-        "target e: pool.tls.key_file",
+        "target a: cannot read sslrootcert",
+        "target b: cannot read sslkey",
+        "target c: cannot read sslcert",
+        "target e: cannot read pool.tls.cert_file",
+        "target e: cannot read pool.tls.key_file",
     ];
     assert_eq!((ended.code, &told[..]), (64, &expected[..]), "{}", ended.err);
 }
@@ -226,6 +226,39 @@ fn what_is_shown_is_a_configuration_with_every_default_and_no_password() {
     assert_eq!(target["ping"]["interval"], "7s");
     assert_eq!(target["refresh"]["every"], "4m");
     assert_eq!(shown["fleet"]["logins_in_flight"], 16);
+}
+
+/// From another folder than the one where it was shown, and from the same.
+#[test]
+fn what_is_shown_means_the_same_files_wherever_it_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let [at, other] = ["at", "other"].map(|name| folder.path().join(name));
+    for folder in [&at, &other] {
+        fs::create_dir(folder).unwrap();
+    }
+    fs::write(at.join("pw"), "sesame").unwrap();
+    let text = "targets:\n  - {name: a, url: 'host=h user=u sslmode=verify-ca sslrootcert=ca.pem sslcert=c.pem sslkey=./k.pem', \
+                password_file: pw}\n  - {name: b, url_file: ./url}\n  - {name: c, url: 'host=h user=u', \
+                password_command: [./command, ./word]}\n";
+    fs::write(at.join("c.yaml"), text).unwrap();
+    let show = |from: &std::path::Path, file: &str| {
+        let mut command = crate::process::command(&["config", "show", &format!("--config.file={file}")], &[]);
+        let output = command.current_dir(from).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown = show(&at, "c.yaml");
+    let path = |name: &str| at.join(name).display().to_string();
+    for file in ["ca.pem", "c.pem", "k.pem", "pw", "url", "command"] {
+        assert!(
+            shown.contains(&path(file)) || shown.contains(&path(&format!("./{file}"))),
+            "{file}: {shown}"
+        );
+    }
+    assert!(shown.contains("- ./word\n"), "an argument is no path of ours: {shown}");
+    fs::write(other.join("again.yaml"), &shown).unwrap();
+    assert_eq!(show(&other, "again.yaml"), shown);
+    assert_eq!(show(folder.path(), "other/again.yaml"), shown);
 }
 
 #[test]

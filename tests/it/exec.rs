@@ -142,3 +142,21 @@ fn flags_of_the_pool_that_cannot_be_followed_are_told_with_64() {
         assert!(output.status.code() == Some(64) && told.contains(words), "{args:?}: {told}");
     }
 }
+
+#[tokio::test]
+async fn a_command_gives_the_password_by_flag_and_by_variable() {
+    let cluster = server();
+    let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", cluster.port());
+    let list = format!("[echo, \"{}\"]", cluster.password());
+    let flag = format!("--target.password-command={list}");
+    for by_flag in [true, false] {
+        let flags: &[&str] = if by_flag { &[&flag] } else { &[] };
+        let mut command = exec_sh(&url, flags, &psql("SELECT 'by the command'"));
+        if !by_flag {
+            command.env("PGTETHER_TARGET_PASSWORD_COMMAND", &list);
+        }
+        let done = ended(&mut command).await;
+        assert_eq!((done.code, done.out.trim()), (0, "by the command"), "{}", done.err);
+        assert!(!done.err.contains(cluster.password()), "{}", done.err);
+    }
+}

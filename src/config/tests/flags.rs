@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::flags::{pool_listen, pool_mode, pool_size};
+use crate::config::flags::{password_command, pool_listen, pool_mode, pool_size};
 use crate::target::pool::{Auth, Listen, Mode};
 
 const URL: &str = "postgresql://app:hunter2@localhost/shop";
@@ -11,7 +11,47 @@ fn flags(listen: &str, mode: &str, size: &str) -> PoolFlags {
         mode: given(mode).map(|text| pool_mode(&text).unwrap()),
         size: given(size).map(|text| pool_size(&text).unwrap()),
         auth: None,
+        password_command: None,
     }
+}
+
+fn with_command(command: &str) -> PoolFlags {
+    PoolFlags { password_command: Some(password_command(command).unwrap()), ..PoolFlags::default() }
+}
+
+#[test]
+fn a_flag_gives_the_command_that_a_file_with_the_same_key_gives() {
+    let list = "[aws, rds, \"a b\", -c, 'echo $X ${Y}', 5432]";
+    let url = "postgresql://app@localhost/shop";
+    let by_flag = Config::from_database_url(url, &with_command(list)).unwrap();
+    let file = format!(
+        "targets: [{{name: default, url: \"{url}\", password_command: {}}}]",
+        list.replace("${", "$${")
+    );
+    assert_eq!(by_flag.targets[0].password, good(&file).targets[0].password);
+    let shown = show(&by_flag).unwrap();
+    assert!(shown.contains("  - aws\n") && shown.contains("5432"), "{shown}");
+    let origins = Origins::of_database_url().annotate(&shown, &by_flag);
+    assert!(origins.contains("password_command:  # --target.password-command\n"), "{origins}");
+    for (wrong, words) in [
+        ("aws rds", "expected a list, the program first"),
+        ("[]", "has 0 entries"),
+        ("[aws", "not valid YAML"),
+        ("", "it is empty"),
+        ("[[aws]]", "a word of the command"),
+    ] {
+        let told = password_command(wrong).unwrap_err();
+        assert!(told.contains(words), "{wrong}: {told}");
+    }
+}
+
+#[test]
+fn a_command_beside_a_password_or_a_file_is_refused_by_its_flag() {
+    let text = refused(URL, &with_command("[a]"));
+    assert!(text.starts_with("--target.password-command: DATABASE_URL has a password"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+    let text = find(Some(Path::new("/nowhere")), &with_command("[a]"), &env).unwrap_err().to_string();
+    assert!(text.contains("write `password_command:` into the file"), "{text}");
 }
 
 fn refused(url: &str, flags: &PoolFlags) -> String {

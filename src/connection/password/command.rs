@@ -11,12 +11,13 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{AccessFlags, Pid, access};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::complaint::Complaint;
 use super::descendants;
 use super::pipe::CommandPipe;
 use crate::blocking::BlockingCalls;
+use crate::children::WaitedFor;
 use crate::target::{Argument, Endpoint, Host, PasswordCommand, PasswordSource, Secret, Target};
 
 /// A password with more bytes is none: PostgreSQL takes no longer message of it.
@@ -25,6 +26,9 @@ const MAX_OUTPUT: usize = 64 << 10;
 const MAX_STDERR: usize = 16 << 10;
 /// For what has left the process group, and still holds a pipe open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Between two looks whether the end of the command was handed over.
+const HANDING_OVER: Duration = Duration::from_millis(5);
 
 /// All that a run depends on: where it differs, what another run printed is not for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,11 +110,12 @@ impl CommandCall {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let mut child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
+        let started = WaitedFor::start(|| command.spawn(), Child::id);
+        let (mut child, waited_for) = started.map_err(|error| format!("{}: {error}", program.display()))?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         let stdout = CommandPipe::new(child.stdout.take(), MAX_OUTPUT);
         let stderr = CommandPipe::new(child.stderr.take(), MAX_STDERR);
-        Ok(RunningCommand { child, group, stdout, stderr })
+        Ok(RunningCommand { child, waited_for, group, stdout, stderr })
     }
 }
 
@@ -143,6 +148,7 @@ fn is_executable(file: &Path) -> io::Result<()> {
 /// The command and all that it started, which end with this value at the latest.
 struct RunningCommand {
     child: Child,
+    waited_for: Option<WaitedFor>,
     group: Option<Pid>,
     stdout: CommandPipe<ChildStdout>,
     stderr: CommandPipe<ChildStderr>,
@@ -151,7 +157,7 @@ struct RunningCommand {
 impl RunningCommand {
     /// How the program itself has ended: what it started may live on, and hold the pipes. `None` where it prints too much.
     async fn end(&mut self) -> io::Result<Option<ExitStatus>> {
-        let RunningCommand { child, stdout, stderr, .. } = self;
+        let RunningCommand { child, waited_for, stdout, stderr, .. } = self;
         let flooded = async {
             while !stdout.read().await {
                 if stdout.is_over() {
@@ -167,7 +173,10 @@ impl RunningCommand {
             pending().await
         };
         tokio::select! {
-            status = child.wait() => status.map(Some),
+            status = child.wait() => match status {
+                Ok(status) => Ok(Some(status)),
+                Err(error) => handed_over(waited_for.as_ref(), error).await.map(Some),
+            },
             () = flooded => Ok(None),
             () = complaining => Ok(None),
         }
@@ -199,6 +208,18 @@ impl RunningCommand {
 impl Drop for RunningCommand {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// How it has ended, where a thread that collects all processes was first: it tells a moment later.
+async fn handed_over(waited_for: Option<&WaitedFor>, error: io::Error) -> io::Result<ExitStatus> {
+    let deadline = Instant::now() + LAST_WORDS;
+    loop {
+        match waited_for.and_then(WaitedFor::handed_over) {
+            Some(status) => return Ok(status),
+            None if Instant::now() < deadline => sleep(HANDING_OVER).await,
+            None => return Err(error),
+        }
     }
 }
 

@@ -223,6 +223,9 @@ impl<'a> LocationFields<'a> {
 /// A server that answers is reached, whatever it answers.
 fn failure_message(logged: &ShownState, to: State, reason: Reason) -> &'static str {
     match (logged.state, to) {
+        (State::Down, _) if reason == Reason::Flapping => {
+            "the database is back, after sessions were lost again and again"
+        }
         _ if reason == Reason::Flapping => "sessions are lost again and again",
         (State::Starting | State::Sleeping, State::Down) if reason.is_rejection() => "the login was rejected",
         (State::Down, State::Down) if logged.reason == Some(reason) => "the database is still down",
