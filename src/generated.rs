@@ -6,7 +6,7 @@ use std::path::Path;
 pub fn is(file: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var_os("UPDATE_GENERATED").is_some() {
-        std::fs::write(&path, text).expect("the file can be written");
+        write(&path, text);
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     let differs = found.lines().zip(text.lines()).position(|(found, text)| found != text);
@@ -17,4 +17,11 @@ pub fn is(file: &str, text: &str) {
         line + 1,
         text.lines().nth(line).unwrap_or("(the end)")
     );
+}
+
+/// Replaces a file at once: other tests of the same run read it.
+pub fn write(path: &Path, text: &str) {
+    let fresh = path.with_extension("fresh");
+    std::fs::write(&fresh, text).expect("the file can be written");
+    std::fs::rename(&fresh, path).expect("the file can be replaced");
 }
