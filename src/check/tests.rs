@@ -66,6 +66,7 @@ impl Connector for Script {
             sockets,
             fingerprint: Fingerprint::default(),
             password_run: None,
+            failed_renewal: None,
             pace: ConnectPace::default(),
         }))
     }

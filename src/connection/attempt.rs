@@ -225,6 +225,7 @@ impl SocketLogin<'_> {
                 peer: self.address.peer(),
                 backend_pid,
                 role: Role::Any,
+                failed_renewal: None,
             }
         })
     }

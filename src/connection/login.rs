@@ -43,7 +43,7 @@ impl Context<'_> {
 
     /// Sends a cancel request the way that its session went.
     pub async fn cancel(self, route: &SessionRoute, key: (i32, i32)) -> Result<(), Facts> {
-        let socket = connect(&route.address, self.sockets, self.deadline).await?;
+        let socket = connect(&route.address, self.sockets, self.deadline, &self.pace.made).await?;
         let attempt = SocketLogin {
             context: &self,
             attrs: SessionAttrs::Any,

@@ -34,6 +34,7 @@ use std::fmt;
 use std::future::{Future, pending, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
@@ -58,22 +59,49 @@ pub struct Prepared {
     pub fingerprint: Fingerprint,
     /// The run of `password_command` that printed the password, where there was one.
     pub password_run: Option<u64>,
+    /// Why `password_command` gives no password any more, while the one that it printed before is used.
+    pub failed_renewal: Option<String>,
     pub pace: ConnectPace,
 }
 
-/// What an attempt waits for before each TCP connect but its first, which was let in as the attempt itself was.
+/// How many sockets were tried, each address of an attempt by itself. Clones share the number.
+#[derive(Debug, Clone, Default)]
+pub struct TcpConnects(Arc<AtomicU64>);
+
+impl TcpConnects {
+    /// One more is about to be sent.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Those since the last call.
+    pub fn take(&self) -> u64 {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// What an attempt waits for before each TCP connect but its first, which was let in as the attempt itself was; and where
+/// all of them are counted.
 #[derive(Clone, Default)]
-pub struct ConnectPace(Option<Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>>);
+pub struct ConnectPace {
+    pause: Option<Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>>,
+    pub made: TcpConnects,
+}
 
 impl ConnectPace {
     pub fn new(pace: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
-        ConnectPace(Some(Arc::new(pace)))
+        ConnectPace { pause: Some(Arc::new(pace)), made: TcpConnects::default() }
+    }
+
+    #[must_use]
+    pub fn counted_by(self, made: &TcpConnects) -> Self {
+        ConnectPace { made: made.clone(), ..self }
     }
 
     /// Ready once one more TCP connect may be made.
     pub async fn next(&self) {
-        if let Some(pace) = &self.0 {
-            pace().await;
+        if let Some(pause) = &self.pause {
+            pause().await;
         }
     }
 }
@@ -134,6 +162,8 @@ pub struct SessionFacts {
     pub pooler: Option<&'static str>,
     /// What the last ping found or the server reported; `Role::Any` where neither did.
     pub role: Role,
+    /// Why `password_command` gave no new password for this login, which took the one that it had printed before.
+    pub failed_renewal: Option<String>,
 }
 
 impl SessionFacts {

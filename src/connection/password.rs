@@ -51,6 +51,8 @@ struct OneCommand {
 pub struct PrintedPassword {
     pub run: u64,
     pub secret: Secret,
+    /// Why the command gives none any more: this one is used for the rest of its time.
+    pub failed_renewal: Option<String>,
 }
 
 impl Default for CommandPasswords {
@@ -68,7 +70,7 @@ impl CommandPasswords {
     pub fn lack(&self, target: &Target, endpoint: &Endpoint) -> bool {
         self.of(target, endpoint).is_some_and(|one| {
             let ttl = target.tuning.password_command_ttl;
-            one.runs.try_lock().map_or(true, |runs| runs.plan(now(), ttl) == Plan::Run)
+            one.runs.try_lock().map_or(true, |runs| matches!(runs.plan(now(), ttl), Plan::Run | Plan::Renew))
         })
     }
 
@@ -84,14 +86,19 @@ impl CommandPasswords {
         };
         let (ttl, limit) = (target.tuning.password_command_ttl, target.tuning.password_command_timeout);
         let mut runs = one.runs.lock().await;
-        if runs.plan(now(), ttl) == Plan::Run {
-            self.run(&one.call, &mut runs, limit, calls).await;
+        match runs.plan(now(), ttl) {
+            Plan::Run => self.run(&one.call, &mut runs, limit, calls, CommandRuns::ended).await,
+            Plan::Renew => self.run(&one.call, &mut runs, limit, calls, CommandRuns::renewed).await,
+            Plan::Use(..) | Plan::Fail(_) => {}
         }
         match runs.plan(now(), ttl) {
-            Plan::Use(run, secret) => Ok(Some(PrintedPassword { run, secret })),
+            Plan::Use(run, secret) => {
+                let failed_renewal = runs.failed_renewal().map(str::to_owned);
+                Ok(Some(PrintedPassword { run, secret, failed_renewal }))
+            }
             Plan::Fail(message) => Err(Cause::Command { message }),
             // It has just ended.
-            Plan::Run => Err(Cause::Internal),
+            Plan::Run | Plan::Renew => Err(Cause::Internal),
         }
     }
 
@@ -130,7 +137,8 @@ impl CommandPasswords {
                     let mut runs = one.runs.lock().await;
                     // Somebody else may have run it meanwhile.
                     if runs.look() == look {
-                        self.run(&one.call, &mut runs, target.tuning.password_command_timeout, calls).await;
+                        let limit = target.tuning.password_command_timeout;
+                        self.run(&one.call, &mut runs, limit, calls, CommandRuns::ended).await;
                     }
                 }
             }
@@ -146,11 +154,18 @@ impl CommandPasswords {
         self.of_targets.lock().unwrap_or_else(PoisonError::into_inner).retain(is_kept);
     }
 
-    async fn run(&self, call: &CommandCall, runs: &mut CommandRuns, limit: Duration, calls: &BlockingCalls) {
+    async fn run(
+        &self,
+        call: &CommandCall,
+        runs: &mut CommandRuns,
+        limit: Duration,
+        calls: &BlockingCalls,
+        note: fn(&mut CommandRuns, std::time::Instant, std::time::Instant, Result<Secret, String>),
+    ) {
         let _room = self.room.acquire().await;
         let began = now();
         let outcome = call.run(limit, calls).await;
-        runs.ended(began, now(), outcome);
+        note(runs, began, now(), outcome);
     }
 
     /// What has been run for the target already.

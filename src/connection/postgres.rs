@@ -103,6 +103,7 @@ impl PostgresShared {
             endpoint: Arc::new(endpoint),
             fingerprint,
             password_run: None,
+            failed_renewal: None,
             pace: ConnectPace::default(),
         })
     }
@@ -178,9 +179,14 @@ impl Connector for Postgres {
         async move {
             let printed = shared.passwords.get(&target, &prepared.endpoint, &shared.calls).await;
             match printed.map_err(|cause| Facts::new(Phase::Prepare, cause))? {
-                Some(PrintedPassword { run, secret }) => {
+                Some(PrintedPassword { run, secret, failed_renewal }) => {
                     let endpoint = Endpoint { password: Some(secret), ..(*prepared.endpoint).clone() };
-                    Ok(Prepared { endpoint: Arc::new(endpoint), password_run: Some(run), ..prepared })
+                    Ok(Prepared {
+                        endpoint: Arc::new(endpoint),
+                        password_run: Some(run),
+                        failed_renewal,
+                        ..prepared
+                    })
                 }
                 None => Ok(prepared),
             }
@@ -239,7 +245,12 @@ impl Connector for Postgres {
             if !ended.as_ref().is_err_and(table::is_rejected_login) {
                 shared.passwords.accepted(&target, &prepared.endpoint);
             }
-            ended.map_err(|facts| Facts { printed_password: true, ..facts })
+            ended
+                .map(|(session, mut login)| {
+                    login.facts.failed_renewal.clone_from(&prepared.failed_renewal);
+                    (session, login)
+                })
+                .map_err(|facts| Facts { printed_password: true, ..facts })
         })
     }
 }

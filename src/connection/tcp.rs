@@ -14,9 +14,9 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
-use super::ConnectPace;
 use super::facts::{config, io_cause, more_telling};
 use super::tap::Stream;
+use super::{ConnectPace, TcpConnects};
 use crate::blocking::BlockingCalls;
 use crate::reason::{Cause, Facts, Phase};
 use crate::target::{Endpoint, Host, LoadBalance, SocketTuning};
@@ -177,7 +177,7 @@ impl Candidates {
             self.left.clear();
         }
         match self.tried {
-            1 => connect(address, &self.sockets, until).await,
+            1 => connect(address, &self.sockets, until, &self.pace.made).await,
             _ => self.connect_again(address, until).await,
         }
     }
@@ -186,7 +186,7 @@ impl Candidates {
     pub async fn connect_again(&self, address: &Address, until: Instant) -> Result<Stream, Facts> {
         let waited = timeout_at(until, self.pace.next()).await;
         waited.map_err(|_| Facts::new(Phase::Connect, Cause::Timeout))?;
-        connect(address, &self.sockets, until).await
+        connect(address, &self.sockets, until, &self.pace.made).await
     }
 
     async fn resolve(&mut self, host: usize, name: String, port: u16, until: Instant) -> Result<(), Facts> {
@@ -204,24 +204,37 @@ impl Candidates {
     }
 }
 
-/// Opens one socket.
-pub async fn connect(address: &Address, tuning: &SocketTuning, until: Instant) -> Result<Stream, Facts> {
+/// Opens one socket, and counts it when it is sent for.
+pub async fn connect(
+    address: &Address,
+    tuning: &SocketTuning,
+    until: Instant,
+    made: &TcpConnects,
+) -> Result<Stream, Facts> {
     let opened = timeout_at(until, async {
         Ok::<Stream, Cause>(match address {
-            Address::Tcp(address) => Box::new(connect_tcp(*address, tuning).await?),
-            Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(|e| io_cause(&e))?),
+            Address::Tcp(address) => Box::new(connect_tcp(*address, tuning, made).await?),
+            Address::Unix(path) => {
+                made.add();
+                Box::new(UnixStream::connect(path).await.map_err(|e| io_cause(&e))?)
+            }
         })
     });
     opened.await.unwrap_or(Err(Cause::Timeout)).map_err(|cause| Facts::new(Phase::Connect, cause))
 }
 
 /// The options are set before the connect, so that TCP_USER_TIMEOUT bounds it too.
-async fn connect_tcp(address: SocketAddr, tuning: &SocketTuning) -> Result<TcpStream, Cause> {
+async fn connect_tcp(
+    address: SocketAddr,
+    tuning: &SocketTuning,
+    made: &TcpConnects,
+) -> Result<TcpStream, Cause> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(|e| io_cause(&e))?;
     tune(&SockRef::from(&socket), tuning).map_err(|e| Cause::Local {
         message: format!("the system refuses the socket's options (keepalives, tcp_user_timeout): {e}"),
     })?;
+    made.add();
     socket.connect(address).await.map_err(|e| io_cause(&e))
 }
 

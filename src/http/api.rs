@@ -44,6 +44,10 @@ struct TargetJson<'a> {
     since: Option<String>,
     reason: Option<&'static str>,
     remedy: Option<&'static str>,
+    /// What was seen of the reason in force.
+    detail: Option<&'a str>,
+    /// What a POST to it tries at once; null without `--web.enable-lifecycle`.
+    reconnect_path: Option<String>,
     required: bool,
     idle_policy: &'static str,
     /// The role that is asked for.
@@ -114,6 +118,8 @@ struct SessionJson<'a> {
     tls_version: Option<&'a str>,
     certificate_expiry: Option<String>,
     pooler: Option<&'static str>,
+    /// Why `password_command` gives no password any more, while its last output is used; null where it does.
+    password_command_failure: Option<&'a str>,
 }
 
 /// What is done about the next session.
@@ -178,7 +184,7 @@ pub(super) fn render(app: &App, process: &ProcessStatus, now: Moment) -> serde_j
             status: Status::overall(views).as_str(),
             config: read(&process.config),
             web_config: process.web_config.as_ref().map(read),
-            targets: views.iter().map(target).collect(),
+            targets: views.iter().map(|view| target(app, view)).collect(),
         })
     })
 }
@@ -197,7 +203,7 @@ fn read(last: &LastRead) -> FileJson {
     }
 }
 
-fn target<'a>(view: &View<'a>) -> TargetJson<'a> {
+fn target<'a>(app: &App, view: &View<'a>) -> TargetJson<'a> {
     let status = view.status;
     let tuning = &status.tuning;
     let reason = view.reason();
@@ -210,6 +216,8 @@ fn target<'a>(view: &View<'a>) -> TargetJson<'a> {
         since: rfc3339(view.since().wall),
         reason: reason.map(Reason::as_str),
         remedy: view.remedy(),
+        detail: view.detail(),
+        reconnect_path: app.reconnect_path(view),
         required: tuning.required,
         idle_policy: tuning.idle_policy.as_str(),
         role: Role::as_str(tuning.role),
@@ -268,6 +276,7 @@ fn session<'a>(view: &View<'a>) -> Option<SessionJson<'a>> {
         tls_version: session.tls_version.as_deref(),
         certificate_expiry: session.certificate_expiry.and_then(rfc3339),
         pooler: session.pooler,
+        password_command_failure: session.failed_renewal.as_deref(),
     })
 }
 

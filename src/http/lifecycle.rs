@@ -11,8 +11,10 @@ use tokio::time::timeout;
 
 use super::App;
 use super::reply::{Reply, With, text};
+use crate::reason::Reason;
 use crate::status::pool::ServerState;
 use crate::status::{Moment, View};
+use crate::supervisor::{ProofReply, ProofResult};
 
 /// Nothing here has a body; what clients send beside it is read up to here.
 const BODY_LIMIT: usize = 4 * 1024;
@@ -143,6 +145,66 @@ where
         ),
     };
     reply.fresh()
+}
+
+/// `/-/targets/NAME/reconnect`.
+pub(super) async fn target<B>(app: &App, name: &str, body: B) -> Reply
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if let Err(refused) = permitted(app, body).await {
+        return refused;
+    }
+    let reply = match app.process.requests.try_now(name, PATIENCE).await {
+        Some(ProofReply::Ended(ProofResult::Proven)) => {
+            text(StatusCode::OK, format!("a new session of {name} is open: the login succeeded\n"))
+        }
+        Some(ProofReply::Ended(ProofResult::Failed(reason))) => {
+            text(StatusCode::BAD_GATEWAY, format!("the attempt failed: {}\n", told(app, name, reason)))
+        }
+        Some(ProofReply::Ended(ProofResult::Refused(_))) => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("nothing was done: the supervision of {name} is ending\n"),
+        ),
+        Some(ProofReply::Late) => text(
+            StatusCode::GATEWAY_TIMEOUT,
+            format!(
+                "the attempt has not ended within {} s, and goes on: see the log and the status page\n",
+                PATIENCE.as_secs()
+            ),
+        ),
+        None => no_such_target(app),
+    };
+    reply.fresh()
+}
+
+/// Reason, detail and remedy of the failure, as all other places tell them.
+fn told(app: &App, name: &str, reason: Reason) -> String {
+    let of_view = |view: &View<'_>| {
+        let failure = view.status.last_failure.as_ref().filter(|failure| failure.reason == reason)?;
+        Some(format!("{reason}: {}. {}", failure.detail, failure.remedy))
+    };
+    let seen = app.board.look_at_one(name, Moment::now(), of_view).flatten();
+    seen.unwrap_or_else(|| format!("{reason}. {}", reason.remedy()))
+}
+
+fn no_such_target(app: &App) -> Reply {
+    let names: Vec<String> = app
+        .board
+        .look(Moment::now(), |views| views.iter().map(|view| view.status.name.to_string()).collect());
+    let message = match &names[..] {
+        [] => "there is no target\n".to_owned(),
+        some if some.len() <= MOST_NAMES => {
+            format!("no target has that name; there are: {}\n", some.join(", "))
+        }
+        some => format!(
+            "no target has that name; there are {}, among them: {}\n",
+            names.len(),
+            some[..MOST_NAMES].join(", ")
+        ),
+    };
+    text(StatusCode::NOT_FOUND, message)
 }
 
 /// Waits until no session is left, within its bound.

@@ -28,8 +28,8 @@ pub use process::ProcessHandle;
 pub use server::{Accept, WebListener, serve, serve_apart};
 
 use crate::metrics::ProcessMetrics;
-use crate::status::Moment;
 use crate::status::board::Board;
+use crate::status::{Moment, View};
 
 /// Everything that the answers are made of.
 #[derive(Debug)]
@@ -53,6 +53,11 @@ impl App {
         started: Moment,
     ) -> Self {
         App { board, process, metrics, web, started, scrape_size: AtomicUsize::new(0) }
+    }
+
+    /// Where an operator can ask for an attempt of that target, if anywhere.
+    fn reconnect_path(&self, view: &View<'_>) -> Option<String> {
+        self.web.enable_lifecycle.then(|| format!("/-/targets/{}/reconnect", view.status.name))
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn render(app: &App, process: &ProcessStatus, now: Moment) -> String 
         // Stable: targets of one kind stay in the order of their names.
         views.sort_by_key(|view| rank(view));
         let (first, rest) = views.split_at(views.len().min(FIRST));
-        (overall, rows(first), rows(rest))
+        (overall, rows(app, first), rows(app, rest))
     });
     format!(
         include_str!("page/page.html"),
@@ -80,11 +80,11 @@ pub(super) fn render(app: &App, process: &ProcessStatus, now: Moment) -> String 
     )
 }
 
-fn rows(views: &[&View<'_>]) -> String {
+fn rows(app: &App, views: &[&View<'_>]) -> String {
     let mut rows = String::new();
     for view in views {
         // Writing to a String cannot fail.
-        let _ = write!(rows, "{}", Cells::of(view));
+        let _ = write!(rows, "{}", Cells::of(view, app.reconnect_path(view)));
     }
     rows
 }
@@ -121,10 +121,11 @@ struct Cells {
     reason: &'static str,
     remedy: &'static str,
     detail: String,
+    order: String,
 }
 
 impl Cells {
-    fn of(view: &View<'_>) -> Self {
+    fn of(view: &View<'_>, reconnect_path: Option<String>) -> Self {
         let status = view.status;
         let reason = view.reason();
         let location = status.location.as_ref();
@@ -146,6 +147,7 @@ impl Cells {
             reason: reason.map(Reason::as_str).unwrap_or_default(),
             remedy: view.remedy().unwrap_or_default(),
             detail: view.detail().unwrap_or_default().to_owned(),
+            order: reconnect_path.map(|path| format!("try now: POST {path}")).unwrap_or_default(),
         }
     }
 }
@@ -196,6 +198,7 @@ impl Display for Cells {
             reason = self.reason.replace('_', " "),
             remedy = Escaped(self.remedy),
             detail = Escaped(&self.detail),
+            order = Escaped(&self.order),
         )
     }
 }

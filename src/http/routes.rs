@@ -42,6 +42,7 @@ enum HttpPath<'a> {
     Ready,
     Reload,
     Pool(&'a str, LifecycleAction),
+    Reconnect(&'a str),
     Targets,
 }
 
@@ -66,6 +67,11 @@ impl<'a> HttpPath<'a> {
                 .or_else(|| {
                     let (name, action) = under("/-/pools")?.split_once('/')?;
                     Some(HttpPath::Pool(name, LifecycleAction::of(action)?))
+                })
+                .or_else(|| {
+                    let (name, action) = under("/-/targets")?.split_once('/')?;
+                    let asked = LifecycleAction::of(action)?;
+                    (asked == LifecycleAction::Reconnect).then_some(HttpPath::Reconnect(name))
                 })?,
         };
         (scope == Scope::All || route.is_for_probes()).then_some(route)
@@ -77,7 +83,12 @@ impl<'a> HttpPath<'a> {
 
     /// Whether a request does something, beyond telling what is known.
     fn acts(self) -> bool {
-        matches!(self, HttpPath::Probe | HttpPath::Reload | HttpPath::Pool(..))
+        matches!(self, HttpPath::Probe) || self.is_order()
+    }
+
+    /// Whether an operator asks for something to be done.
+    fn is_order(self) -> bool {
+        matches!(self, HttpPath::Reload | HttpPath::Pool(..) | HttpPath::Reconnect(_))
     }
 
     fn handler(self) -> Handler {
@@ -88,7 +99,11 @@ impl<'a> HttpPath<'a> {
             HttpPath::Health(_) => Handler::Health,
             HttpPath::Livez(_) => Handler::Livez,
             HttpPath::Readyz(_) => Handler::Readyz,
-            HttpPath::Healthy | HttpPath::Ready | HttpPath::Reload | HttpPath::Pool(..) => Handler::Lifecycle,
+            HttpPath::Healthy
+            | HttpPath::Ready
+            | HttpPath::Reload
+            | HttpPath::Pool(..)
+            | HttpPath::Reconnect(_) => Handler::Lifecycle,
             HttpPath::Targets => Handler::Api,
         }
     }
@@ -96,8 +111,8 @@ impl<'a> HttpPath<'a> {
     /// The methods that it takes, as `Allow` names them.
     fn allows(self, method: &Method) -> Result<(), &'static str> {
         match self {
-            HttpPath::Reload | HttpPath::Pool(..) if method == Method::POST => Ok(()),
-            HttpPath::Reload | HttpPath::Pool(..) => Err("POST"),
+            _ if self.is_order() && method == Method::POST => Ok(()),
+            _ if self.is_order() => Err("POST"),
             _ if method == Method::GET || method == Method::HEAD => Ok(()),
             _ => Err("GET, HEAD"),
         }
@@ -183,6 +198,7 @@ where
         },
         HttpPath::Reload => lifecycle::reload(app, body).await,
         HttpPath::Pool(name, action) => lifecycle::pool(app, name, action, body).await,
+        HttpPath::Reconnect(name) => lifecycle::target(app, name, body).await,
     }
 }
 

@@ -165,7 +165,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "pgtether_tcp_connects_total",
-        help: "TCP connects tried, whether or not a login followed.",
+        help: "TCP connects tried for the monitoring session, one for each address, whether or not a login followed.",
         kind: FamilyKind::Counter,
         read: |view, out| out.whole(&[], counters(view).tcp_connects),
     },

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// So many changes are told whatever comes after them.
-const AT_FIRST: u32 = 6;
+/// So many changes are told whatever comes after them: three incidents, each with all that it brings.
+const AT_FIRST: u32 = 12;
 /// A minute without any change is worth one more.
 const QUIET: Duration = Duration::from_secs(60);
 /// Where none is left: from one line to the next, doubled each time.
@@ -30,6 +30,9 @@ impl Pace {
     /// Something changed, told or not.
     pub fn changed(&mut self, now: Instant) {
         self.refill(now);
+        if self.left == AT_FIRST {
+            self.pause = FIRST_PAUSE;
+        }
         self.quiet_since = Some(now);
     }
 
@@ -54,9 +57,14 @@ impl Pace {
         true
     }
 
-    /// How long after the line that was told last the next one comes at the earliest; `None` while each change is told.
-    pub fn pause(&self) -> Option<Duration> {
-        (self.left == 0).then_some(self.pause)
+    /// Whether the next change is told only after [`Self::pause`], or a minute without any.
+    pub fn is_spent(&self) -> bool {
+        self.left == 0
+    }
+
+    /// How long after the last line the next one comes of what goes on.
+    pub fn pause(&self) -> Duration {
+        self.pause
     }
 
     fn refill(&mut self, now: Instant) {
@@ -65,9 +73,6 @@ impl Pace {
         let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
         self.left = self.left.saturating_add(minutes).min(AT_FIRST);
         self.quiet_since = Some(since + QUIET * minutes);
-        if self.left == AT_FIRST {
-            self.pause = FIRST_PAUSE;
-        }
     }
 }
 
@@ -94,9 +99,9 @@ mod tests {
 
     #[test]
     fn what_never_holds_still_is_told_a_few_times_and_then_after_pauses_that_double() {
-        assert_eq!(told(1, 3_600), [0, 1, 2, 3, 4, 5, 65, 185, 425, 905, 1865]);
-        assert_eq!(told(30, 3_600).len(), 11);
-        assert_eq!(told(1, 24 * 3_600).len(), 6 + 6 + 22, "at least once an hour");
+        assert_eq!(told(1, 3_600), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 71, 191, 431, 911, 1871]);
+        assert_eq!(told(30, 3_600).len(), 17);
+        assert_eq!(told(1, 24 * 3_600).len(), 12 + 6 + 22, "at least once an hour");
     }
 
     #[test]
@@ -113,7 +118,7 @@ mod tests {
             pace.changed(start + s(second));
             pace.admits(start + s(second));
         }
-        assert!(pace.pause().is_some_and(|pause| pause > s(500)));
+        assert!(pace.is_spent() && pace.pause() > s(500));
         let last = start + s(999);
         assert!(!pace.admits(last + s(59)));
         assert!(pace.admits(last + s(60)));
@@ -132,8 +137,19 @@ mod tests {
         let again: Vec<_> = (1..1_000).filter(tell_again).collect();
         assert_eq!(again, [60, 180, 420, 900]);
         pace.changed(start + s(1_000));
-        assert!((0..5).all(|_| pace.admits(start + s(1_000))));
-        assert_eq!(pace.pause(), Some(s(960)));
+        assert!((0..11).all(|_| pace.admits(start + s(1_000))));
+        assert_eq!((pace.is_spent(), pace.pause()), (true, s(960)));
+    }
+
+    #[test]
+    fn what_only_goes_on_leaves_room_for_what_is_new_and_is_told_ever_more_rarely_all_the_same() {
+        let (start, mut pace) = (Instant::now(), Pace::default());
+        pace.changed(start);
+        while pace.admits(start) {}
+        let again: Vec<_> = (1..3_600).filter(|second| pace.admits_again(start + s(*second))).collect();
+        assert_eq!(again, [60, 180, 420, 900, 1_860]);
+        pace.changed(start + s(3_600));
+        assert!((0..12).all(|_| pace.admits(start + s(3_600))));
     }
 
     #[test]
@@ -143,10 +159,10 @@ mod tests {
             pace.changed(start + s(second));
             pace.admits(start + s(second));
         }
-        let later = start + s(1_000 + 6 * 60);
+        let later = start + s(1_000 + 12 * 60);
         pace.changed(later);
-        assert_eq!(pace.pause(), None);
-        assert!((0..6).all(|_| pace.admits(later)));
-        assert_eq!(pace.pause(), Some(FIRST_PAUSE));
+        assert!(!pace.is_spent());
+        assert!((0..12).all(|_| pace.admits(later)));
+        assert_eq!((pace.is_spent(), pace.pause()), (true, FIRST_PAUSE));
     }
 }

@@ -258,7 +258,9 @@ login failed. If that session is then lost, one attempt is made as after any los
 | Somebody has to change something | `auth`, `blocked`, `database_missing`, `quota`, `config`, `tls`; `query_failed` if the server does not know the query | After 30 seconds, then 1, 2 and 4 minutes, and from then on 5 minutes, each up to 10 % longer. At once when `password_file` or `url_file` changes, when `password_command` prints another password (it runs about every 10 seconds), or when a reload changes the target. If clients of the pool wait: for `database_missing`, once a second |
 | pgtether's own machine | `password_command`, `local`, `internal` | As a failure that may pass by itself, but without the circuit breaker |
 
-After a repair, pgtether tries at once if the target is changed in the configuration, or if pgtether is restarted.
+After a repair, `POST /-/targets/NAME/reconnect` tries at once and answers with what came of it (200, or 502 with the reason). It needs
+`--web.enable-lifecycle`. Attempts are at least a second apart, and the connection rate limit holds for them, too. pgtether also
+tries at once if the target is changed in the configuration, or if pgtether is restarted.
 
 `wrong_role` because of `role` is no failed login: the session stays, and a new login is tried after the waits of a failure that may
 pass by itself. The connection rate limit of the process (`fleet`) can delay each attempt.

@@ -44,6 +44,7 @@ impl<C: Connector> Dialer<C> {
         let key = prepared.endpoint.address_key();
         let dial = |DialAdmission { at, pace }| {
             let deadline = at + self.budget.min(FOREVER);
+            let pace = pace.counted_by(&prepared.pace.made);
             let prepared = Prepared { pace, ..prepared };
             let connecting = self.connector.tcp_connect(prepared.clone(), deadline);
             async move {

@@ -35,12 +35,27 @@ impl Requests {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = senders;
     }
 
-    /// Asks for a login now and waits for its end. `None` where there is no such target.
+    /// Asks for a login now, unless the target waits after a failure, and waits for its end. `None` where there is no such
+    /// target.
     pub async fn prove(&self, name: &str, within: Duration) -> Option<ProofReply> {
+        self.ask(name, within, Request::Prove).await
+    }
+
+    /// The same whatever the target waits for: somebody says that the cause is mended.
+    pub async fn try_now(&self, name: &str, within: Duration) -> Option<ProofReply> {
+        self.ask(name, within, Request::TryNow).await
+    }
+
+    async fn ask(
+        &self,
+        name: &str,
+        within: Duration,
+        request: impl FnOnce(oneshot::Sender<ProofResult>) -> Request,
+    ) -> Option<ProofReply> {
         let requests = self.sender(name)?;
         let (answer, reply) = oneshot::channel();
         let asked = async move {
-            requests.send(Request::Prove(answer)).await.ok()?;
+            requests.send(request(answer)).await.ok()?;
             reply.await.ok()
         };
         match tokio::time::timeout(within, asked).await {

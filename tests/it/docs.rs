@@ -161,6 +161,7 @@ const ANSWERS: &[(&str, u16)] = &[
     ("POST /-/pools/NAME/pause", 403),
     ("POST /-/pools/NAME/resume", 403),
     ("POST /-/pools/NAME/reconnect", 403),
+    ("POST /-/targets/NAME/reconnect", 403),
 ];
 
 #[tokio::test]

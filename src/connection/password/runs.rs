@@ -9,6 +9,9 @@ use crate::target::Secret;
 const PAUSE: Duration = Duration::from_secs(2);
 /// While the server rejects what was printed, it is run that long after its last end, to see whether it prints another.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// In the second half of an output's time the command is run ahead of its end, after a failure not sooner than that: those
+/// who log in wait for it.
+const RENEW_EVERY: Duration = Duration::from_secs(60);
 /// After so many outputs in a row that differ from the one before, another one tells nothing: each is a new token.
 const MOST_CHANGES: u32 = 3;
 
@@ -23,6 +26,8 @@ pub struct CommandRuns {
     repeats: bool,
     /// How many outputs in a row differed from the one before.
     changes: u32,
+    /// Why the last run ahead of time gave nothing, and when; what was printed before still counts.
+    failed_renewal: Option<(Instant, String)>,
     /// What the server rejected last, unless a login has succeeded since, or another output was told of.
     rejected: Option<Secret>,
 }
@@ -44,6 +49,8 @@ pub enum Plan {
     /// Take what the run of that number printed.
     Use(u64, Secret),
     Run,
+    /// Run it ahead of time; if that fails, what was printed before is still good.
+    Renew,
     /// The last run failed, just now.
     Fail(String),
 }
@@ -68,15 +75,36 @@ impl CommandRuns {
         let paused = now < last.ended + PAUSE;
         match &last.outcome {
             Ok(secret) if paused || !self.is_rejected(secret) && now < last.began + ttl => {
-                Plan::Use(self.count, secret.clone())
+                match !paused && now >= last.began + ttl / 2 && self.may_renew(now) {
+                    true => Plan::Renew,
+                    false => Plan::Use(self.count, secret.clone()),
+                }
             }
             Err(why) if paused => Plan::Fail(why.clone()),
             Ok(_) | Err(_) => Plan::Run,
         }
     }
 
+    fn may_renew(&self, now: Instant) -> bool {
+        self.failed_renewal.as_ref().is_none_or(|(at, _)| now >= *at + RENEW_EVERY)
+    }
+
+    /// A run ahead of time has ended: if it failed, that is only told.
+    pub fn renewed(&mut self, began: Instant, ended: Instant, outcome: Result<Secret, String>) {
+        match outcome {
+            Err(why) => self.failed_renewal = Some((ended, why)),
+            printed => self.ended(began, ended, printed),
+        }
+    }
+
+    /// Why the command gives no password any more, while what it printed before is used.
+    pub fn failed_renewal(&self) -> Option<&str> {
+        self.failed_renewal.as_ref().map(|(_, why)| why.as_str())
+    }
+
     /// A run has ended.
     pub fn ended(&mut self, began: Instant, ended: Instant, outcome: Result<Secret, String>) {
+        self.failed_renewal = None;
         self.count += 1;
         let mut is_news = false;
         if let Ok(secret) = &outcome {
@@ -153,6 +181,12 @@ mod tests {
             self.runs.ended(self.at(from), self.at(to), outcome);
         }
 
+        /// The same, ahead of its time.
+        fn renew(&mut self, from: u64, to: u64, outcome: Result<&str, &str>) {
+            let outcome = outcome.map(Secret::new).map_err(str::to_owned);
+            self.runs.renewed(self.at(from), self.at(to), outcome);
+        }
+
         fn rejected(&mut self, number: u64, millis: u64) -> bool {
             let now = self.at(millis);
             self.runs.rejected(number, now)
@@ -169,10 +203,30 @@ mod tests {
         assert_eq!(story.plan(0), Plan::Run);
         story.run(0, 5_000, Ok("one"));
         assert_eq!(story.plan(5_000), uses(1, "one"));
-        assert_eq!(story.plan(599_999), uses(1, "one"));
+        assert_eq!(story.plan(299_999), uses(1, "one"));
         assert_eq!(story.plan(600_000), Plan::Run);
         story.run(600_000, 600_100, Ok("two"));
         assert_eq!(story.plan(600_100), uses(2, "two"));
+    }
+
+    #[test]
+    fn in_the_second_half_of_its_time_it_is_renewed_and_a_failure_of_that_is_told_while_the_old_one_is_used()
+    {
+        let mut story = Story::new();
+        story.run(0, 1_000, Ok("one"));
+        assert_eq!(story.plan(300_000), Plan::Renew);
+        story.renew(300_000, 301_000, Err("exit code 1"));
+        assert_eq!(story.runs.failed_renewal(), Some("exit code 1"));
+        assert_eq!(story.plan(301_000), uses(1, "one"), "it is still good");
+        assert_eq!(story.plan(360_999), uses(1, "one"), "nobody waits for it with each login");
+        assert_eq!(story.plan(361_000), Plan::Renew);
+        story.renew(361_000, 362_000, Ok("two"));
+        assert_eq!((story.plan(362_000), story.runs.failed_renewal()), (uses(2, "two"), None));
+        assert_eq!(story.plan(660_999), uses(2, "two"), "its time counts from its own run");
+        story.renew(661_000, 662_000, Err("exit code 2"));
+        assert_eq!(story.plan(961_000), Plan::Run, "the time is over");
+        story.run(961_000, 962_000, Err("exit code 2"));
+        assert_eq!(story.runs.failed_renewal(), None, "it is why the login fails now");
     }
 
     #[test]

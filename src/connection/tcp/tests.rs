@@ -21,7 +21,7 @@ fn candidates(url: &str) -> Candidates {
 
 async fn dial(tuning: &SocketTuning) -> TcpStream {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    connect_tcp(listener.local_addr().unwrap(), tuning).await.unwrap()
+    connect_tcp(listener.local_addr().unwrap(), tuning, &TcpConnects::default()).await.unwrap()
 }
 
 #[tokio::test]
@@ -132,6 +132,7 @@ async fn an_attempt_tries_a_few_addresses_and_waits_before_each_but_the_first() 
         let facts = candidates.next(Instant::now() + LIMIT).await.unwrap_err();
         assert!(matches!(facts.cause, Cause::Io { kind: io::ErrorKind::ConnectionRefused, .. }), "{facts:?}");
         assert_eq!((candidates.tried, waits.load(Ordering::Relaxed)), (tried, tried - 1));
+        assert_eq!(candidates.pace.made.take(), tried as u64, "each address is a TCP connect");
         assert!(candidates.is_empty());
     }
 }

@@ -105,7 +105,7 @@ class Fleet {
     if (state && target.state !== state) return false;
     if (!words.length) return true;
     const { name, location, reason, state: is, breaker, remedy } = target;
-    const told = [name, locationOf(target), location?.provider, is, reason, remedy, detailOf(target), `breaker ${breaker}`, usedOf(target), waitingOf(target)];
+    const told = [name, locationOf(target), location?.provider, is, reason, remedy, target.detail, `breaker ${breaker}`, usedOf(target), waitingOf(target)];
     const text = told.join(" ").toLowerCase();
     return words.every((word) => text.includes(word));
   }

@@ -78,7 +78,8 @@ class Row {
     parts.why.hidden = target.reason === null;
     write(parts.reason, (target.reason ?? "").replaceAll("_", " "));
     write(parts.remedy, target.remedy ?? "");
-    write(parts.detail, detailOf(target));
+    write(parts.detail, target.detail ?? "");
+    write(parts.order, target.reconnect_path ? `try now: POST ${target.reconnect_path}` : "");
   }
 
   showLogin() {
@@ -140,11 +141,6 @@ function usedOf({ pool }) {
 /** Who needs a session and has none. */
 function waitingOf({ pool }) {
   return pool?.clients.waiting ? `${pool.clients.waiting} waiting` : "";
-}
-
-/** What exactly was seen, where the last failure is the reason for the state. */
-function detailOf({ reason, last_failure: failure }) {
-  return failure && failure.reason === reason ? failure.detail : "";
 }
 
 /** The last ping of the session in hand. */
@@ -210,6 +206,7 @@ function factsOf(target, now) {
     ["TCP connects", String(counters.tcp_connects)],
     ["Login phases", target.phases.map(({ phase, ms }) => `${phase} ${millis(ms)}`).join(", ") || DASH],
   ];
+  if (session?.password_command_failure) facts.push(["Password command", `fails: ${session.password_command_failure}`, "waiting"]);
   if (target.pool) facts.push(...poolFactsOf(target.pool));
   if (failure) facts.push(["Last failure", `${failure.reason.replaceAll("_", " ")}, ${ago(failure.at, now)}: ${failure.detail}`]);
   return facts;

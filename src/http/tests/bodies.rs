@@ -173,6 +173,7 @@ async fn whatever_body_a_post_has_a_final_answer_comes_and_then_the_end() {
             ("/-/pools/primary/pause", true),
             ("/-/pools/primary/resume", true),
             ("/-/pools/primary/reconnect", true),
+            ("/-/targets/primary/reconnect", true),
             ("/metrics", false),
             ("/probe?target=primary", false),
             ("/nowhere", false),

@@ -8,8 +8,10 @@ use tokio::time::advance;
 
 use super::asking::ask;
 use super::*;
+use crate::reason::Reason;
+use crate::status::Failure;
 use crate::status::board::{PoolSlot, ShownPool};
-use crate::status::sample::{busy_pool, up};
+use crate::status::sample::{busy_pool, lost, up};
 use crate::target::TargetName;
 
 const PAUSE: &str = "/-/pools/primary/pause";
@@ -162,5 +164,51 @@ async fn a_pause_is_done_when_no_session_is_left_and_says_so_when_it_is_not() {
         let ((status, text), ()) = tokio::join!(post(&app, PAUSE), pool);
         assert_eq!(status, expected, "{text}");
         assert_eq!(text.contains("not paused any more"), then.is_none(), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_is_tried_at_once_and_the_answer_says_what_came_of_it() {
+    let now = Moment::now();
+    let detail = "password authentication failed for user \"app\" (SQLSTATE 28P01)".to_owned();
+    let failure = Failure::new(now, Reason::Auth, detail);
+    let rejected = TargetStatus { last_failure: Some(failure), ..up("rejected", now) };
+    let mut plan = Plan::new(vec![up("primary", now), rejected, up("deaf", now)]);
+    plan.enable_lifecycle = true;
+    let (app, outside) = plan.build();
+    let reconnect = async |name: &str| post(&app, &format!("/-/targets/{name}/reconnect")).await;
+    let (status, text) = reconnect("primary").await;
+    assert_eq!((status, text.as_str()), (200, "a new session of primary is open: the login succeeded\n"));
+    assert_eq!(outside.proofs.load(Ordering::Relaxed), 1);
+    let (status, text) = reconnect("rejected").await;
+    assert_eq!(status, 502);
+    assert!(text.starts_with("the attempt failed: auth: password authentication failed"), "{text}");
+    assert!(text.contains(Reason::Auth.remedy()), "{text}");
+    assert_eq!(reconnect("deaf").await.0, 504, "its attempt takes too long");
+    let (status, text) = reconnect("nobody").await;
+    assert_eq!(
+        (status, text.as_str()),
+        (404, "no target has that name; there are: deaf, primary, rejected\n")
+    );
+    for path in ["/-/targets/primary", "/-/targets/a/b/reconnect", "/-/targets/primary/pause"] {
+        assert_eq!(post(&app, path).await.0, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_target_is_not_tried_without_the_flag_and_the_path_is_shown_only_with_it() {
+    for enable_lifecycle in [true, false] {
+        let mut plan = Plan::new(vec![lost("primary", Moment::now(), 5.0)]);
+        plan.enable_lifecycle = enable_lifecycle;
+        let (app, outside) = plan.build();
+        let (status, _) = post(&app, "/-/targets/primary/reconnect").await;
+        assert_eq!(status, if enable_lifecycle { 200 } else { 403 });
+        assert_eq!(outside.proofs.load(Ordering::Relaxed), usize::from(enable_lifecycle));
+        let path = "POST /-/targets/primary/reconnect";
+        let page = ask(&app, Scope::All, "GET", "/", &[], "").await;
+        assert_eq!(page.text().contains(path), enable_lifecycle);
+        let api = ask(&app, Scope::All, "GET", "/api/v1/targets", &[], "").await.json();
+        let shown = api["targets"][0]["reconnect_path"].as_str().map(|shown| format!("POST {shown}"));
+        assert_eq!(shown, enable_lifecycle.then(|| path.to_owned()));
     }
 }

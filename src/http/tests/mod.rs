@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::metrics::{self, ProcessMetrics};
+use crate::reason::Reason;
 use crate::status::TargetStatus;
 use crate::status::process::ProcessStatus;
 use crate::supervisor::driver::Request;
@@ -53,7 +54,7 @@ impl Outside {
     /// Answers as the task of the target of that name.
     async fn prove(self: Arc<Self>, name: String, mut requests: mpsc::Receiver<Request>) {
         while let Some(request) = requests.recv().await {
-            let Request::Prove(answer) = request else { continue };
+            let (Request::Prove(answer) | Request::TryNow(answer)) = request else { continue };
             self.proofs.fetch_add(1, Ordering::Relaxed);
             self.proving.notify_one();
             match name.as_str() {
@@ -61,7 +62,9 @@ impl Outside {
                 "deaf" => std::future::pending().await,
                 _ => {}
             }
-            let _ = answer.send(ProofResult::Proven);
+            let result =
+                if name == "rejected" { ProofResult::Failed(Reason::Auth) } else { ProofResult::Proven };
+            let _ = answer.send(result);
         }
     }
 }

@@ -26,6 +26,7 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/-/pools/primary/pause", &["POST"]),
     ("/-/pools/primary/resume", &["POST"]),
     ("/-/pools/primary/reconnect", &["POST"]),
+    ("/-/targets/primary/reconnect", &["POST"]),
 ];
 const READ: &[&str] = &["GET", "HEAD"];
 
@@ -89,6 +90,7 @@ const ACTING: &[(&str, &str)] = &[
     ("POST", "/-/pools/primary/pause"),
     ("POST", "/-/pools/primary/resume"),
     ("POST", "/-/pools/primary/reconnect"),
+    ("POST", "/-/targets/primary/reconnect"),
 ];
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 
-use crate::connection::{Connector, Fingerprint, Login, Prepared};
+use crate::connection::{Connector, Fingerprint, Login, Prepared, TcpConnects};
 use crate::reason::{Cause, Facts, Phase};
 use crate::status::{Location, Purpose};
 use crate::supervisor::dial::{Accepted, Dialer};
@@ -56,9 +56,16 @@ pub struct Dialled<C: Connector> {
 }
 
 impl<C: Connector> AttemptSlot<C> {
-    /// Reads the files, passes the gate, connects.
-    pub fn begin(connector: C, gate: Gate, target: Arc<Target>, lane: Lane, purpose: Purpose) -> Self {
-        AttemptSlot::Preparing { future: Box::pin(prepare(connector, gate, target, lane, purpose)) }
+    /// Reads the files, passes the gate, connects; each TCP connect is counted in `made`.
+    pub fn begin(
+        connector: C,
+        gate: Gate,
+        target: Arc<Target>,
+        lane: Lane,
+        purpose: Purpose,
+        made: TcpConnects,
+    ) -> Self {
+        AttemptSlot::Preparing { future: Box::pin(prepare(connector, gate, target, lane, purpose, made)) }
     }
 
     /// Logs in on the accepted socket.
@@ -118,6 +125,7 @@ async fn prepare<C: Connector>(
     target: Arc<Target>,
     lane: Lane,
     purpose: Purpose,
+    made: TcpConnects,
 ) -> Started<C> {
     let read = async {
         match connector.prepare(target.clone()).await {
@@ -127,6 +135,7 @@ async fn prepare<C: Connector>(
     };
     let (facts, used) = match timeout(FILES, read).await {
         Ok(Ok(prepared)) => {
+            let prepared = Prepared { pace: prepared.pace.clone().counted_by(&made), ..prepared };
             let used = prepared.fingerprint;
             let budget = match purpose {
                 // The deadline after sleep.

@@ -20,6 +20,7 @@ const LASTING: Duration = Duration::from_secs(60);
 pub struct Transitions {
     /// What was logged last.
     logged: Option<ShownState>,
+    logged_at: Option<Moment>,
     /// What was seen last, logged or not.
     seen: Option<ShownState>,
     /// Changes since the last line, which were too many to be told.
@@ -27,6 +28,8 @@ pub struct Transitions {
     /// Why it was not up, since it was.
     reasons: BTreeSet<Reason>,
     pace: Pace,
+    /// `password_command` fails, and what it printed before is used.
+    fails_to_renew: bool,
 }
 
 /// A state and its reason, since when the state is what it is, and how many sessions were lost while it flaps.
@@ -46,7 +49,7 @@ impl ShownState {
 
 impl Transitions {
     /// Each attempt and ping, for those who look for it.
-    pub fn event(&self, target: &TargetName, event: &Event) {
+    pub fn event(&mut self, target: &TargetName, event: &Event) {
         match event {
             Event::Timer => {}
             Event::Failed { facts, dial, .. } => {
@@ -62,6 +65,7 @@ impl Transitions {
                 let startup_seconds = login.startup.as_secs_f64();
                 let (ping_seconds, server_version) = (login.ping.as_secs_f64(), &login.facts.server_version);
                 debug!(%target, tls_seconds, startup_seconds, ping_seconds, server_version, "logged in");
+                self.renewal(target, login.facts.failed_renewal.as_deref());
             }
             Event::Session(SessionEvent::Pong { took, .. }) => {
                 debug!(%target, ping_seconds = took.as_secs_f64(), "ping answered");
@@ -76,8 +80,22 @@ impl Transitions {
             Event::Tuned(_) => debug!(%target, "new settings applied"),
             Event::Wanted => debug!(%target, "a pool client needs the session"),
             Event::Prove => debug!(%target, "a proof of login was requested"),
+            Event::TryNow => info!(%target, "an operator asked for an attempt now"),
             Event::Stop => debug!(%target, "stopping"),
         }
+    }
+
+    /// A command that fails is told before its last output is of no use any more: once, and when it works again.
+    fn renewal(&mut self, target: &TargetName, failed: Option<&str>) {
+        match (failed, self.fails_to_renew) {
+            (Some(detail), false) => {
+                let (reason, remedy) = (Reason::PasswordCommand, Reason::PasswordCommand.remedy());
+                warn!(%target, %reason, detail, remedy, "password_command fails; what it printed before is used for the rest of password_command_ttl");
+            }
+            (None, true) => info!(%target, "password_command works again"),
+            (Some(_), true) | (None, false) => {}
+        }
+        self.fails_to_renew = failed.is_some();
     }
 
     /// One line when the state or the reason has changed, and fewer where that never ends.
@@ -95,22 +113,26 @@ impl Transitions {
         let seen =
             ShownState { since: if fresh.state == before.state { before.since } else { now }, ..fresh };
         self.seen = Some(seen);
-        let changed = !seen.is_as(&before) || seen.losses > before.losses;
-        if changed {
+        if !seen.is_as(&before) {
             self.unlogged += 1;
             self.pace.changed(now.mono);
             self.reasons.extend(seen.reason);
+        } else if seen.losses > before.losses {
+            // It goes on, and takes no room from what is new.
+            self.unlogged += 1;
         }
-        let lasts = seen.state != logged.state && now.since(seen.since) >= LASTING;
+        let is_untold = self.logged_at.is_none_or(|at| at.mono < seen.since.mono);
+        let lasts = is_untold && now.since(seen.since) >= LASTING;
         let admitted = match self.unlogged {
             0 => false,
             // It went away and came back, or a session was lost once more.
-            _ if seen.is_as(&logged) => self.pace.admits_again(now.mono),
+            _ if seen.is_as(&logged) => self.pace.admits_again(now.mono) || lasts,
             _ => self.pace.admits(now.mono) || lasts,
         };
         if admitted {
             self.log(&view, &logged);
             self.logged = Some(seen);
+            self.logged_at = Some(now);
             self.unlogged = 0;
             if seen.state == State::Up {
                 self.reasons.clear();
@@ -119,9 +141,11 @@ impl Transitions {
     }
 
     fn log(&self, view: &View<'_>, logged: &ShownState) {
+        // Losses that go on are one matter.
+        let is_quiet = self.pace.is_spent() || view.status.reason() == Some(Reason::Flapping);
         let throttle = Throttle {
             unlogged_changes: Some(self.unlogged.saturating_sub(1)).filter(|left_out| *left_out > 0),
-            quiet_seconds: self.pace.pause().map(|pause| pause.as_secs_f64()),
+            quiet_seconds: is_quiet.then(|| self.pace.pause().as_secs_f64()),
         };
         match view.status.reason() {
             Some(reason) => log_problem(view, logged, reason, throttle),

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use self::attempt::{AttemptSlot, Happened};
 use super::gate::{Gate, Lane};
 use super::machine::{Action, Event, Machine, ProofResult};
-use crate::connection::{Connector, Fingerprint, Session, SessionEvent};
+use crate::connection::{Connector, Fingerprint, Session, SessionEvent, TcpConnects};
 use crate::status::board::Slot;
 use crate::status::{Moment, Purpose};
 use crate::target::Target;
@@ -37,6 +37,8 @@ pub enum Request {
     Want,
     /// Prove a login and say how it went.
     Prove(oneshot::Sender<ProofResult>),
+    /// The same, whatever the target waits for.
+    TryNow(oneshot::Sender<ProofResult>),
 }
 
 /// One target's task.
@@ -52,6 +54,7 @@ pub struct Driver<C: Connector> {
     dice: fastrand::Rng,
     line: Option<C::Session>,
     attempt: AttemptSlot<C>,
+    tcp_connects: TcpConnects,
     closing: Option<BoxFuture<'static, ()>>,
     /// Ends when a secret file differs from what the last attempt used; set while that is worth knowing.
     watch: Option<BoxFuture<'static, ()>>,
@@ -90,6 +93,7 @@ impl<C: Connector> Driver<C> {
             dice,
             line: None,
             attempt: AttemptSlot::Empty,
+            tcp_connects: TcpConnects::default(),
             closing: None,
             watch: None,
             used: Fingerprint::default(),
@@ -137,6 +141,10 @@ impl<C: Connector> Driver<C> {
                         self.proving.push(answer);
                         return Event::Prove;
                     }
+                    Request::TryNow(answer) => {
+                        self.proving.push(answer);
+                        return Event::TryNow;
+                    }
                 },
                 event = line_event(&mut self.line) => {
                     if matches!(event, SessionEvent::Lost(_)) {
@@ -175,7 +183,9 @@ impl<C: Connector> Driver<C> {
         let (machine, dice, log) = (&mut self.machine, &mut self.dice, &mut self.log);
         let mut actions = Vec::new();
         log.event(&self.target.name, &event);
+        let tcp_connects = self.tcp_connects.take();
         self.slot.send_modify(|status| {
+            status.counters.tcp_connects += tcp_connects;
             actions = machine.on(event, now, &mut || dice.f64(), status);
             log.after(status, now);
         });
@@ -192,8 +202,8 @@ impl<C: Connector> Driver<C> {
         match action {
             Action::TcpConnect { purpose } => {
                 let (connector, gate) = (self.connector.clone(), self.gate.clone());
-                self.attempt =
-                    AttemptSlot::begin(connector, gate, self.target.clone(), self.lane(purpose), purpose);
+                let (target, made) = (self.target.clone(), self.tcp_connects.clone());
+                self.attempt = AttemptSlot::begin(connector, gate, target, self.lane(purpose), purpose, made);
             }
             Action::Login => self.attempt.login(&self.target),
             Action::HangUp => self.attempt = AttemptSlot::Empty,

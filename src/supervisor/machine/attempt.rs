@@ -36,7 +36,6 @@ impl MachineStep<'_> {
             return;
         };
         self.dialled(&dial);
-        self.status.counters.tcp_connects += 1;
         self.machine.connect_times = times;
         if purpose == Purpose::Confirm {
             self.status.attempt = Attempt::None;
@@ -155,7 +154,6 @@ impl MachineStep<'_> {
         };
         if let Some(dial) = &dial {
             self.dialled(dial);
-            self.status.counters.tcp_connects += u64::from(!dial.shared && facts.before_the_server());
         }
         let diagnosis = self.diagnose(&facts);
         self.note(diagnosis.reason, &facts);

@@ -1,4 +1,5 @@
-//! The part of the machine that others have a say in: who needs the session, who wants proof, a secret that changed.
+//! The part of the machine that others have a say in: who needs the session, who wants proof, who has mended the cause, a
+//! secret that changed.
 
 use std::time::{Duration, Instant};
 
@@ -41,10 +42,23 @@ impl MachineStep<'_> {
     }
 
     pub(super) fn prove(&mut self) {
-        self.machine.mode = MachineMode::Proving;
+        if !self.machine.is_proving() {
+            self.machine.mode = MachineMode::Proving;
+        }
+        self.begin_proof();
+    }
+
+    /// Somebody who may have mended the cause asks: no wait after a failure holds, only the guard does.
+    pub(super) fn try_now(&mut self) {
+        self.machine.mode = MachineMode::ProvingNow;
+        self.begin_proof();
+    }
+
+    fn begin_proof(&mut self) {
         let held_by = match &self.status.attempt {
             // It joins the attempt under way and gets its result.
             Attempt::Connecting { .. } | Attempt::LoggingIn { .. } => return,
+            _ if self.machine.mode == MachineMode::ProvingNow => None,
             Attempt::Waiting {
                 because: because @ (Because::SlowLane | Because::Capacity | Because::Asked),
                 ..
@@ -67,8 +81,8 @@ impl MachineStep<'_> {
     /// Nothing is in the way of a proof any more.
     pub(super) fn prove_at_last(&mut self) {
         let free = matches!(self.status.attempt, Attempt::None) && !self.machine.closing;
-        if self.machine.mode == MachineMode::Proving && free {
-            self.prove();
+        if self.machine.is_proving() && free {
+            self.begin_proof();
         }
     }
 
@@ -79,7 +93,7 @@ impl MachineStep<'_> {
 
     /// Told once to all who wait for it.
     pub(super) fn answer(&mut self, answer: ProofResult) {
-        if self.machine.mode == MachineMode::Proving {
+        if self.machine.is_proving() {
             self.machine.mode = MachineMode::Running;
             self.actions.push(Action::Answer(answer));
         }

@@ -34,8 +34,10 @@ pub enum Event {
     Tuned(Arc<Tuning>),
     /// Somebody needs the session: the pool.
     Wanted,
-    /// `/probe` asks for a login now.
+    /// `/probe` asks for a login now, unless one is waited for.
     Prove,
+    /// An operator asks for one whatever is waited for.
+    TryNow,
     Stop,
 }
 

@@ -77,6 +77,8 @@ enum MachineMode {
     Running,
     /// Somebody waits for a proof.
     Proving,
+    /// The same, and no wait after a failure keeps them waiting.
+    ProvingNow,
     /// Nothing else matters any more.
     Stopping,
 }
@@ -136,6 +138,10 @@ impl Machine {
         .unwrap_or(now.mono)
     }
 
+    const fn is_proving(&self) -> bool {
+        matches!(self.mode, MachineMode::Proving | MachineMode::ProvingNow)
+    }
+
     const fn is_pinging(&self) -> bool {
         matches!(self.ping, PingState::Asked(_))
     }
@@ -168,6 +174,7 @@ impl MachineStep<'_> {
             Event::Tuned(tuning) => self.tuned(tuning),
             Event::Wanted => self.wanted(),
             Event::Prove => self.prove(),
+            Event::TryNow => self.try_now(),
         }
     }
 

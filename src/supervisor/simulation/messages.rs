@@ -93,7 +93,7 @@ async fn a_server_that_fails_in_turns_is_logged_ever_more_rarely() {
         sim.run(s(2)).await;
     }
     let logged = sim.log.take();
-    assert!((6..=13).contains(&logged.len()), "{logged:#?}");
+    assert!((12..=19).contains(&logged.len()), "{logged:#?}");
     let last = logged.last().expect("there are some");
     assert!(last.contains("unlogged_changes=") && last.contains("quiet_seconds="), "{last}");
 }
@@ -168,17 +168,21 @@ async fn every_field_of_these_lines_is_in_the_docs() {
 async fn an_outage_is_told_within_a_minute_although_its_reasons_alternate_after_an_hour_of_flapping() {
     let mut sim = Sim::one(Tuning::default()).await;
     for _ in 0..1_200 {
+        sim.world.set("db", Mood::Refuses);
         sim.world.end_sessions("db");
+        sim.run(s(2)).await;
+        sim.world.set("db", Mood::Up);
         sim.run(s(3)).await;
     }
-    sim.log.take();
+    let logged = sim.log.take();
+    assert!((12..=20).contains(&logged.len()), "{logged:#?}");
     sim.world.end_sessions("db");
     for turn in 0..40 {
         sim.world.set("db", if turn % 2 == 0 { Mood::Refuses } else { Mood::Starting });
         sim.run(s(2)).await;
     }
     let outage = sim.log.take();
-    assert!(outage.len() == 1 && outage[0].contains("to=\"down\""), "{outage:#?}");
+    assert!((1..=2).contains(&outage.len()) && outage[0].contains("to=\"down\""), "{outage:#?}");
 }
 
 #[tokio::test(start_paused = true)]

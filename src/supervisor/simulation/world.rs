@@ -239,6 +239,7 @@ impl World {
             endpoint,
             fingerprint: Fingerprint(self.inner().secret),
             password_run: None,
+            failed_renewal: None,
             pace: ConnectPace::default(),
         })
     }
@@ -248,6 +249,7 @@ impl World {
         let target = prepared.endpoint.application_name.clone().unwrap_or_default();
         let visitor = Visitor { host, target };
         self.note(&visitor, Saw::TcpConnect);
+        prepared.pace.made.add();
         let mood = *self.watch(&visitor.host).0.borrow();
         sleep(TRIP).await;
         let cause = match mood {

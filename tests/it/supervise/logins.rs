@@ -93,6 +93,30 @@ async fn a_session_lost_after_its_password_was_changed_is_told_as_auth_by_one_at
 }
 
 #[tokio::test]
+async fn an_operator_who_mended_the_cause_need_not_wait_for_the_next_login() {
+    let cluster = postgres15();
+    let admin = role(&cluster, "").await;
+    let url = cluster.url("app", "other", "postgres");
+    let daemon = Daemon::start_with(&config(&url, &[]), &["--web.enable-lifecycle"], &[]);
+    await_down(&daemon, SOON, "auth").await;
+    let failed = daemon.post("/-/targets/db/reconnect").await;
+    assert_eq!(failed.status, 502, "{}", failed.text());
+    for text in ["auth: password authentication failed for user \"app\" (SQLSTATE 28P01)", "pg_hba.conf"] {
+        assert!(failed.text().contains(text), "{}", failed.text());
+    }
+    admin.query("ALTER ROLE app PASSWORD 'other'").await;
+    let next = ahead(value(&daemon, "pgtether_next_attempt_timestamp_seconds").await);
+    assert!(next > 15.0, "the next login is {next} s away");
+    let connected = async || match daemon.post("/-/targets/db/reconnect").await {
+        answer if answer.status == 200 => Ok(()),
+        // Of the second that the attempt before is told for.
+        answer => Err(answer.text()),
+    };
+    wait_until(SOON, "a login", connected).await;
+    await_state(&daemon, SOON, "up").await;
+}
+
+#[tokio::test]
 async fn a_missing_database_goes_to_the_slow_lane() {
     let cluster = postgres15();
     let url = cluster.url("postgres", cluster.password(), "nowhere");

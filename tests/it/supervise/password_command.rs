@@ -249,3 +249,39 @@ async fn what_libpq_would_take_from_the_environment_is_told_once_without_its_val
     assert_eq!(count(&log, "not used, unlike by libpq: PGHOST, PGPASSWORD"), 1, "{log}");
     assert!(!log.contains("opensesame") && !log.contains("elsewhere"), "{log}");
 }
+
+/// While what it printed before still counts, and before any login fails by it.
+#[tokio::test]
+async fn a_command_that_breaks_is_told_while_its_last_output_is_still_good() {
+    let cluster = postgres15();
+    let (_admin, url) = role(&cluster, "first").await;
+    let printer = Printer::new("first");
+    let keys = [printer.key(), "password_command_ttl: 20s".to_owned(), "refresh: {every: 1s}".to_owned()];
+    let daemon = up(&config(&url, &keys.each_ref().map(String::as_str))).await;
+    printer.script("echo broken >&2; exit 3; cat");
+    let failure = async || {
+        daemon.get("/api/v1/targets").await.json()["targets"][0]["session"]["password_command_failure"]
+            .clone()
+    };
+    wait_until(SOON * 2, "the failure", async || match failure().await {
+        serde_json::Value::String(text) if text.contains("exit code 3") && text.contains("broken") => Ok(()),
+        other => Err(other.to_string()),
+    })
+    .await;
+    await_log(&daemon, "password_command fails; what it printed before is used").await;
+    let metrics = daemon.metrics().await;
+    assert_eq!(metrics.get("pgtether_up", DB), Some(1.0));
+    assert_eq!(total(&metrics, "pgtether_connect_failures_total"), 0.0, "{}", daemon.log());
+    let health = wait_until(SOON * 3, "the end of its time", async || {
+        let health = daemon.get("/health").await.json();
+        if health["targets"][0]["reason"] == "password_command" {
+            Ok(health)
+        } else {
+            Err(health.to_string())
+        }
+    })
+    .await;
+    assert_eq!(health["targets"][0]["state"], "degraded", "{health}");
+    printer.script("cat");
+    await_state(&daemon, SOON * 2, "up").await;
+}

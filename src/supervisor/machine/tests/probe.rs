@@ -164,3 +164,49 @@ fn a_stop_answers_who_waits_for_a_proof() {
     rig.on(Event::Stop);
     assert_eq!(rig.answers().len(), 1);
 }
+
+#[test]
+fn an_operator_is_not_held_up_by_any_wait_after_a_failure() {
+    let password = || server("28P01", "password authentication failed for user \"x\"");
+    let causes = [
+        password(),
+        Cause::Timeout,
+        server("53300", "sorry, too many clients already"),
+        server("08P01", "server login has been failing, try again later (server_login_retry)"),
+    ];
+    for cause in causes {
+        let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(cause.clone())).with_dice(0.999);
+        rig.run(s(120));
+        let (logins, wait) = (rig.logins().len(), rig.waits().0);
+        assert!(wait > s(1), "{cause:?}");
+        rig.on(Event::TryNow);
+        assert_eq!(rig.logins().len(), logins + 1, "{cause:?}");
+        assert!(matches!(rig.answers()[..], [ProofResult::Failed(_)]), "{cause:?}");
+        rig.run(s(1));
+        rig.server = RigServer::Up;
+        rig.on(Event::TryNow);
+        assert_eq!(rig.answers().last(), Some(&ProofResult::Proven), "{cause:?}");
+        assert_eq!((rig.shows(), rig.status.breaker), ((State::Up, None), Breaker::Closed { failures: 0 }));
+    }
+    let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(password()));
+    rig.run(s(10));
+    for _ in 0..10 {
+        rig.on(Event::TryNow);
+    }
+    assert_eq!(rig.logins().len(), 2, "once a second at the most");
+}
+
+#[test]
+fn an_operator_replaces_the_session_that_is_held_and_waits_for_the_one_that_closes() {
+    let mut rig = Rig::up();
+    rig.run(s(10));
+    rig.on(Event::TryNow);
+    assert_eq!((rig.answers(), rig.status.counters.refreshes), (vec![ProofResult::Proven], 1));
+    rig.run(s(10));
+    rig.server = RigServer::Silent;
+    assert_eq!(rig.on(Event::Prove), [Action::TcpConnect { purpose: Purpose::Prove }]);
+    assert_eq!(rig.on(Event::TryNow), [], "it joins what is under way");
+    rig.on(connected());
+    rig.on(login_failed(rig.now, Cause::Closed));
+    assert_eq!(rig.answers().last(), Some(&ProofResult::Failed(Reason::Closed)));
+}

@@ -91,7 +91,6 @@ fn a_shared_failure_is_followed_by_a_tcp_connect_counted_from_the_real_one() {
     assert_eq!(rig.tcp_connects().len(), 1);
     rig.run(ms(1));
     assert_eq!(rig.tcp_connects(), [s(0), ms(900)]);
-    assert_eq!(rig.status.counters.tcp_connects, 0, "another target connected");
 }
 
 #[test]
@@ -277,7 +276,6 @@ fn trouble_of_our_own_machine_is_waited_out_by_backoff_and_leaves_the_breaker_al
     }
     assert_eq!(rig.status.breaker, Breaker::Closed { failures: 0 });
     assert_eq!(rig.shows(), (State::Down, Some(Reason::Local)));
-    assert_eq!(rig.status.counters.tcp_connects, 0, "nothing was sent");
 }
 
 #[test]

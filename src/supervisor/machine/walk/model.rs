@@ -74,7 +74,7 @@ impl Model {
 
     /// Everything that the driver could deliver now.
     pub(super) fn possible(&self) -> Vec<Event> {
-        let mut events = vec![Event::Wanted, Event::Prove, Event::Stop];
+        let mut events = vec![Event::Wanted, Event::Prove, Event::TryNow, Event::Stop];
         let soon = self.now.mono + CLOSING_TAKES;
         if !self.closing || self.status.due <= soon {
             events.push(Event::Timer);
@@ -218,10 +218,7 @@ impl Model {
         if matches!(status.attempt, Attempt::None) && self.machine.mode != MachineMode::Stopping {
             let closed = matches!(status.breaker, Breaker::Closed { .. });
             assert!(closed, "an open breaker has an attempt that waits for it");
-            assert!(
-                self.machine.mode != MachineMode::Proving || self.closing,
-                "who asked for a proof is not forgotten"
-            );
+            assert!(!self.machine.is_proving() || self.closing, "who asked for a proof is not forgotten");
         }
         if let Attempt::Waiting { until, tcp_connect: None, because: Because::Backoff, .. } = status.attempt
             && self.machine.failures == FailureRow::default()
