@@ -55,7 +55,7 @@ use tokio::task::{LocalSet, spawn_local};
 type Section = fn(Plan) -> Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 
 /// All experiments, by the name that `--only` takes.
-const SECTIONS: [(&str, Section); 16] = [
+const SECTIONS: [(&str, Section); 17] = [
     ("program", |plan| Box::pin(program::run(plan))),
     ("terminate", |plan| Box::pin(terminate::run(plan))),
     ("outage", |plan| Box::pin(outage::run(plan))),
@@ -70,6 +70,7 @@ const SECTIONS: [(&str, Section); 16] = [
     ("page", |plan| Box::pin(page::run(plan))),
     ("pool_speed", |plan| Box::pin(pool::speed::run(plan))),
     ("pool_instructions", |plan| Box::pin(pool::instructions::run(plan))),
+    ("pool_pipeline", |plan| Box::pin(pool::pipeline::run(plan))),
     ("pool_idle", |plan| Box::pin(pool::idle::run(plan))),
     ("pool_outage", |plan| Box::pin(pool::outage::run(plan))),
 ];

@@ -5,6 +5,7 @@ pub mod instructions;
 #[path = "../../it/pool_faults/ledger.rs"]
 mod ledger;
 pub mod outage;
+pub mod pipeline;
 #[path = "../../it/pool_faults/session.rs"]
 mod session;
 pub mod speed;
