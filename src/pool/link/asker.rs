@@ -1,6 +1,6 @@
 //! For whom a Describe is sent.
 
-use crate::pool::statements::{ClientStatements, Described};
+use crate::pool::statements::{ClientStatements, Described, Named};
 
 /// Who wants to know what a statement takes and returns.
 #[derive(Debug)]
@@ -16,12 +16,26 @@ pub enum Asker {
 }
 
 impl Asker {
-    /// The answer has come.
-    pub fn tell(self, told: Described, client: &mut ClientStatements) {
-        match self {
-            Asker::Client { name, stamp } => client.tell(&name, stamp, told),
-            Asker::Portal { name, stamp } => client.tell_of_portal(&name, stamp, told),
-            Asker::Untold | Asker::Pool => {}
+    /// The client gets the answer.
+    pub fn is_client(&self) -> bool {
+        matches!(self, Asker::Client { .. } | Asker::Untold)
+    }
+
+    /// The answer has come. It is of a naming that the client has, or of one that is about to be closed.
+    pub fn tell<'a>(
+        self,
+        told: Described,
+        client: &mut ClientStatements,
+        mut closed: impl Iterator<Item = &'a mut Named>,
+    ) {
+        let (name, stamp, told) = match self {
+            Asker::Client { name, stamp } => (name, stamp, told),
+            Asker::Portal { name, stamp } => (name, stamp, told.of_portal()),
+            Asker::Untold | Asker::Pool => return,
+        };
+        let named = client.get_mut(&name).filter(|named| named.stamp == stamp);
+        if let Some(named) = named.or_else(|| closed.find(|named| named.stamp == stamp)) {
+            named.tell(told);
         }
     }
 }

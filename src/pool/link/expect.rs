@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use super::asker::Asker;
 use super::undo::{NameUndo, take_back};
 use super::{KEPT, Statements};
-use crate::pool::statements::Described;
+use crate::pool::statements::{Described, Named};
 
 /// So many answers to come, and so many bytes of names behind them; a client that asks for more waits.
 const MOST: usize = 1 << 14;
@@ -68,15 +68,6 @@ pub enum Refused {
     Changed,
 }
 
-impl Asker {
-    pub fn answer(&self) -> Answer {
-        match self {
-            Asker::Client { .. } | Asker::Untold => Answer::Pass,
-            Asker::Pool | Asker::Portal { .. } => Answer::Swallow,
-        }
-    }
-}
-
 /// What the client gets of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -118,6 +109,14 @@ impl Expect {
             Expect::Parse { undo, .. } | Expect::Close { undo, .. } => undo.as_deref(),
             _ => None,
         }
+    }
+
+    /// A naming that is given up, unless the server does not come to that.
+    fn closed(&mut self) -> Option<&mut Named> {
+        let Expect::Close { undo: Some(undo), .. } = self else {
+            return None;
+        };
+        if let NameUndo::Closed { named, .. } = &mut **undo { Some(named) } else { None }
     }
 
     fn bytes(&self) -> usize {
@@ -278,7 +277,7 @@ impl Expected {
         let Some(Expect::Describe { asker, parameters, .. }) = self.queue.front_mut() else {
             return Answer::Pass;
         };
-        let answer = asker.answer();
+        let answer = if asker.is_client() { Answer::Pass } else { Answer::Swallow };
         if tag == b't' {
             *parameters = Some(body.into());
             return answer;
@@ -288,7 +287,9 @@ impl Expected {
         {
             let described = Described::new(&parameters, (tag == b'T').then_some(body));
             statements.server.describe(id, described);
-            asker.tell(described, statements.client);
+            // The client may have closed it behind that, which may come to nothing.
+            let closed = self.queue.iter_mut().filter_map(Expect::closed);
+            asker.tell(described, statements.client, closed);
         }
         answer
     }

@@ -73,7 +73,7 @@ impl Link {
         };
         match self.has(statement.id, statements) {
             Has::Yes(Some(told)) => {
-                statements.client.tell_of_portal(&name, stamp, told);
+                Asker::Portal { name, stamp }.tell(told, statements.client, std::iter::empty());
             }
             Has::Yes(None) => {
                 self.telling.get_or_insert_default().asked = Some(stamp);

@@ -36,6 +36,15 @@ pub struct Named {
     pub told: Option<Described>,
 }
 
+impl Named {
+    /// The client is told that of it. What a portal tells changes nothing of what the statement has told.
+    pub fn tell(&mut self, told: Described) {
+        if self.told.is_none() || !told.is_of_portal() {
+            self.told = Some(told);
+        }
+    }
+}
+
 /// A client's statement without a name.
 #[derive(Debug, Default)]
 pub enum Unnamed {
@@ -72,7 +81,7 @@ impl ClientStatements {
         }
     }
 
-    fn get_mut(&mut self, name: &[u8]) -> Option<&mut Named> {
+    pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut Named> {
         match &mut self.unnamed {
             Unnamed::Prepared(named) if name.is_empty() => Some(named),
             _ => self.named.get_mut(name),
@@ -100,20 +109,6 @@ impl ClientStatements {
         self.stamp += 1;
         self.named.insert(name.into(), Named { statement, stamp: self.stamp, told: None });
         Some(self.stamp)
-    }
-
-    /// The client is told what that naming's statement takes and returns.
-    pub fn tell(&mut self, name: &[u8], stamp: u64, told: Described) {
-        if let Some(named) = self.get_mut(name).filter(|named| named.stamp == stamp) {
-            named.told = Some(told);
-        }
-    }
-
-    /// The client is told what a portal of that naming's statement returns. What it was told of the statement stays.
-    pub fn tell_of_portal(&mut self, name: &[u8], stamp: u64, told: Described) {
-        if let Some(named) = self.get_mut(name).filter(|named| named.stamp == stamp) {
-            named.told.get_or_insert(told.of_portal());
-        }
     }
 
     /// The stamp of the client's next naming.

@@ -48,6 +48,10 @@ impl Described {
         Described { parameters: None, columns: self.columns }
     }
 
+    pub fn is_of_portal(self) -> bool {
+        self.parameters.is_none()
+    }
+
     /// Whether who was told that finds here what it expects.
     pub fn is_as(self, told: Described) -> bool {
         let parameters = told.parameters.is_none() || told.parameters == self.parameters;

@@ -168,3 +168,16 @@ fn what_was_told_of_the_statement_itself_stays() {
     assert_eq!(pair.asks(b"")[..5], bind("pgtether_0")[..5]);
     assert!(pair.asks(b"").is_empty());
 }
+
+#[test]
+fn what_is_told_of_a_naming_stays_where_it_is_closed_in_vain() {
+    for asks in [describe("a"), portal("")] {
+        let mut pair = Pair::new();
+        let prepares = [parse("a", "select"), bind("a"), asks, bind("gone"), close("a"), sync()].concat();
+        pair.asks(&prepares);
+        assert!(pair.client.get(b"a").is_none());
+        let told = [parameters(&[INT4]), columns(INT4)].concat();
+        pair.answers(&[parsed(), message(b'2', b""), told, error("ERROR"), ready(b'I')].concat());
+        assert!(pair.client.get(b"a").unwrap().told.is_some());
+    }
+}
