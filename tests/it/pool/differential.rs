@@ -106,7 +106,13 @@ impl Part {
         match random.u8(..9) {
             0 | 1 => self.parse(name, any(random, texts)),
             2..=4 => {
-                let value: &[u8] = any(random, &[&b""[..], b"", b"7", b"x"]);
+                // Where columns are what is looked at, no Bind is wrong for its parameters: there are none.
+                let values: &[&[u8]] = if texts.iter().any(|text| text.contains("$1")) {
+                    &[b"", b"", b"7", b"x"]
+                } else {
+                    &[b""]
+                };
+                let value = any(random, values);
                 self.bind(portal, name, value);
                 if random.bool() {
                     let execute = [&text(&[portal])[..], &any(random, &[0_u32, 0, 2]).to_be_bytes()].concat();
@@ -362,6 +368,10 @@ async fn talk(keys: &[&str], vocabulary: Vocabulary) {
         for _ in 0..TURNS {
             // One may stay in its transaction: there is a session for the others.
             let stays = random.usize(..CLIENTS);
+            if !vocabulary.changes.is_empty() {
+                // It takes the session that all would have otherwise: they move to one that may lack their statements.
+                clients[stays].say(vec![Part::simple("BEGIN")], &mut random).await;
+            }
             for (place, client) in clients.iter_mut().enumerate() {
                 client.turn(&mut random).await;
                 if place != stays {
@@ -370,7 +380,7 @@ async fn talk(keys: &[&str], vocabulary: Vocabulary) {
             }
             clients[stays].turn(&mut random).await;
             clients[stays].rest(&mut random).await;
-            if !vocabulary.changes.is_empty() && random.u8(..3) == 0 {
+            if !vocabulary.changes.is_empty() && random.bool() {
                 admin.query(any(&mut random, vocabulary.changes)).await;
                 refuses_once.set(true);
                 // What has no name is prepared again for each use by drivers, and by the pool where it moves.
