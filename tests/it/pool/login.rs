@@ -78,7 +78,8 @@ async fn wrong_passwords_are_slow_and_keep_no_right_one_waiting() {
         began.elapsed()
     };
     let ((told, took), right) = tokio::join!(guesses, right);
-    assert!((10..=17).contains(&told), "{told} were told, the others hung up on");
+    // One is answered and 16 wait, and where the 40 come slowly a few more.
+    assert!((10..=24).contains(&told), "{told} were told, the others hung up on");
     assert!(took >= Duration::from_millis(300) * told as u32, "{told} guesses took {took:?}");
     assert!(right < took / 2, "the right password waited for {right:?}, the wrong ones for {took:?}");
     let password = [("target", "db"), ("reason", "password")];

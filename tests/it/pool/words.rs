@@ -215,7 +215,8 @@ async fn who_waits_for_a_server_that_asks_for_less_than_scram_is_told_so() {
     let (client, _) = connect(&url).await;
     client.simple_query("SELECT 1").await.unwrap();
     cluster.set_hba(&["local all all trust", "host all app 127.0.0.1/32 trust"]).unwrap();
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'";
+    // Not only told to end: a session that is yet to hear of it may still answer.
+    let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'app'";
     admin.query(end).await;
     await_down(&daemon, SOON, "config").await;
     // A session that the pool was opening meanwhile serves on.
