@@ -68,7 +68,10 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     if !app.web.enable_lifecycle {
-        return Err(text(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.\n"));
+        return Err(text(
+            StatusCode::FORBIDDEN,
+            "Lifecycle API is not enabled: start pgtether with --web.enable-lifecycle.\n",
+        ));
     }
     // Told before a client that expects 100 sends what nobody wants.
     if body.size_hint().lower() > BODY_LIMIT as u64 {

@@ -259,7 +259,7 @@ login failed. If that session is then lost, one attempt is made as after any los
 | pgtether's own machine | `password_command`, `local`, `internal` | As a failure that may pass by itself, but without the circuit breaker |
 
 After a repair, `POST /-/targets/NAME/reconnect` tries at once and answers with what came of it (200, or 502 with the reason). It needs
-`--web.enable-lifecycle`. Attempts are at least a second apart, and the connection rate limit holds for them, too. pgtether also
+`--web.enable-lifecycle`. Attempts are at least a second apart and lengthen no wait; the connection rate limit holds for them, too. pgtether also
 tries at once if the target is changed in the configuration, or if pgtether is restarted.
 
 `wrong_role` because of `role` is no failed login: the session stays, and a new login is tried after the waits of a failure that may

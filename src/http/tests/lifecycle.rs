@@ -91,7 +91,10 @@ async fn nothing_is_asked_without_the_flag_or_with_a_body() {
     let (mut plan, (sender, mut requests)) = (Plan::new(vec![]), mpsc::channel(1));
     plan.lifecycle = sender;
     let (app, _) = plan.build();
-    assert_eq!(post(&app, PAUSE).await, (403, "Lifecycle API is not enabled.\n".to_owned()));
+    assert_eq!(
+        post(&app, PAUSE).await,
+        (403, "Lifecycle API is not enabled: start pgtether with --web.enable-lifecycle.\n".to_owned())
+    );
     assert!(requests.try_recv().is_err());
 
     let (app, mut requests) = lifecycle();

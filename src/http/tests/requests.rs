@@ -39,7 +39,7 @@ async fn a_reload_needs_the_flag_and_a_good_file() {
     let (app, outside) = one_up();
     let answer = post(&app, "/-/reload", "").await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    assert_eq!(answer.text(), "Lifecycle API is not enabled.\n");
+    assert_eq!(answer.text(), "Lifecycle API is not enabled: start pgtether with --web.enable-lifecycle.\n");
     assert_eq!(outside.reloads.load(Ordering::Relaxed), 0);
 
     let mut plan = Plan::new(vec![]);

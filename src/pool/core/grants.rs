@@ -231,7 +231,10 @@ impl Core {
             Availability::Permanent(next) => {
                 // What failed just now is told at once; what failed before that is tried anew for who waits.
                 let tried = |failed: Instant| now.saturating_duration_since(failed) < HURRIED;
-                let anew = self.is_hurried() && !self.health.failed_at.is_some_and(tried);
+                let hurried = self.is_hurried();
+                let anew = hurried && !self.health.failed_at.is_some_and(tried);
+                let soonest = self.health.failed_at.filter(|_| hurried).map(|failed| failed + HURRIED);
+                let next = soonest.map_or(next, |soonest| next.min(soonest));
                 (!anew).then(|| self.down(true, waited, Some(next), now))
             }
             Availability::Asleep | Availability::Trying => None,

@@ -117,6 +117,7 @@ impl MachineStep<'_> {
     fn count_login(&mut self, login: &Login, purpose: Purpose) {
         self.breaker(Breaker::succeeded);
         self.machine.failures.end();
+        self.machine.planned = None;
         self.machine.starting_since = None;
         let resolve = self.machine.connect_times.resolve;
         let connect = self.machine.connect_times.connect + login.detour;
@@ -169,7 +170,7 @@ impl MachineStep<'_> {
         } else {
             self.count_failure(&diagnosis, purpose);
         }
-        let (until, because) = self.wait(&diagnosis);
+        let (until, because) = self.as_planned(diagnosis.reason).unwrap_or_else(|| self.wait(&diagnosis));
         let until = tcp_connect.filter(|at| at.mono > until.mono).unwrap_or(until);
         let purpose = self.next_purpose();
         self.status.attempt = Attempt::Waiting { until, tcp_connect, purpose, because };

@@ -8,7 +8,7 @@ use crate::policy::breaker::BreakerState;
 use crate::status::{Attempt, Because, Line, Purpose};
 
 /// `/probe` asks a target at most that often.
-const PROVE_EVERY: Duration = Duration::from_secs(1);
+pub(super) const PROVE_EVERY: Duration = Duration::from_secs(1);
 /// Nor do the clients of a pool bring its attempts nearer together.
 const HURRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -25,6 +25,9 @@ impl MachineStep<'_> {
         let failure = self.status.last_failure.as_ref();
         let hurried = failure.filter(|failure| failure.reason.is_safe_to_hurry());
         let soonest = hurried.map(|failure| failure.at.after(HURRY_EVERY));
+        if soonest.is_some() {
+            self.keep_plan();
+        }
         match (&self.status.line, &mut self.status.attempt) {
             (Line::Asleep { .. }, Attempt::None) if !self.machine.closing => self.begin(Purpose::Wake),
             (Line::Lost { .. }, Attempt::Waiting { until, because: Because::SlowLane, purpose, .. }) => {
@@ -54,6 +57,16 @@ impl MachineStep<'_> {
         self.begin_proof();
     }
 
+    /// Whoever brings an attempt forward lengthens no wait: if it fails like the one before, the next is made when this one
+    /// would have been.
+    fn keep_plan(&mut self) {
+        if let (Attempt::Waiting { until, because, .. }, Some(failure)) =
+            (&self.status.attempt, &self.status.last_failure)
+        {
+            self.machine.planned.get_or_insert((*until, *because, failure.reason));
+        }
+    }
+
     fn begin_proof(&mut self) {
         let held_by = match &self.status.attempt {
             // It joins the attempt under way and gets its result.
@@ -70,18 +83,27 @@ impl MachineStep<'_> {
             |(at, _): &(Instant, ProofResult)| self.now.mono.saturating_duration_since(*at) < PROVE_EVERY;
         match (held_by, self.machine.last_end.filter(just_now)) {
             (Some(because), _) => self.answer(ProofResult::Refused(because)),
+            // What ended before the cause was mended says nothing: the next attempt is waited for.
+            (None, Some(_)) if self.machine.mode == MachineMode::ProvingNow => {}
             (None, Some((_, last))) => self.answer(last),
             // The session that is being closed goes first.
             (None, None) if self.machine.closing => {}
             (None, None) if matches!(self.status.line, Line::Asleep { .. }) => self.begin(Purpose::Wake),
-            (None, None) => self.begin(Purpose::Prove),
+            (None, None) => {
+                self.keep_plan();
+                self.begin(Purpose::Prove);
+            }
         }
     }
 
     /// Nothing is in the way of a proof any more.
     pub(super) fn prove_at_last(&mut self) {
-        let free = matches!(self.status.attempt, Attempt::None) && !self.machine.closing;
-        if self.machine.is_proving() && free {
+        let free = match self.status.attempt {
+            Attempt::None => true,
+            Attempt::Waiting { .. } => self.machine.mode == MachineMode::ProvingNow,
+            Attempt::Connecting { .. } | Attempt::LoggingIn { .. } => false,
+        };
+        if self.machine.is_proving() && free && !self.machine.closing {
             self.begin_proof();
         }
     }

@@ -54,6 +54,8 @@ pub struct Machine {
     confirm_at: Option<(Instant, Duration)>,
     /// A session is being closed: the one that was held, or the one before it.
     closing: bool,
+    /// When the next attempt was due before somebody brought it forward, and after which failure.
+    planned: Option<(Moment, Because, Reason)>,
     /// How the last attempt ended, for `/probe`.
     last_end: Option<(Instant, ProofResult)>,
     mode: MachineMode,
@@ -118,6 +120,7 @@ impl Machine {
             Attempt::Waiting { until, tcp_connect, .. } => Some(tcp_connect.unwrap_or(*until).mono),
             _ => None,
         };
+        let operator = (self.mode == MachineMode::ProvingNow).then_some(self.last_end).flatten();
         let ping = match self.ping {
             PingState::Asked(at) => Some(later(at.mono, status.tuning.ping.timeout)),
             PingState::Due(at) => Some(at),
@@ -127,6 +130,7 @@ impl Machine {
             Some(later(now.mono, HEARTBEAT)),
             self.losses.flapping_until(now.mono),
             attempt,
+            operator.map(|(at, _)| later(at, demand::PROVE_EVERY)).filter(|at| *at > now.mono),
             ping.filter(|_| live),
             self.refresh_at.filter(|_| free && rested),
             self.close_idle_at.filter(|_| free && live && !self.is_pinging()),

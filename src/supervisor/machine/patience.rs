@@ -50,6 +50,12 @@ impl MachineStep<'_> {
         self.breaker(|b| if counts { b.failed(now, &limits) } else { b.undecided() });
     }
 
+    /// The wait that an attempt which was brought forward has cut short, where nothing else has come of it.
+    pub(super) fn as_planned(&mut self, reason: Reason) -> Option<(Moment, Because)> {
+        let (until, because, before) = self.machine.planned.take()?;
+        (before == reason && until.mono > self.now.mono).then_some((until, because))
+    }
+
     /// One wait: the latest of our own, the breaker's, and what the other side asked for.
     pub(super) fn wait(&mut self, diagnosis: &Diagnosis) -> (Moment, Because) {
         let (settings, dice) = (self.status.tuning.backoff, (self.dice)());

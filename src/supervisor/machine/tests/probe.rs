@@ -188,12 +188,54 @@ fn an_operator_is_not_held_up_by_any_wait_after_a_failure() {
         assert_eq!(rig.answers().last(), Some(&ProofResult::Proven), "{cause:?}");
         assert_eq!((rig.shows(), rig.status.breaker), ((State::Up, None), Breaker::Closed { failures: 0 }));
     }
-    let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(password()));
+}
+
+#[test]
+fn an_operator_waits_for_an_attempt_of_now_and_gets_no_result_of_before() {
+    let wrong = || RigServer::Rejects(server("28P01", "password authentication failed for user \"x\""));
+    let mut rig = Rig::new(Tuning::default(), wrong());
     rig.run(s(10));
     for _ in 0..10 {
         rig.on(Event::TryNow);
     }
-    assert_eq!(rig.logins().len(), 2, "once a second at the most");
+    assert_eq!((rig.logins().len(), rig.answers().len()), (2, 1), "once a second at the most");
+    // The cause is mended, and the attempt from before that says nothing of it.
+    rig.server = RigServer::Up;
+    rig.run(ms(990));
+    assert_eq!(rig.answers().len(), 1, "{:?}", rig.answers());
+    rig.run(ms(20));
+    assert_eq!(rig.answers().last(), Some(&ProofResult::Proven));
+    assert_eq!((rig.logins().len(), rig.shows()), (3, (State::Up, None)));
+    rig.run(s(100));
+    assert_eq!(rig.answers().len(), 2, "told once");
+}
+
+#[test]
+fn attempts_that_are_asked_for_lengthen_no_wait() {
+    for cause in [
+        server("28P01", "password authentication failed for user \"x\""),
+        server("53300", "sorry, too many clients already"),
+        Cause::Timeout,
+    ] {
+        let mut rig = Rig::new(Tuning::default(), RigServer::Rejects(cause.clone())).with_dice(0.999);
+        rig.run(s(200));
+        let (planned, because) = rig.waits();
+        assert!(planned > s(4), "{cause:?}: {planned:?}");
+        for asked in 1..=3 {
+            rig.on(Event::TryNow);
+            assert_eq!(rig.waits(), (planned - s(asked - 1), because), "{cause:?}");
+            rig.run(s(1));
+        }
+        // That one is our own again, and is followed by a longer wait.
+        let own = rig.waits().0;
+        rig.run(own);
+        assert!(rig.waits().0 >= planned.min(s(5)), "{cause:?}: {:?}", rig.waits());
+        // Another failure has a wait of its own.
+        rig.server = RigServer::Rejects(server("3D000", "database \"x\" does not exist"));
+        rig.on(Event::TryNow);
+        rig.run(s(1));
+        assert_eq!(rig.waits().1, Because::SlowLane, "{cause:?}");
+    }
 }
 
 #[test]

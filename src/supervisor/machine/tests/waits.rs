@@ -231,6 +231,8 @@ fn a_client_that_waits_has_a_missing_database_looked_for_once_a_second_and_no_ot
         let gaps = gaps(&rig.logins());
         assert!(gaps.iter().all(|gap| *gap >= every), "{gaps:?}");
         assert_eq!(gaps.len(), if every == s(1) { 20 } else { 0 }, "{gaps:?}");
+        // They have not made the target wait for longer: 30 s from the first one.
+        assert!(rig.waits().0 <= s(14), "{:?}", rig.waits());
     }
 }
 

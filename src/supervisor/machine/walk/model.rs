@@ -218,7 +218,15 @@ impl Model {
         if matches!(status.attempt, Attempt::None) && self.machine.mode != MachineMode::Stopping {
             let closed = matches!(status.breaker, Breaker::Closed { .. });
             assert!(closed, "an open breaker has an attempt that waits for it");
-            assert!(!self.machine.is_proving() || self.closing, "who asked for a proof is not forgotten");
+        }
+        if matches!(status.attempt, Attempt::None) && !self.closing {
+            let mode = self.machine.mode;
+            assert_ne!(mode, MachineMode::Proving, "who asked for a proof is not forgotten");
+        }
+        if waiting && !self.closing && self.machine.mode == MachineMode::ProvingNow {
+            let (ended, _) = self.machine.last_end.expect("who asked for an attempt is not forgotten");
+            let due = later(ended, super::super::demand::PROVE_EVERY);
+            assert!(due > self.now.mono && status.due <= due, "an operator waits for a second at the most");
         }
         if let Attempt::Waiting { until, tcp_connect: None, because: Because::Backoff, .. } = status.attempt
             && self.machine.failures == FailureRow::default()
@@ -285,12 +293,12 @@ impl Model {
             slow && s.last_failure.as_ref().is_some_and(|failure| failure.reason.is_safe_to_hurry());
         let known = m.learner.limit(self.now.mono).is_some();
         format!(
-            "{line}|{attempt}|{breaker}|{starting:?}|{hurried}|{} {} {} {:?}|{} {} {}|{known}|{}",
+            "{line}|{attempt}|{breaker}|{starting:?}|{hurried}|{} {} {} {:?}|{:?} {} {}|{known}|{}",
             m.closing,
             m.is_pinging(),
             s.last_login.is_some(),
             m.mode,
-            m.failures == FailureRow::default(),
+            (m.failures == FailureRow::default(), m.planned.is_some()),
             m.losses.within_window(self.now.mono),
             m.wrong_roles.min(1),
             s.tuning.idle_policy.as_str(),
