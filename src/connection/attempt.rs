@@ -19,7 +19,7 @@ use super::tls::{self, Connectors};
 use super::{ConnectPace, Login, Session, SessionEvent, SessionFacts};
 use crate::blocking::BlockingCalls;
 use crate::protocol::frontend;
-use crate::reason::{Cause, Facts, Phase};
+use crate::reason::{Cause, Facts, LoginTls, Phase};
 use crate::target::{
     ChannelBinding, Endpoint, Host, Role, SessionAttrs, SocketTuning, SslNegotiation, Target,
 };
@@ -164,10 +164,14 @@ impl SocketLogin<'_> {
             let joined = config.connect_raw(tap.clone(), AlreadyNegotiated).await;
             joined.map_err(|error| tap.cause(&error, hidden.as_ref()))
         };
-        let without_tls = secured.took.is_none() && matches!(self.address, Address::Tcp(_));
+        let login_tls = match (&self.address, secured.took, self.ask) {
+            (Address::Unix(_), _, _) | (_, Some(_), _) => LoginTls::Used,
+            (Address::Tcp(_), None, Ask::Plain) => LoginTls::NotAsked,
+            (Address::Tcp(_), None, Ask::Offer | Ask::Demand) => LoginTls::NotOffered,
+        };
         let noted = |mut facts: Facts| {
             if let Cause::Server { words, .. } = &mut facts.cause {
-                words.without_tls = without_tls;
+                words.tls = login_tls;
             }
             facts
         };

@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use super::scanner::Observed;
 use crate::printable;
 use crate::protocol::ErrorFields;
-use crate::reason::{Cause, Facts, Phase, ServerWords, Verbatim};
+use crate::reason::{Cause, Facts, LoginTls, Phase, ServerWords, Verbatim};
 use crate::target::{REDACTED, Secret};
 
 /// What every encoder of URLs leaves as it is.
@@ -68,7 +68,7 @@ pub fn server(fields: ErrorFields<'_>, password: Option<&Secret>) -> Cause {
         detail: fields.detail.as_deref().map(shown).filter(|text| !text.is_empty()),
         hint: fields.hint.as_deref().map(shown).filter(|text| !text.is_empty()),
         routine: fields.routine.as_deref().map(|name| scrub_word(name, password)),
-        without_tls: false,
+        tls: LoginTls::Used,
         verbatim: None,
     };
     let message = shown(&fields.message);

@@ -8,7 +8,7 @@ use super::attempt::{Ask, Context, SocketLogin};
 use super::facts::more_telling;
 use super::session::{PgSession, SessionRoute};
 use super::tcp::{Address, Candidates, Connected, connect};
-use crate::reason::{Cause, Facts, Phase};
+use crate::reason::{Cause, Facts, LoginTls, Phase};
 use crate::target::{SessionAttrs, SslMode};
 
 /// An accepted socket, not logged in yet, and the addresses that were not tried.
@@ -106,7 +106,7 @@ impl Context<'_> {
         let Connected { socket, host, address, .. } = connected;
         let (first, second) = ways(self.endpoint.tls.mode, &address);
         let way = |ask| SocketLogin { context: self, attrs, host, address: &address, ask, until };
-        let facts = match way(first).run(socket).await {
+        let mut facts = match way(first).run(socket).await {
             Ok(entered) => return Ok(entered),
             Err(facts) => facts,
         };
@@ -117,7 +117,12 @@ impl Context<'_> {
             return Err(facts);
         };
         match way(second).run(socket).await {
-            Err(Facts { cause: Cause::TlsRefused, .. }) => Err(facts),
+            Err(Facts { cause: Cause::TlsRefused, .. }) => {
+                if let Cause::Server { words, .. } = &mut facts.cause {
+                    words.tls = LoginTls::NotOffered;
+                }
+                Err(facts)
+            }
             other => other,
         }
     }
@@ -135,7 +140,9 @@ fn ways(mode: SslMode, address: &Address) -> (Ask, Option<Ask>) {
 
 /// Whether the other way may fare better. A rejected password (28P01) would be rejected again, and counted.
 fn refused_this_way(ask: Ask, facts: &Facts) -> bool {
-    let by_the_rules = facts.sqlstate() == Some("28000");
+    // Where the server has no TLS, the other way is the same one.
+    let by_the_rules = matches!(&facts.cause, Cause::Server { sqlstate, words, .. }
+        if sqlstate == "28000" && words.tls != LoginTls::NotOffered);
     // A server that says why (it is full), or that hangs, would do so again.
     let is_final = matches!(facts.cause, Cause::Server { .. } | Cause::Timeout);
     match ask {
@@ -190,6 +197,10 @@ mod tests {
             assert!(!refused_this_way(ask, &facts(Phase::Startup, "28P01")));
             assert!(!refused_this_way(ask, &facts(Phase::Startup, "53300")));
         }
+        let mut without = facts(Phase::Startup, "28000");
+        let Cause::Server { words, .. } = &mut without.cause else { panic!("{without:?}") };
+        words.tls = LoginTls::NotOffered;
+        assert!(!refused_this_way(Ask::Offer, &without), "there is no other way");
         let handshake = Facts::new(Phase::Tls, Cause::tls("no common version"));
         assert!(refused_this_way(Ask::Offer, &handshake));
         assert!(!refused_this_way(Ask::Demand, &handshake));

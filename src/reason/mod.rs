@@ -108,6 +108,18 @@ impl From<Crashed> for Cause {
     }
 }
 
+/// Whether a login was under TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LoginTls {
+    /// It was, or needs none: a Unix socket.
+    #[default]
+    Used,
+    /// TCP, and TLS was not asked for.
+    NotAsked,
+    /// The server has said that it has none.
+    NotOffered,
+}
+
 /// What a server adds to its message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServerWords {
@@ -115,8 +127,8 @@ pub struct ServerWords {
     pub hint: Option<String>,
     /// The function that reported it, which no locale translates.
     pub routine: Option<String>,
-    /// The connection was TCP without TLS: then a rule of `pg_hba.conf` may be about that.
-    pub without_tls: bool,
+    /// Whether a rule of `pg_hba.conf` may be about TLS.
+    pub tls: LoginTls,
     /// The message as it came, where a password was taken out of the one that is shown.
     pub verbatim: Option<Verbatim>,
 }

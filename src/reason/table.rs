@@ -14,7 +14,7 @@ use std::time::Duration;
 pub use languages::is_cold_standby;
 use nix::errno::Errno;
 
-use super::{Cause, Class, Diagnosis, Facts, Phase, Reason, ServerWords, is_refused_certificate};
+use super::{Cause, Class, Diagnosis, Facts, LoginTls, Phase, Reason, ServerWords, is_refused_certificate};
 
 /// Whether the server rejects the user or the password.
 pub fn is_rejected_login(facts: &Facts) -> bool {
@@ -50,9 +50,10 @@ const fn diagnosis(reason: Reason, class: Class) -> Diagnosis {
 /// Where a SQLSTATE says too little, the server's function that reported it decides: no locale translates its name.
 fn by_routine(sqlstate: &str, words: &ServerWords) -> Option<Diagnosis> {
     match (sqlstate, words.routine.as_deref()?) {
-        // A rejection by pg_hba.conf is about TLS where the connection had none.
-        ("28000", "ClientAuthentication") if words.without_tls => {
-            Some(diagnosis(Reason::Tls, Class::Permanent))
+        // A rejection by pg_hba.conf is about TLS where the connection had none but could have.
+        ("28000", "ClientAuthentication") => {
+            let reason = if words.tls == LoginTls::NotAsked { Reason::Tls } else { Reason::Auth };
+            Some(diagnosis(reason, Class::Permanent))
         }
         // An administrator's SQLSTATE, but these report it where they wait and the postmaster is gone.
         ("57P01", "secure_read" | "secure_write") => Some(diagnosis(Reason::Crash, Class::Transient)),

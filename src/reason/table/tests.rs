@@ -4,7 +4,7 @@ mod waits;
 use proptest::prelude::*;
 
 use super::*;
-use crate::reason::ServerWords;
+use crate::reason::{LoginTls, ServerWords};
 use Class::{Local, Permanent, Starting, Transient};
 use Phase::{Connect, Idle, Ping, Prepare, Resolve, Startup};
 
@@ -96,20 +96,31 @@ fn the_routine_tells_a_crash_from_an_administrator_in_any_language() {
     }
 }
 
-/// As a server with lc_messages = de_DE says it: no word tells whether the connection had TLS.
+/// As a server says it, also with lc_messages = de_DE: no word tells whether the connection had TLS, nor whether the server has it.
 #[test]
-fn a_rejection_by_pg_hba_in_another_language_is_about_tls_where_the_connection_had_none() {
+fn a_rejection_by_pg_hba_is_about_tls_where_the_connection_had_none_but_could_have() {
     let rows = [
-        ("ClientAuthentication", true, Reason::Tls),
-        ("ClientAuthentication", false, Reason::Auth),
-        ("InitializeSessionUserId", true, Reason::Auth),
+        ("ClientAuthentication", LoginTls::NotAsked, Reason::Tls),
+        ("ClientAuthentication", LoginTls::NotOffered, Reason::Auth),
+        ("ClientAuthentication", LoginTls::Used, Reason::Auth),
+        ("InitializeSessionUserId", LoginTls::NotAsked, Reason::Auth),
     ];
-    for (routine, without_tls, reason) in rows {
-        let words = ServerWords { routine: Some(routine.to_owned()), without_tls, ..ServerWords::default() };
-        let message = "pg_hba.conf lehnt Verbindung ab für Host »127.0.0.1«".to_owned();
+    let messages = [
+        "pg_hba.conf lehnt Verbindung ab für Host »127.0.0.1«",
+        "pg_hba.conf rejects connection for host \"127.0.0.1\", user \"app\", database \"app\", no encryption",
+    ];
+    for (message, (routine, tls, reason)) in
+        messages.into_iter().flat_map(|message| rows.map(|row| (message, row)))
+    {
+        // The words of a server in English would do for other routines.
+        if routine != "ClientAuthentication" && message.contains("no encryption") {
+            continue;
+        }
+        let words = ServerWords { routine: Some(routine.to_owned()), tls, ..ServerWords::default() };
+        let message = message.to_owned();
         let cause = Cause::Server { sqlstate: "28000".to_owned(), message, words: Box::new(words) };
         let found = diagnose(&Facts::new(Startup, cause));
-        assert_eq!((found.reason, found.class), (reason, Permanent), "{routine} {without_tls}");
+        assert_eq!((found.reason, found.class), (reason, Permanent), "{routine} {tls:?}");
     }
 }
 

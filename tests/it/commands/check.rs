@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::{Ended, file, pgtether, within};
 use crate::certs::{Authority, with_tls};
+use crate::process::wait_until;
 use crate::servers::{Admin, PgBouncer, PoolMode, Version, postgres, postgres15};
-use crate::supervise::{config, targets};
+use crate::supervise::{SOON, config, targets};
 
 /// Standard output as JSON.
 fn json(ended: &Ended) -> Value {
@@ -193,4 +194,22 @@ async fn a_database_url_alone_is_examined() {
     let ended = within(folder.path(), &["check"], &[("DATABASE_URL", &url)]);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.out.contains("default"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn a_rejection_by_pg_hba_is_about_tls_only_where_the_server_may_have_it() {
+    let mut cluster = postgres15();
+    cluster.set_hba(&["local all all trust", "host all app 127.0.0.1/32 reject"]).unwrap();
+    for (mode, reason, remedy) in
+        [("disable", "tls", "without TLS"), ("prefer", "auth", "add a line for user")]
+    {
+        let url = format!("{}?sslmode={mode}", cluster.url("app", "sesame", "postgres"));
+        let failure = wait_until(SOON, "a rejection by pg_hba.conf", async || {
+            let report = json(&pgtether(&["check", "--output=json", &url])).to_string();
+            if report.contains("pg_hba.conf") { Ok(report) } else { Err(report) }
+        })
+        .await;
+        assert!(failure.contains(&format!("\"reason\":\"{reason}\"")), "{mode}: {failure}");
+        assert!(failure.contains(remedy), "{mode}: {failure}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pgtether::connection::{Postgres, Session, SessionEvent};
-use pgtether::reason::{Cause, Facts, Phase, ServerWords};
+use pgtether::reason::{Cause, Facts, LoginTls, Phase, ServerWords};
 use pgtether::target::Role;
 use tokio::time::Instant;
 
@@ -54,7 +54,7 @@ async fn the_words_of_poolers_and_providers_come_through_as_they_were_said() {
     ];
     for (sqlstate, text) in said {
         let facts = answered(vec![Send(say::fatal(sqlstate, text)), Close]).await;
-        let words = ServerWords { without_tls: true, ..ServerWords::default() };
+        let words = ServerWords { tls: LoginTls::NotAsked, ..ServerWords::default() };
         let (sqlstate, message) = (sqlstate.to_owned(), text.to_owned());
         let cause = Cause::Server { sqlstate, message, words: Box::new(words) };
         assert_eq!(facts, Facts::new(Phase::Startup, cause));
