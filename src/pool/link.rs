@@ -32,6 +32,7 @@ mod upload;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use self::answers::Reports;
 use self::batch::Batch;
 pub use self::edit::Edited;
 use self::edit::Flow;

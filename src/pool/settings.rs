@@ -187,6 +187,19 @@ impl ClientSettings {
         news
     }
 
+    /// What the session is to have again that the client asked for, where it reports the server's own value since it was
+    /// reset: names as the server reports them, and the client's values.
+    pub fn to_be_restored<'a>(
+        &'a self,
+        session: &'a SessionSettings,
+        server: &'a BTreeMap<String, String>,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        session.reported.iter().filter_map(|(name, value)| {
+            let asked = self.asked.get(&name.to_lowercase())?;
+            (asked != value && server.get(name) == Some(value)).then_some((name.as_str(), asked.as_str()))
+        })
+    }
+
     /// What of that which the client asked for is not among these settings of its session.
     pub fn missing(&self, found: &BTreeMap<String, String>) -> Option<String> {
         let is_missing = |name: &str| found.get(name).is_none_or(|value| is_reset(name, value));

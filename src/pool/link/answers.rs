@@ -8,14 +8,24 @@ use super::{Copy, LONGEST_READ, Link, SessionFate, Statements, TransactionStatus
 use crate::pool::leftovers::tag;
 use crate::protocol::{Frame, Violation, error_field, text};
 
+/// Who follows what the server reports of its settings.
+pub trait Reports {
+    /// A ParameterStatus.
+    fn report(&mut self, name: &[u8], value: &[u8]);
+
+    /// The session was reset and is about to be free: what the client is told before it hears that, because it will have
+    /// that again before its next query.
+    fn before_ready(&mut self, out: &mut Vec<u8>);
+}
+
 impl Link {
-    /// Bytes from the server, on their way to the client. `setting` is told each ParameterStatus.
+    /// Bytes from the server, on their way to the client.
     pub fn server_sent(
         &mut self,
         chunk: &[u8],
         out: &mut Vec<u8>,
         statements: &mut Statements<'_>,
-        mut setting: impl FnMut(&[u8], &[u8]),
+        reports: &mut impl Reports,
     ) -> Result<Edited, Violation> {
         let held = match self.from_server.take_held(chunk) {
             Some(held) => held,
@@ -53,9 +63,7 @@ impl Link {
                 // Who listened has another session now.
                 b'A' if self.renames => Answer::Swallow,
                 b'S' => {
-                    if let Some((name, value)) = reported(body) {
-                        setting(name, value);
-                    }
+                    reported(body).into_iter().for_each(|(name, value)| reports.report(name, value));
                     Answer::Pass
                 }
                 // The session dies right behind its last answer: that is for nobody who has that answer already.
@@ -66,13 +74,15 @@ impl Link {
                 b'E' => {
                     let told = self.error_to_tell(body, statements);
                     self.server_message(frame, body, statements);
-                    match told {
-                        Some(error) => {
-                            edit.insert(&error);
-                            Answer::Swallow
-                        }
-                        None => Answer::Pass,
-                    }
+                    told.map_or(Answer::Pass, |error| {
+                        edit.insert(&error);
+                        Answer::Swallow
+                    })
+                }
+                b'Z' => {
+                    self.server_message(frame, body, statements);
+                    self.tell_restored(&mut edit, reports);
+                    Answer::Pass
                 }
                 _ => {
                     self.server_message(frame, body, statements);
@@ -89,6 +99,16 @@ impl Link {
             }
         }
         Ok(edit.finish())
+    }
+
+    /// Before the client hears that nothing is under way any more.
+    fn tell_restored(&self, edit: &mut Edit<'_, '_>, reports: &mut impl Reports) {
+        let gone = self.startup_settings.are_gone() && self.transaction != TransactionStatus::Failed;
+        if gone && !self.awaits_answer() {
+            let mut told = Vec::new();
+            reports.before_ready(&mut told);
+            edit.insert(&told);
+        }
     }
 
     /// Most of what comes: it means nothing here.

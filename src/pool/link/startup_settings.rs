@@ -55,6 +55,11 @@ impl StartupSettings {
         };
     }
 
+    /// Whether the session has them no more.
+    pub fn are_gone(self) -> bool {
+        matches!(self, StartupSettings::Reset { .. })
+    }
+
     /// Whether they are to be restored now, that nothing is under way. `stays` where the session is the client's between
     /// transactions too: else the next one gets the settings of its client anyway.
     pub fn are_due(self, transaction: TransactionStatus, stays: bool) -> bool {

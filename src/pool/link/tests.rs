@@ -17,6 +17,17 @@ use super::*;
 use crate::pool::statements::Catalog;
 use crate::protocol::{Frame, Violation};
 
+/// Nobody follows the settings.
+struct Nobody;
+
+impl Reports for Nobody {
+    fn report(&mut self, _: &[u8], _: &[u8]) {}
+
+    fn before_ready(&mut self, out: &mut Vec<u8>) {
+        put(out, b'S', &[b"told\0before\0"]);
+    }
+}
+
 /// A client, a session and what stands between them.
 struct Pair {
     link: Link,
@@ -73,7 +84,7 @@ impl Pair {
     fn answers(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         let (link, mut statements) = self.statements();
-        match link.server_sent(bytes, &mut out, &mut statements, |_, _| {}).unwrap() {
+        match link.server_sent(bytes, &mut out, &mut statements, &mut Nobody).unwrap() {
             Edited::Unchanged => bytes.to_vec(),
             Edited::Changed => out,
         }

@@ -6,7 +6,10 @@ use tokio::time::Instant;
 
 use super::buffers::{RelayBuffers, poll_in, send};
 use super::{ClientSide, Dry, Ended, Owes, Relay, Sides};
-use crate::pool::link::{Asked, Edited, Statements};
+use crate::pool::link::{Asked, Edited, Reports, Statements};
+use crate::pool::settings::{ClientSettings, SessionSettings};
+use crate::pool::shared::Shared;
+use crate::protocol::backend;
 
 impl Relay {
     /// The next bytes of the client: those that the link has paused with, or new ones.
@@ -96,17 +99,20 @@ impl Relay {
     ) -> Option<Ended> {
         edited.clear();
         let settings = sides.settings.meaning();
-        let (on_server, mut reported) = (&mut sides.server.settings, false);
+        let mut reports = Following {
+            shared: sides.shared,
+            client: sides.settings,
+            session: &mut sides.server.settings,
+            reported: false,
+        };
         let passed = {
             let catalog = sides.shared.catalog();
             let (client, server) = (&mut *sides.statements, &mut sides.server.statements);
             let asked = sides.settings.asked();
             let statements = &mut Statements { catalog, client, server, settings, asked };
-            self.link.server_sent(chunk, edited, statements, |name, value| {
-                on_server.report(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
-                reported = true;
-            })
+            self.link.server_sent(chunk, edited, statements, &mut reports)
         };
+        let reported = reports.reported;
         let how = match passed {
             Ok(how) => how,
             Err(violation) => return Some(Ended::ServerGone(Some(violation))),
@@ -142,5 +148,27 @@ impl Relay {
     /// What the server said before it went is still to be read.
     pub(super) fn server_broke(&mut self) {
         self.to_server.clear();
+    }
+}
+
+/// What the session reports, as its client is to know it.
+struct Following<'a> {
+    shared: &'a Shared,
+    client: &'a ClientSettings,
+    session: &'a mut SessionSettings,
+    reported: bool,
+}
+
+impl Reports for Following<'_> {
+    fn report(&mut self, name: &[u8], value: &[u8]) {
+        self.session.report(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
+        self.reported = true;
+    }
+
+    fn before_ready(&mut self, out: &mut Vec<u8>) {
+        let server = self.shared.with_spellings(|spellings| spellings.of_nothing()).told;
+        for (name, value) in self.client.to_be_restored(self.session, &server) {
+            backend::parameter_status(out, name, value);
+        }
     }
 }

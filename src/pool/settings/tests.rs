@@ -144,3 +144,21 @@ fn another_time_zone_gives_a_text_another_meaning_and_another_application_name_d
     assert_eq!(asked.meaning(), one.meaning());
     assert_ne!(client(&[("search_path", "a")], &here).meaning(), one.meaning());
 }
+
+#[test]
+fn only_what_was_asked_for_and_is_the_servers_again_is_to_be_restored() {
+    let server = session();
+    let client = client(&[("timezone", "Europe/Paris"), ("search_path", "a")], &server);
+    let restored = |zone: &str, name: &str| {
+        let mut here = session();
+        here.report("TimeZone", zone);
+        here.report("application_name", name);
+        let found = client.to_be_restored(&here, server.reported());
+        found.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(restored("UTC", "tether"), ["TimeZone=Europe/Paris"]);
+    // It has it; or its own SET came behind the reset; or it has asked for nothing there.
+    for (zone, name) in [("Europe/Paris", "tether"), ("Asia/Tokyo", "tether"), ("Asia/Tokyo", "x")] {
+        assert_eq!(restored(zone, name), [""; 0], "{zone} {name}");
+    }
+}

@@ -169,11 +169,21 @@ async fn what_cannot_be_put_right_before_is_put_right_when_its_answer_has_arrive
             query(r"SELECT '\'; RESET timezone"),
         ] {
             let mut raw = log_in(pools.port(way), way.word()).await;
-            for bytes in
-                [query("SET timezone = 'Asia/Tokyo'; SET standard_conforming_strings = on"), back.clone()]
-            {
-                raw.send(&bytes).await;
-                raw.until_ready().await;
+            raw.send(&query("SET timezone = 'Asia/Tokyo'; SET standard_conforming_strings = on")).await;
+            raw.until_ready().await;
+            raw.send(&back).await;
+            let told = raw.until_ready().await;
+            // A driver reads the next answer, and writes the next query, by what it was told. Of a SET that was not read it
+            // is not known in time whether it is one back.
+            if !words(&told, true).contains(&"C SET\\x00".to_owned()) {
+                let told = told.iter().filter(|(kind, _)| *kind == b'S').map(|(_, body)| body.escape_ascii());
+                let zone = told.map(|body| body.to_string()).rfind(|body| body.starts_with("TimeZone"));
+                assert_eq!(
+                    zone.as_deref(),
+                    Some("TimeZone\\x00Europe/Paris\\x00"),
+                    "{way:?}: {:.60}",
+                    back.escape_ascii()
+                );
             }
             raw.send(&query("SHOW timezone")).await;
             let seen = words(&raw.until_ready().await, false);

@@ -158,7 +158,7 @@ fn a_transaction_that_changes_nothing_does_not_lock_the_catalog() {
         let (link, mut statements) = pair.statements();
         let mut exchange = |asked: &[u8], answered: &[u8]| {
             link.client_sent(asked, &mut Vec::new(), &mut statements).unwrap();
-            link.server_sent(answered, &mut Vec::new(), &mut statements, |_, _| {}).unwrap();
+            link.server_sent(answered, &mut Vec::new(), &mut statements, &mut Nobody).unwrap();
             assert!(link.is_free());
             statements.catalog.is_locked()
         };

@@ -31,6 +31,28 @@ fn what_is_reset_in_a_query_is_what_was_asked_for_and_its_answers_are_the_client
 }
 
 #[test]
+fn what_the_session_will_have_again_is_told_before_the_client_hears_that_it_is_free() {
+    let told = message(b'S', b"told\0before\0");
+    for renames in [true, false] {
+        let discards = [complete("DISCARD ALL"), ready(b'I')].concat();
+        let mut pair = asking(Pair { link: Link::new(renames), ..Pair::new() });
+        pair.asks(&query("discard all"));
+        let answers = [complete("DISCARD ALL"), told.clone(), ready(b'I')].concat();
+        assert_eq!(pair.answers(&discards), answers);
+        // Not while there is more to come, which the session does without them.
+        let mut pair = asking(Pair { link: Link::new(renames), ..Pair::new() });
+        pair.asks(&[query("discard all"), query("select 1")].concat());
+        assert_eq!(pair.answers(&discards), discards);
+        let last = [complete("SELECT 1"), ready(b'I')].concat();
+        assert_eq!(pair.answers(&last), [complete("SELECT 1"), told.clone(), ready(b'I')].concat());
+        // Nor where nothing was reset.
+        let mut pair = asking(Pair { link: Link::new(renames), ..Pair::new() });
+        pair.asks(&query("select 1"));
+        assert_eq!(pair.answers(&last), last);
+    }
+}
+
+#[test]
 fn a_query_that_comes_in_parts_is_read_as_a_whole() {
     for mut pair in [asking(Pair::new()), asking(in_session_mode())] {
         let asked = query("reset timezone; select 1");
@@ -160,8 +182,10 @@ fn what_was_asked_before_a_query_keeps_its_own_answers() {
     // Where nothing tells them apart the query is sent as it is, and put right behind its answer.
     let mut pair = asking(in_session_mode());
     assert!(pair.asks(&[batch, query("reset timezone")].concat()).ends_with(&query("reset timezone")));
-    let answers = [begin, complete("SET"), complete("RESET"), ready(b'I')].concat();
-    assert_eq!(pair.answers(&answers), answers);
+    let answers = [begin.clone(), complete("SET"), complete("RESET"), ready(b'I')].concat();
+    let told = message(b'S', b"told\0before\0");
+    let told = [begin, complete("SET"), complete("RESET"), told, ready(b'I')].concat();
+    assert_eq!(pair.answers(&answers), told);
     assert!(pair.link.has_reset());
 }
 

@@ -67,7 +67,7 @@ proptest! {
                 let (link, mut statements) = pair.statements();
                 let refused = match client {
                     true => link.client_sent(chunk, &mut out, &mut statements).is_err(),
-                    false => link.server_sent(chunk, &mut out, &mut statements, |_, _| {}).is_err(),
+                    false => link.server_sent(chunk, &mut out, &mut statements, &mut Nobody).is_err(),
                 };
                 // A peer that breaks the protocol is not listened to any more.
                 if refused {
