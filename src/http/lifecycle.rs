@@ -193,21 +193,25 @@ fn told(app: &App, name: &str, reason: Reason) -> String {
 }
 
 fn no_such_target(app: &App) -> Reply {
-    let names: Vec<String> = app
-        .board
-        .look(Moment::now(), |views| views.iter().map(|view| view.status.name.to_string()).collect());
-    let message = match &names[..] {
-        [] => "there is no target\n".to_owned(),
-        some if some.len() <= MOST_NAMES => {
-            format!("no target has that name; there are: {}\n", some.join(", "))
-        }
-        some => format!(
-            "no target has that name; there are {}, among them: {}\n",
-            names.len(),
-            some[..MOST_NAMES].join(", ")
-        ),
-    };
-    text(StatusCode::NOT_FOUND, message)
+    not_among(
+        app,
+        |_| true,
+        |count, names| match count {
+            0 => "there is no target".to_owned(),
+            1..=MOST_NAMES => format!("no target has that name; there are: {names}"),
+            _ => format!("no target has that name; there are {count}, among them: {names}"),
+        },
+    )
+}
+
+/// A 404 that names those which there are, up to a bound: `say` gets their number and names.
+fn not_among(app: &App, is_one: fn(&View<'_>) -> bool, say: fn(usize, &str) -> String) -> Reply {
+    let (count, names) = app.board.look(Moment::now(), |views| {
+        let names: Vec<&str> =
+            views.iter().filter(|view| is_one(view)).map(|view| view.status.name.as_str()).collect();
+        (names.len(), names[..names.len().min(MOST_NAMES)].join(", "))
+    });
+    text(StatusCode::NOT_FOUND, say(count, &names) + "\n")
 }
 
 /// Waits until no session is left, within its bound.
@@ -249,20 +253,13 @@ fn reconnect(app: &App, name: &str) -> Reply {
 }
 
 fn no_such_pool(app: &App) -> Reply {
-    let names: Vec<String> = app.board.look(Moment::now(), |views| {
-        let pooled = views.iter().filter(|view| view.pool.is_some());
-        pooled.map(|view| view.status.name.to_string()).collect()
-    });
-    let message = match &names[..] {
-        [] => "no target has a pool\n".to_owned(),
-        some if some.len() <= MOST_NAMES => {
-            format!("no target of that name has a pool; these have: {}\n", some.join(", "))
-        }
-        some => format!(
-            "no target of that name has a pool; {} targets have, among them: {}\n",
-            names.len(),
-            some[..MOST_NAMES].join(", ")
-        ),
-    };
-    text(StatusCode::NOT_FOUND, message)
+    not_among(
+        app,
+        |view| view.pool.is_some(),
+        |count, names| match count {
+            0 => "no target has a pool".to_owned(),
+            1..=MOST_NAMES => format!("no target of that name has a pool; these have: {names}"),
+            _ => format!("no target of that name has a pool; {count} targets have, among them: {names}"),
+        },
+    )
 }

@@ -50,15 +50,20 @@ async fn a_wrong_password_costs_one_login_and_the_right_one_is_tried_at_once() {
     await_log(&daemon, "password_file").await;
 }
 
-#[tokio::test]
-async fn a_password_that_stops_working_degrades_the_line_before_it_breaks() {
+/// A target whose session works, while its logins are rejected.
+async fn degraded_by_a_changed_password() -> (Cluster, Admin, Daemon) {
     let cluster = postgres15();
     let admin = role(&cluster, "").await;
     let url = cluster.url("app", "sesame", "postgres");
     let daemon = up(&config(&url, &["refresh: {every: 1s}"])).await;
-
     admin.query("ALTER ROLE app PASSWORD 'changed'").await;
     await_state(&daemon, SOON, "degraded").await;
+    (cluster, admin, daemon)
+}
+
+#[tokio::test]
+async fn a_password_that_stops_working_degrades_the_line_before_it_breaks() {
+    let (_cluster, _admin, daemon) = degraded_by_a_changed_password().await;
     let answer = daemon.get("/health").await;
     let health = answer.json();
     assert_eq!((answer.status.as_u16(), &health["status"]), (200, &"degraded".into()), "{health}");
@@ -71,12 +76,7 @@ async fn a_password_that_stops_working_degrades_the_line_before_it_breaks() {
 /// The next login is 30 s away when the session is lost; what keeps the target down is told long before.
 #[tokio::test]
 async fn a_session_lost_after_its_password_was_changed_is_told_as_auth_by_one_attempt() {
-    let cluster = postgres15();
-    let admin = role(&cluster, "").await;
-    let url = cluster.url("app", "sesame", "postgres");
-    let daemon = up(&config(&url, &["refresh: {every: 1s}"])).await;
-    admin.query("ALTER ROLE app PASSWORD 'changed'").await;
-    await_state(&daemon, SOON, "degraded").await;
+    let (cluster, admin, daemon) = degraded_by_a_changed_password().await;
     let rejected = || count(&cluster.log(), "password authentication failed for user \"app\"");
     let before = rejected();
 
