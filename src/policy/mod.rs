@@ -11,6 +11,8 @@ pub mod retry;
 
 use std::time::{Duration, Instant};
 
+/// What others ask for (a probe, an operator, a pool's clients) brings the attempts of a target no nearer together than this.
+pub const ASKED_APART: Duration = Duration::from_secs(1);
 /// Longer than any process runs; clocks can still count that far.
 pub const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 

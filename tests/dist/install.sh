@@ -9,7 +9,7 @@ folder="$(realpath "$1")"
 architecture="$2"
 cd "$(dirname "$0")/../.."
 
-version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
+version="$(tests/version.sh)"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 case "$architecture" in

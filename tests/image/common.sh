@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What both ways of building the image share: its labels, and its test. The builder is in $builder.
 
-version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
+version="$(tests/version.sh)"
 revision="${PGTETHER_REVISION:-$(git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo unknown)}"
 epoch="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}"
 work="$(mktemp -d)"

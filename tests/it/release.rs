@@ -22,7 +22,7 @@ impl Copy {
         let folder = tempfile::tempdir().unwrap();
         let copied = Command::new("cp")
             .args(["-r", "--parents", "Cargo.toml", "Cargo.lock", "CHANGELOG.md", "README.md", "docs"])
-            .args(["charts/pgtether/Chart.yaml", "tests/release"])
+            .args(["charts/pgtether/Chart.yaml", "tests/release", "tests/version.sh"])
             .arg(folder.path())
             .current_dir(ROOT)
             .status();

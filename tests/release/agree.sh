@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 problems=0
 problem() { echo "release: $*" >&2; problems=$((problems + 1)); }
 
-version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
+version="$(tests/version.sh)"
 locked="$(sed -n '/^name = "pgtether"$/{n;s/^version = "\(.*\)"/\1/p}' Cargo.lock)"
 [ "$locked" = "$version" ] || problem "Cargo.lock has $locked, Cargo.toml $version: run cargo update --workspace --offline"
 for key in version appVersion; do

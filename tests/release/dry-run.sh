@@ -53,7 +53,7 @@ image_is_there() { # digest
   done
 }
 
-version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
+version="$(tests/version.sh)"
 step "the workflows"
 actionlint -shellcheck= .github/workflows/*.yml
 step "the version"

@@ -13,7 +13,7 @@ folder="$(realpath "$1")"
 what="$2"
 cd "$(dirname "$0")/../.."
 
-version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
+version="$(tests/version.sh)"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 dry=()

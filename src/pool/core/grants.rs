@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::event::{Availability, ClientId, Condition, PoolAction, Rejection, SessionId, TestOutcome};
-use super::openings::HURRIED;
 use super::queue::WaitingClient;
 use super::session_table::{Renewal, SessionRecord, SessionState};
 use super::{Core, PoolPhase};
+use crate::policy::ASKED_APART;
 use crate::reason::{Class, Reason};
 use crate::target::IdlePolicy;
 
@@ -230,10 +230,10 @@ impl Core {
             }
             Availability::Permanent(next) => {
                 // What failed just now is told at once; what failed before that is tried anew for who waits.
-                let tried = |failed: Instant| now.saturating_duration_since(failed) < HURRIED;
+                let tried = |failed: Instant| now.saturating_duration_since(failed) < ASKED_APART;
                 let hurried = self.is_hurried();
                 let anew = hurried && !self.health.failed_at.is_some_and(tried);
-                let soonest = self.health.failed_at.filter(|_| hurried).map(|failed| failed + HURRIED);
+                let soonest = self.health.failed_at.filter(|_| hurried).map(|failed| failed + ASKED_APART);
                 let next = soonest.map_or(next, |soonest| next.min(soonest));
                 (!anew).then(|| self.down(true, waited, Some(next), now))
             }

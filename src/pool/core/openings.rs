@@ -1,15 +1,14 @@
 //! When sessions may be opened, and how many at once: few after trouble, and none for a while after a failure.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::policy::ASKED_APART;
 use crate::policy::retry::FailureRow;
 use crate::reason::{Class, Diagnosis, Reason};
 use crate::target::Backoff;
 
 /// Opened at once, at the most.
 const WIDEST: usize = 8;
-/// A client that waits brings the next attempt forward, but not more than to this after the last one.
-pub const HURRIED: Duration = Duration::from_secs(1);
 
 /// What came of the openings so far.
 #[derive(Debug, Clone)]
@@ -83,12 +82,14 @@ impl Openings {
     pub fn next(&self, wanted: bool) -> Option<Instant> {
         let failure = self.failure?;
         let hurried = wanted && failure.reason.is_safe_to_hurry();
-        Some(if hurried { failure.until.min(failure.at + HURRIED) } else { failure.until })
+        Some(if hurried { failure.until.min(failure.at + ASKED_APART) } else { failure.until })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const BACKOFF: Backoff = Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(30) };

@@ -1,16 +1,12 @@
 //! The part of the machine that others have a say in: who needs the session, who wants proof, who has mended the cause, a
 //! secret that changed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Action, MachineMode, MachineStep, ProofResult};
+use crate::policy::ASKED_APART;
 use crate::policy::breaker::BreakerState;
 use crate::status::{Attempt, Because, Line, Purpose};
-
-/// `/probe` asks a target at most that often.
-pub(super) const PROVE_EVERY: Duration = Duration::from_secs(1);
-/// Nor do the clients of a pool bring its attempts nearer together.
-const HURRY_EVERY: Duration = Duration::from_secs(1);
 
 impl MachineStep<'_> {
     pub(super) fn secret_changed(&mut self) {
@@ -24,7 +20,7 @@ impl MachineStep<'_> {
     pub(super) fn wanted(&mut self) {
         let failure = self.status.last_failure.as_ref();
         let hurried = failure.filter(|failure| failure.reason.is_safe_to_hurry());
-        let soonest = hurried.map(|failure| failure.at.after(HURRY_EVERY));
+        let soonest = hurried.map(|failure| failure.at.after(ASKED_APART));
         if soonest.is_some() {
             self.keep_plan();
         }
@@ -80,7 +76,7 @@ impl MachineStep<'_> {
             Attempt::Waiting { .. } | Attempt::None => None,
         };
         let just_now =
-            |(at, _): &(Instant, ProofResult)| self.now.mono.saturating_duration_since(*at) < PROVE_EVERY;
+            |(at, _): &(Instant, ProofResult)| self.now.mono.saturating_duration_since(*at) < ASKED_APART;
         match (held_by, self.machine.last_end.filter(just_now)) {
             (Some(because), _) => self.answer(ProofResult::Refused(because)),
             // What ended before the cause was mended says nothing: the next attempt is waited for.

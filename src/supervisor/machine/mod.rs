@@ -20,9 +20,9 @@ pub use self::event::{Action, Dial, Event, ProofResult};
 use crate::connection::{ConnectTimes, SessionEvent};
 use crate::policy::breaker::Breaker;
 use crate::policy::idle::Learner;
-use crate::policy::later;
 use crate::policy::loss::Losses;
 use crate::policy::retry::FailureRow;
+use crate::policy::{ASKED_APART, later};
 use crate::reason::Reason;
 use crate::status::{Attempt, Because, Line, Moment, Purpose, TargetStatus};
 use crate::target::{IdlePolicy, Tuning};
@@ -130,7 +130,7 @@ impl Machine {
             Some(later(now.mono, HEARTBEAT)),
             self.losses.flapping_until(now.mono),
             attempt,
-            operator.map(|(at, _)| later(at, demand::PROVE_EVERY)).filter(|at| *at > now.mono),
+            operator.map(|(at, _)| later(at, ASKED_APART)).filter(|at| *at > now.mono),
             ping.filter(|_| live),
             self.refresh_at.filter(|_| free && rested),
             self.close_idle_at.filter(|_| free && live && !self.is_pinging()),

@@ -225,7 +225,7 @@ impl Model {
         }
         if waiting && !self.closing && self.machine.mode == MachineMode::ProvingNow {
             let (ended, _) = self.machine.last_end.expect("who asked for an attempt is not forgotten");
-            let due = later(ended, super::super::demand::PROVE_EVERY);
+            let due = later(ended, ASKED_APART);
             assert!(due > self.now.mono && status.due <= due, "an operator waits for a second at the most");
         }
         if let Attempt::Waiting { until, tcp_connect: None, because: Because::Backoff, .. } = status.attempt
