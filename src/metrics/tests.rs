@@ -287,6 +287,7 @@ fn the_table_keeps_the_rules_of_naming() {
         assert!(name.starts_with("pgtether_") && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
         assert_eq!(name.ends_with("_total"), *kind == FamilyKind::Counter, "{name}");
         assert!(help.ends_with('.') || help.contains(';') || help.contains(':'), "{name}: {help}");
+        assert!(!help.contains(['\\', '\n']), "{name}: {help}");
     }
 }
 
