@@ -55,9 +55,10 @@ impl App {
         App { board, process, metrics, web, started, scrape_size: AtomicUsize::new(0) }
     }
 
-    /// Where an operator can ask for an attempt of that target, if anywhere.
+    /// Where an operator can ask for an attempt of that target, if anywhere and of use.
     fn reconnect_path(&self, view: &View<'_>) -> Option<String> {
-        self.web.enable_lifecycle.then(|| format!("/-/targets/{}/reconnect", view.status.name))
+        (self.web.enable_lifecycle && view.is_worth_a_try())
+            .then(|| format!("/-/targets/{}/reconnect", view.status.name))
     }
 }
 

@@ -122,6 +122,14 @@ mod tests {
     }
 
     #[test]
+    fn the_docs_say_what_each_word_means_by_which_a_probe_is_held() {
+        const PAGE: &str = include_str!("../../docs/recipes.md");
+        for because in Because::ALL {
+            assert!(PAGE.contains(&format!("\n| `{}` | ", because.as_str())), "{}", because.as_str());
+        }
+    }
+
+    #[test]
     fn each_outcome_says_why() {
         let at = Duration::from_millis(1500);
         let proven = render(ProofReply::Ended(ProofResult::Proven), Phases::default(), at);

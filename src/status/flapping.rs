@@ -34,8 +34,9 @@ impl Flapping {
         self.losses += 1;
         self.by_reason.add(reason);
         let (losses, seconds) = (self.losses, at.since(self.since).as_secs().max(1));
+        let (reasons, when) = (self.reasons(), at.text());
         self.detail =
-            format!("{losses} sessions lost within {seconds} s: {}; the last by: {last}", self.reasons());
+            format!("{losses} sessions lost within {seconds} s: {reasons}; the last at {when} by: {last}");
     }
 
     /// Which reasons, and how often each: `17 shutdown, 2 reset`.
@@ -56,19 +57,19 @@ impl Flapping {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 
     #[test]
     fn the_line_says_how_often_since_when_and_why() {
-        let now = Moment::now();
+        let now = Moment { wall: SystemTime::UNIX_EPOCH, ..Moment::now() };
         let at = |seconds| now.after(Duration::from_secs(seconds));
         let first = [(at(0), Reason::Reset), (at(2), Reason::Shutdown), (at(4), Reason::Shutdown)];
         let mut flapping = Flapping::begun(first, "shut down").unwrap();
         assert_eq!(
             flapping.detail,
-            "3 sessions lost within 4 s: 2 shutdown, 1 reset; the last by: shut down"
+            "3 sessions lost within 4 s: 2 shutdown, 1 reset; the last at 1970-01-01T00:00:04Z by: shut down"
         );
         for second in 5..100 {
             flapping.lost(at(second), Reason::Closed, "closed");
@@ -76,7 +77,8 @@ mod tests {
         assert_eq!((flapping.since, flapping.losses), (now, 98));
         assert_eq!(
             flapping.detail,
-            "98 sessions lost within 99 s: 95 closed, 2 shutdown, 1 reset; the last by: closed"
+            "98 sessions lost within 99 s: 95 closed, 2 shutdown, 1 reset; the last at \
+             1970-01-01T00:01:39Z by: closed"
         );
         assert_eq!(Flapping::begun([], "nothing"), None);
     }

@@ -115,6 +115,16 @@ pub enum Because {
 }
 
 impl Because {
+    /// Each of them.
+    pub const ALL: [Because; 6] = [
+        Because::Backoff,
+        Because::Breaker,
+        Because::SlowLane,
+        Because::StartingUp,
+        Because::Capacity,
+        Because::Asked,
+    ];
+
     /// The word in `/probe` and `/api/v1/targets`.
     pub const fn as_str(self) -> &'static str {
         match self {

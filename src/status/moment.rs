@@ -23,6 +23,11 @@ impl Moment {
         Moment { mono: later(self.mono, wait), wall: self.wall + wait.min(FOREVER) }
     }
 
+    /// For people, in UTC and to the second; the epoch for a time that no calendar has.
+    pub fn text(self) -> String {
+        format!("{:.0}", jiff::Timestamp::try_from(self.wall).unwrap_or_default())
+    }
+
     /// How long ago `earlier` was; zero if it lies ahead.
     pub fn since(self, earlier: Moment) -> Duration {
         self.mono.saturating_duration_since(earlier.mono)

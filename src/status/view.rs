@@ -104,6 +104,11 @@ impl<'a> View<'a> {
         self.status.last_failure.as_ref().filter(|failure| failure.reason == reason)
     }
 
+    /// Whether an attempt of now can be of use: it ends no losses that came before it, and a task that hangs makes none.
+    pub fn is_worth_a_try(&self) -> bool {
+        !matches!(self.reason(), Some(Reason::Flapping | Reason::Stalled))
+    }
+
     /// Since when the state is what it is.
     pub fn since(&self) -> Moment {
         self.status.since

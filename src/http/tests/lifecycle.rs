@@ -9,9 +9,9 @@ use tokio::time::advance;
 use super::asking::ask;
 use super::*;
 use crate::reason::Reason;
-use crate::status::Failure;
 use crate::status::board::{PoolSlot, ShownPool};
 use crate::status::sample::{busy_pool, lost, up};
+use crate::status::{Failure, Flapping, TargetStatus};
 use crate::target::TargetName;
 
 const PAUSE: &str = "/-/pools/primary/pause";
@@ -214,4 +214,19 @@ async fn a_target_is_not_tried_without_the_flag_and_the_path_is_shown_only_with_
         let shown = api["targets"][0]["reconnect_path"].as_str().map(|shown| format!("POST {shown}"));
         assert_eq!(shown, enable_lifecycle.then(|| path.to_owned()));
     }
+}
+
+#[tokio::test]
+async fn a_target_that_flaps_is_not_offered_an_attempt_that_cannot_help() {
+    let now = Moment::now();
+    let losses = [0, 1, 2].map(|second| (now.after(Duration::from_secs(second)), Reason::Shutdown));
+    let flapping = Flapping::begun(losses, "shut down");
+    let mut plan = Plan::new(vec![TargetStatus { flapping, ..up("primary", now) }]);
+    plan.enable_lifecycle = true;
+    let (app, _) = plan.build();
+    let page = ask(&app, Scope::All, "GET", "/", &[], "").await;
+    assert!(page.text().contains("3 sessions lost") && !page.text().contains("POST /-/"), "{}", page.text());
+    let api = ask(&app, Scope::All, "GET", "/api/v1/targets", &[], "").await.json();
+    assert_eq!(api["targets"][0]["reason"], "flapping");
+    assert_eq!(api["targets"][0]["reconnect_path"], serde_json::Value::Null);
 }

@@ -30,7 +30,7 @@ fn a_servers_own_codes_mean_what_postgresql_says() {
         (Idle, "57P02", "terminating connection because of crash", Reason::Crash, Transient),
         (Idle, "57P01", "terminating connection due to unexpected postmaster exit", Reason::Crash, Transient),
         (Startup, "57P03", "the database system is starting up", Reason::StartingUp, Starting),
-        (Startup, "57P03", "the database system is in recovery mode", Reason::StartingUp, Starting),
+        (Startup, "57P03", "the database system is in recovery mode", Reason::Crash, Starting),
         (Startup, "57P03", "the database system is not yet accepting connections", Reason::StartingUp, Starting),
         (Startup, "57P03", "the database system is shutting down", Reason::Shutdown, Starting),
         (Idle, "57P04", "database was dropped", Reason::DatabaseMissing, Permanent),

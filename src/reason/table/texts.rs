@@ -48,6 +48,8 @@ const TEXTS: &[TextRow] = &[
     always(&["pg_hba.conf", "no encryption"], Tls, Permanent),
     always(&["pg_hba.conf", "ssl off"], Tls, Permanent),
     always(&["the database system is shutting down"], Shutdown, Starting),
+    // Only while it recovers from the crash of one of its processes, never at its start.
+    always(&["the database system is in recovery mode"], Crash, Starting),
     text(&["the database system is"], StartingUp, Starting),
     text(&["the database system was"], StartingUp, Starting),
     text(&["no pg_hba.conf entry"], Auth, Permanent),

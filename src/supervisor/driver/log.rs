@@ -100,7 +100,7 @@ impl Transitions {
 
     /// One line when the state or the reason has changed, and fewer where that never ends.
     pub fn after(&mut self, status: &TargetStatus, now: Moment) {
-        if is_passing(status) {
+        if self.is_passing(status) {
             return;
         }
         let view = View::new(status, now);
@@ -140,6 +140,20 @@ impl Transitions {
         }
     }
 
+    /// Gaps that we make ourselves, a close that may turn out to be sleep, and the moments without a session of a target that
+    /// was seen to flap before: what follows is logged.
+    fn is_passing(&self, status: &TargetStatus) -> bool {
+        let asks_whether_it_sleeps =
+            matches!(status.attempt, Attempt::Connecting { purpose: Purpose::Confirm, .. });
+        let flaps = self.seen.is_some_and(|seen| seen.reason == Some(Reason::Flapping));
+        let is_replaced = flaps && status.flapping.is_some() && status.consecutive_failures == 0;
+        match status.line {
+            Line::Closing { .. } => true,
+            Line::Lost { .. } => asks_whether_it_sleeps || is_replaced,
+            _ => asks_whether_it_sleeps,
+        }
+    }
+
     fn log(&self, view: &View<'_>, logged: &ShownState) {
         // Losses that go on are one matter.
         let is_quiet = self.pace.is_spent() || view.status.reason() == Some(Reason::Flapping);
@@ -159,19 +173,6 @@ impl Transitions {
 struct Throttle {
     unlogged_changes: Option<u64>,
     quiet_seconds: Option<f64>,
-}
-
-/// Gaps that we make ourselves, a close that may turn out to be sleep, and the moments without a session of a target that
-/// flaps: what follows is logged.
-fn is_passing(status: &TargetStatus) -> bool {
-    let asks_whether_it_sleeps =
-        matches!(status.attempt, Attempt::Connecting { purpose: Purpose::Confirm, .. });
-    let is_replaced = status.flapping.is_some() && status.consecutive_failures == 0;
-    match status.line {
-        Line::Closing { .. } => true,
-        Line::Lost { .. } => asks_whether_it_sleeps || is_replaced,
-        _ => asks_whether_it_sleeps,
-    }
 }
 
 /// How long the state before had lasted; not where others between were left out.
@@ -213,6 +214,7 @@ fn log_problem(view: &View<'_>, logged: &ShownState, reason: Reason, throttle: T
     let lasted_seconds = lasted(view, logged, throttle);
     let Throttle { unlogged_changes, quiet_seconds } = throttle;
     let (detail, remedy) = (view.detail(), view.remedy());
+    let lost_by = lost_by(status, logged, reason).map(Reason::as_str);
     let losses = status.flapping.as_ref().map(|flapping| flapping.losses);
     let retry_in_seconds = view.next_try().map(|at| at.since(view.now).as_secs_f64());
     let longest_retry_seconds = view.longest_wait().map(|wait| wait.as_secs_f64());
@@ -221,9 +223,17 @@ fn log_problem(view: &View<'_>, logged: &ShownState, reason: Reason, throttle: T
     let address = status.peer.map(tracing::field::display);
     let message = failure_message(logged, status.state(), reason);
     warn!(
-        %target, from, to, %reason, lasted_seconds, detail, retry_in_seconds, longest_retry_seconds, remedy, losses,
+        %target, from, to, %reason, lost_by, lasted_seconds, detail, retry_in_seconds, longest_retry_seconds, remedy, losses,
         host, port, database, user, address, unlogged_changes, quiet_seconds, "{message}"
     );
+}
+
+/// Why the session was lost, where the line that tells of it has what came of the next attempt already.
+fn lost_by(status: &TargetStatus, logged: &ShownState, reason: Reason) -> Option<Reason> {
+    match status.line {
+        Line::Lost { reason: by, .. } if logged.state != State::Down && by != reason => Some(by),
+        _ => None,
+    }
 }
 
 /// Where the target is, field by field.

@@ -117,7 +117,8 @@ async fn an_hour_of_flapping_is_a_dozen_lines_that_say_how_often_since_when_and_
     for text in [
         "reason=flapping",
         "sessions lost within ",
-        " shutdown; the last by: ",
+        " shutdown; the last at ",
+        "Z by: ",
         "again and again",
         "to=\"degraded\"",
     ] {
@@ -130,7 +131,8 @@ async fn an_hour_of_flapping_is_a_dozen_lines_that_say_how_often_since_when_and_
     sim.run(s(80)).await;
     let outage = sim.log.take();
     assert_eq!(outage.len(), 1, "{outage:#?}");
-    assert!(outage[0].contains("to=\"down\" reason=refused"), "{outage:#?}");
+    let lost = "to=\"down\" reason=refused lost_by=\"shutdown\"";
+    assert!(outage[0].contains(lost), "{outage:#?}");
     sim.world.set("db", Mood::Up);
     sim.run(s(80)).await;
     let back = sim.log.take();
@@ -138,6 +140,28 @@ async fn an_hour_of_flapping_is_a_dozen_lines_that_say_how_often_since_when_and_
     sim.run(s(400)).await;
     let quiet = sim.log.take();
     assert!(quiet.len() == 1 && quiet[0].contains("to=\"up\""), "{quiet:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_loss_has_a_line_of_its_own_until_the_target_is_told_to_flap() {
+    let mut sim = Sim::one(Tuning::default()).await;
+    sim.run(s(100)).await;
+    sim.log.take();
+    let lost = "to=\"down\" reason=shutdown";
+    for expected in [
+        [lost, "to=\"up\""].as_slice(),
+        &[lost, "to=\"up\""],
+        &[lost, "to=\"degraded\" reason=flapping"],
+        &[],
+    ] {
+        sim.world.end_sessions("db");
+        sim.run(s(10)).await;
+        let logged = sim.log.take();
+        assert_eq!(logged.len(), expected.len(), "{logged:#?}");
+        for (line, text) in logged.iter().zip(expected) {
+            assert!(line.contains(text) && !line.contains("lost_by"), "{text} is not in {line}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
