@@ -192,7 +192,7 @@ fn told(app: &App, name: &str, reason: Reason) -> String {
     seen.unwrap_or_else(|| format!("{reason}. {}", reason.remedy()))
 }
 
-fn no_such_target(app: &App) -> Reply {
+pub(super) fn no_such_target(app: &App) -> Reply {
     not_among(
         app,
         |_| true,

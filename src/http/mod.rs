@@ -5,6 +5,7 @@
 
 mod api;
 mod connections;
+mod discovery;
 mod kubernetes;
 mod lifecycle;
 mod negotiate;

@@ -8,8 +8,10 @@ use hyper::header::HeaderMap;
 use tokio::time::Instant;
 
 use super::App;
+use super::lifecycle::no_such_target;
 use super::reply::{Reply, With, reply, text};
 use crate::metrics;
+use crate::reason::Reason;
 use crate::status::{Moment, Phases};
 use crate::supervisor::{ProofReply, ProofResult};
 
@@ -33,11 +35,12 @@ pub(super) async fn answer(app: &App, query: &str, headers: &HeaderMap) -> Reply
     };
     let began = Instant::now();
     let proof = app.process.requests.prove(&target, patience(headers)).await;
-    let phases = app.board.look_at_one(&target, Moment::now(), |view| view.status.last_phases);
-    let (Some(proof), Some(phases)) = (proof, phases) else {
-        return text(StatusCode::NOT_FOUND, "no such target\n");
+    let known =
+        app.board.look_at_one(&target, Moment::now(), |view| (view.status.last_phases, view.reason()));
+    let (Some(proof), Some((phases, reason))) = (proof, known) else {
+        return no_such_target(app);
     };
-    let body = render(proof, phases.unwrap_or_default(), began.elapsed());
+    let body = render(proof, phases.unwrap_or_default(), reason, began.elapsed());
     reply(StatusCode::OK, metrics::CONTENT_TYPE, body).fresh()
 }
 
@@ -52,8 +55,8 @@ fn patience(headers: &HeaderMap) -> Duration {
     Duration::from_secs_f64(seconds.min(LONGEST.as_secs_f64()))
 }
 
-/// `phases` are those of the login that was proven.
-fn render(proof: ProofReply, phases: Phases, took: Duration) -> String {
+/// `phases` are those of the login that was proven; `known` is why the target is not well, where no login was tried.
+fn render(proof: ProofReply, phases: Phases, known: Option<Reason>, took: Duration) -> String {
     let success = u8::from(proof == ProofReply::Ended(ProofResult::Proven));
     let took = took.as_secs_f64();
     let mut out = format!(
@@ -84,7 +87,8 @@ fn render(proof: ProofReply, phases: Phases, took: Duration) -> String {
              # TYPE pgtether_probe_held_info gauge\n\
              pgtether_probe_held_info{{because=\"{}\"}} 1\n",
             because.as_str()
-        ),
+        )
+        .and_then(|()| known.map_or(Ok(()), |reason| failure(&mut out, reason.as_str()))),
     };
     out
 }
@@ -92,7 +96,7 @@ fn render(proof: ProofReply, phases: Phases, took: Duration) -> String {
 fn failure(out: &mut String, reason: &str) -> std::fmt::Result {
     write!(
         out,
-        "# HELP pgtether_probe_failure_info Why the login failed; always 1.\n\
+        "# HELP pgtether_probe_failure_info Why the login failed, or the last one where none was tried; always 1.\n\
          # TYPE pgtether_probe_failure_info gauge\n\
          pgtether_probe_failure_info{{reason=\"{reason}\"}} 1\n"
     )
@@ -101,7 +105,6 @@ fn failure(out: &mut String, reason: &str) -> std::fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reason::Reason;
     use crate::status::Because;
 
     fn told(value: &str) -> Duration {
@@ -132,20 +135,26 @@ mod tests {
     #[test]
     fn each_outcome_says_why() {
         let at = Duration::from_millis(1500);
-        let proven = render(ProofReply::Ended(ProofResult::Proven), Phases::default(), at);
+        let proven = render(ProofReply::Ended(ProofResult::Proven), Phases::default(), None, at);
         assert!(proven.contains("\nprobe_success 1\n"));
         assert!(proven.contains("\nprobe_duration_seconds 1.5\n"));
         assert!(proven.contains("{phase=\"startup\"} 0\n"));
         assert!(!proven.contains("phase=\"tls\""));
-        for (proof, line) in [
-            (ProofReply::Ended(ProofResult::Failed(Reason::Auth)), "failure_info{reason=\"auth\"} 1\n"),
-            (ProofReply::Late, "failure_info{reason=\"timeout\"} 1\n"),
+        for (proof, known, line) in [
+            (ProofReply::Ended(ProofResult::Failed(Reason::Auth)), None, "failure_info{reason=\"auth\"} 1\n"),
+            (ProofReply::Late, None, "failure_info{reason=\"timeout\"} 1\n"),
             (
                 ProofReply::Ended(ProofResult::Refused(Because::SlowLane)),
+                None,
                 "held_info{because=\"slow_lane\"} 1\n",
             ),
+            (
+                ProofReply::Ended(ProofResult::Refused(Because::SlowLane)),
+                Some(Reason::Auth),
+                "failure_info{reason=\"auth\"} 1\n",
+            ),
         ] {
-            let text = render(proof, Phases::default(), at);
+            let text = render(proof, Phases::default(), known, at);
             assert!(text.contains("\nprobe_success 0\n") && text.ends_with(line), "{text}");
         }
     }

@@ -18,7 +18,7 @@ use super::origin::{check_host, check_site};
 use super::reply::{HTML, JSON, Reply, With, json, reply, text};
 use super::socket::ClientAddress;
 use super::web::Visibility;
-use super::{App, Scope, api, page, probe};
+use super::{App, Scope, api, discovery, page, probe};
 use crate::health::{self, Speaker};
 use crate::metrics::{self, Handler};
 use crate::status::process::ProcessStatus;
@@ -44,6 +44,7 @@ enum HttpPath<'a> {
     Pool(&'a str, LifecycleAction),
     Reconnect(&'a str),
     Targets,
+    Discovery,
 }
 
 impl<'a> HttpPath<'a> {
@@ -60,6 +61,7 @@ impl<'a> HttpPath<'a> {
             "/-/ready" => HttpPath::Ready,
             "/-/reload" => HttpPath::Reload,
             "/api/v1/targets" => HttpPath::Targets,
+            "/api/v1/sd" => HttpPath::Discovery,
             _ => under("/health")
                 .map(|name| HttpPath::Health(Some(name)))
                 .or_else(|| under("/livez").map(|name| HttpPath::Livez(Some(name))))
@@ -104,7 +106,7 @@ impl<'a> HttpPath<'a> {
             | HttpPath::Reload
             | HttpPath::Pool(..)
             | HttpPath::Reconnect(_) => Handler::Lifecycle,
-            HttpPath::Targets => Handler::Api,
+            HttpPath::Targets | HttpPath::Discovery => Handler::Api,
         }
     }
 
@@ -192,10 +194,8 @@ where
         HttpPath::Readyz(name) => checked(&READYZ, app, process, now, name, visibility, query),
         HttpPath::Healthy => plainly(LIVEZ.passes(app, process, now), "pgtether is Healthy.\n"),
         HttpPath::Ready => plainly(READYZ.passes(app, process, now), "pgtether is Ready.\n"),
-        HttpPath::Targets => match api::render(app, process, now) {
-            Ok(body) => packed(JSON, body.into(), headers).await.fresh(),
-            failed => json(StatusCode::OK, JSON, failed),
-        },
+        HttpPath::Targets => document(api::render(app, process, now), headers).await,
+        HttpPath::Discovery => document(discovery::render(app, now), headers).await,
         HttpPath::Reload => lifecycle::reload(app, body).await,
         HttpPath::Pool(name, action) => lifecycle::pool(app, name, action, body).await,
         HttpPath::Reconnect(name) => lifecycle::target(app, name, body).await,
@@ -215,6 +215,13 @@ async fn scrape(app: &App, process: &ProcessStatus, now: Moment, headers: &Heade
     }
     app.scrape_size.store(body.len(), Ordering::Relaxed);
     packed(metrics::CONTENT_TYPE, body.into(), headers).await
+}
+
+async fn document(rendered: serde_json::Result<Vec<u8>>, headers: &HeaderMap) -> Reply {
+    match rendered {
+        Ok(body) => packed(JSON, body.into(), headers).await.fresh(),
+        failed => json(StatusCode::OK, JSON, failed),
+    }
 }
 
 /// A body that may be large, zipped for those who accept it.

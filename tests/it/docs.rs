@@ -155,6 +155,7 @@ const ANSWERS: &[(&str, u16)] = &[
     ("/readyz", 200),
     ("/probe?target=NAME", 200),
     ("/api/v1/targets", 200),
+    ("/api/v1/sd", 200),
     ("/-/healthy", 200),
     ("/-/ready", 200),
     ("POST /-/reload", 403),

@@ -29,6 +29,7 @@ mod pool;
 mod pool_faults;
 mod pool_life;
 mod process;
+mod prometheus;
 mod release;
 mod reload;
 mod scrape;

@@ -10,6 +10,7 @@ use pgtether::demo::postgres::{Cluster, Setup, free_port};
 
 use crate::certs::{Authority, with_tls};
 use crate::process::{Daemon, request, wait_until};
+use crate::prometheus::Prometheus;
 use crate::servers::{Admin, Version, postgres};
 use crate::supervise::{SOON, targets};
 
@@ -32,6 +33,7 @@ const PAGES: &[(&str, u16)] = &[
     ("/-/healthy", 200),
     ("/-/ready", 200),
     ("/api/v1/targets", 200),
+    ("/api/v1/sd", 200),
     ("/favicon.ico", 404),
 ];
 
@@ -116,6 +118,35 @@ fn promtool(scrape: &[u8]) -> (bool, String) {
     let ended = promtool.wait_with_output().unwrap();
     let said = [ended.stdout, ended.stderr].concat();
     (ended.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn prometheus_finds_the_targets_for_probes_by_itself() {
+    let (_cluster, daemon) = in_every_state().await;
+    let recipes = include_str!("../../docs/recipes.md");
+    let (_, recipe) = recipes.split_once("<!-- file: prometheus-probe.yml -->\n```yaml\n").unwrap();
+    let (recipe, _) = recipe.split_once("```").unwrap();
+    let recipe = recipe
+        .replace("127.0.0.1:10432", &daemon.address().to_string())
+        .replace("scrape_interval: 5m", "scrape_interval: 1s")
+        .replace("scrape_timeout: 30s", "scrape_timeout: 1s");
+    let prometheus = Prometheus::start(&recipe);
+    prometheus.await_value("count(probe_success)", "5").await;
+    prometheus.await_value("probe_success{instance=\"up\"}", "1").await;
+    prometheus.await_value("probe_success{instance=\"down\"}", "0").await;
+    // No login was tried, because the target waits: its reason is told nevertheless.
+    let why = "pgtether_probe_failure_info{instance=\"down\",reason=\"refused\"}";
+    prometheus.await_value(why, "1").await;
+    let sd = daemon.get("/api/v1/sd").await.json();
+    let named = |name: &str| {
+        let groups = sd.as_array().unwrap();
+        groups.iter().find(|group| group["targets"] == serde_json::json!([name])).unwrap()["labels"].clone()
+    };
+    assert_eq!(named("up")["__meta_pgtether_pool"], "true");
+    assert_eq!(named("up")["__meta_pgtether_host"], "127.0.0.1");
+    assert_eq!(named("degraded")["__meta_pgtether_required"], "false");
+    let unread = named("file");
+    assert_eq!(unread.as_object().unwrap().keys().len(), 2, "{unread}");
 }
 
 #[tokio::test]

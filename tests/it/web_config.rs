@@ -208,6 +208,7 @@ const PAGES: &[(&str, bool)] = &[
     ("/metrics", false),
     ("/probe?target=primary", false),
     ("/api/v1/targets", false),
+    ("/api/v1/sd", false),
     ("/-/healthy", false),
     ("/-/ready", false),
     ("/nowhere", false),

@@ -20,6 +20,7 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/readyz/config", READ),
     ("/probe?target=primary", READ),
     ("/api/v1/targets", READ),
+    ("/api/v1/sd", READ),
     ("/-/healthy", READ),
     ("/-/ready", READ),
     ("/-/reload", &["POST"]),

@@ -30,6 +30,7 @@ async fn every_path_answers_with_its_type_and_lets_no_browser_guess() {
         ("/-/ready", 200, "text/plain; charset=utf-8"),
         ("/-/reload", 405, "text/plain; charset=utf-8"),
         ("/api/v1/targets", 200, "application/json"),
+        ("/api/v1/sd", 200, "application/json"),
         ("/healthz", 404, "text/plain; charset=utf-8"),
         ("/metrics/", 404, "text/plain; charset=utf-8"),
         ("/../etc/passwd", 404, "text/plain; charset=utf-8"),
@@ -52,6 +53,7 @@ async fn what_changes_by_the_second_is_not_kept() {
         "/readyz",
         "/-/ready",
         "/api/v1/targets",
+        "/api/v1/sd",
         "/probe?target=primary",
     ] {
         assert_eq!(get(&app, path).await.header(header::CACHE_CONTROL), "no-store", "{path}");
@@ -71,6 +73,7 @@ async fn the_listener_for_probes_serves_three_paths_and_no_more() {
         ("/metrics", 404),
         ("/probe?target=primary", 404),
         ("/api/v1/targets", 404),
+        ("/api/v1/sd", 404),
         ("/-/healthy", 404),
     ] {
         let answer = ask(&app, Scope::Health, "GET", path, &[], "").await;
