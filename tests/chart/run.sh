@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the Helm chart with the tools that tests/tools.sh chart installs. Usage: tests/chart/run.sh [--update]
-# --update rewrites what is derived: the rendered manifests.
+# Checks the Helm chart with the tools that tests/tools.sh chart installs. Usage: tests/chart/run.sh [--update|--released]
+# --update rewrites what is derived: the rendered manifests, and the table of values in the README. --released keeps those of a release, which upgrades are tested from.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -9,8 +9,11 @@ export PATH="$tools/bin:$PATH" PYTHONPATH="$tools/kubernetes/python" PYTHONDONTW
 export PGTETHER="${PGTETHER:-${CARGO_TARGET_DIR:-target}/debug/pgtether}"
 chart=charts/pgtether
 committed=tests/chart/rendered
+released=tests/chart/released
 out="$(mktemp -d)"
 trap 'rm -rf "$out"' EXIT
+# Definitions that a cluster may have, and that the chart has resources of.
+export CUSTOM=monitoring.coreos.com/v1,gateway.networking.k8s.io/v1,autoscaling.k8s.io/v1
 # Oldest first; the committed manifests are those of the newest.
 mapfile -t versions < <(for folder in "$tools"/kubernetes/schemas/v*; do echo "${folder##*/v}"; done | sort -V)
 newest="${versions[-1]}"
@@ -39,8 +42,18 @@ render_all() { # Kubernetes version, folder
   mkdir -p "$2"
   for values in "$chart"/ci/*-values.yaml; do
     helm template tether "$chart" --namespace databases --values "$values" --kube-version "$1" \
-      --api-versions monitoring.coreos.com/v1 >"$2/$(basename "$values" -values.yaml).yaml"
+      --api-versions "$CUSTOM" >"$2/$(basename "$values" -values.yaml).yaml"
   done
+}
+
+null_is_a_value() {
+  KUBERNETES="$newest" python3 tests/chart/nulls.py "$out/nulls"
+  conforms "$newest" "$out/nulls"
+}
+
+upgrades() {
+  mkdir "$out/later"
+  KUBERNETES="$newest" python3 tests/chart/upgrade.py "$out/later"
 }
 
 # Without the dashboards: they are in the repository already.
@@ -52,8 +65,8 @@ same_as_committed() {
 }
 
 conforms() { # Kubernetes version, file...
-  # The operator's kinds are checked by its own types.
-  kubeconform -strict -summary -skip ServiceMonitor,PodMonitor,PrometheusRule -kubernetes-version "$1" \
+  # Kinds that are not Kubernetes' own are checked by the types of their projects.
+  kubeconform -strict -summary -skip ServiceMonitor,PodMonitor,PrometheusRule,HTTPRoute,VerticalPodAutoscaler -kubernetes-version "$1" \
     -schema-location "$tools/kubernetes/schemas/v$1/{{.ResourceKind}}{{.KindSuffix}}.json" "${@:2}"
 }
 
@@ -65,7 +78,7 @@ conforms_without_go() { # Kubernetes version, file...
 # The walkthrough from `helm install` to a dashboard leads to something to scrape and something to see.
 walkthrough_leads_to_a_dashboard() {
   helm template pgtether "$chart" --namespace databases --values "$out/recipes/values.yaml" \
-    --api-versions monitoring.coreos.com/v1 >"$out/walkthrough.yaml"
+    --api-versions "$CUSTOM" >"$out/walkthrough.yaml"
   conforms "$newest" "$out/walkthrough.yaml"
   operator "$out/walkthrough.yaml"
   python3 tests/chart/manifests.py config "$out/walkthrough.yaml"
@@ -81,12 +94,13 @@ walkthrough_leads_to_a_dashboard() {
   done
 }
 
-# The chart has them by symbolic links, which helm follows: dashboards, rules and pgtether's schema are in the package.
+# The chart has them by symbolic links, which helm follows: dashboards, rules, pgtether's schema, the defaults.
 package_is_whole() {
   helm package "$chart" --destination "$out/package"
   tar --extract --gzip --file "$out"/package/*.tgz --directory "$out/package"
   diff -r dashboards "$out/package/pgtether/files/dashboards"
   diff docs/config.schema.json "$out/package/pgtether/files/config.schema.json"
+  diff "$chart/values.yaml" "$out/package/pgtether/files/values.yaml"
 }
 
 rules_are_sound() { # file...
@@ -117,8 +131,11 @@ check_with_helm() {
     check "renders for Kubernetes $version" render_all "$version" "$out/$version"
     check "valid in Kubernetes $version" conforms "$version" "$out/$version"/*.yaml
   done
+  check "null for each key" null_is_a_value
+  check "upgrades keep what selects, and pods" upgrades
+  check "the chart judges as pgtether does" python3 tests/chart/agrees.py
   check "the recipes of the sidecar are valid" conforms "$newest" "$out/recipes"/sidecar*.yaml
-  check "valid for the Prometheus operator" operator "$out/$newest"/*.yaml
+  check "valid for the Prometheus operator, the Gateway API and the autoscaler" operator "$out/$newest"/*.yaml
   check "pgtether takes its configuration" python3 tests/chart/manifests.py config "$out/$newest"/*.yaml
   check "rules, thresholds changed" rules_are_sound "$out/$newest/production.yaml"
   check "the walkthrough leads to a dashboard" walkthrough_leads_to_a_dashboard
@@ -143,17 +160,24 @@ check_without_helm() {
   check "rules, thresholds changed" rules_are_sound "$committed/production.yaml"
 }
 
-if [ "${1:-}" = --update ]; then
+if [ "${1:-}" = --update ] || [ "${1:-}" = --released ]; then
+  python3 tests/chart/table.py write
   [ -x "$tools/bin/helm" ] || { echo "chart: no helm here, so nothing can be rendered anew"; exit 1; }
   rm -rf "$committed"
   render_all "$newest" "$committed"
   rm "$committed/dashboards.yaml"
+  [ "$1" = --released ] || exit 0
+  rm -rf "$released"
+  mkdir -p "$released/$(sed -n 's/^version: //p' "$chart/Chart.yaml")"
+  cp "$committed"/*.yaml "$chart"/ci/*-values.yaml "$released"/*
+  rm "$released"/*/dashboards-values.yaml
   exit
 fi
 
 [ -x "$PGTETHER" ] || { echo "chart: there is no $PGTETHER; make chart builds it"; exit 1; }
 python3 tests/chart/recipes.py extract "$out/recipes"
 check "every value is documented and in the schema" python3 tests/chart/values.py
+check "the README has every value" python3 tests/chart/table.py check
 if [ -x "$tools/bin/helm" ]; then check_with_helm; else check_without_helm; fi
 check "recipes, against a database that comes and goes" python3 tests/chart/recipes.py try "$out/recipes"
 check "systemd unit" unit_has_no_mistake

@@ -36,7 +36,7 @@ a variable of the environment or a mounted file here, and nothing of it is left 
 {{- fail "both existingConfig and config.targets are set: name the targets in one place." }}
 {{- end }}
 {{- else if not .Values.config.targets }}
-{{- fail "no database is named: set config.targets, for example --set config.targets[0].name=primary --set config.targets[0].urlFromSecret.name=SECRET --set config.targets[0].urlFromSecret.key=KEY, or let existingConfig name a Secret or ConfigMap that holds a whole configuration." }}
+{{- fail "no database is named: set config.targets, for example --set config.targets[0].name=primary --set config.targets[0].urlFileFromSecret.name=SECRET --set config.targets[0].urlFileFromSecret.key=KEY, or let existingConfig name a Secret or ConfigMap that holds a whole configuration." }}
 {{- end }}
 {{- $names := list }}
 {{- $variables := dict }}
@@ -74,16 +74,25 @@ a variable of the environment or a mounted file here, and nothing of it is left 
 {{- fail (printf "config.targets: target %q has both password_file and passwordFromSecret: set one of them." $target.name) }}
 {{- end }}
 {{- with $target.pool }}
+{{- include "pgtether.checkListen" (list $root $target) }}
 {{- if and (hasKey . "tls") (hasKey . "tlsFromSecret") }}
 {{- fail (printf "config.targets: the pool of target %q has both tls and tlsFromSecret: set one of them." $target.name) }}
 {{- end }}
 {{- end }}
-{{- $url := default "" $target.url }}
-{{- $in_uri := regexMatch "^[a-z]+://[^/@?]*:[^/@?$][^/@?]*@" $url }}
-{{- $as_parameter := regexMatch "(^|[\\s?&])password\\s*=\\s*[^\\s$]" $url }}
-{{- if and (eq $root.Values.configKind "ConfigMap") (or $in_uri $as_parameter) }}
-{{- fail (printf "config.targets: the url of target %q holds a password, which a ConfigMap would show to everybody: use urlFromSecret or passwordFromSecret, or set configKind=Secret." $target.name) }}
+{{- if and (eq $root.Values.configKind "ConfigMap") (include "pgtether.showsPassword" (tpl (toString $target.url) $root)) }}
+{{- fail (printf "config.targets: the url of target %q holds a password, which a ConfigMap would show to everybody: use urlFileFromSecret or passwordFromSecret, or set configKind=Secret." $target.name) }}
 {{- end }}
+{{- end }}
+
+{{/*
+Not empty if a connection string holds a password, as pgtether reads it: `${NAME}` is a variable, whose value is not shown, and any
+other `$` a character, so that of `$${NAME}` a `$` is left. A variable becomes a control character here, its default becomes text.
+*/}}
+{{- define "pgtether.showsPassword" -}}
+{{- $url := regexReplaceAll "[$][{][A-Za-z_][A-Za-z0-9_]*(:-)?[}]" . "\x01" }}
+{{- $url = regexReplaceAll "[$][{][A-Za-z_][A-Za-z0-9_]*:-([^}]*)[}]" $url "${1}" }}
+{{- if regexMatch "^[a-z]+://[^/@:]*:[^/@]*[^/@\x01][^/@]*@" $url }}in the URI{{ end }}
+{{- if regexMatch "(^|[\\s?&])password\\s*=\\s*('\x01*[^'\x01]|\x01*[^\\s&'\x01])" $url }}as a parameter{{ end }}
 {{- end }}
 
 {{/* Where a target's secrets are mounted. */}}
@@ -114,7 +123,7 @@ still old must not take one target's address for another's.
 {{- if hasKey $given "passwordFromSecret" }}
 {{- $_ := set $target "password_file" (printf "%s/%s/password" $secrets $given.name) }}
 {{- end }}
-{{- if dig "pool" "tlsFromSecret" "" $given }}
+{{- if get (default (dict) $given.pool) "tlsFromSecret" }}
 {{- $files := dict "cert_file" (printf "%s/%s/tls.crt" $secrets $given.name) "key_file" (printf "%s/%s/tls.key" $secrets $given.name) }}
 {{- $_ := set $target "pool" (set (omit $given.pool "tlsFromSecret") "tls" $files) }}
 {{- end }}
@@ -151,7 +160,7 @@ still old must not take one target's address for another's.
         path: {{ printf "%s/%s" $target.name $file | quote }}
 {{- end }}
 {{- end }}
-{{- with dig "pool" "tlsFromSecret" "" $target }}
+{{- with get (default (dict) $target.pool) "tlsFromSecret" }}
 - secret:
     name: {{ tpl . $ | quote }}
     items:
@@ -161,16 +170,4 @@ still old must not take one target's address for another's.
         path: {{ printf "%s/tls.key" $target.name | quote }}
 {{- end }}
 {{- end }}
-{{- end }}
-
-{{/* Ports of the pools that other pods may reach, as a list. Where `listen` is a variable, nobody knows them here. */}}
-{{- define "pgtether.poolPorts" -}}
-{{- $ports := list }}
-{{- range .Values.config.targets }}
-{{- $listen := tpl (dig "pool" "listen" "" .) $ }}
-{{- if regexMatch "^[^$]+:[0-9]+$" $listen | and (not (regexMatch "^(unix:|127[.]|\\[::1\\])" $listen)) }}
-{{- $ports = append $ports (regexFind "[0-9]+$" $listen | int) }}
-{{- end }}
-{{- end }}
-{{- toYaml (uniq $ports) }}
 {{- end }}

@@ -41,10 +41,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{/* Labels of a resource: its own beat yours for all, but for those that select. Takes {root, extra, selector}. */}}
 {{- define "pgtether.labels" -}}
 {{- $chart := printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{- $labels := dict "helm.sh/chart" $chart "app.kubernetes.io/managed-by" .root.Release.Service }}
-{{- $_ := set $labels "app.kubernetes.io/version" (.root.Chart.AppVersion | replace "+" "_") }}
+{{- $own := dict "helm.sh/chart" $chart "app.kubernetes.io/version" (.root.Chart.AppVersion | replace "+" "_") }}
+{{- mergeOverwrite $own (include "pgtether.stableLabels" . | fromYaml) | toYaml }}
+{{- end }}
+
+{{/*
+Those that no new version of the chart changes. Pods have these: a Deployment replaces its pods when their labels change, and
+with a pod its clients lose their connections. Takes the same.
+*/}}
+{{- define "pgtether.stableLabels" -}}
 {{- $selector := default (include "pgtether.selectorLabels" .root) .selector | fromYaml }}
-{{- mergeOverwrite $labels .root.Values.commonLabels (default (dict) .extra) $selector | toYaml }}
+{{- $own := dict "app.kubernetes.io/managed-by" .root.Release.Service }}
+{{- mergeOverwrite $own .root.Values.commonLabels (default (dict) .extra) $selector | toYaml }}
 {{- end }}
 
 {{/* Metadata of a resource. Takes {root, and where they differ: name, namespace, labels, annotations}. */}}
@@ -72,17 +80,32 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{/* Pull secrets of all charts and of this one, as a list; empty if there are none. */}}
+{{- define "pgtether.pullSecrets" -}}
+{{- $secrets := list }}
+{{- range concat .Values.global.imagePullSecrets .Values.image.pullSecrets }}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) }}
+{{- end }}
+{{- with uniq $secrets }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
 {{/* What the cluster can do */}}
 
 {{- define "pgtether.kubeVersion" -}}
 {{- default .Capabilities.KubeVersion.Version .Values.kubeVersionOverride }}
 {{- end }}
 
-{{/* Refuses what the cluster has no definition of. Takes {root, value}: value names what was asked for. */}}
-{{- define "pgtether.needOperator" -}}
-{{- if not (.root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") }}
-{{- fail (printf "%s.enabled needs the Prometheus operator's definitions (monitoring.coreos.com/v1), which this cluster does not have: install them first, or set %s.enabled=false. Where the cluster cannot be asked, say --api-versions=monitoring.coreos.com/v1." .value .value) }}
+{{/* Refuses what the cluster has no definition of. Takes {root, value, whose, api}: value names what was asked for. */}}
+{{- define "pgtether.need" -}}
+{{- if not (.root.Capabilities.APIVersions.Has .api) }}
+{{- fail (printf "%s.enabled needs %s definitions (%s), which this cluster does not have: install them first, or set %s.enabled=false. Where the cluster cannot be asked, say --api-versions=%s." .value .whose .api .value .api) }}
 {{- end }}
+{{- end }}
+
+{{- define "pgtether.needOperator" -}}
+{{- include "pgtether.need" (mergeOverwrite (dict "whose" "the Prometheus operator's" "api" "monitoring.coreos.com/v1") .) }}
 {{- end }}
 
 {{/* How a pod ends */}}
@@ -96,7 +119,7 @@ annotations:
 {{- define "pgtether.drain" -}}
 {{- $pools := include "pgtether.configIsYours" . }}
 {{- range .Values.config.targets }}
-{{- if hasKey . "pool" }}{{ $pools = "yes" }}{{ end }}
+{{- if .pool }}{{ $pools = "yes" }}{{ end }}
 {{- end }}
 {{- empty $pools | ternary 3 13 }}
 {{- end }}

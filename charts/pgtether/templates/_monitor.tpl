@@ -17,6 +17,9 @@ interval: {{ . }}
 {{- with .monitor.scrapeTimeout }}
 scrapeTimeout: {{ . }}
 {{- end }}
+{{- with .monitor.proxyUrl }}
+proxyUrl: {{ . }}
+{{- end }}
 honorLabels: {{ .monitor.honorLabels }}
 {{- with .monitor.relabelings }}
 relabelings:
@@ -47,7 +50,15 @@ targetLabels:
 podTargetLabels:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .monitor.sampleLimit }}
-sampleLimit: {{ int . }}
+{{- with .monitor.scrapeClass }}
+scrapeClass: {{ . }}
+{{- end }}
+{{- range $limit := list "sampleLimit" "targetLimit" "labelLimit" "labelNameLengthLimit" "labelValueLengthLimit" "keepDroppedTargets" }}
+{{- with index $.monitor $limit }}
+{{ $limit }}: {{ int . }}
+{{- end }}
+{{- end }}
+{{- with .monitor.bodySizeLimit }}
+bodySizeLimit: {{ . }}
 {{- end }}
 {{- end }}

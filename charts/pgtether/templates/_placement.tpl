@@ -38,7 +38,13 @@ runtimeClassName: {{ . }}
 hostAliases:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.dnsPolicy }}
+{{- if .Values.hostNetwork }}
+{{- if .Values.networkPolicy.enabled }}
+{{- fail "networkPolicy.enabled with hostNetwork: a NetworkPolicy has no effect on pods that use the node's network. Set one of them to false." }}
+{{- end }}
+hostNetwork: true
+{{- end }}
+{{- with default (ternary "ClusterFirstWithHostNet" "" .Values.hostNetwork) .Values.dnsPolicy }}
 dnsPolicy: {{ . }}
 {{- end }}
 {{- with .Values.dnsConfig }}

@@ -97,12 +97,11 @@ job="pgtether"`. Empty if the chart does not tell Prometheus to scrape, because 
 {{- define "pgtether.job" -}}
 {{- $monitor := ternary .Values.serviceMonitor .Values.podMonitor .Values.serviceMonitor.enabled }}
 {{- $job := include "pgtether.fullname" . }}
-{{- $extra := .Values.service.labels }}
+{{- $labels := include "pgtether.labels" (dict "root" . "extra" .Values.service.labels) | fromYaml }}
 {{- if not .Values.serviceMonitor.enabled }}
 {{- $job = printf "%s/%s" (default (include "pgtether.namespace" .) $monitor.namespace) $job }}
-{{- $extra = .Values.podLabels }}
+{{- $labels = include "pgtether.stableLabels" (dict "root" . "extra" .Values.podLabels) | fromYaml }}
 {{- end }}
-{{- $labels := include "pgtether.labels" (dict "root" . "extra" $extra) | fromYaml }}
 {{- default $job (index $labels $monitor.jobLabel) }}
 {{- end }}
 

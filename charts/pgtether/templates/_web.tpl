@@ -64,6 +64,9 @@ The web config file: TLS, users and response headers of pgtether's own port. One
 {{- if eq (toString $web.healthPort) (toString $web.port) }}
 {{- fail "web.healthPort and web.port are the same: use two." }}
 {{- end }}
+{{- if eq (toString $web.healthPort) (toString .Values.service.port) }}
+{{- fail "web.healthPort and service.port are the same, but the Service has both: use two." }}
+{{- end }}
 {{- range $monitor := list "serviceMonitor" "podMonitor" }}
 {{- $values := index $.Values $monitor }}
 {{- if and $values.enabled $config.basic_auth_users (empty $values.basicAuth) }}

@@ -1,5 +1,5 @@
-// Reads manifests and decodes those of the Prometheus operator into the operator's own types: a field that those do not
-// have is an error. Kubernetes' schemas know nothing of them.
+// Reads manifests and decodes those of the Prometheus operator, the Gateway API and the vertical pod autoscaler into these
+// projects' own types: a field that those do not have is an error. Kubernetes' schemas know nothing of them.
 //
 // Usage: operator FILE...
 package main
@@ -9,14 +9,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	autoscaling "k8s.io/autoscaler/vertical-pod-autoscaler/pkg/apis/autoscaling.k8s.io/v1"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
-const group = "monitoring.coreos.com/"
+// Groups that are not Kubernetes' own.
+var groups = []string{"monitoring.coreos.com/", "gateway.networking.k8s.io/", "autoscaling.k8s.io/"}
 
 func main() {
 	checked, failed := 0, 0
@@ -56,13 +60,15 @@ func check(manifest []byte) (bool, error) {
 	if err := json.UnmarshalCaseSensitivePreserveInts(data, &head); err != nil {
 		return false, err
 	}
-	if !strings.HasPrefix(head.APIVersion, group) {
+	if !slices.ContainsFunc(groups, func(group string) bool { return strings.HasPrefix(head.APIVersion, group) }) {
 		return false, nil
 	}
 	kinds := map[string]any{
-		group + "v1 ServiceMonitor": &monitoring.ServiceMonitor{},
-		group + "v1 PodMonitor":     &monitoring.PodMonitor{},
-		group + "v1 PrometheusRule": &monitoring.PrometheusRule{},
+		"monitoring.coreos.com/v1 ServiceMonitor":     &monitoring.ServiceMonitor{},
+		"monitoring.coreos.com/v1 PodMonitor":         &monitoring.PodMonitor{},
+		"monitoring.coreos.com/v1 PrometheusRule":     &monitoring.PrometheusRule{},
+		"gateway.networking.k8s.io/v1 HTTPRoute":      &gateway.HTTPRoute{},
+		"autoscaling.k8s.io/v1 VerticalPodAutoscaler": &autoscaling.VerticalPodAutoscaler{},
 	}
 	into, known := kinds[head.APIVersion+" "+head.Kind]
 	if !known {
