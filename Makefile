@@ -66,7 +66,7 @@ generated: ## Writes what the code declares: config.yaml and its schema, docs/me
 	UPDATE_SCHEMA=1 UPDATE_GENERATED=1 $(CARGO) test --locked --lib -- config::tests::written \
 	  config::tests::reference::the_schema_in metrics:: reason::set
 
-chart-update: ## Renders the chart's committed manifests anew.
+chart-update: ## Renders the chart's committed manifests anew, and writes the table of values in its README.
 	@tests/tools.sh chart
 	tests/chart/run.sh --update
 
