@@ -22,11 +22,13 @@ mod provide;
 mod refuse;
 mod rename;
 mod script;
+mod session_unnamed;
 mod simple;
 mod startup_settings;
 #[cfg(test)]
 mod tests;
 mod undo;
+mod unnamed;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -38,9 +40,8 @@ pub use self::edit::Edited;
 use self::edit::Flow;
 use self::expect::Expected;
 pub use self::idle::{Idle, NextMessage};
-use self::portal::Telling;
+use self::portal::Portals;
 use self::provide::Sending;
-use self::script::GiveUp;
 use self::startup_settings::StartupSettings;
 use self::upload::Upload;
 use super::leftovers::Hints;
@@ -66,10 +67,7 @@ pub struct Link {
     wiping: usize,
     /// The statements of the catalog that are in use just now.
     bound: Vec<Arc<Statement>>,
-    /// Portals that give up statements when they are executed.
-    portals: Vec<(Box<[u8]>, GiveUp)>,
-    /// Where there are portals that will tell their client something.
-    telling: Option<Box<Telling>>,
+    portals: Portals,
     /// Of the last ReadyForQuery.
     transaction: TransactionStatus,
     copy: Copy,
@@ -170,8 +168,7 @@ impl Link {
             batch: Batch::default(),
             wiping: 0,
             bound: Vec::new(),
-            portals: Vec::new(),
-            telling: None,
+            portals: Portals::default(),
             transaction: TransactionStatus::Idle,
             copy: Copy::No,
             session: SessionFate::Good,
@@ -204,19 +201,18 @@ impl Link {
             pause,
             upload,
             sending,
-            telling,
         } = self;
         from_client.clear();
         from_server.clear();
         expected.clear();
         batch.clear();
         bound.clear();
-        portals.clear();
+        *portals = Portals::default();
         *hints = Hints::default();
         (*wiping, *changed) = (0, false);
         (*transaction, *copy, *pause) = (TransactionStatus::Idle, Copy::No, Pause::No);
         (*session, *startup_settings) = (SessionFate::Good, StartupSettings::Kept);
-        (*upload, *sending, *telling) = (None, None, None);
+        (*upload, *sending) = (None, None);
     }
 
     /// Gives back what only large pipelines need.
@@ -224,8 +220,7 @@ impl Link {
         self.expected.shrink();
         self.batch.shrink();
         self.bound.shrink_to(KEPT);
-        self.telling = None;
-        self.portals.shrink_to(KEPT);
+        self.portals = Portals::default();
     }
 
     /// Nothing is under way and no transaction is open: another client may have the session.
@@ -327,7 +322,7 @@ impl Link {
             Pause::No => false,
             Pause::Full => true,
             Pause::Statement(id) => self.wiping == 0 && !self.expected.concerns(id),
-            Pause::Unnamed => self.expected.has_unnamed().is_some(),
+            Pause::Unnamed => self.expected.unnamed.is_known().is_some(),
             Pause::Answers => !self.expected.is_full(),
         }
     }

@@ -141,9 +141,7 @@ impl Link {
                 self.wiping = self.wiping.saturating_sub(1);
                 if !self.awaits_answer() {
                     self.bound.clear();
-                    if let Some(telling) = &mut self.telling {
-                        telling.answered(self.transaction);
-                    }
+                    self.portals.answered(self.transaction);
                 }
             }
             b'G' => {

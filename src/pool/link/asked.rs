@@ -103,7 +103,7 @@ impl Link {
             }
             b'E' => {
                 self.batch.progress.begin();
-                if !self.portals.is_empty() {
+                if self.portals.giving_up() > 0 {
                     self.execute(frame, edit, statements);
                     return Ok(());
                 }

@@ -9,6 +9,8 @@ pub enum Asker {
     Client { name: Box<[u8]>, stamp: u64 },
     /// The pool, since the client has a portal of that naming described, which tells it what the statement returns.
     Portal { name: Box<[u8]>, stamp: u64 },
+    /// The client, of a portal of that naming without a name: the answer is the portal's.
+    OwnPortal { stamp: u64 },
     /// The client, of what has no name in the catalog, or none at all.
     Untold,
     /// The pool, to compare it with what the client was told.
@@ -18,7 +20,7 @@ pub enum Asker {
 impl Asker {
     /// The client gets the answer.
     pub fn is_client(&self) -> bool {
-        matches!(self, Asker::Client { .. } | Asker::Untold)
+        matches!(self, Asker::Client { .. } | Asker::OwnPortal { .. } | Asker::Untold)
     }
 
     /// The answer has come. It is of a naming that the client has, or of one that is about to be closed.
@@ -31,11 +33,13 @@ impl Asker {
         let (name, stamp, told) = match self {
             Asker::Client { name, stamp } => (name, stamp, told),
             Asker::Portal { name, stamp } => (name, stamp, told.of_portal()),
+            Asker::OwnPortal { stamp } => (Box::default(), stamp, told),
             Asker::Untold | Asker::Pool => return,
         };
-        let named = client.get_mut(&name).filter(|named| named.stamp == stamp);
-        if let Some(named) = named.or_else(|| closed.find(|named| named.stamp == stamp)) {
-            named.tell(told);
+        if !client.tell(&name, stamp, told)
+            && let Some(named) = closed.find(|named| named.stamp == stamp)
+        {
+            told.tell(&mut named.told);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::asker::Asker;
+use super::session_unnamed::SessionUnnamed;
 use super::undo::{NameUndo, take_back};
 use super::{KEPT, Statements};
 use crate::pool::statements::{Described, Named};
@@ -21,7 +22,7 @@ pub enum Expect {
     /// CloseComplete; then the session has the statement of the catalog no more, if it is one.
     Close { answer: Answer, id: Option<u64>, undo: Option<Box<NameUndo>> },
     /// What a statement takes and returns: ParameterDescription, whose body is kept, then RowDescription or NoData.
-    Describe { statement: Option<u64>, asker: Asker, parameters: Option<Box<[u8]>> },
+    Describe { what: ParsedAs, asker: Asker, parameters: Option<Box<[u8]>> },
     /// An error that we have provoked, to tell the client this.
     Error(Box<Refused>),
     /// No answer: the client has ended a COPY that the server has not begun yet.
@@ -42,14 +43,14 @@ pub enum ScriptStep {
     GivesUp(Option<Box<NameUndo>>),
 }
 
-/// What a Parse has prepared on the session.
+/// What a statement is to the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParsedAs {
     /// A statement of the catalog.
     Known(u64),
     /// The client's statement without a name.
     Unnamed,
-    /// Nothing that is used.
+    /// Nothing that is used, or that is known.
     Nothing,
 }
 
@@ -86,9 +87,7 @@ pub struct Expected {
     ready: usize,
     /// How many bytes of names are behind it.
     bytes: usize,
-    /// How many of it prepare the statement without a name, and whether the session has the client's now.
-    unnamed: usize,
-    has_unnamed: bool,
+    pub unnamed: SessionUnnamed,
     /// The statements that it will tell something of, and how often.
     concerned: HashMap<u64, usize>,
 }
@@ -99,7 +98,7 @@ impl Expect {
             Expect::Parse { what: ParsedAs::Known(id), .. } => Some(*id),
             Expect::Close { id, .. } => *id,
             // What the client is told later changes nothing that is sent now.
-            Expect::Describe { statement, asker: Asker::Pool, .. } => *statement,
+            Expect::Describe { what: ParsedAs::Known(id), asker: Asker::Pool, .. } => Some(*id),
             _ => None,
         }
     }
@@ -134,7 +133,12 @@ impl Expect {
     }
 
     fn is_unnamed(&self) -> bool {
-        matches!(self, Expect::Parse { what: ParsedAs::Unnamed, .. })
+        match self {
+            Expect::Parse { what, .. } | Expect::Describe { what, asker: Asker::Pool, .. } => {
+                *what == ParsedAs::Unnamed
+            }
+            _ => false,
+        }
     }
 }
 
@@ -143,7 +147,7 @@ impl Expected {
     pub fn clear(&mut self) {
         self.queue.clear();
         self.concerned.clear();
-        (self.ready, self.bytes, self.unnamed, self.has_unnamed) = (0, 0, 0, false);
+        (self.ready, self.bytes, self.unnamed) = (0, 0, SessionUnnamed::default());
     }
 
     pub fn shrink(&mut self) {
@@ -161,7 +165,9 @@ impl Expected {
         if let Expect::Ready { .. } = expect {
             self.ready += 1;
         } else {
-            self.unnamed += usize::from(expect.is_unnamed());
+            if expect.is_unnamed() {
+                self.unnamed.awaits();
+            }
             self.bytes += expect.bytes();
             if let Some(id) = expect.id() {
                 *self.concerned.entry(id).or_default() += 1;
@@ -176,7 +182,9 @@ impl Expected {
             self.ready -= 1;
             return Some(expect);
         }
-        self.unnamed -= usize::from(expect.is_unnamed());
+        if expect.is_unnamed() {
+            self.unnamed.is_answered();
+        }
         self.bytes -= expect.bytes();
         if let Some(id) = expect.id()
             && let Some(times) = self.concerned.get_mut(&id)
@@ -213,11 +221,6 @@ impl Expected {
         self.concerned.contains_key(&id)
     }
 
-    /// Whether the session has the client's statement without a name; `None` where an answer to come tells.
-    pub fn has_unnamed(&self) -> Option<bool> {
-        (self.unnamed == 0).then_some(self.has_unnamed)
-    }
-
     /// The first of the client's namings that the server has not answered yet.
     pub fn first_naming(&self) -> Option<u64> {
         self.queue.iter().find_map(|expect| match expect.undo() {
@@ -244,7 +247,7 @@ impl Expected {
             Some(Expect::Parse { answer, what, .. }) => {
                 match what {
                     ParsedAs::Known(id) => statements.server.insert(id),
-                    ParsedAs::Unnamed => self.has_unnamed = true,
+                    ParsedAs::Unnamed => self.unnamed.is_there(true),
                     ParsedAs::Nothing => {}
                 }
                 answer
@@ -282,11 +285,17 @@ impl Expected {
             *parameters = Some(body.into());
             return answer;
         }
-        if let Some(Expect::Describe { statement: Some(id), asker, parameters: Some(parameters) }) =
-            self.pop()
-        {
-            let described = Described::new(&parameters, (tag == b'T').then_some(body));
-            statements.server.describe(id, described);
+        if let Some(Expect::Describe { what, asker, parameters: Some(parameters) }) = self.pop() {
+            let columns = (tag == b'T').then_some(body);
+            let described = match asker {
+                Asker::OwnPortal { .. } => Described::by_portal(columns),
+                _ => Described::new(&parameters, columns),
+            };
+            match (what, &asker) {
+                (_, Asker::OwnPortal { .. }) | (ParsedAs::Nothing, _) => {}
+                (ParsedAs::Known(id), _) => statements.server.describe(id, described),
+                (ParsedAs::Unnamed, _) => self.unnamed.is_described(described),
+            }
             // The client may have closed it behind that, which may come to nothing.
             let closed = self.queue.iter_mut().filter_map(Expect::closed);
             asker.tell(described, statements.client, closed);
@@ -345,7 +354,7 @@ impl Expected {
 
     fn skip(&mut self, expect: Expect, skipped: &mut Vec<NameUndo>) {
         if expect.is_unnamed() {
-            self.has_unnamed = false;
+            self.unnamed.is_there(false);
         }
         match expect {
             Expect::Parse { undo, .. } | Expect::Close { undo, .. } => skipped.extend(undo.map(|undo| *undo)),

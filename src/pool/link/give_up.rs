@@ -10,9 +10,6 @@ use super::{Link, Statements};
 use crate::pool::statements::{ClientStatements, Named, STAND_IN, Unnamed};
 use crate::protocol::{Frame, text};
 
-/// So many portals that give up statements are known of at a time, with names no longer than servers have.
-pub const MOST_PORTALS: usize = 64;
-pub const LONGEST_NAME: usize = 63;
 /// A text and the types of its parameters: it gives up what is prepared for it alone.
 const GIVES_UP: &[u8] = b"DEALLOCATE pgtether_0\0\0\0";
 
@@ -50,24 +47,15 @@ impl Link {
     pub(super) fn gives_up(&self, portal: &[u8], name: &[u8], statements: &Statements<'_>) -> Option<GiveUp> {
         let body = match (name, statements.client.unnamed()) {
             (b"", Unnamed::Kept(body)) => &body[..],
-            (b"", Unnamed::Prepared(named)) => named.statement.body(),
+            (b"", Unnamed::Prepared(statement)) => statement.body(),
             (b"", _) => return None,
             _ => self.named(name, statements.client)?.statement.body(),
         };
-        let is_known = self.portals.len() < MOST_PORTALS && portal.len() <= LONGEST_NAME;
+        let is_known = self.portals.have_room(portal);
         script::gives_up(text(body)?.0).filter(|given_up| match given_up {
             GiveUp::All => is_known,
             GiveUp::One(name) => is_known && self.named(name, statements.client).is_some(),
         })
-    }
-
-    /// The portal is another from now on.
-    pub(super) fn binds(&mut self, portal: &[u8], given_up: Option<GiveUp>) {
-        if let Some(telling) = &mut self.telling {
-            telling.drop_portal(portal);
-        }
-        self.portals.retain(|(known, _)| **known != *portal);
-        self.portals.extend(given_up.map(|given_up| (portal.into(), given_up)));
     }
 
     /// Sees to it that the session has a statement to be bound in place of one that names a statement of the client's.
@@ -89,8 +77,7 @@ impl Link {
         }
         let portal =
             edit.rest().get(Frame::HEADER..frame.len).and_then(text).map_or(&b""[..], |(portal, _)| portal);
-        let given_up =
-            self.portals.iter().find(|(known, _)| **known == *portal).map(|(_, given_up)| given_up.clone());
+        let given_up = self.portals.gives_up(portal);
         let named = match &given_up {
             Some(GiveUp::One(name)) if self.named(name, statements.client).is_some() => {
                 statements.client.remove(name)

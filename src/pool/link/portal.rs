@@ -1,21 +1,39 @@
 //! Portals of statements of whose rows their client was told nothing yet: to describe such a portal tells it of them.
 //!
-//! A portal's own description is not what is compared: what a plan returns may have other modifiers than its statement.
-//! So the session is asked about the statement, where it has not told yet.
+//! Of a statement with a name, a portal's own description is not what is compared: what a plan returns may have other
+//! modifiers than its statement. So the session is asked about the statement, where it has not told yet. Drivers prepare
+//! one without a name for each use, which is to cost nothing more: of those, the portal's description is read.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::asker::Asker;
 use super::edit::Edit;
-use super::give_up::{LONGEST_NAME, MOST_PORTALS};
+use super::expect::{Expect, ParsedAs};
 use super::provide::Has;
+use super::script::GiveUp;
 use super::{Link, Statements, TransactionStatus};
-use crate::pool::statements::Statement;
+use crate::pool::statements::{Statement, Unnamed};
 
-/// See the module.
+/// So many portals of a kind are known of at a time, with names no longer than servers have.
+pub const MOST_PORTALS: usize = 64;
+const LONGEST_NAME: usize = 63;
+
+/// What is known of a session's portals.
 #[derive(Debug, Default)]
-pub struct Telling {
-    portals: Vec<Untold>,
+pub struct Portals {
+    /// The naming without a name that the portal without a name is of, if its client was told nothing: as most drivers
+    /// have it.
+    plain: Option<NonZeroU64>,
+    /// What few have.
+    more: Option<Box<MorePortals>>,
+}
+
+#[derive(Debug, Default)]
+struct MorePortals {
+    /// They give up statements when they are executed.
+    giving_up: Vec<(Box<[u8]>, GiveUp)>,
+    untold: Vec<Untold>,
     /// The naming for which the session was asked last, while its answer may be to come: it is asked once in a pipeline.
     asked: Option<u64>,
 }
@@ -26,36 +44,94 @@ struct Untold {
     portal: Box<[u8]>,
     name: Box<[u8]>,
     stamp: u64,
-    statement: Arc<Statement>,
+    /// Of a naming with a name.
+    statement: Option<Arc<Statement>>,
 }
 
-impl Telling {
-    fn take(&mut self, portal: &[u8]) -> Option<Untold> {
-        let at = self.portals.iter().position(|known| *known.portal == *portal)?;
-        Some(self.portals.swap_remove(at))
+impl Portals {
+    /// How many of them give up statements.
+    pub fn giving_up(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.giving_up.len())
     }
 
-    /// The portal is gone, or another one.
-    pub fn drop_portal(&mut self, portal: &[u8]) {
-        self.portals.retain(|known| *known.portal != *portal);
+    /// What an execution of that portal gives up.
+    pub fn gives_up(&self, portal: &[u8]) -> Option<GiveUp> {
+        let giving_up = &self.more.as_ref()?.giving_up;
+        giving_up.iter().find(|(known, _)| **known == *portal).map(|(_, given_up)| given_up.clone())
+    }
+
+    /// Whether one more can be known.
+    pub fn have_room(&self, portal: &[u8]) -> bool {
+        self.giving_up() < MOST_PORTALS && portal.len() <= LONGEST_NAME
+    }
+
+    /// The portal is another from now on, or gone.
+    pub fn bind(&mut self, portal: &[u8], given_up: Option<GiveUp>) {
+        if portal.is_empty() {
+            self.plain = None;
+        }
+        if let Some(more) = &mut self.more {
+            more.untold.retain(|known| *known.portal != *portal);
+            more.giving_up.retain(|(known, _)| **known != *portal);
+        }
+        if let Some(given_up) = given_up {
+            self.more.get_or_insert_default().giving_up.push((portal.into(), given_up));
+        }
+    }
+
+    fn take(&mut self, portal: &[u8]) -> Option<Untold> {
+        if portal.is_empty()
+            && let Some(stamp) = self.plain.take()
+        {
+            let (portal, name, stamp) = (Box::default(), Box::default(), stamp.get());
+            return Some(Untold { portal, name, stamp, statement: None });
+        }
+        let untold = &mut self.more.as_mut()?.untold;
+        let at = untold.iter().position(|known| *known.portal == *portal)?;
+        Some(untold.swap_remove(at))
     }
 
     /// All that was asked is answered.
     pub fn answered(&mut self, transaction: TransactionStatus) {
-        self.asked = None;
-        if transaction == TransactionStatus::Idle {
-            self.portals.clear();
+        let ends = transaction == TransactionStatus::Idle;
+        if ends {
+            self.plain = None;
+        }
+        if let Some(more) = &mut self.more {
+            more.asked = None;
+            if ends {
+                more.untold.clear();
+            }
         }
     }
 }
 
 impl Link {
-    /// A portal is bound to what the client calls so, and was told nothing of.
-    pub(super) fn tells_by(&mut self, portal: &[u8], name: &[u8], stamp: u64, statement: &Arc<Statement>) {
-        let Telling { portals, asked } = &mut **self.telling.get_or_insert_default();
-        if *asked != Some(stamp) && portals.len() < MOST_PORTALS && portal.len() <= LONGEST_NAME {
-            let statement = Arc::clone(statement);
-            portals.push(Untold { portal: portal.into(), name: name.into(), stamp, statement });
+    /// A portal is bound to what the client calls so, which is that one of the catalog, if it is one.
+    pub(super) fn tells_by(
+        &mut self,
+        portal: &[u8],
+        name: &[u8],
+        statement: Option<&Arc<Statement>>,
+        statements: &Statements<'_>,
+    ) {
+        let client = &statements.client;
+        let (stamp, is_told) = match self.named(name, client) {
+            _ if name.is_empty() => (client.unnamed_stamp(), client.unnamed_told().is_some()),
+            Some(named) => (named.stamp, named.told.is_some()),
+            None => return,
+        };
+        if is_told {
+            return;
+        }
+        if portal.is_empty() && name.is_empty() {
+            self.portals.plain = NonZeroU64::new(stamp);
+            return;
+        }
+        let MorePortals { untold, asked, .. } = &mut **self.portals.more.get_or_insert_default();
+        if *asked != Some(stamp) && untold.len() < MOST_PORTALS && portal.len() <= LONGEST_NAME {
+            let statement = statement.filter(|_| !name.is_empty()).map(Arc::clone);
+            untold.push(Untold { portal: portal.into(), name: name.into(), stamp, statement });
         }
     }
 
@@ -66,18 +142,45 @@ impl Link {
         edit: &mut Edit<'_, '_>,
         statements: &mut Statements<'_>,
     ) {
-        let Some(Untold { name, stamp, statement, .. }) =
-            self.telling.as_mut().and_then(|telling| telling.take(portal))
-        else {
+        let untold = self.portals.take(portal);
+        // Which answer is of which portal is known as long as none comes that is not waited for.
+        if let Some(Untold { stamp, statement: None, .. }) = untold
+            && !self.batch.describes_portal
+        {
+            let (asker, parameters) = (Asker::OwnPortal { stamp }, Some(Box::default()));
+            self.expected.push(Expect::Describe { what: ParsedAs::Nothing, asker, parameters });
+            return;
+        }
+        self.batch.describes_portal = true;
+        if let Some(untold) = untold {
+            self.ask_for_portal(untold, edit, statements);
+        }
+    }
+
+    fn ask_for_portal(&mut self, untold: Untold, edit: &mut Edit<'_, '_>, statements: &mut Statements<'_>) {
+        let Untold { name, stamp, statement, .. } = untold;
+        let statement = match statements.client.unnamed() {
+            _ if statement.is_some() => statement,
+            // It is another one by now.
+            _ if stamp != statements.client.unnamed_stamp() => return,
+            Unnamed::Prepared(statement) => Some(Arc::clone(statement)),
+            Unnamed::None | Unnamed::Kept(_) | Unnamed::Long(_) | Unnamed::NotKept => None,
+        };
+        let asker = Asker::Portal { name, stamp };
+        let Some(statement) = statement else {
+            if self.batch.has_unnamed() || self.expected.unnamed.is_known() == Some(true) {
+                self.portals.more.get_or_insert_default().asked = Some(stamp);
+                self.ask_unnamed(asker, edit);
+            }
             return;
         };
         match self.has(statement.id, statements) {
             Has::Yes(Some(told)) => {
-                Asker::Portal { name, stamp }.tell(told, statements.client, std::iter::empty());
+                asker.tell(told, statements.client, std::iter::empty());
             }
             Has::Yes(None) => {
-                self.telling.get_or_insert_default().asked = Some(stamp);
-                self.ask(&statement, Asker::Portal { name, stamp }, edit);
+                self.portals.more.get_or_insert_default().asked = Some(stamp);
+                self.ask(&statement, asker, edit);
             }
             // Given up since, though its portal is there.
             Has::No | Has::Perhaps | Has::Awaited => {}

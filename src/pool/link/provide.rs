@@ -9,8 +9,7 @@ use super::edit::{BUFFER, Edit};
 use super::expect::{Answer, Expect, ParsedAs, Refused};
 use super::undo::NameUndo;
 use super::{LONGEST_READ, Link, Pause, Statements};
-use crate::pool::leftovers::Hints;
-use crate::pool::statements::{Described, STAND_IN, Statement, Unnamed};
+use crate::pool::statements::{Described, STAND_IN, Statement};
 use crate::protocol::Frame;
 
 /// A long text on its way to the session, in parts.
@@ -26,8 +25,8 @@ pub struct Sending {
 pub enum Use {
     /// The client's own name.
     AsItIs,
-    /// The statement's name on all servers; `untold` is the naming, where its client was told nothing of it.
-    Of { statement: Arc<Statement>, untold: Option<u64> },
+    /// The statement's name on all servers.
+    Of(Arc<Statement>),
     /// An error instead.
     Refused(Refused),
     /// Nothing yet: the link pauses.
@@ -60,11 +59,8 @@ impl Link {
         let Some(named) = self.named(name, statements.client) else {
             return Use::AsItIs;
         };
-        let (statement, stamp, told) = (Arc::clone(&named.statement), named.stamp, named.told);
-        match self.provide_known(&statement, told, edit, statements) {
-            Use::Of { statement, .. } if told.is_none() => Use::Of { statement, untold: Some(stamp) },
-            used => used,
-        }
+        let (statement, told) = (Arc::clone(&named.statement), named.told);
+        self.provide_known(&statement, told, edit, statements)
     }
 
     /// A Describe of a statement.
@@ -75,21 +71,22 @@ impl Link {
         edit: &mut Edit<'_, '_>,
         statements: &mut Statements<'_>,
     ) {
-        let named = match name {
+        let stamp = match name {
             // It outlives what gives up all others.
-            b"" => statements.client.get(name),
-            name => self.named(name, statements.client),
+            b"" => Some(statements.client.unnamed_stamp()),
+            name => self.named(name, statements.client).map(|named| named.stamp),
         };
-        let asker = match named {
-            Some(named) => Asker::Client { name: name.into(), stamp: named.stamp },
+        let what = if name.is_empty() { ParsedAs::Unnamed } else { ParsedAs::Nothing };
+        let asker = match stamp {
+            Some(stamp) => Asker::Client { name: name.into(), stamp },
             None => Asker::Untold,
         };
         match self.provide(name, edit, statements) {
             Use::AsItIs => {
-                self.expected.push(Expect::Describe { statement: None, asker, parameters: None });
+                self.expected.push(Expect::Describe { what, asker, parameters: None });
                 self.from_client.pass(edit, frame.len);
             }
-            Use::Of { statement, .. } => {
+            Use::Of(statement) => {
                 self.ask(&statement, asker, edit);
                 edit.skip(frame.len);
             }
@@ -128,7 +125,8 @@ impl Link {
 
     pub(super) fn ask(&mut self, statement: &Statement, asker: Asker, edit: &mut Edit<'_, '_>) {
         edit.message(b'D', &[b"S", statement.server_name()]);
-        self.expected.push(Expect::Describe { statement: Some(statement.id), asker, parameters: None });
+        let what = ParsedAs::Known(statement.id);
+        self.expected.push(Expect::Describe { what, asker, parameters: None });
     }
 
     pub(super) fn provide_known(
@@ -163,7 +161,7 @@ impl Link {
             Some(told) if !described.is_some_and(|described| described.is_as(told)) => {
                 self.compare(&statement, described, edit, statements)
             }
-            _ => Use::Of { statement, untold: None },
+            _ => Use::Of(statement),
         }
     }
 
@@ -180,52 +178,6 @@ impl Link {
         let what = ParsedAs::Known(statement.id);
         self.expected.push(Expect::Parse { answer: Answer::Swallow, what, undo: None });
         self.send(statement.server_name(), statement, edit)
-    }
-
-    /// The session's statement without a name is another client's, or may be: ours goes first.
-    fn provide_unnamed(&mut self, edit: &mut Edit<'_, '_>, statements: &mut Statements<'_>) -> Use {
-        if self.batch.has_unnamed() {
-            return Use::AsItIs;
-        }
-        match statements.client.unnamed() {
-            Unnamed::None => return Use::Refused(Refused::NoUnnamed),
-            // Who binds it without another Parse was told of it by a Describe of it, if at all: drivers that describe
-            // portals prepare it for each.
-            Unnamed::Prepared(named) => {
-                let (statement, told) = (Arc::clone(&named.statement), named.told);
-                return self.provide_known(&statement, told, edit, statements);
-            }
-            Unnamed::Kept(_) | Unnamed::Long(_) | Unnamed::NotKept => {}
-        }
-        match self.expected.has_unnamed() {
-            None => {
-                self.pause = Pause::Unnamed;
-                return Use::Later;
-            }
-            Some(true) => return Use::AsItIs,
-            Some(false) => {}
-        }
-        let long = match statements.client.unnamed() {
-            Unnamed::None | Unnamed::NotKept | Unnamed::Prepared(_) => {
-                return Use::Refused(Refused::OverBudget);
-            }
-            Unnamed::Kept(body) => {
-                self.hints.add(&Hints::of_text(body, true));
-                edit.message(b'P', &[b"\0", body]);
-                None
-            }
-            Unnamed::Long(statement) => {
-                self.hints.add(&statement.hints);
-                Some(Arc::clone(statement))
-            }
-        };
-        self.batch.set_unnamed(true);
-        let what = ParsedAs::Unnamed;
-        self.expected.push(Expect::Parse { answer: Answer::Swallow, what, undo: None });
-        match long {
-            Some(statement) if !self.send(b"\0", &statement, edit) => Use::Later,
-            _ => Use::AsItIs,
-        }
     }
 
     /// A client's own Parse of a statement that the session may have.
@@ -285,7 +237,7 @@ impl Link {
     }
 
     /// Sends a statement under that name. False where it is long: then it goes in parts, and the link pauses.
-    fn send(&mut self, name: &[u8], statement: &Arc<Statement>, edit: &mut Edit<'_, '_>) -> bool {
+    pub(super) fn send(&mut self, name: &[u8], statement: &Arc<Statement>, edit: &mut Edit<'_, '_>) -> bool {
         let body = statement.body();
         if body.len() <= LONGEST_READ {
             edit.message(b'P', &[name, body]);

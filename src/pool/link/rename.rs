@@ -46,7 +46,7 @@ impl Link {
                 let name = text(name).map(|(name, _)| name).unwrap_or_default();
                 self.describe(name, frame, edit, statements);
             }
-            (b'D', Some((b'P', portal))) if self.telling.is_some() => {
+            (b'D', Some((b'P', portal))) => {
                 let portal = text(portal).map(|(portal, _)| portal).unwrap_or_default();
                 self.describe_portal(portal, edit, statements);
                 self.from_client.pass(edit, frame.len);
@@ -60,7 +60,7 @@ impl Link {
                     if let Some((b'P', portal)) =
                         have.split_first().and_then(|(kind, rest)| Some((kind, text(rest)?.0)))
                     {
-                        self.binds(portal, None);
+                        self.portals.bind(portal, None);
                     }
                     self.expected.push(Expect::Close { answer: Answer::Pass, id: None, undo: None });
                 }
@@ -102,9 +102,7 @@ impl Link {
             }
             self.hints.add(&Hints::of_text(body, true));
             statements.client.set_unnamed(body);
-            self.batch.set_unnamed(true);
-            let what = ParsedAs::Unnamed;
-            self.expected.push(Expect::Parse { answer: Answer::Pass, what, undo: None });
+            self.expect_unnamed(Answer::Pass);
             if !is_changed {
                 return self.from_client.pass(edit, frame.len);
             }
@@ -180,14 +178,17 @@ impl Link {
             Some(GiveUp::All) | None => self.provide(name, edit, statements),
         };
         if !matches!(used, Use::Later) {
-            self.binds(portal, given_up);
+            let is_own = !matches!(given_up, Some(GiveUp::One(_)));
+            self.portals.bind(portal, given_up);
+            match &used {
+                Use::Of(statement) if is_own => self.tells_by(portal, name, Some(statement), statements),
+                Use::AsItIs => self.tells_by(portal, name, None, statements),
+                Use::Of(_) | Use::Refused(_) | Use::Later => {}
+            }
         }
         match used {
             Use::AsItIs => self.from_client.pass(edit, frame.len),
-            Use::Of { statement, untold } => {
-                if let Some(stamp) = untold {
-                    self.tells_by(portal, name, stamp, &statement);
-                }
+            Use::Of(statement) => {
                 let more = frame.len - Frame::HEADER - names;
                 edit.begin(b'B', &[portal, b"\0", statement.server_name()], more);
                 edit.skip(Frame::HEADER + names);

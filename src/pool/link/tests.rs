@@ -2,6 +2,7 @@ mod bounds;
 mod deallocate;
 mod described;
 mod free;
+mod given;
 mod named;
 mod portal;
 mod races;

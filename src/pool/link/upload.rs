@@ -125,8 +125,7 @@ impl Link {
         match upload.what {
             What::Unnamed(taken) => {
                 self.hints.add(&hints);
-                self.batch.set_unnamed(true);
-                self.expect_parse(Answer::Pass, ParsedAs::Unnamed);
+                self.expect_unnamed(Answer::Pass);
                 match taken {
                     Taken::Down { text, charge } => {
                         let id = statements.catalog.lock().next_id();

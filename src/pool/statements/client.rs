@@ -21,6 +21,9 @@ pub struct ClientStatements {
     /// What was named before this naming was given up by `DEALLOCATE ALL` or `DISCARD ALL`.
     wiped_before: u64,
     unnamed: Unnamed,
+    /// Which naming that is, and what the client was told of it.
+    unnamed_stamp: u64,
+    unnamed_told: Option<Described>,
     unnamed_charge: Charge,
     /// Statements without a name are prepared like named ones.
     pub prepares_unnamed: bool,
@@ -36,15 +39,6 @@ pub struct Named {
     pub told: Option<Described>,
 }
 
-impl Named {
-    /// The client is told that of it. What a portal tells changes nothing of what the statement has told.
-    pub fn tell(&mut self, told: Described) {
-        if self.told.is_none() || !told.is_of_portal() {
-            self.told = Some(told);
-        }
-    }
-}
-
 /// A client's statement without a name.
 #[derive(Debug, Default)]
 pub enum Unnamed {
@@ -55,7 +49,7 @@ pub enum Unnamed {
     /// So long a text is kept as it came.
     Long(Arc<Statement>),
     /// It is prepared on the sessions under the catalog's name.
-    Prepared(Box<Named>),
+    Prepared(Arc<Statement>),
     /// There is one, for whose text there was no room.
     NotKept,
 }
@@ -68,24 +62,30 @@ impl ClientStatements {
             stamp: 0,
             wiped_before: 0,
             unnamed: Unnamed::None,
+            unnamed_stamp: 0,
+            unnamed_told: None,
             unnamed_charge: budget.nothing(),
             prepares_unnamed: false,
         }
     }
 
-    /// What it calls so. What has no name is among them where it is prepared under the catalog's.
+    /// What it calls so, by a name.
     pub fn get(&self, name: &[u8]) -> Option<&Named> {
-        match &self.unnamed {
-            Unnamed::Prepared(named) if name.is_empty() => Some(named),
-            _ => self.named.get(name),
-        }
+        self.named.get(name)
     }
 
-    pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut Named> {
-        match &mut self.unnamed {
-            Unnamed::Prepared(named) if name.is_empty() => Some(named),
-            _ => self.named.get_mut(name),
-        }
+    /// The client is told that of what it calls so, if it is still that naming. False where it is not.
+    pub fn tell(&mut self, name: &[u8], stamp: u64, told: Described) -> bool {
+        let knows = match name {
+            b"" if self.unnamed_stamp == stamp => Some(&mut self.unnamed_told),
+            b"" => None,
+            name => {
+                self.named.get_mut(name).filter(|named| named.stamp == stamp).map(|named| &mut named.told)
+            }
+        };
+        let is_there = knows.is_some();
+        knows.into_iter().for_each(|knows| told.tell(knows));
+        is_there
     }
 
     /// What the client calls that statement; of several names, the one that it gave last.
@@ -97,7 +97,7 @@ impl ClientStatements {
 
     /// Whether its statement without a name is that one of the catalog.
     pub fn is_unnamed(&self, id: u64) -> bool {
-        matches!(&self.unnamed, Unnamed::Prepared(named) if named.statement.id == id)
+        matches!(&self.unnamed, Unnamed::Prepared(statement) if statement.id == id)
     }
 
     /// Gives the name to the statement. Returns the naming's stamp; `None` where the client has too many.
@@ -162,11 +162,22 @@ impl ClientStatements {
         &self.unnamed
     }
 
+    /// Which naming that is: each Parse is another.
+    pub fn unnamed_stamp(&self) -> u64 {
+        self.unnamed_stamp
+    }
+
+    /// What the client was told of it, if it has asked.
+    pub fn unnamed_told(&self) -> Option<Described> {
+        self.unnamed_told
+    }
+
     /// There is a new statement without a name, with that text.
     pub fn set_unnamed(&mut self, body: &[u8]) {
         if !self.unnamed_charge.change(body.len()) {
             return self.drop_unnamed(Unnamed::NotKept);
         }
+        self.names_unnamed();
         match &mut self.unnamed {
             Unnamed::Kept(text) => {
                 text.clear();
@@ -180,19 +191,20 @@ impl ClientStatements {
     /// There is a new statement without a name, that is prepared like named ones. Returns whether it is another one.
     pub fn prepare_unnamed(&mut self, statement: &Arc<Statement>) -> bool {
         let is_other = !self.is_unnamed(statement.id);
-        self.stamp += 1;
-        let named = Named { statement: Arc::clone(statement), stamp: self.stamp, told: None };
-        match &mut self.unnamed {
-            Unnamed::Prepared(before) => **before = named,
-            _ => self.drop_unnamed(Unnamed::Prepared(Box::new(named))),
-        }
+        self.drop_unnamed(Unnamed::Prepared(Arc::clone(statement)));
         is_other
     }
 
     /// There is none any more, or one that is not charged here.
     pub fn drop_unnamed(&mut self, what: Unnamed) {
+        self.names_unnamed();
         self.unnamed = what;
         self.unnamed_charge.change(0);
+    }
+
+    fn names_unnamed(&mut self) {
+        self.stamp += 1;
+        (self.unnamed_stamp, self.unnamed_told) = (self.stamp, None);
     }
 }
 

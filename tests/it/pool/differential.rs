@@ -343,9 +343,15 @@ async fn who_has_portals_described_is_told_of_types_that_change_elsewhere() {
 }
 
 #[tokio::test]
-async fn so_is_who_has_statements_described_and_keeps_those_without_a_name_prepared() {
-    talk(&["size: 2", "prepare_unnamed: true"], Vocabulary { describes: Describes::Statements, ..TYPES })
-        .await;
+async fn so_is_who_has_statements_described() {
+    talk(&["size: 2"], Vocabulary { describes: Describes::Statements, ..TYPES }).await;
+}
+
+#[tokio::test]
+async fn so_is_who_has_either_described_and_keeps_statements_without_a_name_prepared() {
+    for describes in [Describes::Statements, Describes::Portals] {
+        talk(&["size: 2", "prepare_unnamed: true"], Vocabulary { describes, ..TYPES }).await;
+    }
 }
 
 async fn talk(keys: &[&str], vocabulary: Vocabulary) {
@@ -383,8 +389,6 @@ async fn talk(keys: &[&str], vocabulary: Vocabulary) {
             if !vocabulary.changes.is_empty() && random.bool() {
                 admin.query(any(&mut random, vocabulary.changes)).await;
                 refuses_once.set(true);
-                // What has no name is prepared again for each use by drivers, and by the pool where it moves.
-                clients.iter_mut().for_each(|client| client.has_unnamed = false);
             }
         }
     }

@@ -128,6 +128,6 @@ fn what_is_told_of_a_statement_without_a_name_is_not_told_of_the_next() {
         let answer = if next == "select" { closed() } else { parsed() };
         let told = [parameters(&[INT4]), columns(INT4)].concat();
         pair.answers(&[parsed(), told, answer, ready(b'I')].concat());
-        assert!(pair.client.get(b"").unwrap().told.is_none(), "{next}");
+        assert!(pair.client.unnamed_told().is_none(), "{next}");
     }
 }
