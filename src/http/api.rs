@@ -1,10 +1,13 @@
 //! `/api/v1/targets`: what the status page reads, everything of a view.
 
+use std::time::Duration;
+
 use serde::{Serialize, Serializer};
 
 use super::App;
 use crate::health::{Reach, Status, rfc3339};
 use crate::reason::Reason;
+use crate::status::history::{UptimeSpan, WINDOWS};
 use crate::status::pool::{CheckoutFailure, ClientState, PoolStatus, ServerState};
 use crate::status::process::{LastRead, ProcessStatus};
 use crate::status::{Attempt, Because, Failure, Moment, Purpose, View};
@@ -58,6 +61,8 @@ struct TargetJson<'a> {
     breaker: &'static str,
     consecutive_failures: u64,
     last_failure: Option<FailureJson<'a>>,
+    /// By the names of [`WINDOWS`].
+    uptime: UptimeJson,
     last_success: Option<String>,
     last_check: Option<String>,
     last_login: Option<String>,
@@ -151,6 +156,32 @@ struct FailureJson<'a> {
     detail: &'a str,
 }
 
+/// How much of each window up to now a target was up.
+#[derive(Debug)]
+struct UptimeJson([UptimeSpan; WINDOWS.len()]);
+
+impl Serialize for UptimeJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let window = |(span, (name, _)): (&UptimeSpan, (&'static str, Duration))| {
+            (name, WindowJson { ratio: span.ratio().map(rounded), known: rounded(span.known()) })
+        };
+        serializer.collect_map(self.0.iter().zip(WINDOWS).map(window))
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct WindowJson {
+    /// The share that it was up of the time that is known; null where nothing is.
+    ratio: Option<f64>,
+    /// The share of the window that is known.
+    known: f64,
+}
+
+/// To six digits, and down: what was not all is not told as all.
+fn rounded(share: f64) -> f64 {
+    (share * 1_000_000.0).floor() / 1_000_000.0
+}
+
 #[derive(Debug, Serialize)]
 struct PhaseJson {
     phase: &'static str,
@@ -227,6 +258,9 @@ fn target<'a>(app: &App, view: &View<'a>) -> TargetJson<'a> {
         breaker: status.breaker.state().as_str(),
         consecutive_failures: status.consecutive_failures,
         last_failure: status.last_failure.as_ref().map(last_failure),
+        uptime: UptimeJson(
+            app.board.history().look(|memory| memory.uptime(status.name.as_str(), view.now, status.due)),
+        ),
         last_success: at(status.last_success),
         last_check: at(status.last_check),
         last_login: at(status.last_login),

@@ -6,6 +6,7 @@
 mod api;
 mod connections;
 mod discovery;
+mod events;
 mod kubernetes;
 mod lifecycle;
 mod negotiate;

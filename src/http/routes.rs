@@ -11,6 +11,7 @@ use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 
+use super::events::{self, EventsQuery};
 use super::kubernetes::{LIVEZ, Probe, READYZ};
 use super::lifecycle::{self, LifecycleAction, MOST_NAMES};
 use super::negotiate::{vocabulary, wants_gzip};
@@ -45,6 +46,7 @@ enum HttpPath<'a> {
     Reconnect(&'a str),
     Targets,
     Discovery,
+    Events,
 }
 
 impl<'a> HttpPath<'a> {
@@ -62,6 +64,7 @@ impl<'a> HttpPath<'a> {
             "/-/reload" => HttpPath::Reload,
             "/api/v1/targets" => HttpPath::Targets,
             "/api/v1/sd" => HttpPath::Discovery,
+            "/api/v1/events" => HttpPath::Events,
             _ => under("/health")
                 .map(|name| HttpPath::Health(Some(name)))
                 .or_else(|| under("/livez").map(|name| HttpPath::Livez(Some(name))))
@@ -106,7 +109,7 @@ impl<'a> HttpPath<'a> {
             | HttpPath::Reload
             | HttpPath::Pool(..)
             | HttpPath::Reconnect(_) => Handler::Lifecycle,
-            HttpPath::Targets | HttpPath::Discovery => Handler::Api,
+            HttpPath::Targets | HttpPath::Discovery | HttpPath::Events => Handler::Api,
         }
     }
 
@@ -196,6 +199,13 @@ where
         HttpPath::Ready => plainly(READYZ.passes(app, process, now), "pgtether is Ready.\n"),
         HttpPath::Targets => document(api::render(app, process, now), headers).await,
         HttpPath::Discovery => document(discovery::render(app, now), headers).await,
+        HttpPath::Events => match EventsQuery::of(query) {
+            Ok(asked) => match events::render(app, &asked, now) {
+                Some(rendered) => document(rendered, headers).await,
+                None => no_such_target(app, now, true),
+            },
+            Err(help) => text(StatusCode::BAD_REQUEST, help + "\n"),
+        },
         HttpPath::Reload => lifecycle::reload(app, body).await,
         HttpPath::Pool(name, action) => lifecycle::pool(app, name, action, body).await,
         HttpPath::Reconnect(name) => lifecycle::target(app, name, body).await,

@@ -2,7 +2,7 @@
 //!
 //! A counter is there from a target's start, at 0; a gauge that has no value is absent, never frozen.
 
-use super::read::{by_reason, counters, durations, phases, seconds, target_info, timestamp};
+use super::read::{by_reason, counters, durations, of_pool, phases, seconds, target_info, timestamp};
 use super::{Family, FamilyKind};
 use crate::policy::breaker;
 use crate::reason::Reason;
@@ -297,41 +297,25 @@ pub const FAMILIES: &[Family] = &[
         name: "pgtether_pool_size",
         help: "Sessions that the pool may have at the most.",
         kind: FamilyKind::Gauge,
-        read: |view, out| {
-            if let Some(pool) = view.pool {
-                out.whole(&[], pool.size);
-            }
-        },
+        read: |view, out| of_pool(view, |pool| pool.size, out),
     },
     Family {
         name: "pgtether_pool_max_clients",
         help: "Clients that the pool lets in at the most.",
         kind: FamilyKind::Gauge,
-        read: |view, out| {
-            if let Some(pool) = view.pool {
-                out.whole(&[], pool.max_clients);
-            }
-        },
+        read: |view, out| of_pool(view, |pool| pool.max_clients, out),
     },
     Family {
         name: "pgtether_pool_paused",
         help: "Whether the pool is paused: 1 until somebody resumes it.",
         kind: FamilyKind::Gauge,
-        read: |view, out| {
-            if let Some(pool) = view.pool {
-                out.whole(&[], u64::from(pool.paused));
-            }
-        },
+        read: |view, out| of_pool(view, |pool| u64::from(pool.paused), out),
     },
     Family {
         name: "pgtether_pool_checkouts_total",
         help: "Sessions that the pool gave to clients.",
         kind: FamilyKind::Counter,
-        read: |view, out| {
-            if let Some(pool) = view.pool {
-                out.whole(&[], pool.checkouts);
-            }
-        },
+        read: |view, out| of_pool(view, |pool| pool.checkouts, out),
     },
     Family {
         name: "pgtether_pool_checkout_failures_total",
@@ -349,11 +333,13 @@ pub const FAMILIES: &[Family] = &[
         name: "pgtether_pool_resets_total",
         help: "Times that the pool removed what a client had left on a session: a lock, LISTEN, a temporary table, and the like.",
         kind: FamilyKind::Counter,
-        read: |view, out| {
-            if let Some(pool) = view.pool {
-                out.whole(&[], pool.resets);
-            }
-        },
+        read: |view, out| of_pool(view, |pool| pool.resets, out),
+    },
+    Family {
+        name: "pgtether_pool_client_disconnects_total",
+        help: "Clients of the pool that were disconnected because the session they had was lost.",
+        kind: FamilyKind::Counter,
+        read: |view, out| of_pool(view, |pool| pool.disconnects, out),
     },
     Family {
         name: "pgtether_pool_login_failures_total",

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Sink;
 use crate::reason::Reason;
 use crate::status::histogram::Histogram;
+use crate::status::pool::PoolStatus;
 use crate::status::{ByReason, Counters, Moment, View, epoch_seconds};
 
 pub(super) fn counters<'a>(view: &View<'a>) -> &'a Counters {
@@ -40,6 +41,13 @@ pub(super) fn phases(view: &View<'_>, out: &mut dyn Sink) {
     };
     for (phase, took) in phases.named() {
         out.real(&[("phase", phase.as_str())], took.as_secs_f64());
+    }
+}
+
+/// A number of the target's pool, where it has one.
+pub(super) fn of_pool(view: &View<'_>, read: fn(&PoolStatus) -> u64, out: &mut dyn Sink) {
+    if let Some(pool) = view.pool {
+        out.whole(&[], read(pool));
     }
 }
 

@@ -216,7 +216,7 @@ fn only_targets_with_a_pool_tell_of_one() {
     let both = text_of(&[View::new(&alone, now), View::new(&pooled, now).with_pool(Some(&busy_pool()))]);
     let without = text(&[alone], now);
     let families: Vec<_> = FAMILIES.iter().filter(|f| f.name.starts_with("pgtether_pool_")).collect();
-    assert_eq!(families.len(), 11);
+    assert_eq!(families.len(), 12);
     for family in families {
         let samples: Vec<_> = both.lines().filter(|line| line.starts_with(family.name)).collect();
         assert!(

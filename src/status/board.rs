@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
+use super::history::{History, Observation, PoolCost};
 use super::pool::PoolStatus;
 use super::{Moment, TargetStatus, View};
 use crate::target::TargetName;
@@ -32,6 +33,7 @@ pub struct ShownPool {
 pub struct Board {
     targets: Arc<RwLock<Arc<Vec<Slot>>>>,
     pools: Arc<RwLock<HashMap<TargetName, Arc<PoolSlot>>>>,
+    history: History,
 }
 
 impl PoolSlot {
@@ -63,6 +65,17 @@ impl Board {
         let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
         pools.insert(target.clone(), Arc::clone(&slot));
         ShownPool { board: self.clone(), target, slot }
+    }
+
+    /// What was.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Remembers what has changed at that step of a target's task.
+    pub fn observe(&self, name: &TargetName, seen: &Observation<'_>, now: Moment) {
+        let pool = self.pools.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        self.history.observe(name, seen, now, pool.map(|pool| PoolCost::of(&pool.read())));
     }
 
     /// Whether there is no target.

@@ -7,6 +7,7 @@ pub mod board;
 mod counters;
 mod flapping;
 pub mod histogram;
+pub mod history;
 pub mod login;
 mod moment;
 pub mod pool;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub use counters::{ByReason, Counters, PingHistory, Recent};
 pub use flapping::Flapping;
 pub use moment::{Moment, epoch_seconds};
-pub use view::{State, View};
+pub use view::{Gap, State, View};
 
 use crate::connection::SessionFacts;
 use crate::policy::breaker::Breaker;

@@ -28,6 +28,14 @@ impl Moment {
         format!("{:.0}", jiff::Timestamp::try_from(self.wall).unwrap_or_default())
     }
 
+    /// The moment that had or has this time on the monotonic clock, as the wall clock is set now.
+    pub fn at(self, mono: Instant) -> Self {
+        let (behind, ahead) =
+            (self.mono.saturating_duration_since(mono), mono.saturating_duration_since(self.mono));
+        let wall = self.wall.checked_sub(behind).unwrap_or(self.wall);
+        Moment { mono, wall: wall + ahead.min(FOREVER) }
+    }
+
     /// How long ago `earlier` was; zero if it lies ahead.
     pub fn since(self, earlier: Moment) -> Duration {
         self.mono.saturating_duration_since(earlier.mono)

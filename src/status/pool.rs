@@ -81,7 +81,12 @@ pub struct PoolStatus {
     /// How long queries took, from the question to ReadyForQuery.
     pub queries: Histogram<{ QUERY.len() }>,
     pub login_failures: LoginFailures,
+    /// Clients that were disconnected because the session they had was lost.
+    pub disconnects: u64,
 }
+
+/// Who waits for longer has noticed it.
+const LONG: f64 = 0.1;
 
 impl ClientState {
     /// In the order of the series that show them.
@@ -154,6 +159,7 @@ impl PoolStatus {
             waits: Histogram::default(),
             queries: Histogram::default(),
             login_failures: LoginFailures::default(),
+            disconnects: 0,
         }
     }
 
@@ -176,6 +182,12 @@ impl PoolStatus {
     pub fn checked_out(&mut self, waited: Duration) {
         self.checkouts += 1;
         self.waits.observe(&WAIT, waited);
+    }
+
+    /// Clients that got a session, but waited for more than 0.1 s.
+    pub fn waited_long(&self) -> u64 {
+        let short = WAIT.iter().zip(&self.waits.buckets).filter(|(bound, _)| **bound <= LONG);
+        self.waits.count - short.map(|(_, count)| count).sum::<u64>()
     }
 
     /// A client got none.

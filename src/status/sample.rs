@@ -183,6 +183,7 @@ fn distinct_pool(next: &mut impl FnMut() -> u64) -> PoolStatus {
         (0..next()).for_each(|_| pool.login_failures.count(why));
     }
     pool.resets = next();
+    pool.disconnects = next();
     let durations = |bounds: &[f64], first: u64| {
         let first = std::iter::repeat_n(0.0, usize::try_from(first).unwrap_or_default());
         let seconds = first.chain(bounds.iter().copied()).chain([99.0]);

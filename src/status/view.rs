@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::pool::PoolStatus;
-use super::{Attempt, Because, Failure, Held, Line, Moment, TargetStatus};
+use super::{Attempt, Because, Failure, Held, Line, Moment, Purpose, TargetStatus};
 use crate::policy::backoff;
 use crate::reason::Reason;
 
@@ -36,6 +36,15 @@ impl State {
     pub const fn is_up(self) -> bool {
         matches!(self, State::Up | State::Degraded | State::Sleeping)
     }
+}
+
+/// A moment without a session that is no outage, or not one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gap {
+    /// We make it ourselves, or a close may turn out to be sleep: what follows says what it was.
+    Planned,
+    /// The next session of a target that flaps is on its way.
+    Flapping,
 }
 
 /// A target's snapshot and its pool's, and the moment at which they are read.
@@ -212,5 +221,18 @@ impl TargetStatus {
     /// See [`View::reason`]; without the clock, for transitions.
     pub fn reason(&self) -> Option<Reason> {
         reason_of(self)
+    }
+
+    /// Whether the state is one that passes, and of which nobody is told.
+    pub fn gap(&self) -> Option<Gap> {
+        let asks_whether_it_sleeps =
+            matches!(self.attempt, Attempt::Connecting { purpose: Purpose::Confirm, .. });
+        let is_replaced = self.flapping.is_some() && self.consecutive_failures == 0;
+        match self.line {
+            Line::Closing { .. } => Some(Gap::Planned),
+            _ if asks_whether_it_sleeps => Some(Gap::Planned),
+            Line::Lost { .. } if is_replaced => Some(Gap::Flapping),
+            _ => None,
+        }
     }
 }

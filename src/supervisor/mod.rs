@@ -20,10 +20,11 @@ use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
 use crate::connection::Connector;
+use crate::status::Moment;
 use crate::status::board::{Board, Slot};
 use crate::target::{Target, TargetName};
 use crate::tasks::{Crashes, NamedTasks, TaskEnd};
-use driver::{Driver, Request};
+use driver::{Driver, Recorder, Request};
 use gate::Gate;
 use lifecycle::{crashed, fresh, log_crash, renew};
 pub use machine::ProofResult;
@@ -105,6 +106,7 @@ impl<C: Connector> Supervisor<C> {
             }
         }
         self.connector.keep(targets);
+        self.board.history().keep(|name| wanted.contains(name), Moment::now());
         self.publish();
     }
 
@@ -146,7 +148,8 @@ impl<C: Connector> Supervisor<C> {
         let (orders, receiver) = watch::channel(target.clone());
         let (requests, queue) = mpsc::channel(REQUESTS);
         let (connector, gate) = (self.connector.clone(), self.gate.clone());
-        let driver = Driver::new(connector, gate, slot.clone(), receiver, queue, self.dice.fork());
+        let (slot_of_task, recorder) = (slot.clone(), Recorder::new(self.board.clone()));
+        let driver = Driver::new(connector, gate, slot_of_task, recorder, receiver, queue, self.dice.fork());
         self.tasks.start(target.name.clone(), crashes, |pause| driver.run(pause));
         let running = RunningTarget { slot, requests, then: Then::Restart { orders } };
         self.running.insert(target.name.clone(), running);

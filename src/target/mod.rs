@@ -15,6 +15,7 @@ mod secret;
 mod secret_file;
 mod tuning;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,13 @@ impl TargetName {
 
     /// The name as it was written.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// To be looked up by what somebody has asked for.
+impl Borrow<str> for TargetName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

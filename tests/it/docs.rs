@@ -155,6 +155,7 @@ const ANSWERS: &[(&str, u16)] = &[
     ("/readyz", 200),
     ("/probe?target=NAME", 200),
     ("/api/v1/targets", 200),
+    ("/api/v1/events?target=NAME&since=TIME", 200),
     ("/api/v1/sd", 200),
     ("/-/healthy", 200),
     ("/-/ready", 200),
@@ -176,7 +177,7 @@ async fn the_endpoints_in_readme_answer_as_they_should() {
     let named: Vec<_> = rows(&section("Endpoints")).iter().flat_map(|row| quoted(&row[0])).collect();
     assert_eq!(named, ANSWERS.iter().map(|(endpoint, _)| *endpoint).collect::<Vec<_>>());
     for (endpoint, status) in ANSWERS {
-        let page = endpoint.replace("NAME", "up");
+        let page = endpoint.replace("NAME", "up").replace("TIME", "0");
         let answer = match page.strip_prefix("POST ") {
             Some(page) => daemon.post(page).await,
             None => daemon.get(&page).await,

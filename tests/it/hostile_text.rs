@@ -181,7 +181,7 @@ async fn what_others_write_is_shown_on_one_line_without_hidden_characters_and_cu
             await_log(&daemon, text).await;
         }
         assert!(daemon.get("/metrics").await.text().contains("seen-version level=error msg=forged"));
-        for path in ["/metrics", "/health", "/api/v1/targets"] {
+        for path in ["/metrics", "/health", "/api/v1/targets", "/api/v1/events"] {
             assert_clean(path, &daemon.get(path).await.text());
         }
         let page = daemon.get("/").await.text();

@@ -17,6 +17,7 @@ mod dist;
 mod docs;
 mod drain;
 mod exec;
+mod history;
 mod honesty;
 mod hostile_text;
 mod https;

@@ -203,7 +203,15 @@ async fn nothing_that_the_daemon_says_holds_a_password() {
         let daemon = Daemon::start_with(&config, &args, &[]);
         all_tried(&daemon).await;
 
-        for page in ["/", "/metrics", "/health", "/livez?verbose", "/readyz?verbose", "/api/v1/targets"] {
+        for page in [
+            "/",
+            "/metrics",
+            "/health",
+            "/livez?verbose",
+            "/readyz?verbose",
+            "/api/v1/targets",
+            "/api/v1/events",
+        ] {
             assert_clean(page, &daemon.get(page).await.text());
         }
         let draft = [("accept", "application/health+json")];

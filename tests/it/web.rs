@@ -34,6 +34,7 @@ const PAGES: &[(&str, u16)] = &[
     ("/-/ready", 200),
     ("/api/v1/targets", 200),
     ("/api/v1/sd", 200),
+    ("/api/v1/events", 200),
     ("/favicon.ico", 404),
 ];
 

@@ -209,6 +209,7 @@ const PAGES: &[(&str, bool)] = &[
     ("/probe?target=primary", false),
     ("/api/v1/targets", false),
     ("/api/v1/sd", false),
+    ("/api/v1/events", false),
     ("/-/healthy", false),
     ("/-/ready", false),
     ("/nowhere", false),
@@ -272,7 +273,8 @@ async fn the_health_port_serves_probes_plainly_and_nothing_else() {
     assert_eq!(get("/livez").await.text(), "ok");
     assert_eq!(get("/health").await.json().as_object().unwrap().len(), 4);
     assert!(get("/readyz?verbose").await.text().contains("[+]config ok"));
-    for page in ["/", "/metrics", "/probe?target=primary", "/api/v1/targets", "/-/healthy"] {
+    for page in ["/", "/metrics", "/probe?target=primary", "/api/v1/targets", "/api/v1/events", "/-/healthy"]
+    {
         assert_eq!(get(page).await.status, 404, "{page}");
     }
     let badge = badge(&web.authority, "p.example");

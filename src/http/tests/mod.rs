@@ -5,6 +5,7 @@ mod bodies;
 mod checks;
 mod conversations;
 mod crowds;
+mod events;
 mod guarded;
 mod lifecycle;
 mod origin;

@@ -31,6 +31,10 @@ async fn every_path_answers_with_its_type_and_lets_no_browser_guess() {
         ("/-/reload", 405, "text/plain; charset=utf-8"),
         ("/api/v1/targets", 200, "application/json"),
         ("/api/v1/sd", 200, "application/json"),
+        ("/api/v1/events", 200, "application/json"),
+        ("/api/v1/events?target=primary&since=0", 200, "application/json"),
+        ("/api/v1/events?target=secondary", 404, "application/json"),
+        ("/api/v1/events?since=soon", 400, "text/plain; charset=utf-8"),
         ("/healthz", 404, "text/plain; charset=utf-8"),
         ("/metrics/", 404, "text/plain; charset=utf-8"),
         ("/../etc/passwd", 404, "text/plain; charset=utf-8"),
@@ -54,6 +58,7 @@ async fn what_changes_by_the_second_is_not_kept() {
         "/-/ready",
         "/api/v1/targets",
         "/api/v1/sd",
+        "/api/v1/events",
         "/probe?target=primary",
     ] {
         assert_eq!(get(&app, path).await.header(header::CACHE_CONTROL), "no-store", "{path}");
@@ -74,6 +79,7 @@ async fn the_listener_for_probes_serves_three_paths_and_no_more() {
         ("/probe?target=primary", 404),
         ("/api/v1/targets", 404),
         ("/api/v1/sd", 404),
+        ("/api/v1/events", 404),
         ("/-/healthy", 404),
     ] {
         let answer = ask(&app, Scope::Health, "GET", path, &[], "").await;

@@ -51,6 +51,7 @@ impl Client {
             }
             _ => {
                 self.shared.driver.close(server);
+                self.shared.status.change(|pool| pool.disconnects += 1);
                 Err(Farewell::Lost("the server did not answer while the connection was idle"))
             }
         }
@@ -105,6 +106,9 @@ impl Client {
         left: Left,
     ) -> Result<Option<(Box<Server>, Kept)>, Farewell> {
         let (link, for_good) = (&self.relay.link, self.relay.is_for_good());
+        if matches!(ended, Ended::ServerGone(_) | Ended::Cut) {
+            self.shared.status.change(|pool| pool.disconnects += 1);
+        }
         match ended {
             Ended::Free if for_good => {
                 self.shared.driver.clean_up(server, left, true, false);

@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 use crate::connection::SessionEvent;
 use crate::policy::pace::Pace;
 use crate::reason::Reason;
-use crate::status::{Attempt, Line, Location, Moment, Purpose, State, TargetStatus, View};
+use crate::status::{Gap, Line, Location, Moment, State, TargetStatus, View};
 use crate::supervisor::machine::Event;
 use crate::target::TargetName;
 
@@ -140,17 +140,12 @@ impl Transitions {
         }
     }
 
-    /// Gaps that we make ourselves, a close that may turn out to be sleep, and the moments without a session of a target that
-    /// was seen to flap before: what follows is logged.
+    /// What follows is logged, of a target that flaps from the second time on.
     fn is_passing(&self, status: &TargetStatus) -> bool {
-        let asks_whether_it_sleeps =
-            matches!(status.attempt, Attempt::Connecting { purpose: Purpose::Confirm, .. });
-        let flaps = self.seen.is_some_and(|seen| seen.reason == Some(Reason::Flapping));
-        let is_replaced = flaps && status.flapping.is_some() && status.consecutive_failures == 0;
-        match status.line {
-            Line::Closing { .. } => true,
-            Line::Lost { .. } => asks_whether_it_sleeps || is_replaced,
-            _ => asks_whether_it_sleeps,
+        match status.gap() {
+            Some(Gap::Flapping) => self.seen.is_some_and(|seen| seen.reason == Some(Reason::Flapping)),
+            Some(Gap::Planned) => true,
+            None => false,
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod log;
+mod record;
 mod secrets;
 
 use std::future::pending;
@@ -17,6 +18,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::attempt::{AttemptSlot, Happened};
+pub use self::record::Recorder;
 use super::gate::{Gate, Lane};
 use super::machine::{Action, Event, Machine, ProofResult};
 use crate::connection::{Connector, Fingerprint, Session, SessionEvent, TcpConnects};
@@ -61,6 +63,7 @@ pub struct Driver<C: Connector> {
     used: Fingerprint,
     proving: Vec<oneshot::Sender<ProofResult>>,
     log: log::Transitions,
+    recorder: Recorder,
     /// Nothing is taken from others any more.
     stopping: bool,
 }
@@ -77,6 +80,7 @@ impl<C: Connector> Driver<C> {
         connector: C,
         gate: Gate,
         slot: Slot,
+        recorder: Recorder,
         orders: watch::Receiver<Arc<Target>>,
         requests: mpsc::Receiver<Request>,
         dice: fastrand::Rng,
@@ -99,6 +103,7 @@ impl<C: Connector> Driver<C> {
             used: Fingerprint::default(),
             proving: Vec::new(),
             log: log::Transitions::default(),
+            recorder,
             stopping: false,
         }
     }
@@ -181,13 +186,19 @@ impl<C: Connector> Driver<C> {
     fn step(&mut self, event: Event) -> bool {
         let now = Moment::now();
         let (machine, dice, log) = (&mut self.machine, &mut self.dice, &mut self.log);
+        // How it ends is our own doing, and no part of what was.
+        let recorder = Some(&mut self.recorder).filter(|_| !self.stopping);
         let mut actions = Vec::new();
         log.event(&self.target.name, &event);
         let tcp_connects = self.tcp_connects.take();
         self.slot.send_modify(|status| {
             status.counters.tcp_connects += tcp_connects;
+            let was_due = status.due;
             actions = machine.on(event, now, &mut || dice.f64(), status);
             log.after(status, now);
+            if let Some(recorder) = recorder {
+                recorder.after(status, was_due, now);
+            }
         });
         let mut stopped = false;
         for action in actions {
