@@ -5,6 +5,7 @@
 //! neither a text nor a tag shows is not found: a function that calls `set_config` or takes a lock inside, or a text
 //! whose part beyond 64 KiB does so.
 
+mod meaning;
 pub mod question;
 pub mod tag;
 mod text;
@@ -42,6 +43,10 @@ bitflags! {
         const BY_TAG = 1 << 9;
         /// Nothing is left for it, but the pool may have to change it: `RESET`, `SET`, `DEALLOCATE`, `DISCARD`.
         const TO_READ = 1 << 10;
+        /// Nothing may be left for it, but what follows in the transaction may be understood under other settings.
+        const MEANING = 1 << 11;
+        /// What is no question to the server.
+        const UNASKED = Self::BY_TAG.bits() | Self::TO_READ.bits() | Self::MEANING.bits();
     }
 }
 
@@ -60,14 +65,14 @@ impl Hints {
         let sql = memchr::memchr(0, sql).map_or(sql, |end| &sql[..end]);
         text::scan(sql, &mut hints);
         if !whole {
-            hints.kinds |= Kinds::BY_TAG;
+            hints.kinds |= Kinds::BY_TAG | Kinds::MEANING;
         }
         hints
     }
 
     /// Whether there is nothing to ask for.
     pub fn is_empty(&self) -> bool {
-        (self.kinds - Kinds::BY_TAG - Kinds::TO_READ).is_empty()
+        (self.kinds - Kinds::UNASKED).is_empty()
     }
 
     /// These as well.
@@ -121,7 +126,7 @@ mod tests {
             let mut hints = Hints::of_text(b"INSERT INTO t VALUES ", false);
             assert!(hints.is_empty());
             hints.answered(tag.as_bytes());
-            assert_eq!(hints.kinds - Kinds::BY_TAG, kind, "{tag}");
+            assert_eq!(hints.kinds - Kinds::UNASKED, kind, "{tag}");
         }
     }
 
@@ -131,7 +136,7 @@ mod tests {
         for i in 0..MOST_NAMES {
             hints.add(&Hints::of_text(format!("SET a.b{i} = 1; SET a.b{i} = 2").as_bytes(), true));
         }
-        assert_eq!((hints.names.len(), hints.kinds - Kinds::TO_READ), (MOST_NAMES, Kinds::SETTINGS));
+        assert_eq!((hints.names.len(), hints.kinds - Kinds::UNASKED), (MOST_NAMES, Kinds::SETTINGS));
         hints.add(&Hints::of_text(b"SET a.more = 1", true));
         assert_eq!(hints.names.len(), MOST_NAMES);
         assert!(hints.kinds.contains(Kinds::UNNAMED_SETTINGS));

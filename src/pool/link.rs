@@ -45,7 +45,7 @@ use self::provide::Sending;
 use self::startup_settings::StartupSettings;
 use self::upload::Upload;
 use super::leftovers::Hints;
-use super::statements::{ClientStatements, ServerStatements, SharedCatalog, Statement};
+use super::statements::{ClientStatements, ServerStatements, SharedCatalog, Statement, Under};
 use crate::protocol::put;
 
 /// Names of portals and statements, and what else is read of a message, are no longer.
@@ -74,6 +74,8 @@ pub struct Link {
     session: SessionFate,
     /// What the client may have left on the session.
     hints: Hints,
+    /// The settings of the moment.
+    under: Under,
     startup_settings: StartupSettings,
     /// Tables, types or functions were changed in the transaction.
     changed: bool,
@@ -173,6 +175,7 @@ impl Link {
             copy: Copy::No,
             session: SessionFate::Good,
             hints: Hints::default(),
+            under: Under::default(),
             startup_settings: StartupSettings::Kept,
             changed: false,
             pause: Pause::No,
@@ -196,6 +199,7 @@ impl Link {
             copy,
             session,
             hints,
+            under,
             startup_settings,
             changed,
             pause,
@@ -208,7 +212,7 @@ impl Link {
         batch.clear();
         bound.clear();
         *portals = Portals::default();
-        *hints = Hints::default();
+        (*hints, *under) = (Hints::default(), Under::default());
         (*wiping, *changed) = (0, false);
         (*transaction, *copy, *pause) = (TransactionStatus::Idle, Copy::No, Pause::No);
         (*session, *startup_settings) = (SessionFate::Good, StartupSettings::Kept);

@@ -15,7 +15,7 @@ pub use self::budget::{Budget, Charge};
 pub use self::catalog::{Catalog, Statement};
 pub use self::client::{ClientStatements, Named, Unnamed};
 pub use self::described::Described;
-pub use self::server::ServerStatements;
+pub use self::server::{ServerStatements, Under};
 pub use self::shared_catalog::SharedCatalog;
 
 /// The name, without its NUL, of a statement that no server has: nothing of the catalog has the number 0.

@@ -3,6 +3,7 @@
 
 use memchr::{memchr_iter, memchr2_iter};
 
+use super::meaning::is_meant;
 use super::{Hints, Kinds};
 use crate::pool::lexer::{lower_word, skip_blank};
 
@@ -48,6 +49,8 @@ fn statement(sql: &[u8], hints: &mut Hints) {
     }
     match word {
         b"set" => set(rest, hints),
+        b"reset" => means(rest, hints),
+        b"discard" | b"do" => hints.kinds |= Kinds::MEANING,
         b"declare" if words(first_statement(rest)).any(|word| word.eq_ignore_ascii_case(b"hold")) => {
             hints.kinds |= Kinds::CURSOR;
         }
@@ -60,6 +63,7 @@ fn command<'s, 'b>(sql: &'s [u8], buffer: &'b mut [u8; 13]) -> (&'b [u8], &'s [u
     let sql = skip_blank(sql);
     match sql.first_chunk::<3>().map(|first| first.map(|byte| byte.to_ascii_lowercase())).as_ref() {
         Some(b"set" | b"res" | b"dea" | b"dis" | b"dec") => lower_word(sql, buffer),
+        Some([b'd', b'o', end]) if !end.is_ascii_alphanumeric() => lower_word(sql, buffer),
         _ => (b"", sql),
     }
 }
@@ -70,10 +74,11 @@ fn set(sql: &[u8], hints: &mut Hints) {
     let mut buffer = [0; 13];
     let (word, rest) = lower_word(sql, &mut buffer);
     let name = match word {
-        b"local" | b"transaction" | b"constraints" => return,
+        b"local" => return means(rest, hints),
+        b"transaction" | b"constraints" => return,
         b"session" => match lower_word(rest, &mut [0; 13]).0 {
             b"authorization" => {
-                hints.kinds |= Kinds::AUTHORIZATION | Kinds::SETTINGS;
+                hints.kinds |= Kinds::AUTHORIZATION | Kinds::SETTINGS | Kinds::MEANING;
                 return;
             }
             _ => skip_blank(rest),
@@ -81,10 +86,18 @@ fn set(sql: &[u8], hints: &mut Hints) {
         _ => skip_blank(sql),
     };
     hints.kinds |= Kinds::SETTINGS;
+    means(name, hints);
     let end = name.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'=');
     custom(&name[..end.unwrap_or(name.len())], hints);
     if words(sql).last().is_some_and(|word| word.eq_ignore_ascii_case(b"default")) {
         hints.kinds |= Kinds::RESET;
+    }
+}
+
+/// A setting that begins so is changed, perhaps for the transaction alone.
+fn means(setting: &[u8], hints: &mut Hints) {
+    if is_meant(skip_blank(setting)) {
+        hints.kinds |= Kinds::MEANING;
     }
 }
 
@@ -102,6 +115,10 @@ fn set_config(sql: &[u8], hints: &mut Hints) {
         return;
     };
     let arguments = arguments(&list[..list.len().min(LONGEST_CALL)]);
+    match arguments.first().and_then(|first| first.strip_prefix(b"'")) {
+        Some(name) => means(name, hints),
+        None => hints.kinds |= Kinds::MEANING,
+    }
     let is_local = arguments.get(2).is_some_and(|third| {
         let third = third.split(|byte| *byte == b':').next().unwrap_or_default().trim_ascii();
         [&b"true"[..], b"'true'", b"'t'", b"'on'", b"'1'", b"'yes'"]
@@ -203,7 +220,7 @@ mod tests {
     use super::*;
 
     fn kinds(sql: &str) -> Kinds {
-        Hints::of_text(sql.as_bytes(), true).kinds - Kinds::TO_READ
+        Hints::of_text(sql.as_bytes(), true).kinds - Kinds::UNASKED
     }
 
     fn names(sql: &str) -> Vec<Box<str>> {

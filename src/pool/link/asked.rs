@@ -103,6 +103,7 @@ impl Link {
             }
             b'E' => {
                 self.batch.progress.begin();
+                self.begins_step();
                 if self.portals.giving_up() > 0 {
                     self.execute(frame, edit, statements);
                     return Ok(());
@@ -128,5 +129,6 @@ impl Link {
             self.wiping = self.expected.ready();
         }
         self.batch.clear();
+        self.begins_step();
     }
 }

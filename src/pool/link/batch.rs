@@ -1,13 +1,14 @@
 //! What was sent since the last Sync: it succeeds or fails apart from what follows.
 
 use super::KEPT;
+use crate::pool::statements::Under;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub progress: BatchProgress,
     /// The statements that the session was sent, and those that had to go for them.
-    pub sent: Vec<u64>,
+    pub sent: Vec<(u64, Under)>,
     pub evicted: Vec<u64>,
     /// The stamp of the first of the client's namings.
     pub named: Option<u64>,
@@ -56,6 +57,11 @@ impl Batch {
         if let BatchProgress::Open { has_unnamed } = &mut self.progress {
             *has_unnamed = now;
         }
+    }
+
+    /// Under which settings the session was sent that statement, if it was.
+    pub fn has_sent(&self, id: u64) -> Option<Under> {
+        self.sent.iter().find(|(sent, _)| *sent == id).map(|(_, under)| *under)
     }
 
     pub fn shrink(&mut self) {

@@ -6,7 +6,7 @@ use super::asker::Asker;
 use super::session_unnamed::SessionUnnamed;
 use super::undo::{NameUndo, take_back};
 use super::{KEPT, Statements};
-use crate::pool::statements::{Described, Named};
+use crate::pool::statements::{Described, Named, Under};
 
 /// So many answers to come, and so many bytes of names behind them; a client that asks for more waits.
 const MOST: usize = 1 << 14;
@@ -46,8 +46,8 @@ pub enum ScriptStep {
 /// What a statement is to the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParsedAs {
-    /// A statement of the catalog.
-    Known(u64),
+    /// A statement of the catalog, under those settings.
+    Known(u64, Under),
     /// The client's statement without a name.
     Unnamed,
     /// Nothing that is used, or that is known.
@@ -95,10 +95,10 @@ pub struct Expected {
 impl Expect {
     fn id(&self) -> Option<u64> {
         match self {
-            Expect::Parse { what: ParsedAs::Known(id), .. } => Some(*id),
+            Expect::Parse { what: ParsedAs::Known(id, _), .. } => Some(*id),
             Expect::Close { id, .. } => *id,
             // What the client is told later changes nothing that is sent now.
-            Expect::Describe { what: ParsedAs::Known(id), asker: Asker::Pool, .. } => Some(*id),
+            Expect::Describe { what: ParsedAs::Known(id, _), asker: Asker::Pool, .. } => Some(*id),
             _ => None,
         }
     }
@@ -246,7 +246,7 @@ impl Expected {
         match self.pop() {
             Some(Expect::Parse { answer, what, .. }) => {
                 match what {
-                    ParsedAs::Known(id) => statements.server.insert(id),
+                    ParsedAs::Known(id, under) => statements.server.insert(id, under),
                     ParsedAs::Unnamed => self.unnamed.is_there(true),
                     ParsedAs::Nothing => {}
                 }
@@ -293,7 +293,7 @@ impl Expected {
             };
             match (what, &asker) {
                 (_, Asker::OwnPortal { .. }) | (ParsedAs::Nothing, _) => {}
-                (ParsedAs::Known(id), _) => statements.server.describe(id, described),
+                (ParsedAs::Known(id, _), _) => statements.server.describe(id, described),
                 (ParsedAs::Unnamed, _) => self.unnamed.is_described(described),
             }
             // The client may have closed it behind that, which may come to nothing.

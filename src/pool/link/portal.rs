@@ -174,7 +174,7 @@ impl Link {
             }
             return;
         };
-        match self.has(statement.id, statements) {
+        match self.has(statement.id, false, statements) {
             Has::Yes(Some(told)) => {
                 asker.tell(told, statements.client, std::iter::empty());
             }

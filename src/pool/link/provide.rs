@@ -9,7 +9,8 @@ use super::edit::{BUFFER, Edit};
 use super::expect::{Answer, Expect, ParsedAs, Refused};
 use super::undo::NameUndo;
 use super::{LONGEST_READ, Link, Pause, Statements};
-use crate::pool::statements::{Described, STAND_IN, Statement};
+use crate::pool::leftovers::{Hints, Kinds};
+use crate::pool::statements::{Described, STAND_IN, SharedCatalog, Statement, Under};
 use crate::protocol::Frame;
 
 /// A long text on its way to the session, in parts.
@@ -109,7 +110,7 @@ impl Link {
         statements: &mut Statements<'_>,
     ) -> Use {
         let id = statement.id;
-        let is_new = self.batch.sent.contains(&id);
+        let is_new = self.batch.has_sent(id).is_some();
         if is_new && described.is_some() {
             // Who prepares it again gets one with a name that no session knows.
             statements.catalog.lock().forget(statement);
@@ -125,7 +126,7 @@ impl Link {
 
     pub(super) fn ask(&mut self, statement: &Statement, asker: Asker, edit: &mut Edit<'_, '_>) {
         edit.message(b'D', &[b"S", statement.server_name()]);
-        let what = ParsedAs::Known(statement.id);
+        let what = ParsedAs::Known(statement.id, self.under);
         self.expected.push(Expect::Describe { what, asker, parameters: None });
     }
 
@@ -139,7 +140,7 @@ impl Link {
         let Some(statement) = statements.catalog.lock().under(statement, statements.settings) else {
             return Use::Refused(Refused::OverBudget);
         };
-        let described = match self.has(statement.id, statements) {
+        let described = match self.has(statement.id, false, statements) {
             Has::Yes(described) => described,
             // Sent once: where that is still to be answered, what follows waits.
             Has::Awaited => {
@@ -153,7 +154,7 @@ impl Link {
                 None
             }
         };
-        self.hints.add(&statement.hints);
+        self.leaves(&statement.hints, &mut statements.catalog);
         if !self.bound.iter().any(|bound| bound.id == statement.id) {
             self.bound.push(Arc::clone(&statement));
         }
@@ -174,8 +175,8 @@ impl Link {
         statements: &mut Statements<'_>,
     ) -> bool {
         self.make_room(statement.id, has, edit, statements);
-        self.batch.sent.push(statement.id);
-        let what = ParsedAs::Known(statement.id);
+        self.batch.sent.push((statement.id, self.under));
+        let what = ParsedAs::Known(statement.id, self.under);
         self.expected.push(Expect::Parse { answer: Answer::Swallow, what, undo: None });
         self.send(statement.server_name(), statement, edit)
     }
@@ -188,7 +189,7 @@ impl Link {
         edit: &mut Edit<'_, '_>,
         statements: &mut Statements<'_>,
     ) {
-        match self.has(statement.id, statements) {
+        match self.has(statement.id, true, statements) {
             Has::Yes(_) => {
                 stand_in(edit);
                 // The client waits for a ParseComplete.
@@ -198,25 +199,44 @@ impl Link {
             has => {
                 self.make_room(statement.id, has, edit, statements);
                 edit.message(b'P', &[statement.server_name(), statement.body()]);
-                self.batch.sent.push(statement.id);
-                let what = ParsedAs::Known(statement.id);
+                self.batch.sent.push((statement.id, self.under));
+                let what = ParsedAs::Known(statement.id, self.under);
                 self.expected.push(Expect::Parse { answer: Answer::Pass, what, undo });
             }
         }
     }
 
-    /// Whether the session has the statement when it comes to what is sent now.
-    pub(super) fn has(&self, id: u64, statements: &mut Statements<'_>) -> Has {
-        if self.batch.sent.contains(&id) {
+    /// Whether the session has the statement when it comes to what is sent now. `anew` where its client prepares it now:
+    /// then it is to be under the settings of now.
+    pub(super) fn has(&self, id: u64, anew: bool, statements: &mut Statements<'_>) -> Has {
+        let serves = |sent: Under| if anew { sent == self.under } else { sent.serves(self.under) };
+        if let Some(under) = self.batch.has_sent(id) {
             // If that fails, what is sent now is skipped.
-            Has::Yes(statements.server.described(id))
+            if serves(under) { Has::Yes(statements.server.described(id)) } else { Has::Perhaps }
         } else if self.batch.wipes_before.is_some() || self.batch.evicted.contains(&id) {
             Has::Perhaps
         } else if self.wiping > 0 || self.expected.concerns(id) {
             Has::Awaited
         } else {
-            statements.server.touch(id).map_or(Has::No, Has::Yes)
+            match statements.server.touch(id) {
+                None => Has::No,
+                Some((described, under)) if serves(under) => Has::Yes(described),
+                Some(_) => Has::Perhaps,
+            }
         }
+    }
+
+    /// Something is sent that may leave this.
+    pub(super) fn leaves(&mut self, hints: &Hints, catalog: &mut SharedCatalog<'_>) {
+        if hints.kinds.contains(Kinds::MEANING) && self.under == Under::default() {
+            self.under = Under::unknown(catalog.lock().next_id());
+        }
+        self.hints.add(hints);
+    }
+
+    /// Something is executed, or a transaction may end: in a period of settings that are not known, they may be others now.
+    pub(super) fn begins_step(&mut self) {
+        self.under = self.under.next_step();
     }
 
     /// The session gives up the one that was not used for longest, if it is full; or the statement itself.
@@ -231,7 +251,7 @@ impl Link {
         if let Some(id) = goes {
             edit.message(b'C', &[b"S", format!("pgtether_{id}\0").as_bytes()]);
             self.expected.push(Expect::Close { answer: Answer::Swallow, id: Some(id), undo: None });
-            self.batch.sent.retain(|sent| *sent != id);
+            self.batch.sent.retain(|(sent, _)| *sent != id);
             self.batch.evicted.push(id);
         }
     }

@@ -100,7 +100,7 @@ impl Link {
                 edit.skip(frame.len);
                 return self.prepare(&statement, None, edit, statements);
             }
-            self.hints.add(&Hints::of_text(body, true));
+            self.leaves(&Hints::of_text(body, true), &mut statements.catalog);
             statements.client.set_unnamed(body);
             self.expect_unnamed(Answer::Pass);
             if !is_changed {

@@ -53,7 +53,7 @@ impl Link {
         &mut self,
         frame: Frame,
         edit: &Edit<'_, '_>,
-        statements: &Statements<'_>,
+        statements: &mut Statements<'_>,
     ) -> Option<SqlScript> {
         if !self.renames && statements.asked.is_empty() {
             return None;
@@ -87,7 +87,7 @@ impl Link {
             if let Some(SqlScript { sql, is_changed: true, .. }) = &script {
                 hints = Hints::of_text(sql, true);
             }
-            self.hints.add(&hints);
+            self.leaves(&hints, &mut statements.catalog);
         }
         script
     }

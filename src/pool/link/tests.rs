@@ -3,6 +3,7 @@ mod deallocate;
 mod described;
 mod free;
 mod given;
+mod meaning;
 mod named;
 mod portal;
 mod races;

@@ -42,13 +42,14 @@ impl Link {
                 return Use::Refused(Refused::OverBudget);
             }
             Unnamed::Kept(body) => {
-                self.hints.add(&Hints::of_text(body, true));
                 edit.message(b'P', &[b"\0", body]);
+                self.leaves(&Hints::of_text(body, true), &mut statements.catalog);
                 None
             }
             Unnamed::Long(statement) => {
-                self.hints.add(&statement.hints);
-                Some(Arc::clone(statement))
+                let statement = Arc::clone(statement);
+                self.leaves(&statement.hints, &mut statements.catalog);
+                Some(statement)
             }
         };
         self.expect_unnamed(Answer::Swallow);

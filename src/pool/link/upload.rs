@@ -124,7 +124,7 @@ impl Link {
         let hints = upload.hints;
         match upload.what {
             What::Unnamed(taken) => {
-                self.hints.add(&hints);
+                self.leaves(&hints, &mut statements.catalog);
                 self.expect_unnamed(Answer::Pass);
                 match taken {
                     Taken::Down { text, charge } => {
@@ -148,8 +148,8 @@ impl Link {
                 };
                 match statement.and_then(|statement| self.give_name(&name, &statement, statements)) {
                     Some(undo) => {
-                        self.batch.sent.push(id);
-                        let what = ParsedAs::Known(id);
+                        self.batch.sent.push((id, self.under));
+                        let what = ParsedAs::Known(id, self.under);
                         self.expected.push(Expect::Parse { answer: Answer::Pass, what, undo: Some(undo) });
                     }
                     None => {

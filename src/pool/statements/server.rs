@@ -17,23 +17,57 @@ pub struct ServerStatements {
 #[derive(Debug)]
 struct OnServer {
     used: u64,
+    under: Under,
     /// Where the session was asked since it has the statement.
     described: Option<Described>,
 }
 
+/// Under which settings a session has got a statement: by default under those that its client is known to have, by which
+/// statements are told apart. Others, which it may have set in a transaction, nobody else knows: each such period has a
+/// number, and each step of it may meet others again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Under(u64);
+
+/// So many bits tell steps apart.
+const STEP: u32 = 20;
+
+impl Under {
+    /// A period with that number, which is not 0.
+    pub fn unknown(period: u64) -> Self {
+        Under(period << STEP)
+    }
+
+    fn period(self) -> u64 {
+        self.0 >> STEP
+    }
+
+    pub fn next_step(self) -> Self {
+        match self.period() {
+            0 => self,
+            period => Under(period << STEP | (self.0 + 1) & ((1 << STEP) - 1)),
+        }
+    }
+
+    /// Whether a client can use what was sent so: what it has prepared before it has changed its settings, a server fits
+    /// to them.
+    pub fn serves(self, now: Under) -> bool {
+        self.period() == 0 || self.period() == now.period()
+    }
+}
+
 impl ServerStatements {
-    /// Where the session has it, what it has told of it; that counts as a use.
-    pub fn touch(&mut self, id: u64) -> Option<Option<Described>> {
+    /// Where the session has it, what it has told of it, and under which settings it has got it; that counts as a use.
+    pub fn touch(&mut self, id: u64) -> Option<(Option<Described>, Under)> {
         self.clock += 1;
         let known = self.known.get_mut(&id)?;
         known.used = self.clock;
-        Some(known.described)
+        Some((known.described, known.under))
     }
 
     /// The session has it.
-    pub fn insert(&mut self, id: u64) {
+    pub fn insert(&mut self, id: u64, under: Under) {
         self.clock += 1;
-        self.known.insert(id, OnServer { used: self.clock, described: None });
+        self.known.insert(id, OnServer { used: self.clock, under, described: None });
     }
 
     /// The session has told what the statement takes and returns.
@@ -80,7 +114,7 @@ mod tests {
         let mut server = ServerStatements::default();
         for id in 1..=PER_SERVER as u64 {
             assert_eq!(server.to_evict(|_| false), None);
-            server.insert(id);
+            server.insert(id, Under::default());
         }
         assert!(server.touch(1).is_some());
         assert_eq!(server.to_evict(|_| false), Some(2));
@@ -93,14 +127,35 @@ mod tests {
         let (mut server, described) = (ServerStatements::default(), Described::new(b"\0\0", None));
         server.describe(1, described);
         assert_eq!(server.described(1), None, "it has none");
-        server.insert(1);
+        server.insert(1, Under::default());
         assert_eq!(server.described(1), None);
         server.describe(1, described);
-        assert_eq!((server.described(1), server.touch(1)), (Some(described), Some(Some(described))));
-        server.insert(1);
+        let touched = Some((Some(described), Under::default()));
+        assert_eq!((server.described(1), server.touch(1)), (Some(described), touched));
+        server.insert(1, Under::default());
         assert_eq!(server.described(1), None, "it was prepared anew");
         server.describe(1, described);
         server.forget_description(1);
-        assert_eq!((server.described(1), server.touch(1)), (None, Some(None)));
+        assert_eq!((server.described(1), server.touch(1)), (None, Some((None, Under::default()))));
+    }
+
+    #[test]
+    fn what_was_sent_under_settings_that_nobody_knows_serves_as_long_as_they_may_last() {
+        let known = Under::default();
+        let (one, other) = (Under::unknown(1), Under::unknown(2));
+        let next = one.next_step();
+        assert_ne!(one, next);
+        for (sent, now, serves) in [
+            (known, known, true),
+            (known.next_step(), known, true),
+            (known, one, true),
+            (one, next, true),
+            (one, other, false),
+            (one, known, false),
+        ] {
+            assert_eq!(sent.serves(now), serves, "{sent:?} {now:?}");
+        }
+        let last = (0..1 << STEP).fold(one, |under, _| under.next_step());
+        assert!(last.serves(one) && !last.serves(other));
     }
 }

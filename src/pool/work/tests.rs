@@ -10,6 +10,7 @@ use crate::pool::driver::Acquired;
 use crate::pool::leftovers::{Hints, Kinds};
 use crate::pool::link::Left;
 use crate::pool::rig::{CLIENT, Rig, ready};
+use crate::pool::statements::Under;
 use crate::protocol::frontend;
 
 /// Everything works.
@@ -76,7 +77,7 @@ async fn one_that_may_have_a_setting_left_on_it_is_asked_for_it() {
 async fn one_that_still_works_for_its_client_is_waited_for_and_forgets_its_statements() {
     let (mut rig, mut server) = Rig::new(obliging).await;
     server.stream.write_all(&frontend::query("SELECT slow")).await.unwrap();
-    server.statements.insert(7);
+    server.statements.insert(7, Under::default());
     rig.cleaned(server, Left::Busy { ready: 1, synced: true }, false).await;
     // The last one takes the cancel request that may be on its way.
     assert_eq!(rig.asked(), ["SELECT slow", "DEALLOCATE ALL", "SELECT 1"]);
