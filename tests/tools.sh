@@ -295,6 +295,8 @@ install_chart_tools() {
   # shellcheck disable=SC2086
   for tool in "${go_tools[@]}"; do install_go_tool $tool; done
   GOFLAGS=-mod=readonly go build -C tests/chart/operator -o "$(realpath "$tools")/bin/operator" .
+  [ -x "$tools/bin/kubernetes" ] || say "building what judges manifests, from Kubernetes' own code; the first time takes minutes"
+  GOFLAGS=-mod=readonly go build -C tests/chart/kubernetes -o "$(realpath "$tools")/bin/kubernetes" .
 }
 
 go_is_new_enough() {

@@ -46,14 +46,25 @@ render_all() { # Kubernetes version, folder
   done
 }
 
+# As Kubernetes' API server would take them.
+taken_by_kubernetes() {
+  GOFLAGS=-mod=readonly go test -C tests/chart/kubernetes .
+  kubernetes -restricted "$out/$newest"/*.yaml
+  KUBERNETES="$newest" python3 tests/chart/variants.py "$out/variants"
+  kubernetes -restricted "$out"/variants/restricted/*.yaml
+  kubernetes "$out"/variants/other/*.yaml
+}
+
 null_is_a_value() {
   KUBERNETES="$newest" python3 tests/chart/nulls.py "$out/nulls"
-  conforms "$newest" "$out/nulls"
+  kubernetes "$out"/nulls/*.yaml
 }
 
 upgrades() {
   mkdir "$out/later"
   KUBERNETES="$newest" python3 tests/chart/upgrade.py "$out/later"
+  local release
+  for release in "$released"/*; do kubernetes -restricted -from "$release" "$out/later/from-${release##*/}"/*.yaml; done
 }
 
 # Without the dashboards: they are in the repository already.
@@ -131,6 +142,7 @@ check_with_helm() {
     check "renders for Kubernetes $version" render_all "$version" "$out/$version"
     check "valid in Kubernetes $version" conforms "$version" "$out/$version"/*.yaml
   done
+  check "taken by Kubernetes' own code" taken_by_kubernetes
   check "null for each key" null_is_a_value
   check "upgrades keep what selects, and pods" upgrades
   check "the chart judges as pgtether does" python3 tests/chart/agrees.py

@@ -2,7 +2,7 @@
 
 tests/chart/released/VERSION holds values and the manifests that the chart of that release made of them.
 
-Usage: upgrade.py FOLDER     with room for a copy of the chart
+Usage: upgrade.py FOLDER     with room for a copy of the chart; it gets FOLDER/from-VERSION with what replaces that release
 """
 
 import os
@@ -17,15 +17,16 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts/pgtether"
 RELEASED = ROOT / "tests/chart/released"
+SELECT_PODS = ("Deployment", "Service", "PodDisruptionBudget", "PodMonitor")
 
 
-def render(chart: Path, values: Path) -> list[dict]:
+def render(chart: Path, values: Path) -> str:
     command = ["helm", "template", "tether", chart, "--namespace", "databases", "--values", values,
                "--kube-version", os.environ["KUBERNETES"], "--api-versions", os.environ["CUSTOM"]]  # fmt: skip
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if ran.returncode != 0:
         sys.exit(f"upgrade: {values} is not taken any more:\n{ran.stderr}")
-    return documents(ran.stdout)
+    return ran.stdout
 
 
 def documents(text: str) -> list[dict]:
@@ -47,7 +48,6 @@ def from_release(old: list[dict], new: list[dict]) -> list[str]:
     pods = [it["spec"]["template"]["metadata"]["labels"] for it in (*old, *new) if it["kind"] == "Deployment"]
     for name, before in was.items():
         if name not in now:
-            # Recorded without: nothing selects by these.
             problems.append(f"{name} would be deleted")
             continue
         after = now[name]
@@ -59,14 +59,9 @@ def from_release(old: list[dict], new: list[dict]) -> list[str]:
             if not ports[0].items() <= ports[1].items():
                 problems.append(f"{name}: ports {ports[0]} became {ports[1]}, so clients are lost")
     for name, it in now.items():
-        selectors = {
-            "Deployment": lambda spec: spec["selector"]["matchLabels"],
-            "Service": lambda spec: spec["selector"],
-            "PodDisruptionBudget": lambda spec: spec["selector"]["matchLabels"],
-            "PodMonitor": lambda spec: spec["selector"]["matchLabels"],
-        }
-        if it["kind"] in selectors:
-            selector = selectors[it["kind"]](it["spec"])
+        if it["kind"] in SELECT_PODS:
+            selector = it["spec"]["selector"]
+            selector = selector.get("matchLabels", selector)
             if not all(chosen(selector, labels) for labels in pods):
                 problems.append(f"{name}: {selector} does not find the pods of both versions")
     return problems
@@ -78,12 +73,12 @@ def to_later_version(values: Path, chart: Path) -> list[str]:
     found = []
     for version in ("1.2.3", "1.2.4"):
         (chart / "Chart.yaml").write_text(re.sub(r"(?m)^version: .*$", f"version: {version}", text))
-        found.append([it["spec"]["template"] for it in render(chart, values) if it["kind"] == "Deployment"])
+        found.append([it["spec"]["template"] for it in documents(render(chart, values)) if it["kind"] == "Deployment"])
     if found[0] != found[1] or not found[0]:
         return ["another version of the chart changes the pods' template, which replaces every pod"]
     # What must be replaced then is the image, and nothing else.
     (chart / "Chart.yaml").write_text(re.sub(r"(?m)^appVersion: .*$", "appVersion: 9.8.7", text))
-    [[template]] = [[it["spec"]["template"] for it in render(chart, values) if it["kind"] == "Deployment"]]
+    [[template]] = [[it["spec"]["template"] for it in documents(render(chart, values)) if it["kind"] == "Deployment"]]
     for it in (template, found[0][0]):
         it["spec"]["containers"][0].pop("image")
     (chart / "Chart.yaml").write_text(text)
@@ -96,8 +91,12 @@ def main() -> None:
     problems, compared = [], 0
     for release in RELEASED.iterdir():
         for values in release.glob("*-values.yaml"):
-            old = documents(Path(str(values).replace("-values.yaml", ".yaml")).read_text())
-            found = from_release(old, render(CHART, values))
+            rendered = render(CHART, values)
+            name = values.name.replace("-values.yaml", ".yaml")
+            into = chart.parent / f"from-{release.name}"
+            into.mkdir(exist_ok=True)
+            (into / name).write_text(rendered)
+            found = from_release(documents((release / name).read_text()), documents(rendered))
             problems += [f"from {release.name}, {values.name}: {it}" for it in found]
             compared += 1
     for values in (CHART / "ci").glob("*-values.yaml"):

@@ -1,3 +1,16 @@
+{{/* Refuses a mount of a volume that is not there. */}}
+{{- define "pgtether.checkMounts" -}}
+{{- $volumes := list "config" "secrets" "web" }}
+{{- range tpl (toYaml .Values.extraVolumes) . | fromYamlArray }}
+{{- $volumes = append $volumes .name }}
+{{- end }}
+{{- range tpl (toYaml .Values.extraVolumeMounts) . | fromYamlArray }}
+{{- if not (has .name $volumes) }}
+{{- fail (printf "extraVolumeMounts: there is no volume %q: add it to extraVolumes." (toString .name)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Where pods run, and what they find there. */}}
 {{- define "pgtether.placement" -}}
 affinity:
@@ -43,6 +56,9 @@ hostAliases:
 {{- fail "networkPolicy.enabled with hostNetwork: a NetworkPolicy has no effect on pods that use the node's network. Set one of them to false." }}
 {{- end }}
 hostNetwork: true
+{{- end }}
+{{- if and (eq .Values.dnsPolicy "None") (empty .Values.dnsConfig) }}
+{{- fail "dnsPolicy=None leaves the pods without DNS servers: name them in dnsConfig, for example {nameservers: [192.0.2.53]}." }}
 {{- end }}
 {{- with default (ternary "ClusterFirstWithHostNet" "" .Values.hostNetwork) .Values.dnsPolicy }}
 dnsPolicy: {{ . }}

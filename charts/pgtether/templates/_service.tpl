@@ -16,7 +16,9 @@ type: {{ (index .root.Values .key).type }}
 {{- fail (printf "%s.clusterIP=None makes a headless Service, whose type is ClusterIP; %s.type is %s." $key $key $values.type) }}
 {{- end }}
 {{- range $field := list "clusterIP" "ipFamilyPolicy" "ipFamilies" "sessionAffinity" "externalTrafficPolicy" "internalTrafficPolicy" "loadBalancerClass" "loadBalancerIP" "loadBalancerSourceRanges" }}
-{{- with index $values $field | default (hasPrefix "ipFamil" $field | ternary (index $.root.Values.service $field) "") }}
+{{- /* Who resolves the name of a headless Service chooses a pod, so there is nothing to keep. */}}
+{{- $ignored := and (eq $field "sessionAffinity") (eq $values.clusterIP "None") }}
+{{- with ternary "" (index $values $field) $ignored | default (hasPrefix "ipFamil" $field | ternary (index $.root.Values.service $field) "") }}
 {{ toYaml (dict $field .) }}
 {{- end }}
 {{- end }}
