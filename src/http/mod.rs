@@ -4,6 +4,7 @@
 //! [`serve`] takes bound listeners and the word to stop; [`routes`] says which path means what.
 
 mod api;
+mod badge;
 mod connections;
 mod discovery;
 mod events;

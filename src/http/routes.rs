@@ -11,6 +11,7 @@ use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 
+use super::badge::{self, BadgeFormat};
 use super::events::{self, EventsQuery};
 use super::kubernetes::{LIVEZ, Probe, READYZ};
 use super::lifecycle::{self, LifecycleAction, MOST_NAMES};
@@ -47,6 +48,7 @@ enum HttpPath<'a> {
     Targets,
     Discovery,
     Events,
+    Badge(&'a str, BadgeFormat),
 }
 
 impl<'a> HttpPath<'a> {
@@ -69,6 +71,10 @@ impl<'a> HttpPath<'a> {
                 .map(|name| HttpPath::Health(Some(name)))
                 .or_else(|| under("/livez").map(|name| HttpPath::Livez(Some(name))))
                 .or_else(|| under("/readyz").map(|name| HttpPath::Readyz(Some(name))))
+                .or_else(|| {
+                    let (name, format) = BadgeFormat::of(under("/badge")?)?;
+                    Some(HttpPath::Badge(name, format))
+                })
                 .or_else(|| {
                     let (name, action) = under("/-/pools")?.split_once('/')?;
                     Some(HttpPath::Pool(name, LifecycleAction::of(action)?))
@@ -109,7 +115,7 @@ impl<'a> HttpPath<'a> {
             | HttpPath::Reload
             | HttpPath::Pool(..)
             | HttpPath::Reconnect(_) => Handler::Lifecycle,
-            HttpPath::Targets | HttpPath::Discovery | HttpPath::Events => Handler::Api,
+            HttpPath::Targets | HttpPath::Discovery | HttpPath::Events | HttpPath::Badge(..) => Handler::Api,
         }
     }
 
@@ -198,6 +204,7 @@ where
         HttpPath::Healthy => plainly(LIVEZ.passes(app, process, now), "pgtether is Healthy.\n"),
         HttpPath::Ready => plainly(READYZ.passes(app, process, now), "pgtether is Ready.\n"),
         HttpPath::Targets => document(api::render(app, process, now), headers).await,
+        HttpPath::Badge(name, format) => badge::answer(app, now, name, format, query),
         HttpPath::Discovery => document(discovery::render(app, now), headers).await,
         HttpPath::Events => match EventsQuery::of(query) {
             Ok(asked) => match events::render(app, &asked, now) {

@@ -157,6 +157,8 @@ const ANSWERS: &[(&str, u16)] = &[
     ("/api/v1/targets", 200),
     ("/api/v1/events?target=NAME&since=TIME", 200),
     ("/api/v1/sd", 200),
+    ("/badge/NAME.svg", 200),
+    ("/badge/NAME.json", 200),
     ("/-/healthy", 200),
     ("/-/ready", 200),
     ("POST /-/reload", 403),

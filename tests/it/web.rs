@@ -34,6 +34,9 @@ const PAGES: &[(&str, u16)] = &[
     ("/-/ready", 200),
     ("/api/v1/targets", 200),
     ("/api/v1/sd", 200),
+    ("/badge/up.svg", 200),
+    ("/badge/down.json?uptime=1h", 200),
+    ("/badge/nobody.svg", 404),
     ("/api/v1/events", 200),
     ("/favicon.ico", 404),
 ];

@@ -209,6 +209,7 @@ const PAGES: &[(&str, bool)] = &[
     ("/probe?target=primary", false),
     ("/api/v1/targets", false),
     ("/api/v1/sd", false),
+    ("/badge/primary.svg", false),
     ("/api/v1/events", false),
     ("/-/healthy", false),
     ("/-/ready", false),

@@ -21,6 +21,7 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/probe?target=primary", READ),
     ("/api/v1/targets", READ),
     ("/api/v1/sd", READ),
+    ("/badge/primary.svg", READ),
     ("/api/v1/events", READ),
     ("/-/healthy", READ),
     ("/-/ready", READ),
