@@ -73,7 +73,7 @@ impl fmt::Display for ListenAddress {
 pub struct TelemetryPath(String);
 
 impl TelemetryPath {
-    const TAKEN: [&'static str; 6] = ["/health", "/livez", "/readyz", "/probe", "/-", "/api"];
+    const TAKEN: [&'static str; 7] = ["/health", "/livez", "/readyz", "/probe", "/-", "/api", "/badge"];
 
     /// The path, from its `/`.
     pub fn as_str(&self) -> &str {

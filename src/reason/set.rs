@@ -75,7 +75,7 @@ reasons! {
         "The server is starting or recovering: wait; it is tried again every second."
     Shutdown "shutdown"
         "The server is being shut down, or an administrator ended the session."
-        "The session was ended by an administrator or a server shutdown; reconnecting."
+        "An administrator or a shutdown of the server ended the session: wait, pgtether connects again by itself."
     Crash "crash"
         "The server, or one of its processes, ended unexpectedly."
         "A server process crashed and all sessions were reset: look at the server's log."
@@ -99,7 +99,7 @@ reasons! {
         "Three sessions were lost within five minutes although logins succeed: look for the reasons of the losses in the log, and for a proxy, script or crash that ends sessions."
     Protocol "protocol"
         "The answer is not a message of the PostgreSQL protocol."
-        "What answers there is not PostgreSQL as we know it: check host and port."
+        "What answers there does not speak the PostgreSQL protocol: check host and port."
     Config "config"
         "A file, a value or a parameter of the target cannot be used."
         "A setting or file that this target needs cannot be used: the detail says which."
@@ -250,10 +250,10 @@ login failed. If that session is then lost, one attempt is made as after any los
 
 | kind of failure | reasons | next attempt |
 | --- | --- | --- |
-| Nothing accepts a TCP connect | `dns`, `refused`, `unreachable`, `timeout`, `reset` | A TCP connect once a second. As soon as one is accepted, a login |
+| The TCP connect failed | `dns`, `refused`, `unreachable`, `timeout`, `reset` | A TCP connect once a second. As soon as one is accepted, a login |
 | A session was lost | any | At once if the session had lived for 5 seconds, otherwise after 1 to 2 seconds |
-| It may pass by itself | `timeout`, `reset`, `closed`, `shutdown`, `crash`, `idle_timeout`, `wrong_role`, `pooler`, `query_failed`, `protocol`, `other`; `tls` if the handshake was cut off; `auth` if Supavisor's circuit breaker says it | After a random time between 200 ms (`backoff.initial`) and a limit that doubles from that up to 30 seconds (`backoff.max`). After 5 failures in a row (`breaker.consecutive_failures`) the circuit breaker opens: then not before 10, 20, and from then on 30 seconds (`breaker.open_for`, `breaker.max_open_for`). If a pooler says that it does not try its server for now, not before 15 seconds (PgBouncer), or 30 seconds to 2 minutes (Supavisor) |
-| The server starts, stops, or recovers from a crash | `starting_up`, `shutdown`, `crash` | Once a second. After a minute, as a failure that may pass by itself |
+| It may pass by itself | after the TCP connect: `timeout`, `reset`, `closed`, `shutdown`, `crash`, `idle_timeout`, `wrong_role`, `pooler`, `query_failed`, `protocol`, `other`; `tls` if the handshake was cut off; `auth` if Supavisor's circuit breaker says it | After a random time between 200 ms (`backoff.initial`) and a limit that doubles from that up to 30 seconds (`backoff.max`). After 5 failures in a row (`breaker.consecutive_failures`) the circuit breaker opens: then not before 10, 20, and from then on 30 seconds (`breaker.open_for`, `breaker.max_open_for`). If a pooler says that it does not try its server for now, not before 15 seconds (PgBouncer), or 30 seconds to 2 minutes (Supavisor) |
+| The server says that it starts, stops, or recovers from a crash | `starting_up`; `shutdown` and `crash` as the answer to a login | Once a second. After a minute, as a failure that may pass by itself |
 | The server is full | `capacity`, `resources` | As a failure that may pass by itself, but never before 5 seconds |
 | Somebody has to change something | `auth`, `blocked`, `database_missing`, `quota`, `config`, `tls`; `query_failed` if the server does not know the query | After 30 seconds, then 1, 2 and 4 minutes, and from then on 5 minutes, each up to 10 % longer. At once when `password_file` or `url_file` changes, when `password_command` prints another password (it runs about every 10 seconds), or when a reload changes the target. If clients of the pool wait: for `database_missing`, once a second |
 | pgtether's own machine | `password_command`, `local`, `internal` | As a failure that may pass by itself, but without the circuit breaker |
