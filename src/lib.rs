@@ -16,6 +16,7 @@
 //! | 5 | [`http`] | paths, limits, probes' grammar, the status page; TLS and users of the web port | databases, and how targets are supervised, for it reads snapshots and sends requests: `connection`, `pool`, `protocol`, `tokio_postgres`, `Machine`, `Driver` |
 //! | 5 | [`cli`], [`signals`] | what the process was told, at its start and later | what is then done: `connection`, `status`, `supervisor`, `tokio::net` |
 //! | 5 | [`pool`] | the entry for clients: their sessions, and the relay between them and the server | who shows it, who configures it: `http`, `metrics`, `health`, `config`, `hyper` |
+//! | 5 | [`history_file`] | keeps what is remembered of the targets over restarts, on a thread of its own | who writes the history, who reads it: `supervisor`, `pool`, `http`, `metrics`, `config` |
 //! | 4 | [`supervisor`] | machine (pure), driver (clock, dice, sessions), gate (the guard's async shell) | who reads the snapshot, and files: `pool`, `http`, `metrics`, `health`, `config`, `std::fs` |
 //! | 4 | [`metrics`], [`health`] | projections of snapshots | who writes them, who is shown them: `connection`, `supervisor`, `pool`, `http`, `hyper`, `tokio` |
 //! | 4 | [`check`] | examines a target once, and tells what it found | what goes on: `supervisor`, `status`, `pool`, `http` |
@@ -49,6 +50,7 @@ pub mod exec;
 mod generated;
 pub mod health;
 pub mod healthcheck;
+pub mod history_file;
 pub mod http;
 pub mod logging;
 pub mod metrics;

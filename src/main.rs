@@ -108,6 +108,7 @@ fn supervise(args: &RunArgs, output: &LogOutput) -> Done {
             listeners,
             signals,
             board: Board::default(),
+            history_file: args.history_file.clone(),
             on_start: Box::new(|_| ()),
             log_lines_dropped: output.dropped(),
         })
@@ -150,6 +151,7 @@ fn demonstrate(args: DemoArgs, output: &LogOutput) -> Done {
             listeners,
             signals,
             board,
+            history_file: None,
             on_start: Box::new(|_| ()),
             log_lines_dropped: output.dropped(),
         })

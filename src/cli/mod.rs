@@ -80,6 +80,9 @@ pub struct RunArgs {
     /// Check the configuration and exit.
     #[arg(long = "config.check")]
     pub config_check: bool,
+    /// File that keeps events and uptime over restarts [default: they are kept in memory only].
+    #[arg(id = "history.file", long = "history.file", value_name = "FILE", env = "PGTETHER_HISTORY_FILE")]
+    pub history_file: Option<PathBuf>,
     #[command(flatten)]
     pub web: WebArgs,
     #[command(flatten)]

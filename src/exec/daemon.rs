@@ -52,6 +52,7 @@ pub fn serving(
                 listeners,
                 signals,
                 board: Board::default(),
+                history_file: None,
                 on_start: Box::new(on_start),
                 log_lines_dropped,
             };

@@ -71,6 +71,7 @@ pub struct ProcessMetrics {
     reload_success_at: Gauge,
     web_config_read: IntGauge,
     requests: IntCounterVec,
+    history_file_writable: IntGauge,
     usage: Option<ProcessUsage>,
 }
 
@@ -119,13 +120,24 @@ impl ProcessMetrics {
                     &["handler", "code"],
                 )?,
             )?,
+            history_file_writable: whole(
+                &registry,
+                "pgtether_history_file_writable",
+                "Whether the history file was last written without an error: 1, or 0 while it cannot be; 1 without such a file.",
+            )?,
             usage: ProcessUsage::register(&registry)?,
             registry,
         };
+        metrics.history_file_writable.set(1);
         for handler in Handler::ALL {
             metrics.counter(handler, handler.usual_code());
         }
         Ok(metrics)
+    }
+
+    /// For whoever writes the history file.
+    pub fn history_file_writable(&self) -> IntGauge {
+        self.history_file_writable.clone()
     }
 
     /// A request was answered.

@@ -10,6 +10,7 @@ mod warned;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ use crate::cli::WebArgs;
 use crate::config::watch::Watch;
 use crate::config::{Config, Problems};
 use crate::connection::Postgres;
+use crate::history_file::HistoryFile;
 use crate::http::web::{Rules, RulesFile};
 use crate::http::{
     self, App, ConnectionLimits, LifecycleAction, LifecycleRequest, ProcessHandle, Scope, Web, WebListener,
@@ -49,6 +51,8 @@ const HTTP_DRAIN: Duration = Duration::from_millis(700);
 const POOLS_DRAIN: Duration = Duration::from_secs(10);
 /// How long the sessions may take to be closed.
 const SESSIONS_DRAIN: Duration = Duration::from_millis(1500);
+/// How long the last lines of the history file may take.
+const HISTORY_DRAIN: Duration = Duration::from_secs(1);
 
 /// Reads the configuration anew: the same way as at the start.
 pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
@@ -69,6 +73,8 @@ pub struct RunSetup {
     pub signals: Signals,
     /// Shown the board as soon as there is one: the demo watches it.
     pub board: Board,
+    /// What keeps the board's history over restarts.
+    pub history_file: Option<PathBuf>,
     /// Told where the pools listen, as soon as they do.
     pub on_start: OnStart,
     /// The log's counter, for `/metrics`.
@@ -79,8 +85,8 @@ pub struct RunSetup {
 #[derive(Debug)]
 pub enum Error {
     Metrics(prometheus::Error),
-    /// The thread of the health address.
-    Thread(io::Error),
+    /// A thread, and whose.
+    Thread(&'static str, io::Error),
     /// What the pools cannot listen on, or read.
     Pools(Vec<String>),
 }
@@ -95,7 +101,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Metrics(error) => write!(f, "the metrics cannot be set up: {error}"),
-            Error::Thread(error) => write!(f, "the thread of the health address cannot start: {error}"),
+            Error::Thread(whose, error) => write!(f, "the thread of {whose} cannot start: {error}"),
             Error::Pools(problems) => f.write_str(&problems.join("\n")),
         }
     }
@@ -121,6 +127,7 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     let RunSetup {
         config, reread, mut watch, web, rules_file, listeners, mut signals, board, on_start, ..
     } = setup;
+    let history_file = keep_history(setup.history_file, &board, started, &metrics)?;
     let (gate, connector) = (Gate::new(config.fleet), Postgres::default());
     let mut supervisor =
         Supervisor::new(connector.clone(), gate.clone(), board.clone(), fastrand::Rng::new());
@@ -155,7 +162,7 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     let app = Arc::new(App::new(board, handle, metrics, web, started));
     let (close, closed) = watch::channel(false);
     let clients = ConnectionLimits { connections: shares.http, ..ConnectionLimits::default() };
-    let server = serve(listeners, app, clients, closed).map_err(Error::Thread)?;
+    let server = serve(listeners, app, clients, closed)?;
 
     let mut reload =
         Reload { reread, watch, reading: OneCall::default(), web: rules_file, gate, process, warned };
@@ -182,7 +189,9 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     }
     // Whoever waits there is told that it is too late.
     drop((reload_requests, lifecycle_requests));
-    Ok(drain(&reload.process, close, server, pools, supervisor).await)
+    let drained = drain(&reload.process, close, server, pools, supervisor).await;
+    finish(history_file).await;
+    Ok(drained)
 }
 
 /// Serves what is for probes on a thread of its own, all else here.
@@ -191,9 +200,10 @@ fn serve(
     app: Arc<App>,
     clients: ConnectionLimits,
     closed: watch::Receiver<bool>,
-) -> io::Result<JoinHandle<usize>> {
+) -> Result<JoinHandle<usize>, Error> {
     let (for_probes, others) = listeners.into_iter().partition(|listener| listener.scope == Scope::Health);
-    let probes = http::serve_apart(for_probes, app.clone(), ConnectionLimits::for_probes(), closed.clone())?;
+    let probes = http::serve_apart(for_probes, app.clone(), ConnectionLimits::for_probes(), closed.clone());
+    let probes = probes.map_err(|error| Error::Thread("the health address", error))?;
     Ok(tokio::spawn(async move {
         let cut = http::serve(others, app, clients, closed).await;
         // Gone where there are none.
@@ -254,6 +264,29 @@ async fn drain(
     }
     info!(took_seconds = begun.elapsed().as_secs_f64(), "drained");
     stuck.is_empty() && lost == 0
+}
+
+/// Keeps what the board remembers over restarts, where there is a file for it.
+fn keep_history(
+    path: Option<PathBuf>,
+    board: &Board,
+    started: Moment,
+    metrics: &ProcessMetrics,
+) -> Result<Option<HistoryFile>, Error> {
+    let start =
+        |path| HistoryFile::start(path, board.history().clone(), started, metrics.history_file_writable());
+    path.map(start).transpose().map_err(|error| Error::Thread("the history file", error))
+}
+
+/// Lets the history file have its last lines.
+async fn finish(history_file: Option<HistoryFile>) {
+    let Some(file) = history_file else { return };
+    if !file.close(HISTORY_DRAIN).await {
+        warn!(
+            within_seconds = HISTORY_DRAIN.as_secs_f64(),
+            "the last lines of the history file were not written in time"
+        );
+    }
 }
 
 fn announce(config: &Config, rules: &Rules, listeners: &[WebListener]) {
