@@ -1,6 +1,6 @@
 # The two main commands are `make demo` and `make test`. Both first install the tools that they need, and say so.
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos check test chaos-test honesty failures simulate fuzz lint chart generated chart-update image dist dist-twice dist-image release-dry-run figures pictures tools release clean
+.PHONY: help demo chaos check test chaos-test honesty failures simulate fuzz lint chart cluster generated chart-update image dist dist-twice dist-image release-dry-run figures pictures tools release clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -61,6 +61,11 @@ chart: ## Tests the Helm chart, the recipes and the systemd unit.
 	@tests/tools.sh build chart
 	$(CARGO) build --locked
 	tests/chart/run.sh
+
+cluster: ## Installs, upgrades, rolls back and tests the chart on a real API server with helm; the first time it builds that.
+	@tests/tools.sh build cluster
+	$(CARGO) build --locked
+	tests/chart/cluster.sh
 
 generated: ## Writes what the code declares: config.yaml and its schema, docs/metrics.md and reasons.md, the example of a scrape.
 	UPDATE_SCHEMA=1 UPDATE_GENERATED=1 $(CARGO) test --locked --lib -- config::tests::written \

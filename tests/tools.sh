@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the tools that building, testing and the demo need and this machine lacks. It says what it installs.
-# Usage: tests/tools.sh PART...   Parts: build lint postgres test drivers chart image dist release figures pictures
+# Usage: tests/tools.sh PART...   Parts: build lint postgres test drivers chart cluster image dist release figures pictures
 # If nothing is missing, it takes a moment and prints nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -114,6 +114,12 @@ part_chart() {
   part_postgres
 }
 
+# What makes a cluster of one API server.
+part_cluster() {
+  part_chart
+  have etcd || want etcd-server "the storage of Kubernetes' API server"
+}
+
 # Images of the programs that are there already.
 part_image() {
   have buildah || want buildah "to make the images"
@@ -220,7 +226,7 @@ if [ ! -e "$cluster" ]; then
 fi
 # What is not there yet must not start at the next boot either.
 fresh=()
-for unit in postgresql pgbouncer prometheus prometheus-alertmanager prometheus-postgres-exporter prometheus-blackbox-exporter; do
+for unit in postgresql pgbouncer prometheus prometheus-alertmanager prometheus-postgres-exporter prometheus-blackbox-exporter etcd; do
   [ -e "/lib/systemd/system/$unit.service" ] || fresh+=("$unit")
 done
 log=$(mktemp)
@@ -297,6 +303,17 @@ install_chart_tools() {
   GOFLAGS=-mod=readonly go build -C tests/chart/operator -o "$(realpath "$tools")/bin/operator" .
   [ -x "$tools/bin/kubernetes" ] || say "building what judges manifests, from Kubernetes' own code; the first time takes minutes"
   GOFLAGS=-mod=readonly go build -C tests/chart/kubernetes -o "$(realpath "$tools")/bin/kubernetes" .
+}
+
+# In the version whose code judges manifests.
+install_api_server() {
+  go_is_new_enough || die "there is no Go $go_at_least here, which builds kube-apiserver; install it from https://go.dev"
+  [ -x "$tools/bin/kube-apiserver" ] || say "building kube-apiserver from Go's module proxy; the first time takes minutes"
+  local version
+  version=$(sed -n 's/^\tk8s.io\/kubernetes //p' tests/chart/kubernetes/go.mod)
+  # Kubernetes' own scripts put it there, too.
+  GOFLAGS=-mod=readonly go build -C tests/chart/kubernetes -ldflags "-X k8s.io/component-base/version.gitVersion=$version" \
+    -o "$(realpath "$tools")/bin/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
 }
 
 go_is_new_enough() {
@@ -431,8 +448,8 @@ install_debian() {
 [ "$#" -gt 0 ] || set -- build lint postgres test drivers chart
 for part in "$@"; do
   case "$part" in
-    build | lint | postgres | test | drivers | chart | image | dist | release | figures | pictures) "part_$part" ;;
-    *) die "unknown part $part; parts: build lint postgres test drivers chart image dist release figures pictures" ;;
+    build | lint | postgres | test | drivers | chart | cluster | image | dist | release | figures | pictures) "part_$part" ;;
+    *) die "unknown part $part; parts: build lint postgres test drivers chart cluster image dist release figures pictures" ;;
   esac
 done
 install_debian_packages
@@ -452,6 +469,10 @@ case " $* " in
 esac
 case " $* " in
   *' chart '*) install_chart_tools ;;
+  *' cluster '*)
+    install_chart_tools
+    install_api_server
+    ;;
 esac
 case " $* " in
   *' dist '*) install_dist ;;

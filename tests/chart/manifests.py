@@ -53,7 +53,8 @@ def web_config(found: list[dict]) -> str | None:
 
 def make_certificate(folder: Path) -> None:
     """What cert-manager would put there."""
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+               "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]  # fmt: skip
     files = ["-keyout", folder / "tls.key", "-out", folder / "tls.crt"]
     subprocess.run([*command, *files], capture_output=True, timeout=60, check=True)
 
