@@ -17,8 +17,6 @@ use crate::status::{Moment, State, View};
 const SVG: &str = "image/svg+xml; charset=utf-8";
 /// Of the pictures on a page, most are asked for again at each visit.
 const KEEP: &str = "max-age=60";
-/// Pixels of a character, about; `textLength` makes every font as wide.
-const CHARACTER: usize = 7;
 const MARGIN: usize = 6;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +78,7 @@ impl Badge {
 
     fn svg(&self, label: &str) -> String {
         let Badge { message, color } = self;
-        let width = |text: &str| text.chars().count() * CHARACTER;
+        let width = |text: &str| text.chars().map(pixels).sum::<usize>();
         let (left, right) = (width(label) + 2 * MARGIN, width(message) + 2 * MARGIN);
         let (label, message) = (escaped(label), escaped(message));
         let mut out = format!(
@@ -150,6 +148,17 @@ fn window(query: &str) -> Result<Option<usize>, String> {
         }
     }
     Ok(asked)
+}
+
+/// About as wide as Verdana has it; `textLength` makes every font so.
+const fn pixels(character: char) -> usize {
+    match character {
+        'i' | 'j' | 'l' | ' ' | '.' => 4,
+        'f' | 'r' | 't' | '-' => 5,
+        'm' | 'w' | 'M' | 'W' | '%' => 10,
+        'A'..='Z' => 8,
+        _ => 7,
+    }
 }
 
 /// Names and states have nothing that XML gives a meaning; it costs nothing to be sure.
