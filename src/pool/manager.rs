@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::Id;
 use tokio::time::{Instant, timeout};
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::certificate::Certificate;
 use super::core::{PoolPhase, PoolRequest};
 use super::handshake::{Acceptor, Listener, bind};
 use super::reception;
 use super::shared::{PoolConfig, PoolStage, Shared};
-use super::work::Task;
+use super::work::{OpeningLog, Task};
 use crate::connection::Postgres;
 use crate::status::board::Board;
 use crate::supervisor::Requests;
@@ -125,15 +125,7 @@ impl Manager {
         let reply = self.running.get(name).map(|running| {
             let driver = &running.shared.driver;
             driver.request(request);
-            match request {
-                PoolRequest::Pause => {
-                    info!(target = %name, "the pool is paused: clients wait until it is resumed")
-                }
-                PoolRequest::Resume => info!(target = %name, "the pool is resumed"),
-                PoolRequest::Reconnect => {
-                    info!(target = %name, "the pool replaces its sessions as they come free")
-                }
-            }
+            debug!(target = %name, ?request, "an operator's request");
             driver.paused()
         });
         let _ = answer.send(reply);
@@ -272,7 +264,15 @@ impl Manager {
             shared.driver.request(PoolRequest::Pause);
         }
         let shown = board.show_pool(name.clone(), Arc::clone(&shared.status));
-        let task = Task { shared: Arc::clone(&shared), gate, board, requests, work, closed };
+        let task = Task {
+            shared: Arc::clone(&shared),
+            gate,
+            board,
+            requests,
+            work,
+            closed,
+            log: OpeningLog::default(),
+        };
         let pool = run(task, Arc::clone(&listener), descriptors);
         let mut stage = shared.stage();
         let task = self.tasks.start(name.clone(), crashes, |pause| async move {

@@ -1,11 +1,13 @@
 //! What the clients of a pool and its driver share.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tracing::{info, warn};
 
 use super::client_slot::ClientSlots;
 use super::core::{CoreConfig, Rejection, SessionId};
@@ -17,7 +19,7 @@ use super::rejection::{FailureDetails, Refusal};
 use super::settings::Spellings;
 use super::statements::{Catalog, SharedCatalog};
 use crate::connection::{Connector, Postgres, Prepared};
-use crate::reason::Facts;
+use crate::reason::{Facts, remedy, table};
 use crate::status::board::PoolSlot;
 use crate::status::pool::PoolStatus;
 use crate::target::pool::{Auth, Mode, Pool};
@@ -41,6 +43,8 @@ pub struct Shared {
     spellings: Mutex<Spellings>,
     identity: Mutex<Option<(Instant, Arc<ClientIdentity>)>>,
     failures: Mutex<FailureDetails>,
+    /// Clients are let in by what was read last, because it cannot be read any more.
+    is_outdated: AtomicBool,
     stage: watch::Sender<PoolStage>,
 }
 
@@ -102,6 +106,7 @@ impl Shared {
             spellings: Mutex::default(),
             identity: Mutex::default(),
             failures: Mutex::default(),
+            is_outdated: AtomicBool::new(false),
             stage: watch::channel(PoolStage::Open).0,
         };
         (Arc::new(shared), work, closed)
@@ -191,10 +196,24 @@ impl Shared {
         }
         match self.prepare(config).await {
             Ok(prepared) => {
+                if self.is_outdated.swap(false, Ordering::Relaxed) {
+                    info!(target = %self.name, "what clients' passwords are compared with can be read again");
+                }
                 self.driver.locate(&config.target, &prepared.endpoint);
                 Ok(self.learn(config, &prepared))
             }
-            Err(facts) => known.map(|(_, identity)| identity).ok_or(facts),
+            Err(facts) => {
+                let (_, identity) = known.ok_or_else(|| facts.clone())?;
+                if !self.is_outdated.swap(true, Ordering::Relaxed) {
+                    let reason = table::diagnose(&facts).reason;
+                    let remedy = remedy(reason, &facts);
+                    warn!(
+                        target = %self.name, %reason, detail = %facts, remedy,
+                        "clients log in with the password that was read last: it cannot be read any more"
+                    );
+                }
+                Ok(identity)
+            }
         }
     }
 

@@ -262,7 +262,7 @@ impl Core {
     /// What is the matter, and what mends it.
     fn cause(&self) -> (Option<Reason>, Option<&'static str>) {
         match self.health.availability {
-            Availability::Live => (self.openings.failure().map(|failure| failure.reason), None),
+            Availability::Live => (self.open_failure(), None),
             _ => (self.health.reason, self.health.remedy),
         }
     }

@@ -38,7 +38,6 @@ pub use self::event::{
     Availability, ClientId, Condition, CoreConfig, Health, PoolAction, PoolEvent, PoolRequest, Rejection,
     SessionId, TestOutcome,
 };
-pub use self::openings::OpenFailure;
 use self::openings::Openings;
 use self::queue::Queue;
 use self::session_table::{Renewal, SessionState, Sessions};
@@ -189,8 +188,9 @@ impl Core {
         (self.phase == PoolPhase::Paused).then_some(self.sessions.len())
     }
 
-    pub fn open_failure(&self) -> Option<&OpenFailure> {
-        self.openings.failure()
+    /// Why no session can be opened, as far as is known.
+    pub fn open_failure(&self) -> Option<Reason> {
+        self.openings.failure().filter(|failure| !failure.is_past).map(|failure| failure.reason)
     }
 
     /// Everything that may follow from what has changed.
@@ -224,11 +224,13 @@ impl Core {
             self.lost_at = Some(now);
             self.openings.slow_down();
         }
-        let proven = self.openings.failure().is_some_and(|failure| {
-            let waits = self.openings.next(false).is_some_and(|next| next > failure.at);
-            waits && health.last_login.is_some_and(|login| login > failure.at)
-        });
-        if (is_live && !was_live) || proven {
+        let failed_at = self.openings.failure().map(|failure| failure.at);
+        let logged_in = failed_at.zip(health.last_login).is_some_and(|(failed_at, login)| login > failed_at);
+        let waits = self.openings.next(false) > failed_at;
+        if logged_in {
+            self.openings.pass();
+        }
+        if (is_live && !was_live) || (logged_in && waits) {
             self.openings.proven(now);
         }
     }

@@ -24,6 +24,8 @@ pub struct OpenFailure {
     pub reason: Reason,
     pub class: Class,
     pub at: Instant,
+    /// The supervisor has logged in since: until the next one fails, nothing is known to be wrong.
+    pub is_past: bool,
     failures: FailureRow,
     until: Instant,
 }
@@ -56,6 +58,7 @@ impl Openings {
             reason: diagnosis.reason,
             class: diagnosis.class,
             at: now,
+            is_past: false,
             failures,
             until: now + wait,
         });
@@ -71,7 +74,14 @@ impl Openings {
         self.failure = None;
     }
 
-    /// The supervisor has logged in since: so may the pool.
+    /// The supervisor has logged in after the failure.
+    pub fn pass(&mut self) {
+        if let Some(failure) = &mut self.failure {
+            failure.is_past = true;
+        }
+    }
+
+    /// The target is well: the pool may log in, too.
     pub fn proven(&mut self, now: Instant) {
         if let Some(failure) = &mut self.failure {
             (failure.at, failure.until) = (now, now);

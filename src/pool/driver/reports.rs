@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::{Inner, Leftover, PoolDriver, PoolSession, now};
-use crate::pool::core::{PoolEvent, SessionId, TestOutcome};
+use crate::pool::core::{Health, PoolEvent, SessionId, TestOutcome};
 use crate::reason::Diagnosis;
 
 impl<S: PoolSession> PoolDriver<S> {
@@ -25,6 +25,14 @@ impl<S: PoolSession> PoolDriver<S> {
         self.happen(&mut self.inner(), event, now());
     }
 
+    /// What is known of the target has changed. Whether that ends what kept sessions from being opened.
+    pub fn follow(&self, health: Health) -> bool {
+        let mut inner = self.inner();
+        let before = inner.core.open_failure();
+        self.happen(&mut inner, PoolEvent::Target(health), now());
+        before.is_some() && inner.core.open_failure().is_none()
+    }
+
     /// Whether it is the first after failures.
     pub fn opened(&self, server: Box<S>, generation: u64, due: Option<Instant>) -> bool {
         let mut inner = self.inner();
@@ -39,9 +47,9 @@ impl<S: PoolSession> PoolDriver<S> {
     /// Whether that is news.
     pub fn failed(&self, session: SessionId, generation: u64, diagnosis: Diagnosis) -> bool {
         let mut inner = self.inner();
-        let before = inner.core.open_failure().map(|failure| failure.reason);
+        let before = inner.core.open_failure();
         self.happen(&mut inner, PoolEvent::Failed { session, generation, diagnosis }, now());
-        let after = inner.core.open_failure().map(|failure| failure.reason);
+        let after = inner.core.open_failure();
         after.is_some() && after != before
     }
 

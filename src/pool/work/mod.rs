@@ -5,6 +5,7 @@ mod cancel;
 mod cleanup;
 mod health;
 mod open;
+mod opening_log;
 #[cfg(test)]
 mod tests;
 
@@ -14,11 +15,12 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use self::cancel::cancel;
 use self::cleanup::cleanup;
 use self::open::{New, Opened, open};
+pub use self::opening_log::OpeningLog;
 use super::core::{Health, PoolEvent, PoolPhase, SessionId, TestOutcome};
 use super::driver::Work;
 use super::registry::Cancelling;
@@ -39,6 +41,7 @@ pub struct Task {
     pub requests: Requests,
     pub work: mpsc::UnboundedReceiver<Work>,
     pub closed: mpsc::UnboundedReceiver<SessionId>,
+    pub log: OpeningLog,
 }
 
 /// What came of work.
@@ -80,26 +83,28 @@ impl Task {
     }
 
     /// The target's snapshot, once there is one.
-    fn watch_target(&self) -> Option<watch::Receiver<TargetStatus>> {
+    fn watch_target(&mut self) -> Option<watch::Receiver<TargetStatus>> {
         let mut target = self.board.subscribe(self.shared.name.as_str())?;
         self.follow(&mut target);
         Some(target)
     }
 
-    fn look(&self, target: &mut Option<watch::Receiver<TargetStatus>>) {
+    fn look(&mut self, target: &mut Option<watch::Receiver<TargetStatus>>) {
         if let Some(target) = target {
             self.follow(target);
         }
     }
 
     /// The words first: what follows may be told with them.
-    fn follow(&self, target: &mut watch::Receiver<TargetStatus>) {
+    fn follow(&mut self, target: &mut watch::Receiver<TargetStatus>) {
         let health = {
             let status = target.borrow_and_update();
             self.shared.with_failures(|failures| failures.follow(status.last_failure.as_ref()));
             Health::of(&status)
         };
-        self.shared.driver.tell(PoolEvent::Target(health));
+        if self.shared.driver.follow(health) {
+            self.log.over(&self.shared.name, "the pool can open sessions again: a login has succeeded");
+        }
     }
 
     fn begin(&self, work: Work, running: &mut JoinSet<WorkDone>) {
@@ -145,7 +150,7 @@ impl Task {
         }
     }
 
-    fn done(&self, done: Result<WorkDone, JoinError>) {
+    fn done(&mut self, done: Result<WorkDone, JoinError>) {
         let driver = &self.shared.driver;
         match done {
             Ok(WorkDone::Nothing) => {}
@@ -158,7 +163,7 @@ impl Task {
             Ok(WorkDone::Opened(Opened { generation, outcome })) => match outcome {
                 Ok(New { server, due }) => {
                     if driver.opened(server, generation, due) {
-                        info!(target = %self.shared.name, "the pool opens sessions again");
+                        self.log.over(&self.shared.name, "the pool opens sessions again");
                     }
                 }
                 Err((slot, facts)) => self.failed(slot.id(), generation, &facts),
@@ -170,13 +175,12 @@ impl Task {
         }
     }
 
-    fn failed(&self, session: SessionId, generation: u64, facts: &Facts) {
+    fn failed(&mut self, session: SessionId, generation: u64, facts: &Facts) {
         let diagnosis = table::diagnose(facts);
         let (reason, remedy) = (diagnosis.reason, remedy(diagnosis.reason, facts));
         self.shared.with_failures(|failures| failures.note_opening(reason, remedy, facts.to_string()));
-        if self.shared.driver.failed(session, generation, diagnosis) {
-            warn!(target = %self.shared.name, %reason, phase = facts.phase.as_str(), detail = %facts, remedy, "the pool cannot open a session");
-        }
+        let is_news = self.shared.driver.failed(session, generation, diagnosis);
+        self.log.failed(&self.shared.name, is_news, reason, facts, remedy);
     }
 }
 

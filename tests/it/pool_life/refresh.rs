@@ -72,3 +72,19 @@ async fn a_replacement_that_failed_is_tried_again_although_nobody_waits() {
     pool.admin.query(&format!("ALTER ROLE {USER} CONNECTION LIMIT -1")).await;
     pool.await_pids("others", |pids| pids.len() >= 2 && !pids.iter().any(|pid| old.contains(pid))).await;
 }
+
+#[tokio::test]
+async fn what_kept_sessions_from_being_opened_is_over_with_the_next_login_although_no_client_comes() {
+    let keys = ["refresh: {every: 1s}"];
+    let pool = PoolUnderTest::open("size: 1, min_idle: 0, wait_timeout: 1s", &keys).await;
+    let client = pool.client().await;
+    let pid = client.pid().await;
+    pool.admin.query(&format!("ALTER ROLE {USER} NOLOGIN")).await;
+    pool.kill(pid).await;
+    client.try_ask("SELECT 1").await.expect_err("there is no session");
+    await_log(&pool.daemon, "the pool cannot open a session").await;
+    pool.admin.query(&format!("ALTER ROLE {USER} LOGIN")).await;
+    let answer = pool.daemon.post("/-/targets/db/reconnect").await;
+    assert_eq!(answer.status.as_u16(), 200, "{}", answer.text());
+    await_log(&pool.daemon, "the pool can open sessions again: a login has succeeded").await;
+}

@@ -9,7 +9,7 @@ use pgtether::status::pool::{ClientState, ServerState};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_postgres::NoTls;
 
-use super::{AppClient, PoolUnderTest, Told, USER};
+use super::{AppClient, PASSWORD, PoolUnderTest, Told, USER};
 use crate::process::wait_until;
 use crate::supervise::{DB, SOON, value};
 use crate::wire::startup;
@@ -93,4 +93,35 @@ async fn what_was_asked_before_a_goodbye_is_done() {
     })
     .await;
     assert_eq!(pool.client().await.ask("SELECT 'next'").await, "next");
+}
+
+#[tokio::test]
+async fn clients_log_in_by_the_password_that_was_read_last_and_the_log_says_so_once() {
+    const GONE: &str = "clients log in with the password that was read last";
+    const BACK: &str = "can be read again";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, PASSWORD).unwrap();
+    let pool = PoolUnderTest::open("size: 2", &[&format!("password_file: {}", file.display())]).await;
+    pool.client().await.ask("SELECT 1").await;
+    // What was read counts for a second: others come until the file is looked for again.
+    let comes_until = async |text: &str| {
+        wait_until(SOON, text, async || {
+            pool.client().await.ask("SELECT 1").await;
+            match pool.daemon.log() {
+                log if log.contains(text) => Ok(()),
+                log => Err(log),
+            }
+        })
+        .await;
+    };
+    std::fs::remove_file(&file).unwrap();
+    comes_until(GONE).await;
+    for _ in 0..3 {
+        pool.client().await.ask("SELECT 1").await;
+    }
+    let log = pool.daemon.log();
+    assert!(log.matches(GONE).count() == 1 && log.contains("cannot read password_file"), "{log}");
+    std::fs::write(&file, PASSWORD).unwrap();
+    comes_until(BACK).await;
 }

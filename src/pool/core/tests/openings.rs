@@ -80,6 +80,23 @@ fn a_login_of_the_supervisor_ends_the_wait() {
 }
 
 #[test]
+fn what_kept_sessions_from_being_opened_is_over_with_the_next_login_of_the_supervisor() {
+    let mut rig = Rig::new(|_, _| {});
+    let session = opened(&rig.waits(1));
+    rig.fails(session, Reason::Auth, Class::Permanent);
+    assert_eq!(rig.core.open_failure(), Some(Reason::Auth));
+    let before = Health { last_login: Some(rig.now), ..live() };
+    rig.now += s(1);
+    rig.on(PoolEvent::Target(before));
+    assert_eq!(rig.core.open_failure(), Some(Reason::Auth), "that login was before the failure");
+    rig.on(PoolEvent::Target(Health { last_login: Some(rig.now), ..live() }));
+    assert_eq!(rig.core.open_failure(), None);
+    let session = opened(&rig.waits(2));
+    rig.fails(session, Reason::Auth, Class::Permanent);
+    assert_eq!(rig.core.open_failure(), Some(Reason::Auth), "and begins anew");
+}
+
+#[test]
 fn a_failure_of_where_sessions_do_not_lead_any_more_says_nothing() {
     let mut rig = Rig::new(|_, _| {});
     let session = opened(&rig.waits(1));
