@@ -1,5 +1,7 @@
 //! What an operator asks for by a POST under `/-/`, where `--web.enable-lifecycle` allows it.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use tokio::time::timeout;
 
 use super::App;
 use super::reply::{Reply, With, text};
+use crate::printable;
 use crate::reason::Reason;
 use crate::status::pool::ServerState;
 use crate::status::{Moment, View};
@@ -32,7 +35,7 @@ pub(super) const MOST_NAMES: usize = 20;
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
 /// What is asked of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LifecycleAction {
     Pause,
     Resume,
@@ -52,13 +55,52 @@ pub struct LifecycleRequest {
 impl LifecycleAction {
     /// The last part of its path.
     pub(super) fn of(word: &str) -> Option<Self> {
-        match word {
-            "pause" => Some(LifecycleAction::Pause),
-            "resume" => Some(LifecycleAction::Resume),
-            "reconnect" => Some(LifecycleAction::Reconnect),
-            _ => None,
+        let all = [LifecycleAction::Pause, LifecycleAction::Resume, LifecycleAction::Reconnect];
+        all.into_iter().find(|action| action.as_str() == word)
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            LifecycleAction::Pause => "pause",
+            LifecycleAction::Resume => "resume",
+            LifecycleAction::Reconnect => "reconnect",
         }
     }
+}
+
+/// What an operator asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order<'a> {
+    Reload,
+    Pool(&'a str, LifecycleAction),
+    /// An attempt of that target.
+    Reconnect(&'a str),
+}
+
+impl fmt::Display for Order<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Order::Reload => f.write_str("reload"),
+            Order::Pool(name, action) => write!(f, "pools/{}/{}", printable::word(name), action.as_str()),
+            Order::Reconnect(name) => write!(f, "targets/{}/reconnect", printable::word(name)),
+        }
+    }
+}
+
+/// Does it, and logs what came of it.
+pub(super) async fn carry_out<B>(app: &App, order: Order<'_>, client: Option<IpAddr>, body: B) -> Reply
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let unanswered = app.lifecycle_log.begin(order, client);
+    let reply = match order {
+        Order::Reload => reload(app, body).await,
+        Order::Pool(name, action) => pool(app, name, action, body).await,
+        Order::Reconnect(name) => target(app, name, body).await,
+    };
+    unanswered.answered(&reply);
+    reply
 }
 
 /// Whether it is allowed, and the request is whole.
@@ -90,7 +132,7 @@ fn too_large() -> Reply {
 }
 
 /// `/-/reload`.
-pub(super) async fn reload<B>(app: &App, body: B) -> Reply
+async fn reload<B>(app: &App, body: B) -> Reply
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -116,7 +158,7 @@ where
 }
 
 /// `/-/pools/NAME/ACTION`.
-pub(super) async fn pool<B>(app: &App, name: &str, action: LifecycleAction, body: B) -> Reply
+async fn pool<B>(app: &App, name: &str, action: LifecycleAction, body: B) -> Reply
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -151,7 +193,7 @@ where
 }
 
 /// `/-/targets/NAME/reconnect`.
-pub(super) async fn target<B>(app: &App, name: &str, body: B) -> Reply
+async fn target<B>(app: &App, name: &str, body: B) -> Reply
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

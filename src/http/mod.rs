@@ -10,6 +10,7 @@ mod discovery;
 mod events;
 mod kubernetes;
 mod lifecycle;
+mod lifecycle_log;
 mod negotiate;
 mod origin;
 mod page;
@@ -30,6 +31,7 @@ pub use lifecycle::{LifecycleAction, LifecycleRequest, ReloadRequest};
 pub use process::ProcessHandle;
 pub use server::{Accept, WebListener, serve, serve_apart};
 
+use self::lifecycle_log::LifecycleLog;
 use crate::metrics::ProcessMetrics;
 use crate::status::board::Board;
 use crate::status::{Moment, View};
@@ -44,6 +46,7 @@ pub struct App {
     started: Moment,
     /// How long the last scrape was: the next one is about as long.
     scrape_size: AtomicUsize,
+    lifecycle_log: LifecycleLog,
 }
 
 impl App {
@@ -55,7 +58,15 @@ impl App {
         web: Web,
         started: Moment,
     ) -> Self {
-        App { board, process, metrics, web, started, scrape_size: AtomicUsize::new(0) }
+        App {
+            board,
+            process,
+            metrics,
+            web,
+            started,
+            scrape_size: AtomicUsize::new(0),
+            lifecycle_log: LifecycleLog::default(),
+        }
     }
 
     /// Where an operator can ask for an attempt of that target, if anywhere and of use.

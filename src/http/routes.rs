@@ -1,6 +1,7 @@
 //! Which path means what.
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use hyper::{Method, Request, StatusCode};
 use super::badge::{self, BadgeFormat};
 use super::events::{self, EventsQuery};
 use super::kubernetes::{LIVEZ, Probe, READYZ};
-use super::lifecycle::{self, LifecycleAction, MOST_NAMES};
+use super::lifecycle::{self, LifecycleAction, MOST_NAMES, Order};
 use super::negotiate::{vocabulary, wants_gzip};
 use super::origin::{check_host, check_site};
 use super::reply::{HTML, JSON, Reply, With, json, reply, text};
@@ -42,9 +43,7 @@ enum HttpPath<'a> {
     Readyz(Option<&'a str>),
     Healthy,
     Ready,
-    Reload,
-    Pool(&'a str, LifecycleAction),
-    Reconnect(&'a str),
+    Lifecycle(Order<'a>),
     Targets,
     Discovery,
     Events,
@@ -63,7 +62,7 @@ impl<'a> HttpPath<'a> {
             "/probe" => HttpPath::Probe,
             "/-/healthy" => HttpPath::Healthy,
             "/-/ready" => HttpPath::Ready,
-            "/-/reload" => HttpPath::Reload,
+            "/-/reload" => HttpPath::Lifecycle(Order::Reload),
             "/api/v1/targets" => HttpPath::Targets,
             "/api/v1/sd" => HttpPath::Discovery,
             "/api/v1/events" => HttpPath::Events,
@@ -77,12 +76,13 @@ impl<'a> HttpPath<'a> {
                 })
                 .or_else(|| {
                     let (name, action) = under("/-/pools")?.split_once('/')?;
-                    Some(HttpPath::Pool(name, LifecycleAction::of(action)?))
+                    Some(HttpPath::Lifecycle(Order::Pool(name, LifecycleAction::of(action)?)))
                 })
                 .or_else(|| {
                     let (name, action) = under("/-/targets")?.split_once('/')?;
                     let asked = LifecycleAction::of(action)?;
-                    (asked == LifecycleAction::Reconnect).then_some(HttpPath::Reconnect(name))
+                    (asked == LifecycleAction::Reconnect)
+                        .then_some(HttpPath::Lifecycle(Order::Reconnect(name)))
                 })?,
         };
         (scope == Scope::All || route.is_for_probes()).then_some(route)
@@ -99,7 +99,7 @@ impl<'a> HttpPath<'a> {
 
     /// Whether an operator asks for something to be done.
     fn is_order(self) -> bool {
-        matches!(self, HttpPath::Reload | HttpPath::Pool(..) | HttpPath::Reconnect(_))
+        matches!(self, HttpPath::Lifecycle(_))
     }
 
     fn handler(self) -> Handler {
@@ -110,11 +110,7 @@ impl<'a> HttpPath<'a> {
             HttpPath::Health(_) => Handler::Health,
             HttpPath::Livez(_) => Handler::Livez,
             HttpPath::Readyz(_) => Handler::Readyz,
-            HttpPath::Healthy
-            | HttpPath::Ready
-            | HttpPath::Reload
-            | HttpPath::Pool(..)
-            | HttpPath::Reconnect(_) => Handler::Lifecycle,
+            HttpPath::Healthy | HttpPath::Ready | HttpPath::Lifecycle(_) => Handler::Lifecycle,
             HttpPath::Targets | HttpPath::Discovery | HttpPath::Events | HttpPath::Badge(..) => Handler::Api,
         }
     }
@@ -141,10 +137,7 @@ where
     let rules = app.web.rules.get();
     let for_probes = route.is_some_and(HttpPath::is_for_probes);
     let admitted = match check_host(head.version, &head.headers) {
-        Ok(()) => {
-            let from = head.extensions.get::<ClientAddress>().map(|address| address.0);
-            rules.admit(scope, for_probes, &head.headers, from).await
-        }
+        Ok(()) => rules.admit(scope, for_probes, &head.headers, client(&head)).await,
         Err(refused) => Err(refused.into()),
     };
     let mut reply = match admitted {
@@ -155,6 +148,11 @@ where
     let handler = route.map_or(Handler::Other, HttpPath::handler);
     app.metrics.request(handler, reply.status().as_u16());
     reply
+}
+
+/// Where the request came from.
+fn client(head: &Parts) -> Option<IpAddr> {
+    head.extensions.get::<ClientAddress>().map(|address| address.0)
 }
 
 async fn respond<B>(
@@ -213,9 +211,7 @@ where
             },
             Err(help) => text(StatusCode::BAD_REQUEST, help + "\n"),
         },
-        HttpPath::Reload => lifecycle::reload(app, body).await,
-        HttpPath::Pool(name, action) => lifecycle::pool(app, name, action, body).await,
-        HttpPath::Reconnect(name) => lifecycle::target(app, name, body).await,
+        HttpPath::Lifecycle(order) => lifecycle::carry_out(app, order, client(head), body).await,
     }
 }
 

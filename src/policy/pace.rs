@@ -76,6 +76,25 @@ impl Pace {
     }
 }
 
+/// Lines of one kind, of which others can cause as many as they like.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PacedLines {
+    pace: Pace,
+    left_out: u64,
+}
+
+impl PacedLines {
+    /// One more: how many were left out before it, or `None` where it is left out, too.
+    pub fn next(&mut self, now: Instant) -> Option<u64> {
+        self.pace.changed(now);
+        if self.pace.admits(now) {
+            return Some(std::mem::take(&mut self.left_out));
+        }
+        self.left_out += 1;
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +169,16 @@ mod tests {
         assert_eq!(again, [60, 180, 420, 900, 1_860]);
         pace.changed(start + s(3_600));
         assert!((0..12).all(|_| pace.admits(start + s(3_600))));
+    }
+
+    #[test]
+    fn a_flood_of_lines_is_told_a_few_times_with_the_number_of_those_left_out() {
+        let (start, mut lines) = (Instant::now(), PacedLines::default());
+        let told: Vec<_> = (0..100_000).filter_map(|tick| lines.next(start + s(tick / 1_000))).collect();
+        assert_eq!(told.len(), 13, "{told:?}");
+        assert_eq!((told[0], told[11]), (0, 0));
+        assert_eq!(told[12], 60_000 - 12);
+        assert_eq!(lines.next(start + s(1_000)), Some(39_999));
     }
 
     #[test]

@@ -260,7 +260,9 @@ login failed. If that session is then lost, one attempt is made as after any los
 
 After a repair, `POST /-/targets/NAME/reconnect` tries at once and answers with what came of it (200, or 502 with the reason). It needs
 `--web.enable-lifecycle`. Attempts are at least a second apart and lengthen no wait; the connection rate limit holds for them, too. pgtether also
-tries at once if the target is changed in the configuration, or if pgtether is restarted.
+tries at once if the target is changed in the configuration, or if pgtether is restarted. Each such request is a login at the server,
+also while it rejects the password: ask once after a repair, not in a loop. A script that asks each second may get the user or the address
+locked out (fail2ban, Supavisor, a provider's policy).
 
 `wrong_role` because of `role` is no failed login: the session stays, and a new login is tried after the waits of a failure that may
 pass by itself. The connection rate limit of the process (`fleet`) can delay each attempt.

@@ -142,7 +142,7 @@ pub async fn run(setup: RunSetup) -> Result<bool, Error> {
     });
     let process = watch::Sender::new(ProcessStatus::new(&config.service, started.wall, rules_file.is_some()));
     let warned = Warned::default();
-    announce(&config, &web.rules.get(), &listeners);
+    announce(&config, &web.rules.get(), &listeners, &warned);
     warned.of_config(&config);
     warn_of_descriptors(&config, descriptors);
     watch.turn_to_others(reload::certificates(&config)).await;
@@ -289,16 +289,14 @@ async fn finish(history_file: Option<HistoryFile>) {
     }
 }
 
-fn announce(config: &Config, rules: &Rules, listeners: &[WebListener]) {
+fn announce(config: &Config, rules: &Rules, listeners: &[WebListener], warned: &Warned) {
     info!(
         version = env!("CARGO_PKG_VERSION"),
         targets = config.targets.len(),
         service = config.service,
         "starting"
     );
-    for warning in rules.warnings() {
-        warn!("{warning}");
-    }
+    warned.of_web(rules.warnings());
     for listener in listeners {
         match (listener.socket.local_addr(), listener.scope) {
             (Ok(address), Scope::All) => {

@@ -1,7 +1,7 @@
 //! Reads the configuration and the web config file again: when told to, and when they have changed.
 //!
 //! A bad file changes nothing, and is told of: by a metric, by the API, and in the log once as long as it stays bad in
-//! the same way, unless somebody asked.
+//! the same way, unless a signal asked for it. Who asks by HTTP is answered, and the log has the answer.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use super::Reread;
 use super::warned::Warned;
@@ -39,6 +39,16 @@ pub struct Reload {
     /// The snapshot that all others read.
     pub process: watch::Sender<ProcessStatus>,
     pub warned: Warned,
+}
+
+/// Who wants the files to be read anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReloadCause {
+    /// By HTTP, where each request has a line of its own in the log, and what comes of it is in there.
+    Operator,
+    Signal,
+    /// A file has changed.
+    Nobody,
 }
 
 /// What is to be read.
@@ -92,8 +102,9 @@ impl Reload {
         let mut process = self.process.borrow().clone();
         match due {
             Due::All(requests) => {
-                let config = self.config(true, &mut process, supervisor, pools).await;
-                let web = self.web(true, &mut process).await;
+                let cause = if requests.is_empty() { ReloadCause::Signal } else { ReloadCause::Operator };
+                let config = self.config(cause, &mut process, supervisor, pools).await;
+                let web = self.web(cause, &mut process).await;
                 self.process.send_replace(process);
                 let outcome = match (config, web) {
                     (Err(config), Err(web)) => Err(format!("{config}\n{web}")),
@@ -105,15 +116,15 @@ impl Reload {
                 }
                 return;
             }
-            Due::Config => _ = self.config(false, &mut process, supervisor, pools).await,
-            Due::Web => _ = self.web(false, &mut process).await,
+            Due::Config => _ = self.config(ReloadCause::Nobody, &mut process, supervisor, pools).await,
+            Due::Web => _ = self.web(ReloadCause::Nobody, &mut process).await,
         }
         self.process.send_replace(process);
     }
 
     async fn config(
         &mut self,
-        asked: bool,
+        cause: ReloadCause,
         process: &mut ProcessStatus,
         supervisor: &mut Supervisor<Postgres>,
         pools: &mut Pools,
@@ -133,7 +144,7 @@ impl Reload {
             // What can still go wrong comes first: a socket that is taken, a certificate that cannot be read.
             Ok(Ok(Ok(config))) => match pools.apply(&config.targets).await {
                 Ok(_) => {
-                    self.apply(&config, supervisor);
+                    self.apply(&config, cause, supervisor);
                     process.service = config.service.as_str().into();
                     process.config = LastRead::Taken { at };
                     return Ok(());
@@ -144,19 +155,28 @@ impl Reload {
             Ok(Err(failure)) => format!("reading the configuration failed: {failure}"),
             Err(_) => hangs("the configuration"),
         };
-        tell("configuration", &problems, asked || !process.config.is_refused_for(&problems));
+        tell(
+            "configuration",
+            &problems,
+            cause == ReloadCause::Signal || !process.config.is_refused_for(&problems),
+        );
         process.config.refuse(at, problems.clone());
         Err(problems)
     }
 
-    fn apply(&self, config: &Config, supervisor: &mut Supervisor<Postgres>) {
+    fn apply(&self, config: &Config, cause: ReloadCause, supervisor: &mut Supervisor<Postgres>) {
         self.warned.of_config(config);
         self.gate.set_limits(config.fleet);
         supervisor.apply(&config.targets);
-        info!(targets = config.targets.len(), "configuration reloaded");
+        match cause {
+            ReloadCause::Operator => debug!(targets = config.targets.len(), "configuration reloaded"),
+            ReloadCause::Signal | ReloadCause::Nobody => {
+                info!(targets = config.targets.len(), "configuration reloaded");
+            }
+        }
     }
 
-    async fn web(&mut self, asked: bool, process: &mut ProcessStatus) -> Result<(), String> {
+    async fn web(&mut self, cause: ReloadCause, process: &mut ProcessStatus) -> Result<(), String> {
         let (Some(rules_file), Some(last)) = (&mut self.web, &mut process.web_config) else {
             return Ok(());
         };
@@ -165,15 +185,17 @@ impl Reload {
         let at = Moment::now().wall;
         match read {
             Ok(warnings) => {
-                for warning in warnings {
-                    warn!("{warning}");
+                self.warned.of_web(warnings);
+                match cause {
+                    ReloadCause::Operator => debug!("web configuration reloaded"),
+                    ReloadCause::Signal | ReloadCause::Nobody => info!("web configuration reloaded"),
                 }
-                info!("web configuration reloaded");
                 *last = LastRead::Taken { at };
                 Ok(())
             }
             Err(problems) => {
-                tell("web configuration", &problems, asked || !last.is_refused_for(&problems));
+                let is_news = !last.is_refused_for(&problems);
+                tell("web configuration", &problems, is_news || cause == ReloadCause::Signal);
                 last.refuse(at, problems.clone());
                 Err(problems)
             }

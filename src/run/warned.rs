@@ -14,6 +14,7 @@ pub struct Warned {
     config: KnownWarnings,
     /// Of secrets that others can read: each names the file and its mode.
     readable: KnownWarnings,
+    web: KnownWarnings,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -36,6 +37,11 @@ impl KnownWarnings {
 }
 
 impl Warned {
+    /// Logs what is new of the web config file.
+    pub fn of_web<W: ToString>(&self, warnings: impl IntoIterator<Item = W>) {
+        self.web.tell(warnings.into_iter().map(|warning| warning.to_string()));
+    }
+
     /// Logs what is new of this configuration; of its files once the file system has told: nobody waits for that.
     pub fn of_config(&self, config: &Config) {
         self.config.tell(config.warnings.iter().map(ToString::to_string));

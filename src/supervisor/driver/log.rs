@@ -80,7 +80,7 @@ impl Transitions {
             Event::Tuned(_) => debug!(%target, "new settings applied"),
             Event::Wanted => debug!(%target, "a pool client needs the session"),
             Event::Prove => debug!(%target, "a proof of login was requested"),
-            Event::TryNow => info!(%target, "an operator asked for an attempt now"),
+            Event::TryNow => debug!(%target, "an operator asked for an attempt now"),
             Event::Stop => debug!(%target, "stopping"),
         }
     }

@@ -115,5 +115,6 @@ with psycopg.connect(url) as after:
     let mut command = exec(&cluster.superuser_url(), &["--web.enable-lifecycle"], &["python3", "-c", script]);
     let done = ended(command.env("PYTHONPATH", &packages).env("PYTHONDONTWRITEBYTECODE", "1")).await;
     assert_eq!((done.code, done.out.trim()), (0, "2"), "{}", done.err);
-    assert!(done.err.contains("configuration reloaded"), "{}", done.err);
+    let told = "request=\"POST /-/reload\" client=127.0.0.1 code=200";
+    assert!(done.err.contains(told), "{}", done.err);
 }

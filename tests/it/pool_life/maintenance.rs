@@ -100,7 +100,7 @@ async fn a_reconnect_replaces_every_session_and_breaks_no_transaction() {
         load.goes_on().await;
     }
     load.end(&pool).await;
-    await_log(&pool.daemon, "the pool replaces its sessions as they come free").await;
+    await_log(&pool.daemon, "request=\"POST /-/pools/db/reconnect\" client=127.0.0.1 code=200").await;
     let log = pool.daemon.log();
     assert!(!log.contains("WARN"), "{log}");
 }
@@ -140,7 +140,7 @@ async fn a_pause_lets_transactions_end_and_after_it_all_go_on() {
         assert_eq!(pool.daemon.metric("pgtether_pool_paused", DB).await, Some(0.0));
     }
     load.end(&pool).await;
-    await_log(&pool.daemon, "the pool is resumed").await;
+    await_log(&pool.daemon, "answer=\"the pool of db is resumed\"").await;
 }
 
 #[tokio::test]
