@@ -10,7 +10,7 @@ use hyper::client::conn::http1::handshake;
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::cli::ListenAddress;
@@ -18,6 +18,12 @@ use crate::printable;
 
 /// More of an answer is not read: what is shown of it is shorter.
 const ANSWER_LIMIT: usize = 4096;
+/// So many characters of an answer are shown; what keeps an image's health log keeps about as many.
+const SHOWN: usize = 3_000;
+/// Heads included. Without a bound of its own, a server that never comes to its answer could keep this process from its clock.
+const BYTES_LIMIT: u64 = 64 * 1024;
+/// What the web port answers to who speaks no TLS there.
+const SPEAKS_TLS: &str = "speaks HTTPS";
 
 /// What is asked, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +64,19 @@ impl HealthQuestion {
         let (status, answer) = tokio::time::timeout(timeout, self.answer())
             .await
             .unwrap_or_else(|_| Err(format!("{self} has not answered within {} s", timeout.as_secs_f64())))?;
-        let answer = printable::message(&answer);
-        if status.is_success() { Ok(answer) } else { Err(format!("{self} answered {status}: {answer}")) }
+        let shown = printable::beginning(&answer, SHOWN);
+        let cut = if shown.ends_with('…') { " (cut: the answer is longer)" } else { "" };
+        let hint = match answer.contains(SPEAKS_TLS) {
+            true => {
+                ": give the health check the web config file, too (--web.config.file or PGTETHER_WEB_CONFIG_FILE)"
+            }
+            false => "",
+        };
+        if status.is_success() {
+            Ok(shown + cut)
+        } else {
+            Err(format!("{self} answered {status}: {shown}{cut}{hint}"))
+        }
     }
 
     async fn answer(&self) -> Result<(StatusCode, String), String> {
@@ -100,6 +117,8 @@ impl HealthQuestion {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
     ) -> Result<(StatusCode, String), hyper::Error> {
+        let (received, sent) = tokio::io::split(stream);
+        let stream = tokio::io::join(received.take(BYTES_LIMIT), sent);
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.uri_mut() = self.path.parse().unwrap_or_default();
@@ -143,6 +162,7 @@ impl std::fmt::Display for HealthQuestion {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::sync::LazyLock;
 
     use super::*;
 
@@ -213,9 +233,19 @@ mod tests {
         let mut answer = b"HTTP/1.1 200 OK\r\ncontent-length: 900000\r\n\r\n".to_vec();
         answer.extend_from_slice(&LONG);
         let (_, result) = asked(answer.leak(), Duration::from_secs(30));
-        assert_eq!(result.unwrap().chars().count(), printable::MESSAGE);
+        let shown = result.unwrap();
+        assert!(shown.ends_with("xx… (cut: the answer is longer)"), "{shown}");
+        assert!((SHOWN..SHOWN + 50).contains(&shown.chars().count()));
         let (_, result) = asked(b"HTTP/1.1 200 OK\r\n", Duration::from_millis(50));
         assert!(result.clone().unwrap_err().ends_with("has not answered within 0.05 s"), "{result:?}");
+    }
+
+    #[test]
+    fn a_server_that_never_comes_to_its_answer_is_given_up() {
+        static CONTINUE: LazyLock<Vec<u8>> =
+            LazyLock::new(|| b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1 << 20));
+        let (_, result) = asked(&CONTINUE, Duration::from_secs(300));
+        assert!(result.clone().unwrap_err().contains("cannot be asked"), "{result:?}");
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub fn end(text: &str, most: usize) -> String {
     }
 }
 
-fn beginning(text: &str, most: usize) -> String {
+/// The first `most` characters of a text, with a mark where more followed.
+pub fn beginning(text: &str, most: usize) -> String {
     let line = on_one_line(text);
     match line.chars().nth(most) {
         Some(_) => line.chars().take(most - 1).chain(['…']).collect(),

@@ -13,7 +13,7 @@ use openssl::ssl::{self, SslAcceptor, SslAcceptorBuilder, SslMethod, SslOptions,
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509Ref, X509StoreContextRef};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_openssl::SslStream;
 
 use super::words::{Cipher, ClientAuth, Curve, Version};
@@ -22,6 +22,9 @@ use super::words::{Cipher, ClientAuth, Curve, Version};
 const NOT_PLAINLY: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n\
     This port speaks HTTPS: ask with https://\n";
+
+/// More than that is not read of a plain request.
+const UNREAD_LIMIT: u64 = 16 * 1024;
 
 /// What a context is made of, valid each for itself.
 #[derive(Debug)]
@@ -96,12 +99,21 @@ impl WebTls {
         let stack = error.ssl_error().map(why);
         if stack.as_deref() == Some("http request") {
             // Nobody may be reading.
-            let _: io::Result<()> = stream.get_mut().write_all(NOT_PLAINLY).await;
+            let _: io::Result<()> = refuse_plainly(stream.get_mut()).await;
         }
         Err(stack
             .or_else(|| Some(error.io_error()?.to_string()))
             .unwrap_or_else(|| "it broke off".to_owned()))
     }
+}
+
+/// What else was sent is read: a close before that would be a reset, which can take the answer with it.
+async fn refuse_plainly(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    stream.write_all(NOT_PLAINLY).await?;
+    stream.shutdown().await?;
+    let mut rest = stream.take(UNREAD_LIMIT);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 fn set_algorithms(builder: &mut SslAcceptorBuilder, parts: &Parts) -> Result<(), ErrorStack> {
