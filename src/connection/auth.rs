@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::scanner::Observed;
+use crate::reason::SCRAM_BEFORE;
 use crate::target::{AuthMethod, AuthMethods, Endpoint, Host, PasswordSource, SslMode, Target};
 
 /// What one login holds its server to.
@@ -31,7 +32,7 @@ impl AuthDemand {
                 Some(format!("the server {deed}, and require_auth allows only: {}", methods.list()))
             }
             AuthDemand::ScramAgain if method != AuthMethod::ScramSha256 => Some(format!(
-                "the server {deed}, although it asked for SCRAM-SHA-256 before: somebody may pretend to be the server. If \
+                "the server {deed}, {SCRAM_BEFORE}: somebody may pretend to be the server. If \
                  the change is meant, write require_auth with the new method into the connection string, or restart pgtether"
             )),
             AuthDemand::Any | AuthDemand::Listed(_) | AuthDemand::ScramAgain => None,

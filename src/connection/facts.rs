@@ -7,18 +7,15 @@ use std::error::Error;
 use std::io;
 
 use nix::errno::Errno;
-use openssl::base64::encode_block;
 use openssl::ssl;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::scanner::Observed;
+use super::spellings::SecretSpellings;
 use crate::printable;
 use crate::protocol::ErrorFields;
 use crate::reason::{Cause, Facts, LoginTls, Phase, ServerWords, Verbatim};
 use crate::target::{REDACTED, Secret};
 
-/// What every encoder of URLs leaves as it is.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const PASSWORD_REQUESTS: [u32; 3] = [3, 5, 10];
 
 /// Why a conversation ended, or an answer in it was an error. What the server said counts most, then how the stream
@@ -171,18 +168,17 @@ pub fn redact(text: &str, password: &Secret) -> String {
 
 /// The same of several secrets at once.
 pub fn redact_all<'s>(text: &str, secrets: impl IntoIterator<Item = &'s [u8]>) -> String {
-    let mut spellings: Vec<String> =
-        secrets.into_iter().filter(|secret| !secret.is_empty()).flat_map(spellings).collect();
-    // The longest first, or a shorter spelling would leave the rest of a longer one behind.
-    spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
+    let spellings: Vec<SecretSpellings<'_>> =
+        secrets.into_iter().filter(|secret| !secret.is_empty()).map(SecretSpellings::of).collect();
     // Once through the text: what was put in place of a password is not read again.
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
-        match spellings.iter().find_map(|spelling| rest.strip_prefix(spelling.as_str())) {
-            Some(after) => {
+        // The longest, or a shorter spelling would leave the rest of a longer one behind.
+        match spellings.iter().filter_map(|of_one| of_one.longest_at(rest)).max() {
+            Some(length) => {
                 clean.push_str(REDACTED);
-                rest = after;
+                rest = &rest[length..];
             }
             None => {
                 clean.push(next);
@@ -193,22 +189,6 @@ pub fn redact_all<'s>(text: &str, secrets: impl IntoIterator<Item = &'s [u8]>) -
     clean
 }
 
-/// How a secret may stand in a text.
-fn spellings(secret: &[u8]) -> Vec<String> {
-    let mut spellings = vec![String::from_utf8_lossy(secret).into_owned()];
-    for set in [NON_ALPHANUMERIC, UNRESERVED] {
-        let encoded = percent_encode(secret, set).to_string();
-        spellings.push(encoded.to_ascii_lowercase());
-        spellings.push(lower_hex(&encoded));
-        spellings.push(encoded);
-    }
-    let base64 = encode_block(secret);
-    let base64 = base64.trim_end_matches('=');
-    spellings.push(base64.replace('+', "-").replace('/', "_"));
-    spellings.push(base64.to_owned());
-    spellings
-}
-
 fn scrubbed(cause: Cause, password: Option<&Secret>) -> Cause {
     match cause {
         Cause::Protocol { message } => Cause::Protocol { message: scrub(&message, password) },
@@ -217,17 +197,6 @@ fn scrubbed(cause: Cause, password: Option<&Secret>) -> Cause {
         }
         other => other,
     }
-}
-
-fn lower_hex(encoded: &str) -> String {
-    let mut in_escape = 0;
-    let lower = |c: char| {
-        in_escape = if c == '%' { 3 } else { in_escape };
-        let inside = in_escape > 0;
-        in_escape = i32::max(in_escape - 1, 0);
-        if inside { c.to_ascii_lowercase() } else { c }
-    };
-    encoded.chars().map(lower).collect()
 }
 
 /// tokio-postgres keeps the cause out of its own text.
@@ -244,6 +213,8 @@ fn spelled_out(error: &tokio_postgres::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use openssl::base64::encode_block;
+    use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
     use proptest::prelude::*;
 
     use super::*;
@@ -341,7 +312,7 @@ mod tests {
             let secret = Secret::new(password.as_bytes());
             let encoded = percent_encode(password.as_bytes(), NON_ALPHANUMERIC).to_string();
             let base64 = encode_block(password.as_bytes());
-            for spelling in [&password, &encoded, &lower_hex(&encoded), &base64] {
+            for spelling in [&password, &encoded, &encoded.to_ascii_lowercase(), &base64] {
                 let shown = scrub(&format!("{before} {spelling} {after}"), Some(&secret));
                 prop_assert!(!shown.contains(password.as_str()), "{shown:?}");
             }

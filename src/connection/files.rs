@@ -52,26 +52,37 @@ impl Contents {
 
     /// The connection string with the password that belongs to it.
     pub fn endpoint(&self, target: &Target) -> Result<Endpoint, Cause> {
-        let mut endpoint = match (&target.source, &self.url) {
+        let mut endpoint = self.connection_string(target)?;
+        if let Some(password) = self.password(target)? {
+            endpoint.password = Some(password);
+        }
+        Ok(endpoint)
+    }
+
+    fn connection_string(&self, target: &Target) -> Result<Endpoint, Cause> {
+        let endpoint = match (&target.source, &self.url) {
             (Source::Inline(endpoint), _) => endpoint.as_ref().clone(),
             (Source::File(path), Some(content)) => {
                 parse(path.path(), content.as_ref().map_err(Cause::clone)?)?
             }
             (Source::File(_), None) => return Err(config("url_file was not read")),
         };
-        match (&target.password, &self.password) {
-            (PasswordSource::File(path), Some(content)) => {
-                endpoint.password = Some(password(path.path(), content.as_ref().map_err(Cause::clone)?)?);
-            }
-            (PasswordSource::Command(_), _) if endpoint.password.is_some() => {
-                return Err(config(
-                    "the connection string in url_file has a password, and password_command gives one, too: remove \
-                     one of them",
-                ));
-            }
-            _ => {}
+        if target.password.is_command() && endpoint.password.is_some() {
+            return Err(config(
+                "the connection string in url_file has a password, and password_command gives one, too: remove one of \
+                 them",
+            ));
         }
         Ok(endpoint)
+    }
+
+    fn password(&self, target: &Target) -> Result<Option<Secret>, Cause> {
+        match (&target.password, &self.password) {
+            (PasswordSource::File(path), Some(content)) => {
+                password(path.path(), content.as_ref().map_err(Cause::clone)?).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// What there is to compare; a file that cannot be read differs from every one that can.
@@ -85,14 +96,19 @@ impl Certificates {
     pub fn read(tls: &Tls) -> Result<Self, Cause> {
         let mut found = Certificates::default();
         for (parameter, path) in tls.files() {
-            let (slot, limit) = match parameter {
-                "sslrootcert" => (&mut found.roots, MAX_CERTIFICATES),
-                "sslcert" => (&mut found.cert, MAX_CERTIFICATES),
-                _ => (&mut found.key, MAX_SECRET),
+            let slot = match parameter {
+                "sslrootcert" => &mut found.roots,
+                "sslcert" => &mut found.cert,
+                _ => &mut found.key,
             };
-            *slot = Some(read(parameter, path, limit)?);
+            *slot = Some(Self::read_one(parameter, path)?);
         }
         Ok(found)
+    }
+
+    fn read_one(parameter: &str, path: &Path) -> Result<Content, Cause> {
+        let limit = if parameter == "sslkey" { MAX_SECRET } else { MAX_CERTIFICATES };
+        read(parameter, path, limit)
     }
 }
 
@@ -104,16 +120,30 @@ impl Hash for Certificates {
     }
 }
 
-/// What is wrong with the files of a target, read as for a login, and with those of its pool.
-pub fn mistakes_in_files(target: &Target) -> Vec<String> {
-    let of_login =
-        Contents::read(target).endpoint(target).and_then(|endpoint| Certificates::read(&endpoint.tls));
+/// What is wrong with the files of a target, read as for a login, and with those of its pool: each by the key that names the
+/// file, relative to the target.
+pub fn mistakes_in_files(target: &Target) -> Vec<(&'static str, String)> {
+    let contents = Contents::read(target);
+    let string_key = match &target.source {
+        Source::Inline(_) => "url",
+        Source::File(_) => "url_file",
+    };
+    let string = contents.connection_string(target);
+    let tls = string.as_ref().ok().map(|endpoint| &endpoint.tls);
+    let certificates = tls.into_iter().flat_map(Tls::files);
+    let certificates = certificates.map(|(parameter, path)| Certificates::read_one(parameter, path));
+    let of_string = certificates.filter_map(Result::err).chain(string.as_ref().err().cloned());
+    let of_password = contents.password(target).err();
     let of_pool = match target.pool.as_deref().map(|pool| &pool.tls) {
-        Some(ClientTls::Files { cert, key }) => vec![pool_file(CERT_FILE, cert), pool_file(KEY_FILE, key)],
+        Some(ClientTls::Files { cert, key }) => {
+            vec![(CERT_FILE, pool_file(CERT_FILE, cert)), (KEY_FILE, pool_file(KEY_FILE, key))]
+        }
         Some(ClientTls::SelfSigned | ClientTls::Off) | None => Vec::new(),
     };
-    let causes = of_login.err().into_iter().chain(of_pool.into_iter().filter_map(Result::err));
-    causes.map(|cause| Facts::new(Phase::Prepare, cause).to_string()).collect()
+    let found = of_string.map(|cause| (string_key, cause));
+    let found = found.chain(of_password.map(|cause| ("password_file", cause)));
+    let found = found.chain(of_pool.into_iter().filter_map(|(key, file)| Some((key, file.err()?))));
+    found.map(|(key, cause)| (key, Facts::new(Phase::Prepare, cause).to_string())).collect()
 }
 
 /// The keys of a pool's certificate and its key.

@@ -26,6 +26,7 @@ mod postgres;
 mod scanner;
 mod session;
 mod shown;
+mod spellings;
 mod tap;
 mod tcp;
 mod tls;

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use crate::blocking::Crashed;
 
 pub use crate::policy::retry::Class;
-pub use remedy::remedy;
+pub use remedy::{SCRAM_BEFORE, remedy};
 pub use set::Reason;
 
 /// Where in the life of a connection something happened.

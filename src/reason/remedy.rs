@@ -7,6 +7,9 @@ use super::{Cause, Facts, Phase, Reason, ServerWords};
 const PRINTED_PASSWORD: &str = "The server rejects what password_command prints: run it as the user that pgtether runs as, and \
                                 check its arguments, the user, and pg_hba.conf; another output is tried at once.";
 
+/// What is told of a server that asks for less than it did.
+pub const SCRAM_BEFORE: &str = "although it asked for SCRAM-SHA-256 before";
+
 /// What mends `facts`, which mean `reason`.
 pub fn remedy(reason: Reason, facts: &Facts) -> &'static str {
     let found = match &facts.cause {
@@ -26,6 +29,10 @@ pub fn remedy(reason: Reason, facts: &Facts) -> &'static str {
              network is trusted.",
         ),
         Cause::Timeout => timeout(facts.phase),
+        Cause::Config { message } if message.contains(SCRAM_BEFORE) => Some(
+            "The server asks for the password in a weaker way than before: if that is meant, set require_auth in the \
+             connection string, or restart pgtether; if not, find out who answers there.",
+        ),
         _ => None,
     };
     found.unwrap_or_else(|| reason.remedy())
@@ -169,6 +176,7 @@ mod tests {
             "auth_file",
             "auth_type",
             "net.ipv4.ip_local_port_range",
+            "require_auth",
         ];
         const SCHEMA: &str = include_str!("../../docs/config.schema.json");
         let remedies = all_remedies();
@@ -297,6 +305,17 @@ mod tests {
         assert!(of(&printed(role)).contains("ALTER ROLE"), "that is no matter of the password");
         let full = rejected("sorry, too many clients already", "53300");
         assert_eq!(of(&printed(full)), Reason::Capacity.remedy());
+    }
+
+    #[test]
+    fn a_server_that_asks_for_less_than_before_is_no_matter_of_a_setting_that_cannot_be_used() {
+        let config = |message: &str| Cause::Config { message: message.to_owned() };
+        let asks =
+            format!("the server wants the password in clear text, {SCRAM_BEFORE}: somebody may pretend");
+        assert_named([
+            (Phase::Startup, config(&asks), "who answers there"),
+            (Phase::Prepare, config("password_file /pw is empty"), Reason::Config.remedy()),
+        ]);
     }
 
     #[test]

@@ -72,6 +72,11 @@ mod tests {
             ("sesame\nsesame-open\n", "sesame-open", &[], "; stderr: <redacted>"),
             ("open sesame now\n", "in 'open sesame now'", &[], "; stderr: in '<redacted>'"),
             ("", "hunter2 is wrong", &["hunter2"], "; stderr: <redacted> is wrong"),
+            ("open+/sesame\n", "GET /?t=open%2B%2Fsesame", &[], "; stderr: GET /?t=<redacted>"),
+            ("open-sesame\n", "Basic b3Blbi1zZXNhbWU=", &[], "; stderr: Basic <redacted>="),
+            // What nobody could know to be one, and what is disguised otherwise: the docs say so.
+            ("", "got sesame-open", &[], "; stderr: got sesame-open"),
+            ("open-sesame\n", "emases-nepo", &[], "; stderr: emases-nepo"),
             ("a bc def\n", "a bc def", &[], "; stderr: <redacted>"),
             ("a\n", "a way", &[], "; stderr: a way"),
             ("sesame\n", " \r\n", &[], ", and wrote nothing to stderr"),
