@@ -10,7 +10,7 @@ use pgtether::cli::{
     HealthcheckArgs, ManArgs, Output, PoolArgs, RunArgs, ShowArgs, Subject,
 };
 use pgtether::config::watch::Watch;
-use pgtether::config::{self, Config, Problems};
+use pgtether::config::{self, Config, Examination, Problems};
 use pgtether::connection::{Postgres, find_program, mistakes_in_files};
 use pgtether::healthcheck::HealthQuestion;
 use pgtether::http::web::{Rules, RulesFile};
@@ -71,6 +71,9 @@ fn failed(what: &str, error: impl std::fmt::Display) -> Exit {
 
 fn supervise(args: &RunArgs, output: &LogOutput) -> Done {
     logging::start(&args.log, output).map_err(|error| failed("the log cannot start", error))?;
+    if args.config_check {
+        return check_config(args);
+    }
     let watch = watch(&args.config);
     let rules_file = args.web.port.config_file.clone().map(RulesFile::open).transpose();
     let (config, rules_file) = match (read(&args.config), rules_file) {
@@ -79,13 +82,6 @@ fn supervise(args: &RunArgs, output: &LogOutput) -> Done {
         (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => return Err(unusable(problems)),
     };
     let web = run::web(&args.web, rules_file.as_ref());
-    if args.config_check {
-        let unreadable = unreadable(&config);
-        if !unreadable.is_empty() {
-            return Err(unusable(unreadable.join("\n")));
-        }
-        return print(checked(&config, rules_file.as_ref().map(|_| web.rules.get()).as_deref()));
-    }
     let unused = config::unused(&|name| std::env::var_os(name), &|path| path.exists());
     unused.iter().for_each(|told| tracing::warn!("{told}"));
     block_on(async {
@@ -254,37 +250,52 @@ fn show(args: &ShowArgs) -> Done {
     print(origins.annotate(&shown, &config))
 }
 
-fn checked(config: &Config, rules: Option<&Rules>) -> String {
-    let warnings = config.warnings.iter().chain(rules.map(Rules::warnings).unwrap_or_default());
-    let readable = config::readable_by_others(config).into_iter().map(|problem| problem.to_string());
-    let warnings = warnings.map(ToString::to_string).chain(readable).chain(missing_programs(config));
-    let mut text: String = warnings.map(|warning| format!("warning: {warning}\n")).collect();
+/// Everything that can be known without asking a server, in one run.
+fn check_config(args: &RunArgs) -> Done {
+    let env = |name: &str| std::env::var_os(name);
+    let found = config::examine(args.config.file.as_deref(), &args.config.pool.flags(), &env);
+    let rules_file = args.web.port.config_file.clone().map(RulesFile::open).transpose();
+    let rules = rules_file.as_ref().ok().and_then(Option::as_ref).map(|file| file.live().get());
+    let (config, mut warnings) = match found {
+        Ok(mut found) => {
+            look_at_files(&mut found);
+            let readable = config::readable_by_others(&found.config);
+            let warnings: Vec<String> =
+                found.config.warnings.iter().chain(&readable).map(ToString::to_string).collect();
+            (found.sound(), warnings)
+        }
+        Err(problems) => (Err(problems), Vec::new()),
+    };
+    warnings
+        .extend(rules.as_deref().map(Rules::warnings).unwrap_or_default().iter().map(ToString::to_string));
+    let warnings: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    let problems =
+        [config.as_ref().err().map(ToString::to_string), rules_file.as_ref().err().map(ToString::to_string)];
+    let problems: Vec<String> = problems.into_iter().flatten().collect();
+    let Ok(config) = config else { return Err(unusable(problems.join("\n") + "\n" + &warnings)) };
+    if !problems.is_empty() {
+        return Err(unusable(problems.join("\n") + "\n" + &warnings));
+    }
     let targets = config.targets.len();
     let plural = if targets == 1 { "" } else { "s" };
-    text.push_str(&format!("the configuration is good: {targets} target{plural}\n"));
-    if rules.is_some() {
-        text.push_str("the web configuration is good\n");
-    }
-    text
+    let web = if rules.is_some() { "the web configuration is good\n" } else { "" };
+    print(format!("{warnings}the configuration is good: {targets} target{plural}\n{web}"))
 }
 
 /// What a login would fail on before it reaches a server, and a pool before it listens.
-fn unreadable(config: &Config) -> Vec<String> {
-    let of_target = |target: &Arc<Target>| {
-        let name = target.name.clone();
-        mistakes_in_files(target).into_iter().map(move |why| format!("target {name}: {why}"))
-    };
-    config.targets.iter().flat_map(of_target).collect()
-}
-
-/// A warning only: who checks a configuration may do so on another machine.
-fn missing_programs(config: &Config) -> impl Iterator<Item = String> {
+fn look_at_files(found: &mut Examination) {
     let path = std::env::var_os("PATH");
-    config.targets.iter().filter_map(move |target| {
-        let PasswordSource::Command(command) = &target.password else { return None };
-        let why = find_program(&command.program, path.as_deref()).err()?;
-        Some(format!("target {}: password_command cannot run here: {why}", target.name))
-    })
+    for (number, target) in found.config.targets.clone().iter().enumerate() {
+        for (key, why) in mistakes_in_files(target) {
+            found.wrong(number, key, why);
+        }
+        // A warning only: who checks a configuration may do so on another machine.
+        if let PasswordSource::Command(command) = &target.password
+            && let Err(why) = find_program(&command.program, path.as_deref())
+        {
+            found.warn(number, "password_command", format!("password_command cannot run here: {why}"));
+        }
+    }
 }
 
 fn read(file: &ConfigArgs) -> Result<Config, Problems> {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::examination::Examination;
 use super::expand::Env;
 use super::file::{Keys, PoolKeys, RootKeys, TargetKeys};
 use super::mapping::Sets;
@@ -15,7 +16,7 @@ use super::{Config, Fleet, flags, overrides, pool, rules, tree};
 use crate::target::pool::{Listen, Pool};
 use crate::target::{PasswordSource, Secret, Source, Target, TargetName, Tuning, conninfo};
 
-pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Result<Config, Problems> {
+pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Result<Examination, Problems> {
     let (root, wrong) = tree::parse(text);
     let mut reader = Reader::new(origin, env).in_folder(folder);
     for wrong in wrong {
@@ -40,17 +41,11 @@ pub fn from_text(origin: &str, text: &str, folder: &Path, env: Env<'_>) -> Resul
     if assembler.targets.is_empty() && !spoken_of {
         assembler.error("targets", "names no target: write at least one, `- name: …` with its `url: …`");
     }
-    assembler.finish(&document)
+    Ok(assembler.finish(&document))
 }
 
 /// `keys` and `pool` are what the flags say.
-pub fn from_url(
-    origin: &str,
-    name: &str,
-    url: &str,
-    keys: Keys,
-    pool: Option<PoolKeys>,
-) -> Result<Config, Problems> {
+pub fn from_url(origin: &str, name: &str, url: &str, keys: Keys, pool: Option<PoolKeys>) -> Examination {
     let keys = TargetKeys {
         keys,
         name: TargetName::new(name).map(Name),
@@ -78,6 +73,8 @@ struct Assembler<'a> {
     /// Where pools listen, and whose they are.
     listening: Vec<(Listen, String)>,
     targets: Vec<Arc<Target>>,
+    /// Of each of them.
+    paths: Vec<String>,
     warnings: Vec<Problem>,
 }
 
@@ -95,6 +92,7 @@ impl<'a> Assembler<'a> {
             names: HashMap::new(),
             listening: Vec::new(),
             targets: Vec::new(),
+            paths: Vec::new(),
             warnings: Vec::new(),
         };
         for (key, message) in rules::contradictions(&assembler.defaults.tuning, &assembler.tuning) {
@@ -106,18 +104,17 @@ impl<'a> Assembler<'a> {
         assembler
     }
 
-    fn finish(self, document: &RootKeys) -> Result<Config, Problems> {
-        if !self.reader.problems.is_empty() {
-            return Err(Problems::new(self.reader.problems));
-        }
+    fn finish(self, document: &RootKeys) -> Examination {
         let mut fleet = Fleet::default();
         document.fleet.iter().for_each(|keys| keys.set(&mut fleet));
-        let Assembler { service, targets, warnings, .. } = self;
-        Ok(Config { service, fleet, targets, warnings, file_with_password: None })
+        let Assembler { reader: Reader { places, problems, .. }, service, targets, paths, warnings, .. } =
+            self;
+        let config = Config { service, fleet, targets, warnings, file_with_password: None };
+        Examination { config, problems, places, paths }
     }
 
     fn error(&mut self, path: &str, message: impl Into<String>) {
-        let problem = self.reader.at_path(path, message);
+        let problem = self.reader.places.at_path(path, message);
         self.reader.problems.push(problem);
     }
 
@@ -129,7 +126,7 @@ impl<'a> Assembler<'a> {
     }
 
     fn warn(&mut self, path: &str, message: impl Into<String>) {
-        let problem = self.reader.at_path(path, message);
+        let problem = self.reader.places.at_path(path, message);
         self.warnings.push(problem);
     }
 
@@ -166,6 +163,7 @@ impl<'a> Assembler<'a> {
             self.warn(&tree::join(path, key), message);
         }
         self.targets.push(Arc::new(target));
+        self.paths.push(path.to_owned());
     }
 
     fn pool(&mut self, path: &str, keys: &PoolKeys, tuning: &Tuning) -> Option<Pool> {
@@ -176,7 +174,7 @@ impl<'a> Assembler<'a> {
         }
         let at = tree::join(path, "pool.listen");
         if keys.listen.is_none() {
-            if !self.reader.names(&at) {
+            if !self.reader.places.names(&at) {
                 let message = "does not say where to listen: write `listen: 127.0.0.1:6432`";
                 self.error(&tree::join(path, "pool"), message);
             }
@@ -203,7 +201,7 @@ impl<'a> Assembler<'a> {
         let at = tree::join(path, "name");
         let Some(name) = keys.name.as_ref().map(|name| &name.0) else {
             // A name that was refused has its problem already.
-            if !self.reader.names(&at) {
+            if !self.reader.places.names(&at) {
                 self.error(path, "has no name: write `name: …`");
             }
             return None;
@@ -226,7 +224,7 @@ impl<'a> Assembler<'a> {
             }
             (None, Some(file)) => Some(Source::File(file.0.clone())),
             (None, None) => {
-                if !self.reader.names(&url) && !self.reader.names(&file) {
+                if !self.reader.places.names(&url) && !self.reader.places.names(&file) {
                     self.error(path, "does not say where to connect: write `url: …` or `url_file: …`");
                 }
                 None

@@ -7,6 +7,7 @@
 mod assemble;
 mod command;
 pub mod duration;
+mod examination;
 mod expand;
 mod file;
 pub mod flags;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+pub use examination::Examination;
 pub use expand::Env;
 pub use flags::PoolFlags;
 pub use origin::Origins;
@@ -114,13 +116,20 @@ pub const DATABASE_URL: &str = "DATABASE_URL";
 
 /// Locates and reads the configuration, whichever it is. The flags are for one without a file.
 pub fn find(named: Option<&Path>, pool: &PoolFlags, env: Env<'_>) -> Result<Config, Problems> {
+    examine(named, pool, env)?.sound()
+}
+
+/// The same for who wants to know all that is wrong. `Err` where nothing was understood.
+pub fn examine(named: Option<&Path>, pool: &PoolFlags, env: Env<'_>) -> Result<Examination, Problems> {
     match locate(named, env)? {
         Located::File(file) => {
             pool.without_file()?;
-            load(&file, env)
+            read_file(&file, env)
         }
         Located::DatabaseUrl => match env(DATABASE_URL).map(OsString::into_string) {
-            Some(Ok(url)) => Config::from_database_url(&url, pool),
+            Some(Ok(url)) => {
+                Ok(assemble::from_url(DATABASE_URL, "default", &url, pool.target_keys(), pool.keys()?))
+            }
             Some(Err(_)) | None => Err(Problems::whole(DATABASE_URL, "is not UTF-8")),
         },
     }
@@ -138,13 +147,17 @@ pub fn origins(named: Option<&Path>, env: Env<'_>) -> Result<Origins, Problems> 
 
 /// Reads a file. Blocks on the file system.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
+    read_file(path, env)?.sound()
+}
+
+fn read_file(path: &Path, env: Env<'_>) -> Result<Examination, Problems> {
     let text = text_of(path, "--config.file")?;
     // Absolute: what `config show` prints means the same wherever it is read again.
     let folder = std::path::absolute(path).ok().and_then(|path| Some(path.parent()?.to_owned()));
     let folder = folder.unwrap_or_default();
-    let config = assemble::from_text(&path.display().to_string(), &text, &folder, env)?;
-    let file_with_password = holds_password(&text, &config).then(|| path.to_owned());
-    Ok(Config { file_with_password, ..config })
+    let mut found = assemble::from_text(&path.display().to_string(), &text, &folder, env)?;
+    found.config.file_with_password = holds_password(&text, &found.config).then(|| path.to_owned());
+    Ok(found)
 }
 
 /// Whether a password is written in it, and does not come from the environment.
@@ -162,12 +175,12 @@ fn holds_password(text: &str, config: &Config) -> bool {
 impl Config {
     /// What runs without a file: one target named `default`.
     pub fn from_database_url(url: &str, pool: &PoolFlags) -> Result<Config, Problems> {
-        assemble::from_url(DATABASE_URL, "default", url, pool.target_keys(), pool.keys()?)
+        assemble::from_url(DATABASE_URL, "default", url, pool.target_keys(), pool.keys()?).sound()
     }
 
     /// One target, with defaults all over; `origin` says in problems where the connection string came from.
     pub fn from_url(origin: &str, name: &str, url: &str) -> Result<Config, Problems> {
-        assemble::from_url(origin, name, url, Default::default(), None)
+        assemble::from_url(origin, name, url, Default::default(), None).sound()
     }
 }
 

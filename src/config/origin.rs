@@ -264,7 +264,7 @@ fleet: {logins_in_flight: 3}
             (name == DATABASE_URL)
                 .then(|| "postgresql://a:hunter2@h/d?connect_timeout=5&keepalives_idle=9".into())
         };
-        let config = assemble::from_text("c.yaml", text, Path::new(""), &env).unwrap();
+        let config = assemble::from_text("c.yaml", text, Path::new(""), &env).unwrap().config;
         let shown = show(&config).unwrap();
         let annotated = Origins::of_file("c.yaml", text).annotate(&shown, &config);
         let (first, second) = annotated.split_once("- name: two").unwrap();
@@ -292,7 +292,7 @@ fleet: {logins_in_flight: 3}
         }
         assert!(!annotated.contains("hunter2"));
         // Comments change nothing of what is read, not even a text of several lines.
-        let read = |text: &str| assemble::from_text("again", text, Path::new(""), &|_| None).unwrap();
+        let read = |text: &str| assemble::from_text("again", text, Path::new(""), &|_| None).unwrap().config;
         assert_eq!(read(&annotated), read(&shown));
     }
 

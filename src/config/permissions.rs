@@ -63,10 +63,10 @@ fn secrets(target: &Target) -> Vec<(SecretKind, PathBuf)> {
     found
 }
 
-/// `None` where there is no such file: reading it tells that.
+/// `None` where there is no such file, or something else in its place: reading it tells that.
 fn facts(path: &Path) -> Option<FileFacts> {
     let path = fs::canonicalize(path).ok()?;
-    let metadata = fs::metadata(&path).ok()?;
+    let metadata = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
     let enters = |folder: &Path| fs::metadata(folder).is_ok_and(|folder| folder.mode() & 0o001 != 0);
     let kind = statfs(&path).ok()?.filesystem_type();
     Some(FileFacts {

@@ -58,7 +58,7 @@ impl<T: Read> Read for Items<T> {
         let mut items = Vec::with_capacity(nodes.len());
         for (i, node) in nodes.iter().enumerate() {
             let path = format!("{}[{i}]", at.path);
-            reader.marks.insert(path.clone(), node.at);
+            reader.places.marks.insert(path.clone(), node.at);
             items.push(T::read(&At { path, node }, reader));
         }
         Some(Items(items))
@@ -81,20 +81,47 @@ impl<'a> At<'a> {
     }
 }
 
+/// Where each path stands that the file names.
+#[derive(Debug, Clone)]
+pub struct Places {
+    origin: String,
+    marks: HashMap<String, Mark>,
+}
+
+impl Places {
+    /// A problem at a path, wherever that is: the nearest part of it that the file names.
+    pub fn at_path(&self, path: &str, message: impl Into<String>) -> Problem {
+        let mut known = path;
+        let at = loop {
+            if let Some(mark) = self.marks.get(known) {
+                break Some(*mark);
+            }
+            match known.rfind(['.', '[']) {
+                Some(end) => known = &known[..end],
+                None => break None,
+            }
+        };
+        Problem { origin: self.origin.clone(), at, path: path.to_owned(), message: message.into() }
+    }
+
+    /// Whether the file names this path, with a good value or a bad one.
+    pub fn names(&self, path: &str) -> bool {
+        self.marks.contains_key(path)
+    }
+}
+
 /// What is read with, and what was found wrong.
 pub struct Reader<'a> {
-    origin: &'a str,
     env: Env<'a>,
     folder: PathBuf,
-    /// Where each path stands that the file names.
-    marks: HashMap<String, Mark>,
+    pub places: Places,
     pub problems: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(origin: &'a str, env: Env<'a>) -> Self {
-        let folder = PathBuf::new();
-        Reader { origin, env, folder, marks: HashMap::new(), problems: Vec::new() }
+    pub fn new(origin: &str, env: Env<'a>) -> Self {
+        let places = Places { origin: origin.to_owned(), marks: HashMap::new() };
+        Reader { env, folder: PathBuf::new(), places, problems: Vec::new() }
     }
 
     /// With the folder that relative paths of the file start at.
@@ -116,31 +143,12 @@ impl<'a> Reader<'a> {
     }
 
     fn push(&mut self, at: Mark, path: String, message: String) {
-        self.problems.push(Problem { origin: self.origin.to_owned(), at: Some(at), path, message });
+        let origin = self.places.origin.clone();
+        self.problems.push(Problem { origin, at: Some(at), path, message });
     }
 
     fn expected(&mut self, at: &At<'_>, expected: &str) {
         self.wrong(at, format!("expected {expected}, found {}", at.node.describe()));
-    }
-
-    /// A problem at a path, wherever that is: the nearest part of it that the file names.
-    pub fn at_path(&self, path: &str, message: impl Into<String>) -> Problem {
-        let mut known = path;
-        let at = loop {
-            if let Some(mark) = self.marks.get(known) {
-                break Some(*mark);
-            }
-            match known.rfind(['.', '[']) {
-                Some(end) => known = &known[..end],
-                None => break None,
-            }
-        };
-        Problem { origin: self.origin.to_owned(), at, path: path.to_owned(), message: message.into() }
-    }
-
-    /// Whether the file names this path, with a good value or a bad one.
-    pub fn names(&self, path: &str) -> bool {
-        self.marks.contains_key(path)
     }
 
     /// A single value that is not empty, or a problem.
@@ -201,7 +209,7 @@ impl<'a> Fields<'a> {
                 // A value on its own line would be found less easily than its key.
                 let single = matches!(entry.value.kind, NodeKind::Scalar { .. });
                 let mark = if single { entry.value.at } else { entry.at };
-                reader.marks.insert(path, mark);
+                reader.places.marks.insert(path, mark);
             } else {
                 reader.push(entry.at, path, suggest::unknown(&entry.key, known));
             }

@@ -166,15 +166,16 @@ fn a_missing_file_of_a_secret_fails_the_check() {
     );
     let (_folder, flag) = file(&text);
     let ended = pgtether(&["--config.check", &flag]);
-    assert_eq!((ended.code, ended.err.lines().count()), (64, 4), "{}", ended.err);
-    for (target, why) in [
-        ("b: cannot read url_file", "No such file"),
-        ("c: password_file", "is not a regular file"),
-        ("d: password_file", "is not a regular file"),
-        ("e: url_file", "`sslmode` must be one of"),
+    let wrong = ended.err.lines().filter(|line| !line.starts_with("warning: ")).count();
+    assert_eq!((ended.code, wrong), (64, 4), "{}", ended.err);
+    for (place, why) in [
+        (":3:25: targets[1].url_file: cannot read url_file ", "No such file"),
+        (":4:55: targets[2].password_file: password_file ", "is not a regular file"),
+        (":5:55: targets[3].password_file: password_file ", "is not a regular file"),
+        (":6:25: targets[4].url_file: url_file ", "`sslmode` must be one of"),
     ] {
-        let told = |line: &str| line.starts_with(&format!("target {target} ")) && line.contains(why);
-        assert!(ended.err.lines().any(told), "{target}: {}", ended.err);
+        let told = |line: &str| line.contains(place) && line.contains(why);
+        assert!(ended.err.lines().any(told), "{place}: {}", ended.err);
     }
 }
 
@@ -195,15 +196,52 @@ fn a_missing_certificate_or_key_fails_the_check_where_tls_is_used() {
     );
     let (_folder, flag) = file(&text);
     let ended = pgtether(&["--config.check", &flag]);
-    let told: Vec<_> = ended.err.lines().map(|line| line.split(" /").next().unwrap()).collect();
+    let wrong = ended.err.lines().filter(|line| !line.starts_with("warning: "));
+    let told: Vec<_> =
+        wrong.map(|line| line.split_once("config.yaml:").unwrap().1.split(" /").next().unwrap()).collect();
     let expected = [
-        "target a: cannot read sslrootcert",
-        "target b: cannot read sslkey",
-        "target c: cannot read sslcert",
-        "target e: cannot read pool.tls.cert_file",
-        "target e: cannot read pool.tls.key_file",
+        "2:20: targets[0].url: cannot read sslrootcert",
+        "3:20: targets[1].url: cannot read sslkey",
+        "4:20: targets[2].url: cannot read sslcert",
+        "6:144: targets[4].pool.tls.cert_file: cannot read pool.tls.cert_file",
+        "6:177: targets[4].pool.tls.key_file: cannot read pool.tls.key_file",
     ];
-    assert_eq!((ended.code, &told[..]), (64, &expected[..]), "{}", ended.err);
+    let without_columns = |text: &str| {
+        let (line, rest) = text.split_once(':').unwrap();
+        format!("{line}:{}", rest.split_once(':').unwrap().1)
+    };
+    assert_eq!(ended.code, 64);
+    assert_eq!(
+        told.iter().map(|text| without_columns(text)).collect::<Vec<_>>(),
+        expected.map(without_columns),
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
+fn one_run_of_the_check_tells_mistakes_missing_files_and_warnings() {
+    let text = "targets:\n  - name: a\n    url: postgresql://app@h/d\n    pings: 3\n    password_file: /nonexistent/pw\n    \
+                ping: {interval: 1s, timeout: 2s}\n  - name: b\n    url: postgresql://app@h/d\n    \
+                password_command: [/nonexistent/program]\n";
+    let (folder, flag) = file(text);
+    let web = folder.path().join("web.yml");
+    fs::write(&web, "tls_server_conf: {}\n").unwrap();
+    let ended = pgtether(&["--config.check", &flag, &format!("--web.config.file={}", web.display())]);
+    assert_eq!((ended.code, ended.out.as_str()), (64, ""), "{ended:?}");
+    let config = folder.path().join("config.yaml").display().to_string();
+    let told: Vec<_> = ended.err.lines().map(|line| line.replace(&config, "F")).collect();
+    let web = web.display().to_string();
+    for (line, start) in told.iter().zip([
+        "F:4:5: targets[0].pings: ",
+        "F:5:20: targets[0].password_file: cannot read password_file /nonexistent/pw",
+        &web,
+        "warning: F:6:",
+        "warning: F:9:5: targets[1].password_command: password_command cannot run here",
+    ]) {
+        assert!(line.starts_with(start), "{start}: {told:#?}");
+    }
+    assert_eq!(told.len(), 5, "{told:#?}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn from_database_url(url: &str) -> Result<Config, Problems> {
 }
 
 fn read(text: &str) -> Result<Config, Problems> {
-    assemble::from_text("pgtether.yaml", text, Path::new("/etc/pgtether"), &env)
+    assemble::from_text("pgtether.yaml", text, Path::new("/etc/pgtether"), &env)?.sound()
 }
 
 fn good(text: &str) -> Config {
@@ -77,7 +77,10 @@ pub(crate) fn compare_gallery(folder: &str, told: impl Fn(&str, &str) -> String)
 #[test]
 fn every_bad_file_gives_exactly_the_messages_beside_it() {
     compare_gallery(GALLERY, |name, text| {
-        assemble::from_text(name, text, Path::new(""), &env).expect_err(name).to_string()
+        assemble::from_text(name, text, Path::new(""), &env)
+            .and_then(Examination::sound)
+            .expect_err(name)
+            .to_string()
     });
 }
 
@@ -206,7 +209,7 @@ fn variables_expand_in_every_kind_of_value_and_never_add_structure() {
     let inject = |_: &str| Some("x\n    required: false\n  - name: evil".into());
     let text =
         "targets:\n  - name: a\n    url: postgresql://app@localhost/shop\n    password_file: ${FILE}\n";
-    let config = assemble::from_text("f", text, Path::new(""), &inject).unwrap();
+    let config = assemble::from_text("f", text, Path::new(""), &inject).unwrap().config;
     assert_eq!((config.targets.len(), config.targets[0].tuning.required), (1, true));
 }
 

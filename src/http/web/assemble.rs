@@ -93,13 +93,13 @@ impl RulesBuilder<'_> {
 
     /// Always `None`, which stands for what is wrong.
     fn error<T>(&mut self, path: &str, message: impl Into<String>) -> Option<T> {
-        let problem = self.reader.at_path(path, message);
+        let problem = self.reader.places.at_path(path, message);
         self.reader.problems.push(problem);
         None
     }
 
     fn warn(&mut self, path: &str, message: impl Into<String>) {
-        let problem = self.reader.at_path(path, message);
+        let problem = self.reader.places.at_path(path, message);
         self.warnings.push(problem);
     }
 
@@ -144,8 +144,9 @@ impl RulesBuilder<'_> {
 
     fn check_clients(&mut self, policy: ClientAuth, with_ca: bool, with_sans: bool) {
         let word = policy.as_str();
-        let named_ca = if self.reader.names(&at("client_ca")) { "client_ca" } else { "client_ca_file" };
-        if policy.verifies() && !with_ca && !self.reader.names(&at(named_ca)) {
+        let named_ca =
+            if self.reader.places.names(&at("client_ca")) { "client_ca" } else { "client_ca_file" };
+        if policy.verifies() && !with_ca && !self.reader.places.names(&at(named_ca)) {
             let message =
                 format!("{word} needs client_ca_file: the authorities to hold certificates against");
             self.error::<()>(&at("client_auth_type"), message);
@@ -198,7 +199,10 @@ impl RulesBuilder<'_> {
                 }
             }
             (None, None) => {
-                if required && !self.reader.names(&at(key)) && !self.reader.names(&at(&file_key)) {
+                if required
+                    && !self.reader.places.names(&at(key))
+                    && !self.reader.places.names(&at(&file_key))
+                {
                     let what = if key == "key" { "key" } else { "certificate" };
                     self.error::<()>(TLS, format!("has no {what}: write `{file_key}: …`"));
                 }
@@ -226,7 +230,7 @@ impl RulesBuilder<'_> {
         match leaf.public_key() {
             Ok(public) if public.public_eq(key) => Some(()),
             _ => {
-                let path = if self.reader.names(&at("key")) { at("key") } else { at("key_file") };
+                let path = if self.reader.places.names(&at("key")) { at("key") } else { at("key_file") };
                 self.error(&path, "is not the key of the certificate")
             }
         }
@@ -259,9 +263,9 @@ impl RulesBuilder<'_> {
         match (keys.interval.as_ref().map(|interval| interval.0), keys.burst) {
             (Some(interval), _) if interval.is_zero() => None,
             (Some(interval), Some(burst)) => Some(RateLimit::new(interval, burst.0)),
-            (Some(_), None) if !self.reader.names("rate_limit.burst") => self
+            (Some(_), None) if !self.reader.places.names("rate_limit.burst") => self
                 .error("rate_limit", "has no burst: write how many requests may come at once, `burst: 20`"),
-            (None, Some(_)) if !self.reader.names("rate_limit.interval") => {
+            (None, Some(_)) if !self.reader.places.names("rate_limit.interval") => {
                 self.warn("rate_limit.burst", "limits nothing without interval");
                 None
             }

@@ -199,8 +199,7 @@ fn a_program_that_is_not_there_is_told_without_running_anything() {
     let (_folder, flag) =
         file(&config("postgresql://app@localhost/db", &["password_command: [no-such-token]"]));
     let ended = pgtether(&["--config.check", &flag]);
-    let told =
-        "target db: password_command cannot run here: there is no executable program no-such-token in PATH";
+    let told = "targets[0].password_command: password_command cannot run here: there is no executable program no-such-token in PATH";
     assert!(ended.code == 0 && ended.out.contains(told), "{ended:?}");
     let printer = Printer::new("sesame");
     let (_folder, flag) = file(&config("postgresql://app@localhost/db", &[&printer.key()]));
