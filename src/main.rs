@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use pgtether::check::{self, CheckReport, Verdict};
 use pgtether::cli::{
-    self, CANNOT_START, CheckArgs, Command, ConfigArgs, ConfigCommand, DemoArgs, EX_USAGE, ExecArgs,
-    HealthcheckArgs, ManArgs, Output, PoolArgs, RunArgs, ShowArgs, Subject,
+    self, CANNOT_START, CheckArgs, Command, ConfigArgs, ConfigCommand, DemoArgs, EX_USAGE, ExecArgs, FAILED,
+    HealthcheckArgs, ManArgs, ManualFacts, Output, PoolArgs, RunArgs, ShowArgs, Subject,
 };
 use pgtether::config::watch::Watch;
 use pgtether::config::{self, Config, Examination, Problems};
@@ -22,9 +22,6 @@ use pgtether::status::board::Board;
 use pgtether::target::{PasswordSource, Target};
 use pgtether::{demo, exec, signals};
 use tokio::net::TcpListener;
-
-/// The start failed: a port is taken, a signal handler refused.
-const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     let output = match LogOutput::start() {
@@ -182,7 +179,8 @@ fn ask(args: &HealthcheckArgs) -> Done {
 }
 
 fn manual(args: &ManArgs) -> Done {
-    match cli::man(args).map_err(|error| failed("cannot write the manual page", error))? {
+    let facts = ManualFacts { signals: &signals::MEANINGS, exec_variables: &exec::VARIABLES };
+    match cli::man(args, &facts).map_err(|error| failed("cannot write the manual page", error))? {
         Some(page) => print(page),
         None => Err(unusable(format!(
             "pgtether has no command {:?}; pgtether --help lists them",

@@ -10,6 +10,19 @@ use signal_hook::flag;
 use tokio::sync::watch;
 use tracing::info;
 
+/// What each signal does, for people.
+pub const MEANINGS: [(&str, &str); 3] = [
+    (
+        "SIGTERM, SIGINT",
+        "Ends it: /readyz fails, clients of pools end their transactions, then the sessions are closed.",
+    ),
+    ("A second SIGTERM or SIGINT", "Ends it at once, with exit code 128 and the signal's number."),
+    (
+        "SIGHUP",
+        "Reads the configuration and the web config file again. An invalid one changes nothing, and is logged.",
+    ),
+];
+
 /// What the process was told.
 #[derive(Debug, Clone)]
 pub struct Signals {

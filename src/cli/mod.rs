@@ -2,6 +2,7 @@
 //!
 //! Knows which arguments there are, and nothing of what is then done.
 
+mod exits;
 mod listen;
 mod manual;
 mod usage;
@@ -18,15 +19,21 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{PoolFlags, duration, flags};
 use crate::target::pool::{Listen, Mode};
 use crate::target::{PasswordCommand, Secret};
+pub use exits::{CANNOT_START, EX_USAGE, FAILED, NOT_EXECUTABLE, NOT_FOUND};
 pub use listen::{ListenAddress, TelemetryPath};
-pub use manual::{completions, man};
-pub use usage::{CANNOT_START, EX_USAGE, UsageText};
+pub use manual::{ManualFacts, completions, man};
+pub use usage::UsageText;
+
+/// What `exec --help` has after its flags.
+fn exec_help() -> String {
+    let codes = exits::exit_codes("exec").into_iter().map(|(code, meaning)| format!("\n  {code}  {meaning}"));
+    format!("{EXEC_HELP}\n\nOther exit codes:{}", codes.collect::<String>())
+}
 
 const EXEC_HELP: &str = "Without --pool.listen, the pool listens on a free port of 127.0.0.1, and on a Unix socket if there is no password.
 
 Signals are passed on to the command. When it ends, pgtether ends with its exit code, or with 128 and the number of the
-signal that killed it. Other exit codes: 125 for unusable flags or no DATABASE_URL, 126 if the command cannot be executed,
-127 if there is no such command. If pgtether cannot run, it says why, and the command connects to the database itself.";
+signal that killed it. If pgtether cannot run, it says why, and the command connects to the database itself.";
 
 /// Keeps a tested connection to each of your PostgreSQL databases and reports its state.
 #[derive(Debug, Clone, Parser, PartialEq, Eq)]
@@ -57,7 +64,7 @@ pub enum Command {
     /// listens. The command finds the pool in DATABASE_URL, the original in PGTETHER_DATABASE_URL, and pgtether's web port
     /// in PGTETHER_WEB_URL.
     #[command(mut_arg("web.listen-address", |arg| arg.default_value("127.0.0.1:10432")))]
-    #[command(after_help = EXEC_HELP)]
+    #[command(after_help = exec_help())]
     Exec(ExecArgs),
     /// Start a temporary PostgreSQL from the installed binaries, and monitor it.
     Demo(DemoArgs),

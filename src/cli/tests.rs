@@ -217,7 +217,7 @@ fn every_command_has_a_manual_page_with_its_flags_and_their_variables() {
     let commands = commands();
     assert!(commands.len() >= 10, "{commands:?}");
     for command in commands {
-        let page = man(&ManArgs { command: command.clone() }).unwrap().expect("a page");
+        let page = manual(&command).expect("a page");
         let page = String::from_utf8(page).unwrap().replace('\\', "");
         let name = [vec!["pgtether".to_owned()], command.clone()].concat().join("-");
         assert!(page.contains(&format!(".TH {name} 1")), "{page}");
@@ -227,7 +227,44 @@ fn every_command_has_a_manual_page_with_its_flags_and_their_variables() {
             assert!(page.contains("--log.level") && page.contains("PGTETHER_LOG_LEVEL"), "{page}");
         }
     }
-    assert_eq!(man(&ManArgs { command: vec!["nope".to_owned()] }).unwrap(), None);
+    assert_eq!(manual(&["nope".to_owned()]), None);
+}
+
+fn manual(command: &[String]) -> Option<Vec<u8>> {
+    let facts = ManualFacts { signals: &[("SIGHUP", "reloads")], exec_variables: &[("WEB_URL", "the page")] };
+    man(&ManArgs { command: command.to_vec() }, &facts).unwrap()
+}
+
+#[test]
+fn a_manual_page_has_exit_codes_variables_files_and_signals() {
+    for (command, parts) in [
+        (
+            "",
+            &[
+                "SH \"EXIT STATUS\"",
+                "fB64",
+                "SH \"ENVIRONMENT\"",
+                "fBDATABASE_URL",
+                "SH \"FILES\"",
+                "fBconfig.yaml",
+                "fBSIGHUP",
+            ][..],
+        ),
+        ("check", &["fB3", "fBPGTETHER_CONFIG_FILE", "--config.file."]),
+        ("exec", &["fB125", "fB127", "fBWEB_URL", "fBPGTETHER_POOL_MODE"]),
+        ("healthcheck", &["fB1", "fBPGTETHER_WEB_LISTEN_ADDRESS"]),
+        ("completions", &["fB64"]),
+    ] {
+        let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+        let page = String::from_utf8(manual(&words).unwrap()).unwrap().replace('\\', "");
+        for part in parts {
+            assert!(page.contains(part), "{command}: no {part} in {page}");
+        }
+        assert_eq!(page.contains("SIGNALS"), command.is_empty(), "{command}");
+        assert!(!page.contains("Other exit codes"), "they stand in their own section: {page}");
+    }
+    let Err(UsageText { text, code: 0 }) = words("exec --help") else { panic!("it is help") };
+    assert!(text.contains("\n  126  "), "{text}");
 }
 
 #[test]

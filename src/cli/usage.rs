@@ -5,13 +5,9 @@ use std::fmt;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::exits::{CANNOT_START, EX_USAGE};
 use crate::check::Verdict;
 use crate::target::REDACTED;
-
-/// `exec` cannot start its command, as env(1) has it.
-pub const CANNOT_START: u8 = 125;
-/// Arguments or a configuration that cannot be used; as sysexits.h has it.
-pub const EX_USAGE: u8 = 64;
 
 /// A text, whether it was asked for, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]

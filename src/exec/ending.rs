@@ -3,10 +3,8 @@
 use std::fmt;
 use std::io;
 
-/// The command is there, but cannot be executed.
-const NOT_EXECUTABLE: u8 = 126;
-/// There is no such command.
-const NOT_FOUND: u8 = 127;
+use crate::cli::{NOT_EXECUTABLE, NOT_FOUND};
+
 /// A signal's number is added to it.
 const SIGNALED: i32 = 128;
 

@@ -13,6 +13,13 @@ const ORIGINAL_URL: &str = "PGTETHER_DATABASE_URL";
 /// Where pgtether's `/health` and `/metrics` are.
 const WEB_URL: &str = "PGTETHER_WEB_URL";
 
+/// What each variable is that the command finds.
+pub const VARIABLES: [(&str, &str); 3] = [
+    (DATABASE_URL, "The connection string of the database; the command finds the one of the pool there."),
+    (ORIGINAL_URL, "For the command: the database's own connection string, for sessions of its own."),
+    (WEB_URL, "For the command: where pgtether's status page, /health and /metrics are."),
+];
+
 /// Variables that the command finds changed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Environment(Vec<(&'static str, OsString)>);

@@ -29,6 +29,7 @@ use self::beside::{Announcement, Beside, Reached};
 use self::child::{Child, ChildSignals};
 use self::ending::Ending;
 use self::environment::Environment;
+pub use self::environment::VARIABLES;
 use self::prepare::{DaemonSetup, Unprepared, prepare};
 use crate::cli::{CANNOT_START, ExecArgs};
 use crate::config::DATABASE_URL;
