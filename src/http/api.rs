@@ -178,7 +178,7 @@ struct WindowJson {
 }
 
 /// To six digits, and down: what was not all is not told as all.
-fn rounded(share: f64) -> f64 {
+pub(super) fn rounded(share: f64) -> f64 {
     (share * 1_000_000.0).floor() / 1_000_000.0
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::App;
+use super::api::rounded;
 use crate::health::rfc3339;
 use crate::reason::Reason;
 use crate::status::Moment;
@@ -31,6 +32,10 @@ struct EventsDocument<'a> {
     events: Vec<EventJson<'a>>,
     /// Earlier ones that are remembered and were asked for, but are too many for one answer.
     omitted: usize,
+    /// Of the target that is asked for: the share that it was up of each half hour of the last day, the oldest first; null
+    /// where nothing is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    day: Option<Vec<Option<f64>>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,18 +99,28 @@ fn time(text: &str) -> Result<SystemTime, String> {
 
 /// The changes that are asked for; `None` where there is no such target, and was none.
 pub(super) fn render(app: &App, query: &EventsQuery, now: Moment) -> Option<serde_json::Result<Vec<u8>>> {
-    let known = |name: &str| app.board.subscribe(name).is_some();
-    let (changes, omitted) = app.board.history().look(|memory| {
-        if query.target.as_ref().is_some_and(|name| !memory.knows(name, now) && !known(name)) {
+    let due = |name: &String| app.board.look_at_one(name, now, |view| view.status.due);
+    // Before the history is locked: whoever writes a status locks that next.
+    let due = query.target.as_ref().map(due);
+    let (changes, omitted, day) = app.board.history().look(|memory| {
+        if due == Some(None) && query.target.as_ref().is_some_and(|name| !memory.knows(name, now)) {
             return None;
         }
+        let day = query.target.as_ref().map(|name| {
+            let due = due.flatten().unwrap_or(now.mono);
+            memory.day(name, now, due).iter().map(|slot| slot.ratio().map(rounded)).collect()
+        });
         let found = memory.changes(|target, change| query.has(target, change), now);
         let omitted = found.len().saturating_sub(MOST);
         let kept = found.into_iter().take(MOST);
-        Some((kept.map(|(name, change)| (name.clone(), Arc::clone(change))).collect::<Vec<_>>(), omitted))
+        Some((
+            kept.map(|(name, change)| (name.clone(), Arc::clone(change))).collect::<Vec<_>>(),
+            omitted,
+            day,
+        ))
     })?;
     let events = changes.iter().map(|(name, change)| event(name, change)).collect();
-    Some(serde_json::to_vec(&EventsDocument { now: rfc3339(now.wall), events, omitted }))
+    Some(serde_json::to_vec(&EventsDocument { now: rfc3339(now.wall), events, omitted, day }))
 }
 
 fn event<'a>(target: &'a TargetName, change: &'a StateChange) -> EventJson<'a> {

@@ -32,6 +32,7 @@ const SCRIPT: &str = concat!(
     "(async () => {\n\"use strict\";\n",
     include_str!("page/format.js"),
     include_str!("page/chart.js"),
+    include_str!("page/history.js"),
     include_str!("page/row.js"),
     include_str!("page/refusal.js"),
     include_str!("page/fleet.js"),
@@ -84,7 +85,7 @@ fn rows(app: &App, views: &[&View<'_>]) -> String {
     let mut rows = String::new();
     for view in views {
         // Writing to a String cannot fail.
-        let _ = write!(rows, "{}", Cells::of(view, app.reconnect_path(view)));
+        let _ = write!(rows, "{}", Cells::of(app, view, app.reconnect_path(view)));
     }
     rows
 }
@@ -112,6 +113,7 @@ struct Cells {
     waiting: String,
     state: &'static str,
     since: String,
+    uptime: String,
     age: String,
     reconnects: String,
     ping: String,
@@ -125,7 +127,7 @@ struct Cells {
 }
 
 impl Cells {
-    fn of(view: &View<'_>, reconnect_path: Option<String>) -> Self {
+    fn of(app: &App, view: &View<'_>, reconnect_path: Option<String>) -> Self {
         let status = view.status;
         let reason = view.reason();
         let location = status.location.as_ref();
@@ -138,6 +140,7 @@ impl Cells {
             waiting: view.pool.map(waiting).unwrap_or_default(),
             state: view.state().as_str(),
             since: format!("for {}", InOneUnit(view.now.since(view.since()))),
+            uptime: outages(app, view),
             age: Maybe(view.connection_age().map(InOneUnit)).to_string(),
             reconnects: status.counters.reconnects.to_string(),
             ping: Maybe(last_ping(status)).to_string(),
@@ -149,6 +152,25 @@ impl Cells {
             detail: view.detail().unwrap_or_default().to_owned(),
             order: reconnect_path.map(|path| format!("try now: POST {path}")).unwrap_or_default(),
         }
+    }
+}
+
+/// How much of the last day the target was up, where that is not all.
+fn outages(app: &App, view: &View<'_>) -> String {
+    let (name, due) = (view.status.name.as_str(), view.status.due);
+    let [_, day, ..] = app.board.history().look(|memory| memory.uptime(name, view.now, due));
+    match day.ratio() {
+        Some(ratio) if ratio < 1.0 => format!("{} in 24 h", ShareUp(ratio)),
+        _ => String::new(),
+    }
+}
+
+/// A share in percent, rounded down: what was not all is not shown as all.
+struct ShareUp(f64);
+
+impl Display for ShareUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} %", ((self.0 * 1e6).floor() / 100.0).floor() / 100.0)
     }
 }
 
@@ -187,6 +209,7 @@ impl Display for Cells {
             waiting = self.waiting,
             state = self.state,
             since = self.since,
+            uptime = self.uptime,
             age = self.age,
             reconnects = self.reconnects,
             ping = self.ping,
@@ -295,6 +318,12 @@ mod tests {
         assert_eq!(span(7199), "119 min");
         assert_eq!(span(7200), "2 h");
         assert_eq!(span(200_000), "2 days");
+    }
+
+    #[test]
+    fn shares_are_rounded_down() {
+        let shown = [1.0, 0.999_999, 0.123_456, 0.0].map(|share| ShareUp(share).to_string());
+        assert_eq!(shown, ["100.00 %", "99.99 %", "12.34 %", "0.00 %"]);
     }
 
     #[test]

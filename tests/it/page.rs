@@ -83,6 +83,39 @@ async fn states_change_while_one_watches() {
 }
 
 #[tokio::test]
+async fn what_has_happened_is_told_in_the_row_and_in_its_details() {
+    let mut cluster = postgres15();
+    let daemon = up(&config(&cluster.superuser_url(), QUICK)).await;
+    let mut browser = Browser::start().await;
+    browser.open(&url(&daemon)).await;
+    browser.until(&format!("{} === 'up'", cell("db", ".state"))).await;
+    assert_eq!(browser.value(&cell("db", ".uptime")).await, json!(""), "there was no outage");
+    browser.run("await page.click('.name'); return 1").await;
+    browser.until("document.querySelectorAll('.events li').length === 1").await;
+    cluster.stop(Shutdown::Immediate).unwrap();
+    browser.until(&format!("{} === 'refused'", cell("db", ".reason"))).await;
+    cluster.start().unwrap();
+    browser.until(&format!("{} === 'up'", cell("db", ".state"))).await;
+    browser.until(&format!("/^[0-9.]+ % in 24 h$/.test({})", cell("db", ".uptime"))).await;
+    browser.until("document.querySelectorAll('.events li').length === 3").await;
+    let latest = browser.value(&cell("db", ".events li span")).await;
+    let latest = latest.as_str().unwrap();
+    assert!(latest.starts_with("down for ") && latest.contains("refused"), "{latest}");
+    let down =
+        "[...document.querySelectorAll('.bars .bad')].map((rect) => Number(rect.getAttribute('height')))";
+    assert_eq!(browser.value(&format!("{down}.length")).await, json!(48));
+    assert_eq!(
+        browser.value(&format!("{down}.slice(0, 46).every((height) => height === 0)")).await,
+        json!(true)
+    );
+    assert_eq!(browser.value(&format!("{down}.slice(46).some((height) => height >= 3)")).await, json!(true));
+    let scripts_off = daemon.get("/").await.text();
+    assert!(scripts_off.contains(" % in 24 h</small>"), "the server writes it, too");
+    browser.assert_well_behaved(&url(&daemon)).await;
+    browser.close().await;
+}
+
+#[tokio::test]
 async fn a_daemon_that_is_gone_is_told_of_and_its_successor_is_followed() {
     let cluster = postgres15();
     let folder = tempfile::tempdir().unwrap();

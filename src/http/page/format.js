@@ -23,6 +23,11 @@ function percent(share) {
   return share === null ? DASH : `${Math.round(share * 100)} %`;
 }
 
+/** A share in percent, rounded down: what was not all is not shown as all. */
+function shareUp(share) {
+  return `${(Math.floor(Math.round(share * 1_000_000) / 100) / 100).toFixed(2)} %`;
+}
+
 /** Seconds from `earlier` to `later`, both as RFC 3339 or in milliseconds; null where one is missing. */
 function between(earlier, later) {
   const at = (time) => (typeof time === "string" ? Date.parse(time) : time);

@@ -61,6 +61,7 @@ class Row {
     write(parts.used, usedOf(target));
     write(parts.waiting, waitingOf(target));
     write(parts.state, target.state);
+    write(parts.uptime, outagesOf(target));
     write(parts.reconnects, String(target.counters.reconnects));
     write(parts.now, pingOf(target));
     write(parts.breaker, target.breaker.replace("_", " "));
@@ -97,7 +98,9 @@ class Row {
     const [next, because] = nextOf(target, now);
     write(parts.next, next);
     write(parts.because, because);
-    if (this.isOpen()) this.showFacts(now);
+    if (!this.isOpen()) return;
+    this.showFacts(now);
+    showHistory(this, now);
   }
 
   isOpen() {
@@ -131,6 +134,19 @@ class Row {
 
 function locationOf({ location }) {
   return location ? `${location.host}:${location.port}/${location.database}` : "";
+}
+
+/** How much of the last day it was up, where that is not all. */
+function outagesOf({ uptime }) {
+  const { ratio } = uptime["24h"];
+  return ratio === null || ratio === 1 ? "" : `${shareUp(ratio)} in 24 h`;
+}
+
+/** Each window; what is known of only in part is marked. */
+function uptimeOf({ uptime }) {
+  const window = ([name, { ratio, known }]) => `${name.replace(/(?=[a-z])/, " ")} ${ratio === null ? DASH : shareUp(ratio)}${ratio !== null && known < 0.99 ? "*" : ""}`;
+  const windows = Object.entries(uptime).map(window).join(", ");
+  return windows.includes("*") ? `${windows} (* of the time that is known)` : windows;
 }
 
 /** How much of the pool is taken, where there is one. */
@@ -196,6 +212,7 @@ function factsOf(target, now) {
     ["Ping", every(target.ping_interval_seconds)],
     ["Refresh", every(target.refresh_interval_seconds)],
     ["Learned idle limit", target.observed_idle_timeout_seconds === null ? DASH : span(target.observed_idle_timeout_seconds)],
+    ["Uptime", uptimeOf(target)],
     ["Last login", ago(target.last_login, now)],
     ["Last success", ago(target.last_success, now)],
     ["Attempts", `${counters.attempts}, ${counters.failures} failed; ${percent(target.success_rate)} of the last 20 succeeded`],

@@ -62,6 +62,11 @@ async fn events_are_chosen_by_target_and_time() {
     let since = crate::status::epoch_seconds(ago(now, 1.5).wall);
     assert_eq!(count("").await, 6);
     assert_eq!(count("?target=db").await, 6);
+    let one = get(&app, "/api/v1/events?target=db").await.json();
+    let day = one["day"].as_array().unwrap();
+    assert_eq!((day.len(), &day[0]), (48, &serde_json::Value::Null));
+    assert!(day[47].as_f64().is_some_and(|ratio| ratio > 0.0 && ratio < 1.0), "{day:?}");
+    assert_eq!(get(&app, "/api/v1/events").await.json().get("day"), None);
     assert_eq!(count(&format!("?target=db&since={since}")).await, 2);
     assert_eq!(count(&format!("?since={}", since + 60.0)).await, 0);
     let unknown = get(&app, "/api/v1/events?target=other").await;

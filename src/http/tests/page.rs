@@ -23,7 +23,7 @@ async fn the_page_shows_state_and_remedy_and_takes_no_text_for_html() {
     for piece in [
         "class=\"down\" data-name=\"archive\"",
         "class=\"up\" data-name=\"primary\"",
-        "administrator or a server shutdown",
+        Reason::Shutdown.remedy(),
         "for 61 s",
         "0.41 ms",
     ] {

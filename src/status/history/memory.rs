@@ -14,6 +14,9 @@ use crate::target::TargetName;
 pub const PER_TARGET: usize = 200;
 /// So many are remembered in all; where there are more, those with the most give up their oldest.
 pub const IN_ALL: usize = 20_000;
+/// So many bars show a day.
+pub const SLOTS: usize = 48;
+const DAY: Duration = Duration::from_secs(86_400);
 /// A target that is configured no more is remembered for so long.
 pub const AFTER_REMOVAL: Duration = Duration::from_secs(86_400);
 /// So many of these are remembered, at the most.
@@ -263,6 +266,19 @@ impl Memory {
             Some(target) => target.spans.windows(&target.newest(now, due)),
             None => UptimeSpans::default().windows(&[]),
         }
+    }
+
+    /// What was of a target in each of [`SLOTS`] equal parts of the last day, the oldest first.
+    pub fn day(&self, name: &str, now: Moment, due: Instant) -> [UptimeSpan; SLOTS] {
+        let slot = DAY / u32::try_from(SLOTS).unwrap_or(u32::MAX);
+        let mut ages = [Duration::ZERO; SLOTS];
+        ages.iter_mut().zip(1..).for_each(|(age, number)| *age = slot * number);
+        let mut parts = match self.targets.get(name) {
+            Some(target) => target.spans.cut(&target.newest(now, due), ages),
+            None => UptimeSpans::default().cut(&[], ages),
+        };
+        parts.reverse();
+        parts
     }
 
     fn push(&mut self, name: &TargetName, change: Arc<StateChange>) {

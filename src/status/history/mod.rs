@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use change::{PoolCost, ReasonSet, StateChange};
-pub use memory::{AFTER_REMOVAL, DatedChange, IN_ALL, Memory, Observation, PER_TARGET};
+pub use memory::{AFTER_REMOVAL, DatedChange, IN_ALL, Memory, Observation, PER_TARGET, SLOTS};
 pub use recall::Recollection;
 pub use uptime::{MEMORY, SPANS, UptimeKind, UptimeSpan, UptimeSpans, WINDOWS};
 

@@ -250,6 +250,19 @@ fn many_that_change_leave_those_alone_that_have_little() {
     assert_eq!((world.memory.total, world.memory.targets["quiet"].changes.len()), (IN_ALL, 4));
 }
 
+#[test]
+fn a_day_is_shown_in_parts_the_last_of_which_ends_now() {
+    let mut world = World::new();
+    world.sees("db", State::Up, None);
+    world.passes(HOUR);
+    world.sees("db", State::Down, Some(Reason::Refused));
+    world.passes(15 * MINUTE);
+    let day = world.memory.day("db", world.now, world.now.mono);
+    let minutes = day.map(|slot| [slot.up, slot.down, slot.unknown].map(|millis| millis / 60_000));
+    assert_eq!(minutes[SLOTS - 3..], [[15, 0, 15], [30, 0, 0], [15, 15, 0]]);
+    assert!(minutes[..SLOTS - 3].iter().all(|slot| *slot == [0, 0, 30]));
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     Passes(u32),
