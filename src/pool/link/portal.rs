@@ -107,15 +107,17 @@ impl Portals {
 }
 
 impl Link {
-    /// A portal is bound to what the client calls so, which is that one of the catalog, if it is one.
+    /// A portal is bound to what the client calls so, which is that one of the catalog, if it is one. Where too many are
+    /// known, its client will be told as soon as that is so, whether it asks or not.
     pub(super) fn tells_by(
         &mut self,
         portal: &[u8],
         name: &[u8],
         statement: Option<&Arc<Statement>>,
-        statements: &Statements<'_>,
+        edit: &mut Edit<'_, '_>,
+        statements: &mut Statements<'_>,
     ) {
-        let client = &statements.client;
+        let client = &*statements.client;
         let (stamp, is_told) = match self.named(name, client) {
             _ if name.is_empty() => (client.unnamed_stamp(), client.unnamed_told().is_some()),
             Some(named) => (named.stamp, named.told.is_some()),
@@ -129,9 +131,15 @@ impl Link {
             return;
         }
         let MorePortals { untold, asked, .. } = &mut **self.portals.more.get_or_insert_default();
-        if *asked != Some(stamp) && untold.len() < MOST_PORTALS && portal.len() <= LONGEST_NAME {
-            let statement = statement.filter(|_| !name.is_empty()).map(Arc::clone);
-            untold.push(Untold { portal: portal.into(), name: name.into(), stamp, statement });
+        if *asked == Some(stamp) {
+            return;
+        }
+        let statement = statement.filter(|_| !name.is_empty()).map(Arc::clone);
+        let one = Untold { portal: portal.into(), name: name.into(), stamp, statement };
+        if untold.len() < MOST_PORTALS && portal.len() <= LONGEST_NAME {
+            untold.push(one);
+        } else {
+            self.ask_for_portal(one, edit, statements);
         }
     }
 

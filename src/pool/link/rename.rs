@@ -181,8 +181,10 @@ impl Link {
             let is_own = !matches!(given_up, Some(GiveUp::One(_)));
             self.portals.bind(portal, given_up);
             match &used {
-                Use::Of(statement) if is_own => self.tells_by(portal, name, Some(statement), statements),
-                Use::AsItIs => self.tells_by(portal, name, None, statements),
+                Use::Of(statement) if is_own => {
+                    self.tells_by(portal, name, Some(statement), edit, statements);
+                }
+                Use::AsItIs => self.tells_by(portal, name, None, edit, statements),
                 Use::Of(_) | Use::Refused(_) | Use::Later => {}
             }
         }

@@ -223,7 +223,8 @@ fn a_portal_with_a_longer_name_than_servers_have_is_the_servers() {
         pair.asks(&[parse("", "deallocate a"), sync()].concat());
         pair.answers(&[parsed(), ready(b'I')].concat());
         let portal = message(b'B', format!("{}\0\0\0\0\0\0\0\0", "p".repeat(length)).as_bytes());
-        assert_eq!(pair.asks(&portal) != portal, ours, "{length}");
+        // What else it may tell, the session is asked before.
+        assert_eq!(pair.asks(&portal).ends_with(&portal), !ours, "{length}");
     }
 }
 

@@ -181,3 +181,36 @@ fn what_is_told_of_a_naming_stays_where_it_is_closed_in_vain() {
         assert!(pair.client.get(b"a").unwrap().told.is_some());
     }
 }
+
+#[test]
+fn of_more_portals_than_are_known_the_session_is_asked_at_once() {
+    let long = "p".repeat(64);
+    for (portals, name, on_server) in [
+        ((0..65).map(|i| format!("p{i}")).collect::<Vec<_>>(), "a", "pgtether_1"),
+        (vec![long.clone()], "a", "pgtether_1"),
+        (vec![long], "", ""),
+    ] {
+        let mut pair = Pair::new();
+        let binds = |name: &str| portals.iter().map(|portal| bound(portal, name)).collect::<Vec<_>>();
+        let (many, mut sent) = (binds(name).concat(), binds(on_server));
+        sent.insert(sent.len() - 1, describe(on_server));
+        let parses = [parse(name, "select"), many.clone()].concat();
+        assert_eq!(pair.asks(&parses), [parse(on_server, "select"), sent.concat()].concat());
+        let again = pair.asks(binds(name).last().unwrap());
+        assert_eq!(again, *binds(on_server).last().unwrap(), "once");
+        let last = portal(&portals[portals.len() - 1]);
+        assert_eq!(pair.asks(&[last.clone(), sync()].concat()), [last, sync()].concat());
+        let told = [parameters(&[INT4]), columns(INT4)].concat();
+        let is_bound = message(b'2', b"").repeat(portals.len());
+        let begin = [parsed(), is_bound].concat();
+        let end = [message(b'2', b""), columns(INT4), ready(b'I')].concat();
+        assert_eq!(pair.answers(&[&begin[..], &told, &end].concat()), [begin, end].concat());
+        assert!(pair.link.is_free());
+        // Another session is compared with it.
+        let mut pair = pair.moved();
+        let asked = pair.asks(&[bind(name), execute(), sync()].concat());
+        assert_eq!(asked, [parse(on_server, "select"), describe(on_server), flush()].concat());
+        pair.answers(&[parsed(), parameters(&[]), columns(INT8)].concat());
+        assert_eq!(pair.asks(b""), [provoked(), execute(), sync()].concat());
+    }
+}
