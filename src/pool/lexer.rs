@@ -68,16 +68,15 @@ pub fn keyword<'s>(sql: &'s [u8], wanted: &[u8]) -> Option<&'s [u8]> {
 pub fn name(sql: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let sql = skip_blank(sql);
     if let Some(quoted) = sql.strip_prefix(b"\"") {
-        let (mut name, mut at) = (Vec::new(), 0);
-        loop {
-            match (quoted.get(at)?, quoted.get(at + 1)) {
-                (b'"', Some(b'"')) => at += 1,
-                (b'"', _) => return Some((name, &quoted[at + 1..])),
-                _ => {}
-            }
-            name.push(quoted[at]);
-            at += 1;
-        }
+        return quoted_name(quoted);
+    }
+    if let [b'u' | b'U', b'&', b'"', quoted @ ..] = sql {
+        let (name, rest) = quoted_name(quoted)?;
+        let (escape, rest) = match keyword(rest, b"uescape") {
+            Some(escape) => escape_byte(escape)?,
+            None => (b'\\', rest),
+        };
+        return Some((unescaped(&name, escape)?, rest));
     }
     let begins = sql.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_');
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
@@ -85,6 +84,68 @@ pub fn name(sql: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     // Which letters a server takes for lower ones depends on its locale.
     let ends = sql.get(end).is_none_or(u8::is_ascii);
     (begins && ends).then(|| (sql[..end].to_ascii_lowercase(), &sql[end..]))
+}
+
+/// A name of several parts, as a setting's of an application's own, and what follows.
+pub fn dotted_name(sql: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let (mut whole, mut rest) = name(sql)?;
+    while let [b'.', more @ ..] = skip_blank(rest) {
+        let (part, behind) = name(more)?;
+        whole.push(b'.');
+        whole.extend(part);
+        rest = behind;
+    }
+    Some((whole, rest))
+}
+
+/// From behind its first quote.
+fn quoted_name(quoted: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let (mut name, mut at) = (Vec::new(), 0);
+    loop {
+        match (quoted.get(at)?, quoted.get(at + 1)) {
+            (b'"', Some(b'"')) => at += 1,
+            (b'"', _) => return Some((name, &quoted[at + 1..])),
+            _ => {}
+        }
+        name.push(quoted[at]);
+        at += 1;
+    }
+}
+
+/// What `UESCAPE` names, and what follows.
+fn escape_byte(sql: &[u8]) -> Option<(u8, &[u8])> {
+    let [b'\'', escape, b'\'', rest @ ..] = skip_blank(sql) else {
+        return None;
+    };
+    let is_one = !escape.is_ascii_hexdigit() && !escape.is_ascii_whitespace() && !b"+'\"".contains(escape);
+    is_one.then_some((*escape, rest))
+}
+
+/// A name with the characters that its escapes stand for; `None` where a server refuses one.
+fn unescaped(name: &[u8], escape: u8) -> Option<Vec<u8>> {
+    let (mut out, mut rest) = (Vec::new(), name);
+    while let Some((byte, behind)) = rest.split_first() {
+        rest = behind;
+        if *byte != escape {
+            out.push(*byte);
+            continue;
+        }
+        if behind.first() == Some(&escape) {
+            out.push(escape);
+            rest = &behind[1..];
+            continue;
+        }
+        let (digits, behind) = match behind.strip_prefix(b"+") {
+            Some(long) => long.split_at_checked(6)?,
+            None => behind.split_at_checked(4)?,
+        };
+        let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
+        let code = u32::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| is_hex)?, 16).ok()?;
+        let char = char::from_u32(code).filter(|char| *char != '\0')?;
+        out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+        rest = behind;
+    }
+    Some(out)
 }
 
 /// Where the statements of a text are, each from its first word up to its semicolon; `None` where that is not certain:
@@ -220,12 +281,37 @@ mod tests {
             ("/* a */ Pdo_Stmt_1 ;", Some(("pdo_stmt_1", " ;"))),
             ("\"A \"\"b\"\"\" x", Some(("A \"b\"", " x"))),
             ("\"a", None),
+            (r#"U&"work\005fmem" ;"#, Some(("work_mem", " ;"))),
+            (r#"u&"\+000077ork_mem""#, Some(("work_mem", ""))),
+            (r#"U&"a\\b""c" uescapes"#, Some((r#"a\b"c"#, " uescapes"))),
+            ("U&\"work!005fmem\" /* a */ UESCAPE '!' x", Some(("work_mem", " x"))),
+            (r#"U&"d\00e9j\00e0""#, Some(("déjà", ""))),
+            // A server refuses these.
+            (r#"U&"work\005""#, None),
+            (r#"U&"work\+005f""#, None),
+            (r#"U&"work\0000""#, None),
+            (r#"U&"work\d83d""#, None),
+            ("U&\"work\" UESCAPE 'a'", None),
+            ("U&\"work\" UESCAPE x", None),
+            ("U&\"work", None),
             ("1a", None),
             ("aé", None),
             ("", None),
         ] {
             let expected = expected.map(|(name, rest)| (name.as_bytes().to_vec(), rest.as_bytes()));
             assert_eq!(name(sql.as_bytes()), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_name_are_put_together() {
+        for (sql, expected) in [
+            ("app . /* a */ Tenant = 7", Some(("app.tenant", " = 7"))),
+            (r#"U&"\0061pp"."Tenant""#, Some(("app.Tenant", ""))),
+            ("app.", None),
+        ] {
+            let expected = expected.map(|(name, rest)| (name.as_bytes().to_vec(), rest.as_bytes()));
+            assert_eq!(dotted_name(sql.as_bytes()), expected, "{sql}");
         }
     }
 

@@ -5,7 +5,7 @@ use memchr::{memchr_iter, memchr2_iter};
 
 use super::meaning::is_meant;
 use super::{Hints, Kinds};
-use crate::pool::lexer::{lower_word, skip_blank};
+use crate::pool::lexer::{dotted_name, lower_word, skip_blank};
 
 /// No call of `set_config` is longer; one that is counts as one for the session.
 const LONGEST_CALL: usize = 1 << 12;
@@ -87,8 +87,10 @@ fn set(sql: &[u8], hints: &mut Hints) {
     };
     hints.kinds |= Kinds::SETTINGS;
     means(name, hints);
-    let end = name.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'=');
-    custom(&name[..end.unwrap_or(name.len())], hints);
+    match dotted_name(name) {
+        Some((name, _)) => custom(&name, hints),
+        None => hints.kinds |= Kinds::UNNAMED_SETTINGS,
+    }
     if words(sql).last().is_some_and(|word| word.eq_ignore_ascii_case(b"default")) {
         hints.kinds |= Kinds::RESET;
     }
@@ -104,8 +106,7 @@ fn means(setting: &[u8], hints: &mut Hints) {
 /// Keeps a setting's name if it is one that no catalog lists.
 fn custom(name: &[u8], hints: &mut Hints) {
     if name.contains(&b'.') {
-        let name: Vec<u8> = name.iter().filter(|byte| **byte != b'"').copied().collect();
-        hints.name(&String::from_utf8_lossy(&name).to_lowercase());
+        hints.name(&String::from_utf8_lossy(name).to_lowercase());
     }
 }
 
@@ -309,6 +310,9 @@ mod tests {
             ("SET app.tenant = '7'", "app.tenant"),
             ("set session App.Tenant to 7", "app.tenant"),
             ("SET \"app\".tenant='7'", "app.tenant"),
+            ("SET \"app.tenant\" = 7", "app.tenant"),
+            ("SET app /* a */ . tenant = 7", "app.tenant"),
+            ("SET U&\"app\\002etenant\" TO 7", "app.tenant"),
             ("SET app.tenant=7", "app.tenant"),
             ("SELECT set_config('App.Tenant', $1, false)", "app.tenant"),
             ("SELECT set_config('app.tenant'::text, '7', false)", "app.tenant"),
@@ -316,6 +320,8 @@ mod tests {
             assert_eq!(*names(sql), [name.into()], "{sql}");
         }
         assert!(names("SET search_path = 'a.b'").is_empty());
+        // Which one that is, only the server knows.
+        assert_eq!(kinds("SET é.tenant = 7"), Kinds::SETTINGS | Kinds::UNNAMED_SETTINGS);
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::edit::BUFFER;
 use super::expect::ScriptStep;
 use super::undo::NameUndo;
-use crate::pool::lexer::{keyword, name, skip_blank, statements};
+use crate::pool::lexer::{dotted_name, keyword, name, skip_blank, statements};
 use crate::pool::settings::set_to;
 use crate::pool::statements::ClientStatements;
 
@@ -44,6 +44,8 @@ pub struct SqlScript {
     pub sql: Vec<u8>,
     pub is_changed: bool,
     pub steps: VecDeque<ScriptStep>,
+    /// A `RESET` is among them of which it is not known what it resets.
+    pub has_unread: bool,
     /// All prepared statements are given up.
     pub wipes: bool,
     /// Those of the client that are given up. For each, an empty one is to be prepared first, see [`stand_in`].
@@ -127,7 +129,10 @@ impl SqlScript {
                 self.wipes |= give_up == GiveUp::All;
                 (None, ScriptStep::Pass)
             }
-            None => (None, ScriptStep::Pass),
+            None => {
+                self.has_unread |= keyword(sql, b"reset").is_some();
+                (None, ScriptStep::Pass)
+            }
         };
         match set {
             Some(set) => {
@@ -242,13 +247,7 @@ fn setting(sql: &[u8]) -> Option<NextSetting<'_>> {
     if let Some(rest) = keyword(sql, b"names") {
         return Some(NextSetting { name: "client_encoding".to_owned(), rest, by_words: true });
     }
-    let (mut whole, mut rest) = name(sql)?;
-    while let [b'.', more @ ..] = skip_blank(rest) {
-        let (part, behind) = name(more)?;
-        whole.push(b'.');
-        whole.extend(part);
-        rest = behind;
-    }
+    let (whole, rest) = dotted_name(sql)?;
     let name = String::from_utf8(whole).ok()?.to_lowercase();
     Some(NextSetting { name, rest, by_words: false })
 }

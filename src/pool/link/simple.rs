@@ -79,7 +79,7 @@ impl Link {
             script = text(body)
                 .filter(|(_, rest)| rest.is_empty() && is_whole && (self.renames || !self.batch.is_open()))
                 .and_then(|(sql, _)| script::read(sql, statements.asked, names));
-            if script.is_none() {
+            if script.as_ref().is_none_or(|script| script.has_unread) {
                 self.startup_settings.unread();
             }
         }

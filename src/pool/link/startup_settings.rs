@@ -26,11 +26,12 @@ impl StartupSettings {
         };
     }
 
-    /// A statement is complete, with this tag and its NUL. `is_read` where its text was: then it is put right.
+    /// A statement is complete, with this tag and its NUL. `is_read` where its text was: then it is put right, unless a
+    /// part of it was not.
     pub fn completed(&mut self, tag: &[u8], is_read: bool) {
         *self = match (tag, *self) {
             (b"DISCARD ALL\0", was) => was.reset(),
-            (b"RESET\0", was) if !is_read => was.reset(),
+            (b"RESET\0", was) if !is_read || was == StartupSettings::HasUnread => was.reset(),
             (b"SET\0", StartupSettings::HasUnread) if !is_read => StartupSettings::InDoubt,
             (_, was) => was,
         };
@@ -100,12 +101,13 @@ mod tests {
             Reset { has_unread: false },
             Reset { has_unread: true },
         ];
+        let reset_in_part = [Kept, Reset { has_unread: true }, InDoubt, ALL[3], ALL[4]];
         let set = [Kept, InDoubt, InDoubt, Reset { has_unread: false }, Reset { has_unread: true }];
         for (tag, is_read, expected) in [
             ("DISCARD ALL\0", true, reset),
             ("DISCARD ALL\0", false, reset),
             ("RESET\0", false, reset),
-            ("RESET\0", true, ALL),
+            ("RESET\0", true, reset_in_part),
             ("SET\0", false, set),
             ("SET\0", true, ALL),
             ("SELECT 1\0", false, ALL),

@@ -17,7 +17,7 @@ const ASKED: [(&str, &str); 3] = [
 const LOOK: &str = "SELECT current_setting(n) FROM unnest('{timezone,search_path,statement_timeout,app.tenant,work_mem}'::text[]) n";
 
 /// What is sent, each after the answer to the one before; what all settings are after it is looked at as well.
-const TALKS: [&[&str]; 24] = [
+const TALKS: [&[&str]; 26] = [
     &["SET timezone = 'Etc/UTC'", "RESET timezone"],
     &["SET timezone = 'Etc/UTC'", "/* a; b */ reset -- timezone;\n \"TimeZone\" ;"],
     &["SET timezone = 'Etc/UTC'", "RESET ALL"],
@@ -28,6 +28,12 @@ const TALKS: [&[&str]; 24] = [
         "SET timezone = 'Asia/Tokyo'; SET timezone TO DEFAULT; SHOW timezone; SELECT 1; RESET ALL; SHOW timezone",
     ],
     &["SET search_path = other; RESET search_path; SHOW search_path"],
+    &["SET work_mem = '9MB'", r#"RESET U&"work\005fmem""#, "SHOW work_mem"],
+    &[
+        r#"SET U&"app\002etenant" = '8'"#,
+        "SELECT current_setting('app.tenant')",
+        "SET U&\"app!002etenant\" UESCAPE '!' TO DEFAULT; SELECT current_setting('app.tenant')",
+    ],
     &["SET search_path = other; RESET ALL; SHOW search_path; SHOW app.tenant; SELECT 1 / 0; SHOW app.tenant"],
     &["SET app.tenant = '8'; RESET app.tenant; SELECT current_setting('app.tenant')"],
     &[

@@ -213,3 +213,24 @@ fn what_stands_behind_a_text_stays_there() {
         assert_eq!(pair.asks(&malformed), malformed);
     }
 }
+
+#[test]
+fn a_name_with_escapes_is_reset_as_any_other_and_one_that_nobody_can_read_is_asked_for() {
+    for sql in [
+        r#"reset U&"time\007aone""#,
+        "reset u&\"time!007aone\" uescape '!'",
+        r#"set U&"timezon\0065" to default"#,
+    ] {
+        let mut pair = asking(in_session_mode());
+        assert_eq!(pair.asks(&query(sql)), query(PARIS), "{sql}");
+        let mut pair = asking(in_session_mode());
+        assert_eq!(pair.asks(&parse("", sql)), parse("", PARIS), "{sql}");
+    }
+    for sql in [r#"reset U&"\d83d\de00""#, "select 1; reset é.a"] {
+        let mut pair = asking(in_session_mode());
+        assert_eq!(pair.asks(&query(sql)), query(sql));
+        let tags = if sql.starts_with("select") { complete("SELECT 1") } else { vec![] };
+        pair.answers(&[tags, complete("RESET"), ready(b'I')].concat());
+        assert!(pair.link.has_reset(), "{sql}");
+    }
+}
