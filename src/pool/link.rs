@@ -20,6 +20,7 @@ mod idle;
 mod portal;
 mod provide;
 mod refuse;
+mod refused;
 mod rename;
 mod script;
 mod session_unnamed;

@@ -59,7 +59,7 @@ impl Link {
                     Answer::Pass
                 }
                 b'C' => self.completed(body, statements),
-                b'1' | b'3' if self.renames => self.expected.answered(frame.tag, statements),
+                b'1' | b'3' if self.renames => self.answered(frame.tag, &mut edit, statements),
                 // Who listened has another session now.
                 b'A' if self.renames => Answer::Swallow,
                 b'S' => {
@@ -99,6 +99,17 @@ impl Link {
             }
         }
         Ok(edit.finish())
+    }
+
+    /// ParseComplete or CloseComplete has come.
+    fn answered(&mut self, tag: u8, edit: &mut Edit<'_, '_>, statements: &mut Statements<'_>) -> Answer {
+        if tag == b'3'
+            && let Some(error) = self.refusal_to_tell()
+        {
+            edit.insert(&error);
+            return Answer::Swallow;
+        }
+        self.expected.answered(tag, statements)
     }
 
     /// Before the client hears that nothing is under way any more.

@@ -108,6 +108,7 @@ impl Link {
                     self.execute(frame, edit, statements);
                     return Ok(());
                 }
+                self.batch.executes = true;
             }
             b'c' | b'f' => match self.copy {
                 Copy::In | Copy::Failed => self.copy = Copy::No,

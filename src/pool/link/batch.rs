@@ -14,6 +14,8 @@ pub struct Batch {
     pub named: Option<u64>,
     /// All statements are given up that were named before this naming.
     pub wipes_before: Option<u64>,
+    /// A portal is executed.
+    pub executes: bool,
     /// A portal is to be described whose answer is not waited for.
     pub describes_portal: bool,
 }
@@ -71,10 +73,10 @@ impl Batch {
 
     /// Keeps the memory of its lists.
     pub fn clear(&mut self) {
-        let Batch { progress, sent, evicted, named, wipes_before, describes_portal } = self;
+        let Batch { progress, sent, evicted, named, wipes_before, executes, describes_portal } = self;
         sent.clear();
         evicted.clear();
         (*progress, *named, *wipes_before) = (BatchProgress::NotBegun, None, None);
-        *describes_portal = false;
+        (*executes, *describes_portal) = (false, false);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::asker::Asker;
+use super::refused::Refused;
 use super::session_unnamed::SessionUnnamed;
 use super::undo::{NameUndo, take_back};
 use super::{KEPT, Statements};
@@ -25,6 +26,8 @@ pub enum Expect {
     Describe { what: ParsedAs, asker: Asker, parameters: Option<Box<[u8]>> },
     /// An error that we have provoked, to tell the client this.
     Error(Box<Refused>),
+    /// CloseComplete, in whose place the client is told this: the server knows of no error.
+    Refused(Box<Refused>),
     /// No answer: the client has ended a COPY that the server has not begun yet.
     CopyEnd,
     /// The statements of a simple query whose text was read, in their order. Its ReadyForQuery follows.
@@ -52,21 +55,6 @@ pub enum ParsedAs {
     Unnamed,
     /// Nothing that is used, or that is known.
     Nothing,
-}
-
-/// Why a statement of a client is refused.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// The client has that name already.
-    Taken(Box<[u8]>),
-    /// It has too many, or all of them together take too much memory.
-    OverBudget,
-    /// It has no statement without a name.
-    NoUnnamed,
-    /// It has none of that name, any more.
-    Missing(Box<[u8]>),
-    /// The session has other types for it than the client was told.
-    Changed,
 }
 
 /// What the client gets of an answer.
@@ -237,6 +225,14 @@ impl Expected {
         }
     }
 
+    /// What the client is told in place of a CloseComplete that has come, if anything.
+    pub fn take_refused(&mut self) -> Option<Box<Refused>> {
+        if !matches!(self.queue.front(), Some(Expect::Refused(_))) {
+            return None;
+        }
+        self.pop().and_then(|expect| if let Expect::Refused(refused) = expect { Some(refused) } else { None })
+    }
+
     /// ParseComplete or CloseComplete has come.
     pub fn answered(&mut self, tag: u8, statements: &mut Statements<'_>) -> Answer {
         match (tag, self.queue.front()) {
@@ -362,7 +358,11 @@ impl Expected {
                 ScriptStep::GivesUp(undo) => undo.map(|undo| *undo),
                 ScriptStep::Pass | ScriptStep::Swallow | ScriptStep::Tag(_) => None,
             })),
-            Expect::Describe { .. } | Expect::Ready { .. } | Expect::Error(_) | Expect::CopyEnd => {}
+            Expect::Describe { .. }
+            | Expect::Ready { .. }
+            | Expect::Error(_)
+            | Expect::Refused(_)
+            | Expect::CopyEnd => {}
         }
     }
 

@@ -2,8 +2,9 @@
 //! prepared by the protocol, under names that no server knows: an empty statement goes in place of each.
 
 use super::edit::Edit;
-use super::expect::{Answer, Expect, ParsedAs, Refused};
+use super::expect::{Answer, Expect, ParsedAs};
 use super::provide::{Use, stand_in};
+use super::refused::Refused;
 use super::script::{self, GiveUp, SqlScript};
 use super::undo::NameUndo;
 use super::{Link, Statements};
@@ -94,6 +95,10 @@ impl Link {
                 self.expected.push(Expect::Close { answer: Answer::Swallow, id: None, undo });
             }
             // It has been given up since: the server finds none.
+            (Some(GiveUp::One(name)), None) if self.fails_for_nothing() => {
+                self.refuse(Refused::Missing(name), edit);
+                return self.from_client.leave_out(edit, frame.len);
+            }
             (Some(GiveUp::One(name)), None) => {
                 self.from_client.pass(edit, frame.len);
                 self.expected.push(Expect::Error(Box::new(Refused::Missing(name))));
@@ -105,6 +110,7 @@ impl Link {
                 self.from_client.pass(edit, frame.len);
             }
         }
+        self.batch.executes = true;
     }
 
     /// Prepares an empty statement, with that name and its NUL. What is left of another one goes first.

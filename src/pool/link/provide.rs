@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::asker::Asker;
 use super::edit::{BUFFER, Edit};
-use super::expect::{Answer, Expect, ParsedAs, Refused};
+use super::expect::{Answer, Expect, ParsedAs};
+use super::refused::Refused;
 use super::undo::NameUndo;
 use super::{LONGEST_READ, Link, Pause, Statements};
 use crate::pool::leftovers::{Hints, Kinds};

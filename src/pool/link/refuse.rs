@@ -1,44 +1,44 @@
-//! Errors that name what the client named, and those that a server is made to give in our stead: what cannot be done
-//! for a client must fail where it stands in the stream, and only a server can do that.
+//! Errors that name what the client named, and those for what cannot be done for a client: that must fail where it stands
+//! in the stream.
 
+use super::batch::BatchProgress;
 use super::edit::Edit;
-use super::expect::{Expect, Refused};
-use super::{Link, Statements};
+use super::expect::Expect;
+use super::provide::stand_in;
+use super::refused::Refused;
+use super::{Copy, Link, Statements, TransactionStatus};
 use crate::pool::statements::{ClientStatements, STAND_IN};
-use crate::protocol::{ErrorFields, Severity, backend, error_field, put};
-
-impl Refused {
-    fn fields(&self) -> ErrorFields<'_> {
-        let fields = match self {
-            Refused::Taken(name) => {
-                let name = String::from_utf8_lossy(name);
-                ErrorFields::fatal("42P05", format!("prepared statement \"{name}\" already exists"))
-            }
-            Refused::OverBudget => ErrorFields::fatal("53200", "the pool has no room for more prepared statements")
-                .detail("Their texts are kept, so that they work on every session; together they take too much memory.")
-                .hint("Close statements that are not needed, or use a pool in session mode."),
-            Refused::Missing(name) => {
-                let name = String::from_utf8_lossy(name);
-                ErrorFields::fatal("26000", format!("prepared statement \"{name}\" does not exist"))
-            }
-            // PostgreSQL's own, to the function that reports it: drivers know it by that, and prepare anew.
-            Refused::Changed => ErrorFields {
-                routine: Some("RevalidateCachedQuery".into()),
-                ..ErrorFields::fatal("0A000", "cached plan must not change result type")
-            }
-            .detail("Since this statement was described, its parameters or columns have got other types.")
-            .hint("Prepare it again."),
-            Refused::NoUnnamed => ErrorFields::fatal("26000", "unnamed prepared statement does not exist"),
-        };
-        fields.severity(Severity::Error)
-    }
-}
+use crate::protocol::{backend, error_field, put};
 
 impl Link {
-    /// Makes the server fail here, for that reason.
+    /// Fails here, for that reason. Where something may be undone by that, a server is made to fail; where nothing is, the
+    /// client is told in place of an answer, so that no server logs an error.
     pub(super) fn refuse(&mut self, refused: Refused, edit: &mut Edit<'_, '_>) {
-        edit.message(b'B', &[b"\0", STAND_IN, b"\0\0\0\0\0\0\0"]);
-        self.expected.push(Expect::Error(Box::new(refused)));
+        let refused = Box::new(refused);
+        if !self.fails_for_nothing() {
+            edit.message(b'B', &[b"\0", STAND_IN, b"\0\0\0\0\0\0\0"]);
+            self.expected.push(Expect::Error(refused));
+            return;
+        }
+        stand_in(edit);
+        edit.message(b'H', &[]);
+        self.expected.push(Expect::Refused(refused));
+        // What follows up to the Sync is read over.
+        self.batch.progress = BatchProgress::Failed;
+    }
+
+    /// An error here undoes nothing: no transaction is open, and nothing is executed that would begin one.
+    pub(super) fn fails_for_nothing(&self) -> bool {
+        let is_alone = self.transaction == TransactionStatus::Idle && self.expected.ready() == 0;
+        is_alone && !self.batch.executes && self.copy == Copy::No
+    }
+
+    /// What the client is told in place of a CloseComplete that has come, if anything.
+    pub(super) fn refusal_to_tell(&mut self) -> Option<Vec<u8>> {
+        let refused = self.expected.take_refused()?;
+        let mut out = Vec::new();
+        backend::error(&mut out, &refused.fields());
+        Some(out)
     }
 
     /// What the client is told in place of an ErrorResponse with that body, if anything.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::edit::Edit;
-use super::expect::{Answer, Expect, ParsedAs, Refused};
+use super::expect::{Answer, Expect, ParsedAs};
 use super::provide::{Use, stand_in};
+use super::refused::Refused;
 use super::script::{self, GiveUp};
 use super::simple::text_to_prepare;
 use super::undo::NameUndo;

@@ -158,7 +158,12 @@ fn taken(name: &str) -> Vec<u8> {
     )
 }
 
-/// What is sent to make a server fail.
+/// What is sent where only the client is told of an error; what follows it is not sent.
+fn refused() -> Vec<u8> {
+    [close("pgtether_0"), flush()].concat()
+}
+
+/// What is sent to make a server fail, where a transaction is open or something was executed before.
 fn provoked() -> Vec<u8> {
     message(b'B', b"\0pgtether_0\0\0\0\0\0\0\0")
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::asker::Asker;
 use super::edit::Edit;
-use super::expect::{Answer, Expect, ParsedAs, Refused};
+use super::expect::{Answer, Expect, ParsedAs};
 use super::provide::Use;
+use super::refused::Refused;
 use super::{Link, Pause, Statements};
 use crate::pool::leftovers::Hints;
 use crate::pool::statements::Unnamed;

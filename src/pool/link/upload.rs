@@ -3,8 +3,9 @@
 
 use super::Link;
 use super::edit::Edit;
-use super::expect::{Answer, Expect, ParsedAs, Refused};
+use super::expect::{Answer, Expect, ParsedAs};
 use super::provide::stand_in;
+use super::refused::Refused;
 use super::{LONGEST_READ, Statements};
 use crate::pool::leftovers::Hints;
 use crate::pool::statements::{Catalog, Charge, STAND_IN, Unnamed};

@@ -163,4 +163,6 @@ async fn who_was_told_other_types_than_another_session_has_gets_postgresqls_own_
             assert_eq!((seen.1, seen.2), (columns_then, "2DCZ".to_owned()), "{way:?} {change}");
         }
     }
+    // What a server logs is what has failed there.
+    assert!(!cluster.log().contains("pgtether_0"), "{}", cluster.log());
 }

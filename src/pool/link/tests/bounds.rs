@@ -170,8 +170,8 @@ fn a_long_text_whose_name_is_taken_is_refused() {
     pair.answers(&[parsed(), ready(b'I')].concat());
     let text = long(200_000);
     let sent = pair.asks(&[parse("a", &text), sync()].concat());
-    assert!(sent == [parse("pgtether_0", &text), close("pgtether_0"), provoked(), sync()].concat());
-    let answers = [parsed(), closed(), failed(), ready(b'I')].concat();
+    assert!(sent == [parse("pgtether_0", &text), close("pgtether_0"), refused(), sync()].concat());
+    let answers = [parsed(), closed(), closed(), ready(b'I')].concat();
     assert_eq!(pair.answers(&answers), [taken("a"), ready(b'I')].concat());
 }
 
@@ -183,8 +183,8 @@ fn a_statement_for_which_there_is_no_room_fails_alone() {
     let passed = [parsed(), closed()].concat();
     for (text, first) in [("select 1".to_owned(), Vec::new()), (long(200_000), passed)] {
         let sent = pair.asks(&[parse("a", &text), bind("a"), sync()].concat());
-        assert!(sent.ends_with(&[provoked(), bind("a"), sync()].concat()));
-        let told = pair.answers(&[first, failed(), ready(b'I')].concat());
+        assert!(sent.ends_with(&[refused(), sync()].concat()));
+        let told = pair.answers(&[first, closed(), ready(b'I')].concat());
         assert!(
             told.starts_with(b"E") && told.windows(6).any(|part| part == b"C53200"),
             "{}",
@@ -197,8 +197,8 @@ fn a_statement_for_which_there_is_no_room_fails_alone() {
     assert_eq!(pair.asks(&at_once), at_once);
     pair.answers(&[parsed(), message(b'2', b""), ready(b'I')].concat());
     let mut pair = pair.moved();
-    assert_eq!(pair.asks(&[bind(""), sync()].concat()), [provoked(), sync()].concat());
-    let told = pair.answers(&[failed(), ready(b'I')].concat());
+    assert_eq!(pair.asks(&[bind(""), sync()].concat()), [refused(), sync()].concat());
+    let told = pair.answers(&[closed(), ready(b'I')].concat());
     assert!(told.windows(6).any(|part| part == b"C53200"), "{}", told.escape_ascii());
     drop(full);
     assert_eq!(pair.asks(&parse("a", "select 1")), parse("pgtether_2", "select 1"));
@@ -211,7 +211,7 @@ fn a_statement_without_a_name_ends_with_a_simple_query_and_is_not_waited_for_in_
     assert_eq!(pair.asks(&[bind(""), sync()].concat()), [provoked(), sync()].concat());
     let mut pair = Pair::new();
     let asked = [parse("", "select 1"), close(""), bind("")].concat();
-    assert_eq!(pair.asks(&asked), [parse("", "select 1"), close(""), provoked()].concat());
+    assert_eq!(pair.asks(&asked), [parse("", "select 1"), close(""), refused()].concat());
     assert!(!pair.link.is_paused());
 }
 

@@ -95,19 +95,19 @@ fn with_other_types_the_client_gets_the_servers_error_and_what_it_prepares_then_
         let mut pair = told(&[INT4], &columns(INT4)).moved();
         pair.asks(&used());
         assert_eq!(pair.answers(&[parsed(), parameters(types), row.clone()].concat()), b"");
-        assert_eq!(pair.asks(b""), [provoked(), execute(), sync()].concat());
+        assert_eq!(pair.asks(b""), [refused(), sync()].concat());
         let told = [outdated(), ready(b'I')].concat();
-        assert_eq!(pair.answers(&[failed(), ready(b'I')].concat()), told);
+        assert_eq!(pair.answers(&[closed(), ready(b'I')].concat()), told);
         // Later, the table may be again as it was: the session is asked anew, and for a Describe, too.
         for (uses, refused) in [
-            (used(), [provoked(), execute(), sync()].concat()),
-            ([describe("a"), sync()].concat(), [provoked(), sync()].concat()),
+            (used(), [refused(), sync()].concat()),
+            ([describe("a"), sync()].concat(), [refused(), sync()].concat()),
         ] {
             assert_eq!(pair.asks(&uses), [close("pgtether_1"), asked_first()].concat());
             let anew = [closed(), parsed(), parameters(types), row.clone()].concat();
             assert_eq!(pair.answers(&anew), b"");
             assert_eq!(pair.asks(b""), refused);
-            assert_eq!(pair.answers(&[failed(), ready(b'I')].concat()), told);
+            assert_eq!(pair.answers(&[closed(), ready(b'I')].concat()), told);
             assert!(pair.link.is_free() && !pair.link.is_stale());
         }
 
@@ -126,7 +126,7 @@ fn so_long_a_description_is_compared_by_its_length() {
     let mut pair = told(&[], &wide(1600, "c")).moved();
     pair.asks(&used());
     assert_eq!(pair.answers(&[parsed(), parameters(&[]), wide(1599, "c")].concat()), b"");
-    assert_eq!(pair.asks(b""), [provoked(), execute(), sync()].concat());
+    assert_eq!(pair.asks(b""), [refused(), sync()].concat());
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_session_that_has_it_from_another_client_is_asked_too() {
     pair.client = client;
     assert_eq!(pair.asks(&used()), [close("pgtether_1"), asked_first()].concat());
     assert_eq!(pair.answers(&[closed(), parsed(), parameters(&[INT4]), columns(INT8)].concat()), b"");
-    assert_eq!(pair.asks(b""), [provoked(), execute(), sync()].concat());
+    assert_eq!(pair.asks(b""), [refused(), sync()].concat());
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_statement_that_is_prepared_anew_on_its_session_is_asked_for_again() {
     assert_eq!(sent, [moves, asked_first()].concat());
     let answers = [closed(), parsed(), closed(), parsed(), parameters(&[INT8]), columns(INT4)].concat();
     assert_eq!(pair.answers(&answers), parsed());
-    assert_eq!(pair.asks(b""), [provoked(), execute(), sync()].concat());
+    assert_eq!(pair.asks(b""), [refused(), sync()].concat());
 }
 
 #[test]
@@ -221,4 +221,54 @@ fn what_was_told_of_a_name_does_not_count_for_what_bears_it_next() {
     let mut pair = pair.moved();
     let sent = [bind("pgtether_2"), execute(), sync()].concat();
     assert_eq!(pair.asks(&used()), [parse("pgtether_2", "select 2"), sent].concat());
+}
+
+#[test]
+fn a_server_is_made_to_fail_only_where_something_is_to_be_undone() {
+    let executed = [parse("", "insert"), bind(""), execute()].concat();
+    for (begins, before, by_server) in [
+        (false, vec![], false),
+        (true, vec![], true),
+        (false, executed.clone(), true),
+        (true, executed, true),
+    ] {
+        let mut pair = told(&[], &columns(INT4)).moved();
+        if begins {
+            pair.asks(&query("begin"));
+            pair.answers(&[complete("BEGIN"), ready(b'T')].concat());
+        }
+        pair.asks(&[before.clone(), used()].concat());
+        if !before.is_empty() {
+            pair.answers(&[parsed(), message(b'2', b""), complete("INSERT 0 1")].concat());
+        }
+        pair.answers(&[parsed(), parameters(&[]), columns(INT8)].concat());
+        let (sent, said) = match by_server {
+            true => ([provoked(), execute(), sync()].concat(), failed()),
+            false => ([refused(), sync()].concat(), closed()),
+        };
+        assert_eq!(pair.asks(b""), sent);
+        let status = if begins { b'E' } else { b'I' };
+        assert_eq!(pair.answers(&[said, ready(status)].concat()), [outdated(), ready(status)].concat());
+        assert_eq!(pair.link.is_free(), !begins);
+    }
+}
+
+#[test]
+fn what_follows_an_error_that_no_server_knows_is_read_over_up_to_the_sync() {
+    let mut pair = told(&[], &columns(INT4)).moved();
+    pair.asks(&bind("a"));
+    pair.answers(&[parsed(), parameters(&[]), columns(INT8)].concat());
+    assert_eq!(pair.asks(b""), refused());
+    // The client has it before its Sync.
+    assert_eq!(pair.answers(&closed()), outdated());
+    assert!(!pair.link.is_free());
+    let skipped = [execute(), parse("b", "values"), describe("a"), message(b'C', b"Sa\0"), flush()].concat();
+    assert_eq!(
+        pair.asks(&[skipped, sync(), query("select 1")].concat()),
+        [sync(), query("select 1")].concat()
+    );
+    assert!(pair.client.get(b"a").is_some() && pair.client.get(b"b").is_none());
+    let answers = [ready(b'I'), complete("SELECT 1"), ready(b'I')].concat();
+    assert_eq!(pair.answers(&answers), answers);
+    assert!(pair.link.is_free());
 }

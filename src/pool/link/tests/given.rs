@@ -20,7 +20,7 @@ fn given() -> Vec<u8> {
 }
 
 fn refused() -> Vec<u8> {
-    [provoked(), execute(), sync()].concat()
+    [super::refused(), sync()].concat()
 }
 
 /// A client that has had its statement described.
@@ -69,7 +69,7 @@ fn with_the_same_types_it_goes_on_unseen_and_with_others_it_is_refused() {
             assert_eq!(pair.answers(&done()), done());
         } else {
             assert_eq!(pair.asks(b""), refused());
-            assert_eq!(pair.answers(&[failed(), ready(b'I')].concat()), [outdated(), ready(b'I')].concat());
+            assert_eq!(pair.answers(&[closed(), ready(b'I')].concat()), [outdated(), ready(b'I')].concat());
         }
         assert!(pair.link.is_free() && !pair.link.is_stale());
         // Prepared again, it is one of which nothing was told.
@@ -83,9 +83,10 @@ fn each_use_of_it_is_refused_until_it_is_prepared_again() {
     let mut pair = told(&[], &columns(INT4)).moved();
     assert_eq!(pair.asks(&[used(), describe(""), sync(), used()].concat()), given());
     pair.answers(&[parsed(), parameters(&[]), columns(INT8)].concat());
-    let sent = [refused(), provoked(), sync(), refused()].concat();
+    // Only the first is known to be outside of a transaction.
+    let sent = [refused(), provoked(), sync(), provoked(), execute(), sync()].concat();
     assert_eq!(pair.asks(b""), sent, "the session has told");
-    let answers = [failed(), ready(b'I')].concat().repeat(3);
+    let answers = [closed(), ready(b'I'), failed(), ready(b'I'), failed(), ready(b'I')].concat();
     assert_eq!(pair.answers(&answers), [outdated(), ready(b'I')].concat().repeat(3));
     assert!(pair.link.is_free());
 }

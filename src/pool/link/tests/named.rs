@@ -53,9 +53,9 @@ fn a_name_that_is_taken_is_refused_where_it_stands_and_by_the_clients_name() {
     pair.answers(&[parsed(), ready(b'I')].concat());
     assert_eq!(
         pair.asks(&[parse("a", "select 2"), sync()].concat()),
-        [parse("pgtether_0", "select 2"), close("pgtether_0"), provoked(), sync()].concat()
+        [parse("pgtether_0", "select 2"), close("pgtether_0"), refused(), sync()].concat()
     );
-    let answers = [parsed(), closed(), failed(), ready(b'I')].concat();
+    let answers = [parsed(), closed(), closed(), ready(b'I')].concat();
     assert_eq!(pair.answers(&answers), [taken("a"), ready(b'I')].concat());
     assert_eq!(pair.client.get(b"a").unwrap().statement.id, 1);
     // That was to be expected: nothing is wrong with the session.
@@ -148,8 +148,8 @@ fn a_statement_without_a_name_is_its_clients_own_on_whatever_session_it_is_bound
         pair.asks(&[none, sync()].concat());
         pair.answers(&[answer, ready(b'I')].concat());
         pair = pair.moved();
-        assert_eq!(pair.asks(&[bind(""), sync()].concat()), [provoked(), sync()].concat());
+        assert_eq!(pair.asks(&[bind(""), sync()].concat()), [refused(), sync()].concat());
         let told = message(b'E', b"SERROR\0VERROR\0C26000\0Munnamed prepared statement does not exist\0\0");
-        assert_eq!(pair.answers(&[failed(), ready(b'I')].concat()), [told, ready(b'I')].concat());
+        assert_eq!(pair.answers(&[closed(), ready(b'I')].concat()), [told, ready(b'I')].concat());
     }
 }

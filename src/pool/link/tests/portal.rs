@@ -54,11 +54,8 @@ fn another_session_with_other_columns_is_refused_and_one_with_other_parameters_i
             assert_eq!(pair.asks(b""), used_on_server());
             assert_eq!(pair.answers(&done()), done());
         } else {
-            assert_eq!(
-                pair.asks(b""),
-                [message(b'B', b"\0pgtether_0\0\0\0\0\0\0\0"), execute(), sync()].concat()
-            );
-            assert_eq!(pair.answers(&[failed(), ready(b'I')].concat()), [outdated(), ready(b'I')].concat());
+            assert_eq!(pair.asks(b""), [refused(), sync()].concat());
+            assert_eq!(pair.answers(&[closed(), ready(b'I')].concat()), [outdated(), ready(b'I')].concat());
         }
         assert!(pair.link.is_free());
     }
@@ -165,7 +162,7 @@ fn what_was_told_of_the_statement_itself_stays() {
     let mut pair = pair.moved();
     pair.asks(&used());
     pair.answers(&[parsed(), parameters(&[INT8]), columns(INT4)].concat());
-    assert_eq!(pair.asks(b"")[..5], bind("pgtether_0")[..5]);
+    assert_eq!(pair.asks(b"")[..5], refused()[..5]);
     assert!(pair.asks(b"").is_empty());
 }
 
@@ -211,6 +208,6 @@ fn of_more_portals_than_are_known_the_session_is_asked_at_once() {
         let asked = pair.asks(&[bind(name), execute(), sync()].concat());
         assert_eq!(asked, [parse(on_server, "select"), describe(on_server), flush()].concat());
         pair.answers(&[parsed(), parameters(&[]), columns(INT8)].concat());
-        assert_eq!(pair.asks(b""), [provoked(), execute(), sync()].concat());
+        assert_eq!(pair.asks(b""), [refused(), sync()].concat());
     }
 }

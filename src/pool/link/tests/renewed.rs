@@ -60,8 +60,8 @@ fn who_was_told_of_the_change_gets_no_error_on_a_session_from_before_it() {
             pair.client = other;
             assert_eq!(pair.asks(&[bind("b"), sync()].concat()), asked_anew());
             assert_eq!(pair.answers(&anew(INT8)), b"");
-            assert_eq!(pair.asks(b""), [provoked(), sync()].concat());
-            let told = pair.answers(&[failed(), ready(b'I')].concat());
+            assert_eq!(pair.asks(b""), [refused(), sync()].concat());
+            let told = pair.answers(&[closed(), ready(b'I')].concat());
             assert_eq!(told, [outdated(), ready(b'I')].concat());
         }
     }
@@ -73,7 +73,7 @@ fn a_session_that_has_other_types_even_when_it_is_asked_anew_is_refused() {
     let mut pair = told_elsewhere(pair, INT8);
     assert_eq!(pair.asks(&used()), asked_anew());
     assert_eq!(pair.answers(&anew(INT4)), b"");
-    assert_eq!(pair.asks(b""), [provoked(), execute(), sync()].concat());
+    assert_eq!(pair.asks(b""), [refused(), sync()].concat());
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_statement_without_a_name_that_is_kept_prepared_is_compared_too() {
             true => (used_on_server(), (done(), done())),
             false => {
                 let told = [outdated(), ready(b'I')].concat();
-                ([provoked(), execute(), sync()].concat(), ([failed(), ready(b'I')].concat(), told))
+                ([refused(), sync()].concat(), ([closed(), ready(b'I')].concat(), told))
             }
         };
         assert_eq!(pair.asks(b""), sent);
