@@ -18,7 +18,7 @@ fn documented() -> BTreeMap<String, Vec<String>> {
 const fn kind(class: Class) -> &'static str {
     match class {
         Transient => "It may pass by itself",
-        Starting => "The server starts, stops, or recovers from a crash",
+        Starting => "The server says that it starts, stops, or recovers from a crash",
         Class::Capacity => "The server is full",
         Permanent => "Somebody has to change something",
         Local => "pgtether's own machine",
