@@ -155,12 +155,16 @@ impl Cells {
     }
 }
 
-/// How much of the last day the target was up, where that is not all.
+/// How much of the last day the target was up, or of what is known of that, where it is not all.
 fn outages(app: &App, view: &View<'_>) -> String {
     let (name, due) = (view.status.name.as_str(), view.status.due);
     let [_, day, ..] = app.board.history().look(|memory| memory.uptime(name, view.now, due));
+    let length = match day.known() {
+        known @ ..0.99 => format!("of {}", InOneUnit(Duration::from_secs_f64(known * 86_400.0))),
+        _ => "in 24 h".to_owned(),
+    };
     match day.ratio() {
-        Some(ratio) if ratio < 1.0 => format!("{} in 24 h", ShareUp(ratio)),
+        Some(ratio) if ratio < 1.0 => format!("{} {length}", ShareUp(ratio)),
         _ => String::new(),
     }
 }

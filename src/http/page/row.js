@@ -136,10 +136,11 @@ function locationOf({ location }) {
   return location ? `${location.host}:${location.port}/${location.database}` : "";
 }
 
-/** How much of the last day it was up, where that is not all. */
+/** How much of the last day it was up, or of what is known of that, where it is not all. */
 function outagesOf({ uptime }) {
-  const { ratio } = uptime["24h"];
-  return ratio === null || ratio === 1 ? "" : `${shareUp(ratio)} in 24 h`;
+  const { ratio, known } = uptime["24h"];
+  const length = known < 0.99 ? `of ${span(known * 86_400)}` : "in 24 h";
+  return ratio === null || ratio === 1 ? "" : `${shareUp(ratio)} ${length}`;
 }
 
 /** Each window; what is known of only in part is marked. */
