@@ -1,5 +1,7 @@
 //! What a session owes its client, in order: only what ends something, or is changed when it comes.
 
+mod copy_in;
+
 use std::collections::{HashMap, VecDeque};
 
 use super::asker::Asker;
@@ -116,7 +118,18 @@ impl Expect {
         }
         match self.undo() {
             Some(NameUndo::Named { name, .. } | NameUndo::Closed { name, .. }) => name.len(),
-            None => 0,
+            Some(NameUndo::Unnamed) | None => 0,
+        }
+    }
+
+    /// By it, the client prepares its statement without a name.
+    fn names_unnamed(&self) -> bool {
+        match self {
+            Expect::Parse { answer: Answer::Pass, what: ParsedAs::Unnamed, .. } => true,
+            // One of the catalog: what has a name can be undone.
+            Expect::Parse { answer: Answer::Pass, what: ParsedAs::Known(..), undo: None }
+            | Expect::Close { answer: Answer::Other(b'1', _), undo: None, .. } => true,
+            _ => false,
         }
     }
 
@@ -331,6 +344,10 @@ impl Expected {
         while matches!(self.queue.front(), Some(Expect::CopyEnd)) {
             self.pop();
         }
+        // What the client has prepared behind that is another one again.
+        if self.queue.iter().any(Expect::names_unnamed) {
+            skipped.retain(|undo| !matches!(undo, NameUndo::Unnamed));
+        }
         take_back(skipped, statements);
     }
 
@@ -352,6 +369,9 @@ impl Expected {
         if expect.is_unnamed() {
             self.unnamed.is_there(false);
         }
+        if expect.names_unnamed() {
+            skipped.push(NameUndo::Unnamed);
+        }
         match expect {
             Expect::Parse { undo, .. } | Expect::Close { undo, .. } => skipped.extend(undo.map(|undo| *undo)),
             Expect::Script(steps) => skipped.extend(steps.into_iter().filter_map(|step| match step {
@@ -365,33 +385,4 @@ impl Expected {
             | Expect::CopyEnd => {}
         }
     }
-
-    /// The server wants COPY data, and reads over the Syncs that were sent before it.
-    pub fn copy_in(&mut self) -> CopyIn {
-        let front = self.queue.iter().find(|expect| !matches!(expect, Expect::Script(_)));
-        let simple = matches!(front, Some(Expect::Ready { sync: false }));
-        let end = self.queue.iter().position(|expect| matches!(expect, Expect::CopyEnd));
-        let mut place = 0;
-        self.queue.retain(|expect| {
-            let here = place;
-            place += 1;
-            let read_over = match expect {
-                Expect::Ready { sync: true } => (here > 0 || !simple) && end.is_none_or(|end| here < end),
-                Expect::CopyEnd => Some(here) == end,
-                _ => false,
-            };
-            !read_over
-        });
-        self.ready = self.queue.iter().filter(|expect| matches!(expect, Expect::Ready { .. })).count();
-        CopyIn { ended: end.is_some(), answered: self.ready > 0 }
-    }
-}
-
-/// A COPY that begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CopyIn {
-    /// The client has sent the end of its data already.
-    pub ended: bool,
-    /// And what is answered with ReadyForQuery after it.
-    pub answered: bool,
 }

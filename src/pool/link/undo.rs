@@ -1,7 +1,7 @@
 //! What is taken back of a client's names where the server has skipped what named or closed something.
 
 use super::Statements;
-use crate::pool::statements::Named;
+use crate::pool::statements::{Named, Unnamed};
 
 /// What was noted of the client's names when a message was sent, and is not so if the server skipped it after an error.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub enum NameUndo {
         name: Box<[u8]>,
         named: Named,
     },
+    /// The statement without a name was to be another one. What it was before is not kept.
+    Unnamed,
 }
 
 /// The last first: what was noted twice becomes what it was at the beginning.
@@ -27,6 +29,7 @@ pub fn take_back(skipped: Vec<NameUndo>, statements: &mut Statements<'_>) {
                 before.into_iter().for_each(|before| statements.client.restore(&name, before));
             }
             NameUndo::Closed { name, named } => statements.client.restore(&name, named),
+            NameUndo::Unnamed => statements.client.drop_unnamed(Unnamed::None),
         }
     }
 }

@@ -137,3 +137,45 @@ fn it_is_off_unless_it_is_asked_for() {
     let mut pair = Pair::new();
     assert_eq!(pair.asks(&executed("select 1")), executed("select 1"));
 }
+
+#[test]
+fn a_text_that_the_server_has_skipped_is_not_executed_for_the_one_before() {
+    for prepares in [false, true] {
+        let mut pair = Pair::new();
+        pair.client.prepares_unnamed = prepares;
+        pair.asks(&executed("select 1"));
+        pair.answers(&answer(parsed()));
+        pair.asks(&[bind("nosuch"), parse("", "select 2"), sync()].concat());
+        pair.answers(&[missing("nosuch"), ready(b'I')].concat());
+        // Which one was the last is not kept: the client is told that there is none.
+        assert_eq!(pair.asks(&[bind(""), sync()].concat()), [refused(), sync()].concat());
+        pair.answers(&[closed(), ready(b'I')].concat());
+
+        // The session has it by now: where the pool prepares, only a Close stands for it.
+        pair.asks(&executed("select 2"));
+        pair.answers(&answer(parsed()));
+        pair.asks(&[bind("nosuch"), parse("", "select 2"), sync()].concat());
+        pair.answers(&[missing("nosuch"), ready(b'I')].concat());
+        assert_eq!(pair.asks(&[bind(""), sync()].concat()), [refused(), sync()].concat());
+    }
+}
+
+#[test]
+fn what_is_prepared_behind_a_batch_that_has_failed_stays() {
+    for prepares in [false, true] {
+        let mut pair = Pair::new();
+        pair.client.prepares_unnamed = prepares;
+        let skipped = [bind("nosuch"), parse("", "select 1"), sync()].concat();
+        pair.asks(&[skipped, parse("", "select 2"), sync()].concat());
+        pair.answers(&[missing("nosuch"), ready(b'I'), parsed(), ready(b'I')].concat());
+        let name = if prepares { "pgtether_2" } else { "" };
+        assert_eq!(pair.asks(&[bind(""), sync()].concat()), [bind(name), sync()].concat());
+        pair.answers(&[message(b'2', b""), ready(b'I')].concat());
+
+        // What fails behind a Parse that was answered takes nothing from it.
+        pair.asks(&executed("select 3"));
+        pair.answers(&[parsed(), message(b'2', b""), error("ERROR"), ready(b'I')].concat());
+        let name = if prepares { "pgtether_3" } else { "" };
+        assert_eq!(pair.asks(&[bind(""), sync()].concat()), [bind(name), sync()].concat());
+    }
+}
