@@ -20,6 +20,7 @@ pub fn scan(sql: &[u8], hints: &mut Hints) {
         match sql[at] {
             b';' => statement(after, hints),
             _ if ends(before, b"set") && begins(after, b"config") => set_config(&after[6..], hints),
+            _ if ends(before, b"pg") && begins(after, b"settings") => pg_settings(sql, hints),
             // pg_advisory_lock, pg_try_advisory_lock, and their shared ones; those of transactions have an `xact` between.
             _ if ends(before, b"advisory") && begins(after, b"lock") => hints.kinds |= Kinds::LOCK,
             _ => {}
@@ -110,8 +111,16 @@ fn custom(name: &[u8], hints: &mut Hints) {
     }
 }
 
+/// An update of that view sets what it changes; an application's own settings are not in it.
+fn pg_settings(sql: &[u8], hints: &mut Hints) {
+    if words(sql).any(|word| word.eq_ignore_ascii_case(b"update")) {
+        hints.kinds |= Kinds::SETTINGS | Kinds::MEANING;
+    }
+}
+
 /// What follows `set_config`: what it sets for the transaction alone is gone with it.
 fn set_config(sql: &[u8], hints: &mut Hints) {
+    let sql = sql.strip_prefix(b"\"").unwrap_or(sql);
     let Some((b'(', list)) = skip_blank(sql).split_first() else {
         return;
     };
@@ -249,6 +258,7 @@ mod tests {
             "SELECT 1 INTO temperature",
             "DECLARE c CURSOR FOR SELECT 1",
             "SETTLE",
+            "SELECT setting FROM pg_settings WHERE name = 'update_process_title'",
             "declared",
         ] {
             assert_eq!((kinds(sql), names(sql)), (Kinds::empty(), vec![]), "{sql}");
@@ -289,6 +299,8 @@ mod tests {
             ("SELECT Set_Config('search_path', $1, $2)", Kinds::SETTINGS),
             ("SELECT set_config($1, $2, false)", Kinds::SETTINGS | Kinds::UNNAMED_SETTINGS),
             ("SELECT set_config(name, value, false) FROM s", Kinds::SETTINGS | Kinds::UNNAMED_SETTINGS),
+            ("SELECT pg_catalog.\"set_config\"('search_path', '', false)", Kinds::SETTINGS),
+            ("update pg_settings set setting = 'a' where name = 'search_path'", Kinds::SETTINGS),
             ("SELECT pg_advisory_lock(1)", Kinds::LOCK),
             ("SELECT PG_TRY_ADVISORY_LOCK_SHARED(1)", Kinds::LOCK),
             ("CREATE TEMP TABLE x (a int)", Kinds::TEMPORARY),

@@ -53,10 +53,16 @@ const CURSORS: &str = "SELECT count(*) FROM pg_cursors WHERE is_holdable";
 const STATEMENTS: &str = "SELECT count(*) FROM pg_prepared_statements WHERE from_sql";
 
 /// What is left, how another client would see it, and what it must see.
-const LEFT: [(&str, &str, &str); 14] = [
+const LEFT: [(&str, &str, &str); 16] = [
     ("SET statement_timeout = '1ms'", "SHOW statement_timeout", "0"),
     ("SET search_path = ''", "SHOW search_path", "\"$user\", public"),
     ("SELECT set_config('search_path', 'x', false)", "SHOW search_path", "\"$user\", public"),
+    (
+        "SELECT set_config('x.y', '', false), \"set_config\"('search_path', 'x', false)",
+        "SHOW search_path",
+        "\"$user\", public",
+    ),
+    ("UPDATE pg_settings SET setting = '7MB' WHERE name = 'work_mem'", "SHOW work_mem", "4MB"),
     ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SHOW transaction_read_only", "off"),
     ("SET TIME ZONE 'Asia/Tokyo'", "SHOW TimeZone", "UTC"),
     ("SET ROLE tenant", "SELECT current_user", "app"),
@@ -88,7 +94,8 @@ async fn what_one_client_leaves_no_other_meets() {
         assert_eq!(value(&other, look).await.as_deref(), Some(wanted), "after {leave}");
         // What follows its client needs no cleaning.
         let after = resets(&daemon).await;
-        let follows = leave.starts_with("SET ") || leave.starts_with("SELECT set_config");
+        let follows =
+            ["SET ", "SELECT set_config", "UPDATE pg_settings"].iter().any(|set| leave.starts_with(set));
         assert_eq!(after > before, !follows, "{leave}");
         before = after;
     }
@@ -115,6 +122,7 @@ async fn what_a_client_sets_follows_it_to_every_session() {
         ("SET app.tenant = '7'", "SELECT coalesce(current_setting('app.tenant', true), '')", "7"),
         ("SET ROLE tenant", "SELECT current_user", "tenant"),
         ("SELECT set_config('work_mem', '7MB', false)", "SHOW work_mem", "7MB"),
+        ("UPDATE pg_settings SET setting = '9MB' WHERE name = 'work_mem'", "SHOW work_mem", "9MB"),
         ("BEGIN; SET lock_timeout = '7s'; COMMIT", "SHOW lock_timeout", "7s"),
         ("BEGIN; SET lock_timeout = '8s'; ROLLBACK", "SHOW lock_timeout", "7s"),
         ("BEGIN; SET LOCAL lock_timeout = '8s'; COMMIT", "SHOW lock_timeout", "7s"),
