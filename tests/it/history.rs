@@ -62,7 +62,7 @@ async fn a_lost_session_and_a_stopped_server_are_events_that_say_why_and_for_how
     let targets = daemon.get("/api/v1/targets").await.json();
     let uptime = &targets["targets"][0]["uptime"]["30d"];
     let ratio = uptime["ratio"].as_f64().unwrap();
-    assert!((0.01..0.99).contains(&ratio), "{uptime}");
+    assert!(ratio > 0.0 && ratio < 0.99, "{uptime}");
     assert!(uptime["known"].as_f64().unwrap() < 0.001, "{uptime}");
     // What is asked of later times has none of this.
     let none = daemon.get("/api/v1/events?since=2100-01-01T00:00:00Z").await.json();

@@ -105,7 +105,8 @@ async fn sessions_that_are_lost_again_and_again_are_a_few_lines_that_say_how_oft
     let told = lines.last().unwrap();
     for text in [
         "3 sessions lost within ",
-        "3 shutdown; the last by: terminating connection",
+        "3 shutdown; the last at ",
+        "Z by: terminating connection",
         "losses=3",
         "quiet_seconds=60",
     ] {
