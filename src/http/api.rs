@@ -258,9 +258,7 @@ fn target<'a>(app: &App, view: &View<'a>) -> TargetJson<'a> {
         breaker: status.breaker.state().as_str(),
         consecutive_failures: status.consecutive_failures,
         last_failure: status.last_failure.as_ref().map(last_failure),
-        uptime: UptimeJson(
-            app.board.history().look(|memory| memory.uptime(status.name.as_str(), view.now, status.due)),
-        ),
+        uptime: UptimeJson(app.board.uptime(view)),
         last_success: at(status.last_success),
         last_check: at(status.last_check),
         last_login: at(status.last_login),

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::App;
 use super::lifecycle::no_such_target;
+use super::page::{Escaped, ShareUp};
 use super::reply::{JSON, Reply, With, reply, text};
 use crate::status::history::WINDOWS;
 use crate::status::{Moment, State, View};
@@ -69,10 +70,7 @@ impl Badge {
             0.99.. => AMBER,
             _ => RED,
         };
-        let message = match (share * 10_000.0).floor() / 100.0 {
-            100.0 => "100 %".to_owned(),
-            percent => format!("{percent:.2} %"),
-        };
+        let message = if share < 1.0 { ShareUp(share).to_string() } else { "100 %".to_owned() };
         Badge { message, color }
     }
 
@@ -80,7 +78,7 @@ impl Badge {
         let Badge { message, color } = self;
         let width = |text: &str| text.chars().map(pixels).sum::<usize>();
         let (left, right) = (width(label) + 2 * MARGIN, width(message) + 2 * MARGIN);
-        let (label, message) = (escaped(label), escaped(message));
+        let (label, message) = (Escaped(label), Escaped(message));
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"20\" role=\"img\" aria-label=\"{label}: \
              {message}\"><title>{label}: {message}</title><rect width=\"{0}\" height=\"20\" rx=\"4\" fill=\"#424242\"/>\
@@ -89,7 +87,7 @@ impl Badge {
             left + right,
             right - 4,
         );
-        for (start, wide, text) in [(0, left, label), (left, right, message)] {
+        for (start, wide, text) in [(0, left, &label), (left, right, &message)] {
             let (x, length) = (start + MARGIN, wide - 2 * MARGIN);
             // Writing to a String cannot fail.
             let _ = write!(out, "<text x=\"{x}\" y=\"14\" textLength=\"{length}\">{text}</text>");
@@ -114,7 +112,7 @@ pub(super) fn answer(app: &App, now: Moment, name: &str, format: BadgeFormat, qu
     let badge = |view: &View<'_>| match window {
         None => Badge::of_state(view.state()),
         Some(at) => {
-            let uptime = app.board.history().look(|memory| memory.uptime(name, now, view.status.due));
+            let uptime = app.board.uptime(view);
             Badge::of_uptime(uptime.get(at).and_then(|span| span.ratio()))
         }
     };
@@ -159,11 +157,6 @@ const fn pixels(character: char) -> usize {
         'A'..='Z' => 8,
         _ => 7,
     }
-}
-
-/// Names and states have nothing that XML gives a meaning; it costs nothing to be sure.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -157,8 +157,7 @@ impl Cells {
 
 /// How much of the last day the target was up, or of what is known of that, where it is not all.
 fn outages(app: &App, view: &View<'_>) -> String {
-    let (name, due) = (view.status.name.as_str(), view.status.due);
-    let [_, day, ..] = app.board.history().look(|memory| memory.uptime(name, view.now, due));
+    let [_, day, ..] = app.board.uptime(view);
     let length = match day.known() {
         known @ ..0.99 => format!("of {}", InOneUnit(Duration::from_secs_f64(known * 86_400.0))),
         _ => "in 24 h".to_owned(),
@@ -170,7 +169,7 @@ fn outages(app: &App, view: &View<'_>) -> String {
 }
 
 /// A share in percent, rounded down: what was not all is not shown as all.
-struct ShareUp(f64);
+pub(super) struct ShareUp(pub f64);
 
 impl Display for ShareUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -231,7 +230,7 @@ impl Display for Cells {
 }
 
 /// Text that means nothing to HTML.
-struct Escaped<'a>(&'a str);
+pub(super) struct Escaped<'a>(pub &'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

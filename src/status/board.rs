@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use super::history::{History, Observation, PoolCost};
+use super::history::{History, Observation, PoolCost, UptimeSpan, WINDOWS};
 use super::pool::PoolStatus;
 use super::{Moment, TargetStatus, View};
 use crate::target::TargetName;
@@ -70,6 +70,12 @@ impl Board {
     /// What was.
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// What was of a target in each window, up to the view's moment.
+    pub fn uptime(&self, view: &View<'_>) -> [UptimeSpan; WINDOWS.len()] {
+        let TargetStatus { name, due, .. } = view.status;
+        self.history.look(|memory| memory.uptime(name.as_str(), view.now, *due))
     }
 
     /// Remembers what has changed at that step of a target's task.
